@@ -1,0 +1,86 @@
+"""What every data source hands over: captions in memory, regions on demand."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Vocabulary:
+  """Token ids that the method needs to know, and the words where known.
+
+  Attributes:
+    size: number of tokens V.
+    pad, unk, cls, sep, mask: ids of the special tokens.
+    random_range: [low, high), ids from which a random replacement token is
+      drawn when masking (`v_range` in UNITER's meta.json).
+    words: one string per id, or empty where no vocabulary file is at hand.
+  """
+  size: int
+  pad: int
+  unk: int
+  cls: int
+  sep: int
+  mask: int
+  random_range: tuple[int, int]
+  words: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Caption:
+  """One caption.
+
+  Attributes:
+    caption_id: the source's own name of it, unique within the split.
+    image: number of its image, an index into `RetrievalDataset.image_ids`.
+    token_ids: int32 [length], without [CLS] and [SEP].
+    phrases: token positions of every object, attribute and relation, counted
+      from 0 without [CLS]. May overlap; may be empty.
+    text: the raw sentence, for people.
+  """
+  caption_id: str
+  image: int
+  token_ids: np.ndarray
+  phrases: tuple[tuple[int, ...], ...]
+  text: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Regions:
+  """Region features of one image, in the order in which they are stored.
+
+  Attributes:
+    features: float16 or float32 [r, F].
+    boxes: float32 [r, 7]: x1, y1, x2, y2, w, h, w * h, all divided by the
+      image's width or height.
+  """
+  features: np.ndarray
+  boxes: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class RetrievalDataset:
+  """One split of an image-text data set, with random access.
+
+  Attributes:
+    name: for messages, e.g. "world/validation".
+    vocabulary: see `Vocabulary`.
+    captions: all captions of the split.
+    image_ids: the source's names of the images.
+    captions_of_image: for every image the numbers of its captions, which may
+      be more or fewer than five.
+    read_regions: image number -> its regions; safe to call from threads.
+    num_regions: int32 [number of images], how many regions each image has.
+    feature_size: F.
+    feature_dtype: dtype of the features as `read_regions` gives them.
+  """
+  name: str
+  vocabulary: Vocabulary
+  captions: Sequence[Caption]
+  image_ids: Sequence[str]
+  captions_of_image: Sequence[tuple[int, ...]]
+  read_regions: Callable[[int], Regions]
+  num_regions: np.ndarray
+  feature_size: int
+  feature_dtype: np.dtype
