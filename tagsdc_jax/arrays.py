@@ -1,0 +1,59 @@
+"""The batch struct, the shape letters, and the check at public edges.
+
+Shape letters, used in every docstring:
+  B positives of a micro-batch     L text tokens with [CLS], [SEP], padding
+  R regions                        T = L + R                 D hidden size
+  F region feature size            V vocabulary              P phrases
+  K masked copies                  S refills per copy        G = K * S
+  Q packed targets of one chunk    N retrieved pool          H kept negatives
+  C reference captions             M rows of any kind
+"""
+
+import jax
+from flax import struct
+
+
+@struct.dataclass
+class Texts:
+  """Padded captions.
+
+  The length is carried, not read off the padding id: a refilled sentence may
+  hold the token [PAD] in its middle.
+  """
+  token_ids: jax.Array  # int32 [..., L]
+  num_tokens: jax.Array  # int32 [...], [CLS] and [SEP] included
+
+
+@struct.dataclass
+class Images:
+  """Padded region features."""
+  features: jax.Array  # float16 or float32 [..., R, F]
+  boxes: jax.Array  # float32 [..., R, 7]
+  num_regions: jax.Array  # int32 [...]
+
+
+@struct.dataclass
+class MicroBatch:
+  """B positives and the pool that they share; a pure function of its number.
+
+  No pool row belongs to one of the B images, so every pool row is a negative
+  of every positive.
+  """
+  number: jax.Array  # int32 [], counted over the whole run
+  texts: Texts  # [B, L]
+  images: Images  # [B, R, .]
+  phrase_counts: jax.Array  # int8 [B, P, L], see data/phrases.py
+  references: jax.Array  # int32 [B, C, L], all captions of the image
+  pool_texts: Texts  # [N, L]
+  pool_images: Images  # [N, R, .]
+  caption_numbers: jax.Array  # int32 [B], for messages
+  image_numbers: jax.Array  # int32 [B]; equal numbers are no negatives
+
+
+def check_shape(name: str, array: jax.Array, expected: tuple) -> None:
+  """Raises ValueError unless the shape is as expected (None = any size)."""
+  actual = tuple(array.shape)
+  fits = len(actual) == len(expected) and all(
+      e is None or e == a for e, a in zip(expected, actual))
+  if not fits:
+    raise ValueError(f'{name} must have shape {expected}, got {actual}')

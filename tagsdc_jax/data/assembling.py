@@ -1,0 +1,74 @@
+"""Captions and images of a data set -> padded arrays."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from tagsdc_jax import arrays
+from tagsdc_jax.data import captions, dataset, phrases, regions
+
+
+@dataclasses.dataclass(frozen=True)
+class Shapes:
+  """Static sizes, taken from the data before anything is compiled."""
+  max_tokens: int  # L - 2: [CLS] and [SEP] are not counted.
+  max_regions: int  # R
+  max_phrases: int  # P
+  max_references: int  # C
+
+
+def shapes_of(data: dataset.RetrievalDataset) -> Shapes:
+  """Returns the smallest sizes that hold every caption and image."""
+  return Shapes(
+      max_tokens=max(len(c.token_ids) for c in data.captions),
+      max_regions=int(np.max(data.num_regions)),
+      max_phrases=max(phrases.num_phrases(c) for c in data.captions),
+      max_references=max(len(c) for c in data.captions_of_image))
+
+
+def texts(data: dataset.RetrievalDataset, numbers: Sequence[int],
+          max_tokens: int) -> arrays.Texts:
+  """Returns captions by number, int32 [M, max_tokens + 2]."""
+  rows = [data.captions[i].token_ids for i in numbers]
+  token_ids = np.zeros((len(rows), max_tokens + 2), np.int32)
+  for row, tokens in zip(token_ids, rows, strict=True):
+    row[:] = captions.pad_caption(tokens, max_tokens, data.vocabulary)
+  lengths = np.array([len(tokens) + 2 for tokens in rows], np.int32)
+  return arrays.Texts(token_ids, lengths.reshape(len(rows)))
+
+
+def images(data: dataset.RetrievalDataset, numbers: Sequence[int],
+           max_regions: int) -> arrays.Images:
+  """Returns images by number, features [M, max_regions, F]."""
+  count = len(numbers)
+  features = np.zeros((count, max_regions, data.feature_size),
+                      data.feature_dtype)
+  boxes = np.zeros((count, max_regions, 7), np.float32)
+  lengths = np.zeros(count, np.int32)
+  for row, number in enumerate(numbers):
+    read = data.read_regions(int(number))
+    features[row], boxes[row], is_real = regions.pad_regions(read,
+                                                             max_regions)
+    lengths[row] = np.sum(is_real)
+  return arrays.Images(features, boxes, lengths)
+
+
+def phrase_counts(data: dataset.RetrievalDataset, numbers: Sequence[int],
+                  shapes: Shapes) -> np.ndarray:
+  """Returns int8 [M, P, L] for captions by number."""
+  return np.stack([
+      phrases.phrase_counts(caption.phrases, len(caption.token_ids),
+                            shapes.max_phrases, shapes.max_tokens + 2)
+      for caption in (data.captions[i] for i in numbers)])
+
+
+def references(data: dataset.RetrievalDataset, image_numbers: Sequence[int],
+               shapes: Shapes) -> np.ndarray:
+  """Returns all captions of each image, int32 [M, C, L], filled with [PAD]."""
+  rows = np.full((len(image_numbers), shapes.max_references,
+                  shapes.max_tokens + 2), data.vocabulary.pad, np.int32)
+  for row, image in zip(rows, image_numbers, strict=True):
+    own = data.captions_of_image[image]
+    row[:len(own)] = texts(data, own, shapes.max_tokens).token_ids
+  return rows

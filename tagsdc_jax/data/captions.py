@@ -1,0 +1,206 @@
+"""Vocabulary, tokenising and padding of captions. Numpy only.
+
+The tokenizer of `transformers` is imported inside the functions that need it,
+so that training on prepared token ids never loads it.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tagsdc_jax.data.dataset import Vocabulary
+from tagsdc_jax.errors import UserError
+
+_SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def load_vocabulary(
+    name_or_path: str | os.PathLike,
+    random_range: tuple[int, int] | None = None) -> Vocabulary:
+  """Returns the vocabulary of a BERT vocab.txt file or of a hub model.
+
+  Args:
+    name_or_path: a vocab.txt file (one token a line, the line number is the
+      id), a folder that holds one, or a model name such as "bert-base-cased",
+      which `transformers` looks up in its cache or on the hub.
+    random_range: [low, high), ids that may replace a token when masking. None:
+      from the id of "!" to the end, as UNITER writes into meta.json; without
+      a "!" from the first id after the special tokens.
+  Raises:
+    UserError: if the file or model is missing, or a special token is.
+  """
+  path = _vocabulary_path(name_or_path)
+  if path is not None:
+    words = read_words(path)
+  else:
+    words = _hub_words(str(name_or_path))
+  ids = {word: number for number, word in enumerate(words)}
+  missing = [token for token in _SPECIAL_TOKENS if token not in ids]
+  if missing:
+    raise UserError(
+        f"vocabulary {name_or_path} has no {', '.join(missing)} among its "
+        f"{len(words)} tokens; give the vocab.txt of a BERT model")
+  pad, unk, cls, sep, mask = (ids[token] for token in _SPECIAL_TOKENS)
+  if random_range is None:
+    low = ids.get("!", max(pad, unk, cls, sep, mask) + 1)
+    random_range = (low, len(words))
+  low, high = random_range
+  if not 0 <= low < high <= len(words):
+    raise UserError(
+        f"random_range of vocabulary {name_or_path} must be [low, high) within "
+        f"its {len(words)} tokens, got [{low}, {high})")
+  return Vocabulary(
+      size=len(words), pad=pad, unk=unk, cls=cls, sep=sep, mask=mask,
+      random_range=(low, high), words=words)
+
+
+def read_words(path: Path) -> tuple[str, ...]:
+  """Returns the tokens of a vocab.txt file, one string per id."""
+  try:
+    text = path.read_bytes().decode("utf-8")
+  except (OSError, UnicodeDecodeError) as error:
+    raise UserError(
+        f"vocabulary file {path} must be UTF-8 text with one token a line, "
+        f"got: {error}; give the vocab.txt of a BERT model") from error
+  # Not splitlines(): a vocabulary may hold U+2028 and the like as tokens.
+  lines = [line.rstrip("\r") for line in text.split("\n")]
+  if lines and not lines[-1]:
+    lines.pop()
+  return tuple(lines)
+
+
+def pad_caption(
+    token_ids: np.ndarray, max_tokens: int,
+    vocabulary: Vocabulary) -> np.ndarray:
+  """Returns [CLS] tokens [SEP] and padding.
+
+  Args:
+    token_ids: int [length], without special tokens.
+    max_tokens: longest caption, special tokens not counted.
+  Returns:
+    int32 [L] with L = max_tokens + 2.
+  Raises:
+    UserError: if the caption is longer than max_tokens.
+  """
+  length = len(token_ids)
+  if length > max_tokens:
+    raise UserError(
+        f"a caption must have at most max_tokens = {max_tokens} tokens, got "
+        f"{length}; raise max_tokens or shorten the text")
+  row = np.full(max_tokens + 2, vocabulary.pad, np.int32)
+  row[0] = vocabulary.cls
+  row[1:length + 1] = token_ids
+  row[length + 1] = vocabulary.sep
+  return row
+
+
+def load_tokenizer(
+    name_or_path: str | os.PathLike, lower_case: bool | None = None) -> Any:
+  """Returns a BERT tokenizer for `tokenize`.
+
+  Args:
+    name_or_path: as in `load_vocabulary`.
+    lower_case: whether text is lower-cased first. None: for a file, yes if no
+      token has an upper-case letter (special tokens aside); for a hub model
+      what the model says.
+  Raises:
+    UserError: if the file or model is missing.
+  """
+  path = _vocabulary_path(name_or_path)
+  if path is None:
+    options = {} if lower_case is None else {"do_lower_case": lower_case}
+    return _hub_tokenizer(str(name_or_path), options)
+  if lower_case is None:
+    lower_case = not any(
+        word != word.lower() for word in read_words(path)
+        if not word.startswith("["))
+  from transformers import BertTokenizer
+  return BertTokenizer(str(path), do_lower_case=lower_case)
+
+
+def tokenize(text: str, tokenizer: Any) -> np.ndarray:
+  """Returns the token ids of a sentence, int32 [length], no special tokens.
+
+  Args:
+    tokenizer: from `load_tokenizer`.
+  Raises:
+    UserError: if nothing is left of the text.
+  """
+  token_ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+  if not token_ids:
+    raise UserError(f"a sentence must have at least one token, got {text!r}")
+  return np.asarray(token_ids, np.int32)
+
+
+def to_words(token_ids: Sequence[int] | np.ndarray,
+             vocabulary: Vocabulary) -> str:
+  """Returns the tokens as a sentence for people, word pieces joined.
+
+  [PAD], [CLS] and [SEP] are left out, [MASK] and [UNK] are shown. A token
+  without a known word is shown as its id, e.g. "[107]".
+  """
+  hidden = (vocabulary.pad, vocabulary.cls, vocabulary.sep)
+  text = ""
+  for token in (int(token) for token in token_ids):
+    if token in hidden:
+      continue
+    if 0 <= token < len(vocabulary.words):
+      word = vocabulary.words[token]
+    else:
+      word = f"[{token}]"
+    if word.startswith("##") and len(word) > 2:
+      text += word[2:]
+    else:
+      text += " " + word
+  return text.strip()
+
+
+def _vocabulary_path(name_or_path: str | os.PathLike) -> Path | None:
+  """Returns the vocabulary file, or None where a hub name is meant."""
+  path = Path(name_or_path).expanduser()
+  if path.is_dir():
+    path = path / "vocab.txt"
+  elif not path.exists() and not _is_path_like(name_or_path):
+    return None
+  if not path.is_file():
+    raise UserError(
+        f"vocabulary file {path} is missing; give the vocab.txt of a BERT "
+        "model or a model name such as bert-base-cased")
+  return path
+
+
+def _is_path_like(name_or_path: str | os.PathLike) -> bool:
+  """True for what cannot be a hub name: "name" or "owner/name"."""
+  text = os.fspath(name_or_path)
+  return (isinstance(name_or_path, os.PathLike) or text.endswith(".txt")
+          or text.startswith((".", "~", os.sep)) or text.count("/") > 1)
+
+
+def _hub_tokenizer(name: str, options: dict[str, Any]) -> Any:
+  from transformers import BertTokenizer
+  try:
+    # The cache first: without a network the hub client retries for a minute.
+    return BertTokenizer.from_pretrained(
+        name, local_files_only=True, **options)
+  except (OSError, ValueError):
+    pass
+  try:
+    return BertTokenizer.from_pretrained(name, **options)
+  except (OSError, ValueError) as error:
+    raise UserError(
+        f"vocabulary {name} is neither a file nor a model that could be "
+        f"downloaded ({str(error).splitlines()[0]}); without a network give "
+        "the path of a vocab.txt file") from error
+
+
+def _hub_words(name: str) -> tuple[str, ...]:
+  vocabulary = _hub_tokenizer(name, {}).get_vocab()
+  words = tuple(sorted(vocabulary, key=vocabulary.__getitem__))
+  if sorted(vocabulary.values()) != list(range(len(words))):
+    raise UserError(
+        f"the token ids of model {name} must be 0..{len(words) - 1} without "
+        "gaps; give the path of its vocab.txt file instead")
+  return words

@@ -1,0 +1,128 @@
+"""Micro-batches as pure functions of their number, read ahead by threads."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import grain
+import jax
+import numpy as np
+
+from tagsdc_jax import arrays, errors
+from tagsdc_jax.data import assembling, dataset
+
+# Streams of a micro-batch's random numbers.
+_IMAGES, _TEXTS = 0, 1
+
+
+@dataclasses.dataclass(frozen=True)
+class MicroBatches:
+  """Micro-batch `number` of a run, by random access.
+
+  Captions come shuffled anew each epoch; every draw is a function of (seed,
+  number), so a resumed run needs no state but the number of updates done.
+  """
+  data: dataset.RetrievalDataset
+  shapes: assembling.Shapes
+  seed: int
+  positives: int
+  pool_size: int
+
+  def __post_init__(self) -> None:
+    num_images = len(self.data.image_ids)
+    if self.pool_size + self.positives > num_images:
+      raise errors.UserError(
+          f'negatives.pool_size = {self.pool_size} and batch.positives = '
+          f'{self.positives} need {self.pool_size + self.positives} images, '
+          f'but {self.data.name} has {num_images}; lower one of them')
+    # A caption-poor set could still run out of negative texts.
+    most = max(len(c) for c in self.data.captions_of_image) * self.positives
+    if self.pool_size + most > len(self.data.captions):
+      raise errors.UserError(
+          f'negatives.pool_size = {self.pool_size} needs '
+          f'{self.pool_size + most} captions, but {self.data.name} has '
+          f'{len(self.data.captions)}; lower it')
+
+  def __getitem__(self, number: int) -> arrays.MicroBatch:
+    """Returns numpy arrays; shapes are those of `arrays.MicroBatch`."""
+    data, shapes = self.data, self.shapes
+    numbers = self.caption_numbers(number)
+    image_numbers = [data.captions[i].image for i in numbers]
+    pool_images, pool_texts = self.pool(number, image_numbers)
+    return arrays.MicroBatch(
+        number=np.int32(number),
+        texts=assembling.texts(data, numbers, shapes.max_tokens),
+        images=assembling.images(data, image_numbers, shapes.max_regions),
+        phrase_counts=assembling.phrase_counts(data, numbers, shapes),
+        references=assembling.references(data, image_numbers, shapes),
+        pool_texts=assembling.texts(data, pool_texts, shapes.max_tokens),
+        pool_images=assembling.images(data, pool_images, shapes.max_regions),
+        caption_numbers=np.array(numbers, np.int32),
+        image_numbers=np.array(image_numbers, np.int32))
+
+  def caption_numbers(self, number: int) -> list[int]:
+    """Returns the B positives: a slice of the shuffled, endless epochs."""
+    order = grain.MapDataset.range(len(self.data.captions)).seed(
+        self.seed).shuffle().repeat()
+    start = number * self.positives
+    return [int(order[start + i]) for i in range(self.positives)]
+
+  def pool(self, number: int,
+           image_numbers: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns N images and N captions of other images, without replacement.
+
+    Args:
+      number: the micro-batch's.
+      image_numbers: images of the positives, which the pool leaves out.
+    """
+    own_images = sorted(set(image_numbers))
+    own_texts = [c for i in own_images for c in self.data.captions_of_image[i]]
+    return (self._draw(number, _IMAGES, len(self.data.image_ids), own_images),
+            self._draw(number, _TEXTS, len(self.data.captions), own_texts))
+
+  def _draw(self, number: int, stream: int, population: int,
+            excluded: list[int]) -> np.ndarray:
+    # Draws enough to drop the excluded ones; what is left is uniform.
+    rng = np.random.default_rng([self.seed, number, stream])
+    drawn = rng.choice(population, self.pool_size + len(excluded),
+                       replace=False)
+    return drawn[~np.isin(drawn, excluded)][:self.pool_size]
+
+
+def iterate_updates(source: MicroBatches, *, micro_batches: int,
+                    first_update: int, num_updates: int, num_devices: int,
+                    process: int, num_processes: int, num_threads: int,
+                    num_prefetched: int) -> Iterator[arrays.MicroBatch]:
+  """Yields this process's share of each update, stacked for its devices.
+
+  Args:
+    source: micro-batches by number.
+    micro_batches: G per update, over all processes.
+    first_update: updates that are done already.
+    num_updates: where to end.
+    num_devices: devices of this process.
+    process: index of this process.
+    num_processes: how many there are.
+    num_threads: threads that assemble micro-batches.
+    num_prefetched: updates assembled ahead.
+  Yields:
+    MicroBatch with leading axes [num_devices, G / all devices].
+  Raises:
+    UserError: if the devices do not divide the micro-batches.
+  """
+  all_devices = num_devices * num_processes
+  if micro_batches % all_devices:
+    raise errors.UserError(
+        f'batch.micro_batches must be divisible by the {all_devices} devices, '
+        f'got {micro_batches}')
+  share = micro_batches // num_processes
+
+  def assemble(update: int) -> arrays.MicroBatch:
+    start = update * micro_batches + process * share
+    parts = [source[start + i] for i in range(share)]
+    leading = (num_devices, share // num_devices)
+    return jax.tree.map(
+        lambda *xs: np.stack(xs).reshape(*leading, *np.shape(xs[0])), *parts)
+
+  updates = grain.MapDataset.range(first_update, num_updates).map(assemble)
+  return iter(updates.to_iter_dataset(grain.ReadOptions(
+      num_threads=num_threads, prefetch_buffer_size=num_prefetched)))

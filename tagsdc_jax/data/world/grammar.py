@@ -1,0 +1,180 @@
+"""The sentences of the embedded world: words, parser, writer, phrases.
+
+  sentence: "there is" mention ["and" mention ["and" mention]]
+          | clause ["and" clause]
+  clause:   mention relation mention
+  mention:  "a" [size] [colour] shape
+  relation: "left of" | "right of" | "above" | "below"
+"""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from tagsdc_jax.data.dataset import Vocabulary
+from tagsdc_jax.data.world.scenes import COLOURS, SHAPES, SIZES
+
+RELATIONS = {
+    "left of": ("left", "of"),
+    "right of": ("right", "of"),
+    "above": ("above",),
+    "below": ("below",),
+}
+SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+WORDS = SPECIALS + (
+    "a", "there", "is", "and", "left", "right", "of", "above", "below",
+) + SIZES + COLOURS + SHAPES
+VOCABULARY = Vocabulary(
+    size=len(WORDS), pad=0, unk=1, cls=2, sep=3, mask=4,
+    random_range=(len(SPECIALS), len(WORDS)), words=WORDS,
+)
+# Four mentions with two attributes each and two relations.
+MAX_PHRASES = 14
+
+_ID_OF_WORD = {word: number for number, word in enumerate(WORDS)}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mention:
+  """"a [size] [colour] shape"; None where the word is left out."""
+  shape: str
+  colour: str | None = None
+  size: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ParsedSentence:
+  """What a sentence says.
+
+  Attributes:
+    mentions: in the order of the sentence.
+    relations: names from `RELATIONS`; number k joins mentions 2k and 2k + 1.
+      Empty for a sentence that starts with "there is".
+  """
+  mentions: tuple[Mention, ...]
+  relations: tuple[str, ...] = ()
+
+
+def to_ids(words: Sequence[str]) -> np.ndarray:
+  """Token ids int32 [length]; unknown words become [UNK]."""
+  ids = [_ID_OF_WORD.get(word, VOCABULARY.unk) for word in words]
+  return np.array(ids, np.int32)
+
+
+def to_words(token_ids: Sequence[int] | np.ndarray) -> tuple[str, ...]:
+  """The words of token ids [length], special tokens included."""
+  return tuple(WORDS[number] for number in token_ids)
+
+
+def write_vocabulary_file(path: str | os.PathLike[str]) -> None:
+  """Writes one token per line, as BERT's WordPiece tokenizer reads it."""
+  with open(path, "w", encoding="utf-8") as stream:
+    stream.writelines(f"{word}\n" for word in WORDS)
+
+
+def parse(words: Sequence[str]) -> ParsedSentence | None:
+  """What the words say, or None if they are no sentence of the grammar."""
+  if len(words) >= 2 and words[0] == "there" and words[1] == "is":
+    mentions: list[Mention] = []
+    position = 2
+    while True:
+      mention, position = _read_mention(words, position)
+      if mention is None:
+        return None
+      mentions.append(mention)
+      if position == len(words):
+        return ParsedSentence(tuple(mentions))
+      if words[position] != "and" or len(mentions) == 3:
+        return None
+      position += 1
+  return _parse_clauses(words)
+
+
+def _parse_clauses(words: Sequence[str]) -> ParsedSentence | None:
+  mentions: list[Mention] = []
+  relations: list[str] = []
+  position = 0
+  while True:
+    subject, position = _read_mention(words, position)
+    if subject is None:
+      return None
+    relation, position = _read_relation(words, position)
+    if relation is None:
+      return None
+    other, position = _read_mention(words, position)
+    if other is None:
+      return None
+    mentions += [subject, other]
+    relations.append(relation)
+    if position == len(words):
+      return ParsedSentence(tuple(mentions), tuple(relations))
+    if words[position] != "and" or len(relations) == 2:
+      return None
+    position += 1
+
+
+def _read_mention(
+    words: Sequence[str], position: int
+) -> tuple[Mention | None, int]:
+  """The mention that starts at the position, and the position after it."""
+  rest = list(words[position:position + 4])
+  count = len(rest)
+  if not rest or rest.pop(0) != "a":
+    return None, position
+  size = rest.pop(0) if rest and rest[0] in SIZES else None
+  colour = rest.pop(0) if rest and rest[0] in COLOURS else None
+  if not rest or rest[0] not in SHAPES:
+    return None, position
+  shape = rest.pop(0)
+  return Mention(shape, colour, size), position + count - len(rest)
+
+
+def _read_relation(
+    words: Sequence[str], position: int
+) -> tuple[str | None, int]:
+  for name, expected in RELATIONS.items():
+    end = position + len(expected)
+    if tuple(words[position:end]) == expected:
+      return name, end
+  return None, position
+
+
+def render_sentence(parsed: ParsedSentence) -> tuple[str, ...]:
+  """The words of the sentence; `parse` undoes it."""
+  return _render(parsed)[0]
+
+
+def find_phrases(parsed: ParsedSentence) -> tuple[tuple[int, ...], ...]:
+  """Token positions of the scene graph of a sentence.
+
+  Returns:
+    One tuple of positions per phrase, counted from 0 without [CLS]: first
+    the noun of every mention, then every adjective, then every relation.
+  """
+  return _render(parsed)[1]
+
+
+def _render(
+    parsed: ParsedSentence,
+) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
+  words: list[str] = [] if parsed.relations else ["there", "is"]
+  nouns: list[tuple[int, ...]] = []
+  adjectives: list[tuple[int, ...]] = []
+  relations: list[tuple[int, ...]] = []
+  for number, mention in enumerate(parsed.mentions):
+    if number % 2 and parsed.relations:
+      relation = RELATIONS[parsed.relations[number // 2]]
+      relations.append(tuple(range(len(words), len(words) + len(relation))))
+      words += relation
+    elif number:
+      words.append("and")
+    words.append("a")
+    for adjective in (mention.size, mention.colour):
+      if adjective is not None:
+        adjectives.append((len(words),))
+        words.append(adjective)
+    nouns.append((len(words),))
+    words.append(mention.shape)
+  return tuple(words), tuple(nouns + adjectives + relations)

@@ -1,0 +1,167 @@
+"""The oracle: is a sentence true of a scene?
+
+A sentence is true if its mentions can be assigned to distinct objects so
+that all attributes and relations hold. A relation holds in a sector that is
+wider than a quarter turn, so of a nearly diagonal pair two relations hold;
+of a clear pair exactly one holds. Captions are only made from clear pairs.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+
+from tagsdc_jax.data.world import grammar
+from tagsdc_jax.data.world.grammar import Mention, ParsedSentence
+from tagsdc_jax.data.world.scenes import COLOURS, SHAPES, SIZES, Object, Scene
+
+Verdict = Literal["false", "still true", "not a sentence"]
+
+# A relation along one axis holds up to this ratio of the two distances.
+SECTOR = 0.7
+
+_OPPOSITES = {
+    "left of": "right of", "right of": "left of",
+    "above": "below", "below": "above",
+}
+
+
+def judge(words: Sequence[str], scene: Scene) -> Verdict:
+  """What the oracle says of the words, e.g. of a generated negative."""
+  parsed = grammar.parse(words)
+  if parsed is None:
+    return "not a sentence"
+  return "still true" if is_true(parsed, scene) else "false"
+
+
+def judge_ids(token_ids: Sequence[int] | np.ndarray, scene: Scene) -> Verdict:
+  """`judge` for token ids [length] without [CLS], [SEP] and padding."""
+  return judge(grammar.to_words(token_ids), scene)
+
+
+def is_true(parsed: ParsedSentence, scene: Scene) -> bool:
+  """Whether the mentions can be assigned to distinct objects of the scene."""
+  return next(_assignments(parsed, scene), None) is not None
+
+
+def holds(relation: str, one: Object, two: Object) -> bool:
+  """Whether the first object has the relation to the second, leniently."""
+  across, down = two.x - one.x, two.y - one.y
+  if relation in ("left of", "right of"):
+    ahead, aside = across, abs(down)
+  else:
+    ahead, aside = down, abs(across)
+  if relation in ("right of", "below"):
+    ahead = -ahead
+  return ahead > 0 and ahead >= SECTOR * aside
+
+
+def clear_relation(one: Object, two: Object) -> str | None:
+  """The only relation that holds of the pair; None if two of them hold."""
+  names = [name for name in grammar.RELATIONS if holds(name, one, two)]
+  return names[0] if len(names) == 1 else None
+
+
+def foils(
+    parsed: ParsedSentence, scene: Scene, rng: np.random.Generator
+) -> dict[str, tuple[str, ...]]:
+  """False sentences that differ from a true one in a single place.
+
+  Args:
+    parsed: a sentence that is true of the scene.
+    scene: what it describes.
+    rng: chooses among the edits.
+  Returns:
+    Words by type of edit: "colour", "shape", "size", "relation". A type is
+    absent if the sentence has no such word or no such edit is false. A
+    relation is turned into its opposite, which has as many words, and only
+    where the sentence is true of a clear pair.
+  """
+  found = {}
+  for kind, edits in _edits(parsed, scene).items():
+    for number in rng.permutation(len(edits)):
+      if not is_true(edits[number], scene):
+        found[kind] = grammar.render_sentence(edits[number])
+        break
+  return found
+
+
+def _edits(
+    parsed: ParsedSentence, scene: Scene
+) -> dict[str, list[ParsedSentence]]:
+  edits: dict[str, list[ParsedSentence]] = {}
+  for kind, values in (
+      ("colour", COLOURS), ("shape", SHAPES), ("size", SIZES)
+  ):
+    edits[kind] = []
+    for number, mention in enumerate(parsed.mentions):
+      current = getattr(mention, kind)
+      if current is None:
+        continue
+      for value in values:
+        if value != current:
+          mentions = list(parsed.mentions)
+          mentions[number] = dataclasses.replace(mention, **{kind: value})
+          edits[kind].append(
+              ParsedSentence(tuple(mentions), parsed.relations)
+          )
+  edits["relation"] = [
+      _turn_relation(parsed, number)
+      for number in range(len(parsed.relations))
+      if any(
+          clear_relation(objects[2 * number], objects[2 * number + 1])
+          for objects in _assignments(parsed, scene)
+      )
+  ]
+  return edits
+
+
+def _turn_relation(parsed: ParsedSentence, number: int) -> ParsedSentence:
+  relations = list(parsed.relations)
+  relations[number] = _OPPOSITES[relations[number]]
+  return ParsedSentence(parsed.mentions, tuple(relations))
+
+
+def _fits(mention: Mention, item: Object) -> bool:
+  return (
+      mention.shape == item.shape
+      and mention.colour in (None, item.colour)
+      and mention.size in (None, item.size)
+  )
+
+
+def _assignments(
+    parsed: ParsedSentence, scene: Scene
+) -> Iterator[tuple[Object, ...]]:
+  """All ways to choose distinct objects, one per mention."""
+  fitting: list[list[int]] = []
+  for mention in parsed.mentions:
+    numbers = [
+        number for number, item in enumerate(scene.objects)
+        if _fits(mention, item)
+    ]
+    # Most sentences fail here, before any assignment is tried.
+    if not numbers:
+      return
+    fitting.append(numbers)
+  chosen: list[int] = []
+
+  def extend() -> Iterator[tuple[Object, ...]]:
+    at = len(chosen)
+    if at == len(fitting):
+      yield tuple(scene.objects[number] for number in chosen)
+      return
+    for number in fitting[at]:
+      if number in chosen:
+        continue
+      if at % 2 and parsed.relations and not holds(
+          parsed.relations[at // 2], scene.objects[chosen[-1]],
+          scene.objects[number],
+      ):
+        continue
+      chosen.append(number)
+      yield from extend()
+      chosen.pop()
+
+  yield from extend()

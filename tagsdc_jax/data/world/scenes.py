@@ -1,0 +1,106 @@
+"""Scenes: a few flat objects on a square canvas, drawn at random.
+
+Lengths are pixels, x grows to the right and y grows downwards.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+SHAPES = ("circle", "square", "triangle", "star", "cross")
+COLOURS = ("red", "green", "blue", "yellow", "purple", "white")
+SIZES = ("small", "large")
+SPLITS = ("train", "validation", "test")
+CANVAS = 96
+
+MIN_OBJECTS = 3
+MAX_OBJECTS = 5
+# Far enough apart that the size can be read from a jittered box.
+_RADII = {"small": (6.5, 8.0), "large": (12.0, 14.0)}
+_GAP = 4.0
+_BORDER = 2.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Object:
+  """One object.
+
+  Attributes:
+    shape: one of `SHAPES`.
+    colour: one of `COLOURS`.
+    size: one of `SIZES`.
+    x, y: centre.
+    radius: half of the object's extent.
+  """
+  shape: str
+  colour: str
+  size: str
+  x: float
+  y: float
+  radius: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scene:
+  """All objects of one picture; `objects` has 3 to 5 of them."""
+  objects: tuple[Object, ...]
+
+  def to_json(self) -> str:
+    """The scene as one line of JSON; floats survive unchanged."""
+    return json.dumps([dataclasses.asdict(item) for item in self.objects])
+
+  @staticmethod
+  def from_json(text: str) -> "Scene":
+    """The scene that `to_json` wrote."""
+    rows: list[Mapping[str, Any]] = json.loads(text)
+    return Scene(tuple(Object(**row) for row in rows))
+
+
+def example_rng(
+    seed: int, split: str, index: int, *stream: int
+) -> np.random.Generator:
+  """A generator that depends on nothing but its arguments.
+
+  Args:
+    seed: seed of the whole data set, not negative.
+    split: one of `SPLITS`; splits never share a stream.
+    index: number of the example in its split.
+    *stream: numbers that tell apart several streams of one example.
+  """
+  return np.random.default_rng([seed, SPLITS.index(split), index, *stream])
+
+
+def sample_scene(rng: np.random.Generator) -> Scene:
+  """A scene of 3 to 5 objects whose bounding squares keep a gap."""
+  count = int(rng.integers(MIN_OBJECTS, MAX_OBJECTS + 1))
+  while True:
+    objects: list[Object] = []
+    # A crowded start can leave no room for the rest: then start again.
+    for _ in range(50):
+      candidate = _sample_object(rng)
+      if all(_is_apart(candidate, other) for other in objects):
+        objects.append(candidate)
+      if len(objects) == count:
+        return Scene(tuple(objects))
+
+
+def _sample_object(rng: np.random.Generator) -> Object:
+  size = SIZES[rng.integers(len(SIZES))]
+  radius = round(float(rng.uniform(*_RADII[size])), 2)
+  low, high = radius + _BORDER, CANVAS - radius - _BORDER
+  return Object(
+      shape=SHAPES[rng.integers(len(SHAPES))],
+      colour=COLOURS[rng.integers(len(COLOURS))],
+      size=size,
+      x=round(float(rng.uniform(low, high)), 2),
+      y=round(float(rng.uniform(low, high)), 2),
+      radius=radius,
+  )
+
+
+def _is_apart(one: Object, two: Object) -> bool:
+  distance = max(abs(one.x - two.x), abs(one.y - two.y))
+  return distance >= one.radius + two.radius + _GAP

@@ -1,0 +1,55 @@
+"""What is read off the encoder's states."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from tagsdc_jax.models import layers
+
+
+class Pooler(nn.Module):
+  """tanh of a linear layer on [CLS]."""
+
+  hidden_size: int
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, states: jax.Array) -> jax.Array:
+    """Returns float [N, D] for states [N, T, D]."""
+    return jnp.tanh(layers.dense(self.hidden_size, self.dtype,
+                                 'dense')(states[:, 0]))
+
+
+class WordHead(nn.Module):
+  """BERT's MLM head but for its decoder, which is the word embedding."""
+
+  hidden_size: int
+  vocab_size: int
+  dtype: jnp.dtype
+
+  def setup(self) -> None:
+    self.dense = layers.dense(self.hidden_size, self.dtype, None)
+    self.norm = layers.layer_norm(self.dtype, None)
+    self.bias = self.param('bias', nn.initializers.zeros, (self.vocab_size,))
+
+  def transform(self, states: jax.Array) -> jax.Array:
+    """Returns float [..., D], what the tied decoder is applied to."""
+    return self.norm(layers.gelu(self.dense(states)))
+
+  def add_bias(self, logits: jax.Array) -> jax.Array:
+    """Returns float32 [..., V]."""
+    return logits.astype(jnp.float32) + self.bias
+
+
+class FloatDense(nn.Module):
+  """A small linear head whose output is always float32."""
+
+  features: int
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Returns float32 [..., features]."""
+    kernel = self.param('kernel', layers.INITIALIZER,
+                        (x.shape[-1], self.features))
+    bias = self.param('bias', nn.initializers.zeros, (self.features,))
+    return x.astype(jnp.float32) @ kernel + bias

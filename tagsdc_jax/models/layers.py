@@ -1,0 +1,90 @@
+"""Attention, feed-forward and initialisation shared by encoder and heads."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+# BERT's value; flax's default of 1e-6 changes outputs in the fourth digit.
+LAYER_NORM_EPSILON = 1e-12
+INITIALIZER = nn.initializers.normal(0.02)
+
+
+def dense(features: int, dtype: jnp.dtype, name: str) -> nn.Dense:
+  """A linear layer initialised as BERT's: weights N(0, 0.02), biases 0."""
+  return nn.Dense(features, dtype=dtype, kernel_init=INITIALIZER, name=name)
+
+
+def layer_norm(dtype: jnp.dtype, name: str) -> nn.LayerNorm:
+  """LayerNorm with BERT's epsilon; statistics are taken in float32."""
+  return nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, dtype=dtype, name=name)
+
+
+def gelu(x: jax.Array) -> jax.Array:
+  """The exact (erf) form, not the tanh approximation."""
+  return nn.gelu(x, approximate=False)
+
+
+class Attention(nn.Module):
+  """Multi-head attention of the first `num_queries` tokens to all tokens."""
+
+  num_heads: int
+  dropout_rate: float
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x: jax.Array, token_mask: jax.Array, num_queries: int,
+               deterministic: bool) -> jax.Array:
+    """Returns float [N, num_queries, D].
+
+    Args:
+      x: float [N, T, D].
+      token_mask: bool [N, T], True where real; others are never attended to.
+      num_queries: how many leading tokens the result is wanted for.
+      deterministic: no dropout.
+    """
+    width = x.shape[-1]
+    head_size = width // self.num_heads
+
+    def heads(name: str, tokens: jax.Array) -> jax.Array:
+      y = dense(width, self.dtype, name)(tokens)
+      return y.reshape(*y.shape[:-1], self.num_heads, head_size)
+
+    query = heads('query', x[:, :num_queries])
+    key, value = heads('key', x), heads('value', x)
+    logits = jnp.einsum('nqhd,nkhd->nhqk', query, key).astype(jnp.float32)
+    logits = logits / jnp.sqrt(jnp.float32(head_size))
+    # The reference adds -10000, which is exactly zero weight in float32. The
+    # lowest float does the same and stays finite for rows without any token.
+    logits = jnp.where(token_mask[:, None, None, :], logits,
+                       jnp.finfo(jnp.float32).min)
+    probs = nn.softmax(logits).astype(self.dtype)
+    probs = nn.Dropout(self.dropout_rate)(probs, deterministic=deterministic)
+    mixed = jnp.einsum('nhqk,nkhd->nqhd', probs, value)
+    mixed = mixed.reshape(*mixed.shape[:-2], width)
+    return dense(width, self.dtype, 'output')(mixed)
+
+
+class EncoderLayer(nn.Module):
+  """One post-norm BERT layer."""
+
+  num_heads: int
+  intermediate_size: int
+  dropout_rate: float
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x: jax.Array, token_mask: jax.Array, num_queries: int,
+               deterministic: bool) -> jax.Array:
+    """Returns float [N, num_queries, D]; arguments as `Attention`'s."""
+    def dropout(y: jax.Array) -> jax.Array:
+      return nn.Dropout(self.dropout_rate)(y, deterministic=deterministic)
+
+    attended = Attention(self.num_heads, self.dropout_rate, self.dtype,
+                         name='attention')(x, token_mask, num_queries,
+                                           deterministic)
+    x = layer_norm(self.dtype, 'attention_norm')(
+        x[:, :num_queries] + dropout(attended))
+    hidden = gelu(dense(self.intermediate_size, self.dtype,
+                        'intermediate')(x))
+    output = dense(x.shape[-1], self.dtype, 'output')(hidden)
+    return layer_norm(self.dtype, 'output_norm')(x + dropout(output))

@@ -1,0 +1,111 @@
+"""The whole network: one module, one method per output, no loss."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from tagsdc_jax import settings
+from tagsdc_jax.models import heads, uniter
+
+
+class RetrievalModel(nn.Module):
+  """UNITER with the heads of pretraining, TAGS and DC.
+
+  All heads exist in every phase, so that a checkpoint of one phase starts the
+  next; the optimiser leaves alone those that a phase does not use.
+  """
+
+  config: settings.Model
+  dtype: jnp.dtype = jnp.float32
+
+  def setup(self) -> None:
+    c = self.config
+    self.text_embeddings = uniter.TextEmbeddings(
+        c.vocab_size, c.hidden_size, c.max_positions, c.num_token_types,
+        c.dropout_rate, self.dtype)
+    self.image_embeddings = uniter.ImageEmbeddings(
+        c.hidden_size, c.dropout_rate, self.dtype)
+    self.encoder = uniter.Encoder(
+        c.num_layers, c.num_heads, c.intermediate_size, c.dropout_rate,
+        self.dtype)
+    self.pooler = heads.Pooler(c.hidden_size, self.dtype)
+    self.rank_output = heads.FloatDense(1)
+    self.itm_output = heads.FloatDense(2)
+    self.disc_output = heads.FloatDense(2)
+    word_head = functools.partial(
+        heads.WordHead, c.hidden_size, c.vocab_size, self.dtype)
+    self.mlm_output = word_head()
+    self.correction_output = word_head()
+
+  def embed_text(self, token_ids: jax.Array,
+                 deterministic: bool = True) -> jax.Array:
+    """Returns float [N, L, D] for token_ids int32 [N, L]."""
+    return self.text_embeddings(token_ids, deterministic)
+
+  def embed_image(self, features: jax.Array, boxes: jax.Array,
+                  deterministic: bool = True) -> jax.Array:
+    """Returns float [N, R, D] for features [N, R, F] and boxes [N, R, 7]."""
+    return self.image_embeddings(
+        features, boxes, self.text_embeddings.type_row(uniter.IMAGE_TYPE),
+        deterministic)
+
+  def encode(self, embeddings: jax.Array, token_mask: jax.Array, *,
+             num_outputs: int, deterministic: bool = True) -> jax.Array:
+    """Returns float [N, num_outputs, D], the last layer's leading states.
+
+    Args:
+      embeddings: float [N, T, D], text first ([CLS] at 0), then regions.
+      token_mask: bool [N, T], True where real.
+      num_outputs: 1 for the matching score, the text's length for words.
+      deterministic: no dropout.
+    """
+    return self.encoder(embeddings, token_mask, num_outputs=num_outputs,
+                        deterministic=deterministic)
+
+  def match_logits(self, states: jax.Array) -> jax.Array:
+    """Returns float32 [N], the raw matching score, for states [N, >=1, D]."""
+    return self.rank_output(self.pooler(states))[:, 0]
+
+  def itm_logits(self, states: jax.Array) -> jax.Array:
+    """Returns float32 [N, 2]: no match, match."""
+    return self.itm_output(self.pooler(states))
+
+  def mlm_logits(self, states: jax.Array) -> jax.Array:
+    """Returns float32 [..., V] for states [..., D] at masked positions."""
+    return self._word_logits(self.mlm_output, states)
+
+  def correction_logits(self, states: jax.Array) -> jax.Array:
+    """Returns float32 [..., V] for states [..., D] at replaced positions."""
+    return self._word_logits(self.correction_output, states)
+
+  def disc_logits(self, states: jax.Array) -> jax.Array:
+    """Returns float32 [..., 2]: replaced, same word, for states [..., D]."""
+    return self.disc_output(states)
+
+  def _word_logits(self, head: heads.WordHead, states: jax.Array) -> jax.Array:
+    decoded = self.text_embeddings.decode(head.transform(states))
+    return head.add_bias(decoded)
+
+  def every_output(self, token_ids: jax.Array, features: jax.Array,
+                   boxes: jax.Array) -> tuple[jax.Array, ...]:
+    """Touches every parameter once: what `init` is called with."""
+    text = self.embed_text(token_ids)
+    embeddings = jnp.concatenate(
+        [text, self.embed_image(features, boxes)], axis=1)
+    mask = jnp.ones(embeddings.shape[:2], bool)
+    states = self.encode(embeddings, mask, num_outputs=text.shape[1])
+    return (self.match_logits(states), self.itm_logits(states),
+            self.mlm_logits(states), self.correction_logits(states),
+            self.disc_logits(states))
+
+
+def init_parameters(model: RetrievalModel, key: jax.Array) -> dict:
+  """Returns fresh float32 parameters, initialised as the release does."""
+  c = model.config
+  variables = jax.jit(functools.partial(
+      model.init, method=RetrievalModel.every_output))(
+          key, jnp.zeros((1, 2), jnp.int32),
+          jnp.zeros((1, 1, c.feature_size)), jnp.zeros((1, 1, 7)))
+  return variables['params']

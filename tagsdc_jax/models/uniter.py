@@ -1,0 +1,118 @@
+"""UNITER: embeddings of text and regions, and the encoder over both.
+
+Knows nothing of negatives or losses. Reference: METHOD.md's model section,
+UNITER (arXiv 1909.11740) as TAGS-DC uses it.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from tagsdc_jax.models import layers
+
+TEXT_TYPE, IMAGE_TYPE = 0, 1
+
+
+class TextEmbeddings(nn.Module):
+  """Word + position + token type, LayerNorm, dropout."""
+
+  vocab_size: int
+  hidden_size: int
+  max_positions: int
+  num_token_types: int
+  dropout_rate: float
+  dtype: jnp.dtype
+
+  def setup(self) -> None:
+    def table(rows: int) -> nn.Embed:
+      return nn.Embed(rows, self.hidden_size, dtype=self.dtype,
+                      embedding_init=layers.INITIALIZER)
+
+    self.word = table(self.vocab_size)
+    self.position = table(self.max_positions)
+    self.token_type = table(self.num_token_types)
+    self.norm = layers.layer_norm(self.dtype, None)
+    self.dropout = nn.Dropout(self.dropout_rate)
+
+  def __call__(self, token_ids: jax.Array, deterministic: bool) -> jax.Array:
+    """Returns float [N, L, D] for token_ids int32 [N, L]."""
+    words = self.word(token_ids)
+    # Row 0 is [PAD]: it learns through the tied decoders only, never through
+    # a look-up (the reference's padding_idx=0).
+    words = jnp.where((token_ids == 0)[..., None],
+                      jax.lax.stop_gradient(words), words)
+    positions = self.position(jnp.arange(token_ids.shape[-1]))
+    x = words + positions[None] + self.type_row(TEXT_TYPE)
+    return self.dropout(self.norm(x), deterministic=deterministic)
+
+  def type_row(self, token_type: int) -> jax.Array:
+    """Returns the token-type embedding, float [1, 1, D]."""
+    return self.token_type(jnp.full((1, 1), token_type))
+
+  def decode(self, x: jax.Array) -> jax.Array:
+    """Returns float [..., V]: x [..., D] times the transposed word table."""
+    return self.word.attend(x)
+
+
+class ImageEmbeddings(nn.Module):
+  """LN(W_f feature) + LN(W_p box) + token type, then LayerNorm, dropout."""
+
+  hidden_size: int
+  dropout_rate: float
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, features: jax.Array, boxes: jax.Array,
+               type_row: jax.Array, deterministic: bool) -> jax.Array:
+    """Returns float [N, R, D].
+
+    Args:
+      features: float [N, R, F]; may come as float16.
+      boxes: float32 [N, R, 7], each 0 to 1; regions have no order.
+      type_row: float [1, 1, D], token-type embedding of images.
+      deterministic: no dropout.
+    """
+    # Used by UNITER's masked-region pretraining only; kept so that a
+    # checkpoint converts to the reference's parameters without a gap.
+    self.param('region_mask_embedding', layers.INITIALIZER,
+               (2, features.shape[-1]))
+
+    def project(name: str, x: jax.Array) -> jax.Array:
+      y = layers.dense(self.hidden_size, self.dtype, f'{name}_projection')(
+          x.astype(self.dtype))
+      return layers.layer_norm(self.dtype, f'{name}_norm')(y)
+
+    x = project('feature', features) + project('box', boxes) + type_row
+    x = layers.layer_norm(self.dtype, 'norm')(x)
+    return nn.Dropout(self.dropout_rate)(x, deterministic=deterministic)
+
+
+class Encoder(nn.Module):
+  """A stack of post-norm BERT layers."""
+
+  num_layers: int
+  num_heads: int
+  intermediate_size: int
+  dropout_rate: float
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x: jax.Array, token_mask: jax.Array, *,
+               num_outputs: int, deterministic: bool) -> jax.Array:
+    """Returns float [N, num_outputs, D]: the first tokens' last states.
+
+    Args:
+      x: float [N, T, D].
+      token_mask: bool [N, T], True where real.
+      num_outputs: how many leading tokens the last layer is computed for.
+        The matching score needs [CLS] only, which saves most of that layer.
+      deterministic: no dropout.
+    """
+    for i in range(self.num_layers):
+      is_last = i == self.num_layers - 1
+      x = layers.EncoderLayer(
+          self.num_heads, self.intermediate_size, self.dropout_rate,
+          self.dtype, name=f'layer_{i}')(
+              x, token_mask, num_outputs if is_last else x.shape[1],
+              deterministic)
+    return x

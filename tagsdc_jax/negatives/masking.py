@@ -1,0 +1,96 @@
+"""Chooses phrases of a caption and masks their tokens."""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+MASK_SHARE, RANDOM_SHARE = 0.8, 0.1  # The rest stays as it is.
+
+
+@struct.dataclass
+class MaskedText:
+  """K masked copies of each caption."""
+  token_ids: jax.Array  # int32 [B, K, L]
+  is_target: jax.Array  # bool [B, K, L]
+
+
+def phrase_probs(phrase_counts: jax.Array, mask_rate: float) -> jax.Array:
+  """Returns each phrase's probability of being chosen, float32 [..., P].
+
+  A position that `n` phrases list has rate / n; a phrase has the mean over
+  its positions, each counted as often as the phrase lists it. Absent phrases
+  have 0.
+
+  Args:
+    phrase_counts: int [..., P, L], how often a phrase lists a position.
+    mask_rate: 0.15 in the paper.
+  """
+  counts = phrase_counts.astype(jnp.float32)
+  per_position = jnp.sum(counts, axis=-2, keepdims=True)
+  position_probs = mask_rate / jnp.maximum(per_position, 1.0)
+  size = jnp.sum(counts, axis=-1)
+  total = jnp.sum(counts * position_probs, axis=-1)
+  return total / jnp.maximum(size, 1.0)
+
+
+def choose_phrases(key: jax.Array, phrase_counts: jax.Array, *,
+                   num_copies: int, mask_rate: float) -> jax.Array:
+  """Returns which phrases each copy masks, bool [B, K, P].
+
+  Each phrase independently; where none was chosen, one of them uniformly.
+
+  Args:
+    key: PRNG key, used once.
+    phrase_counts: int [B, P, L]; every caption has at least one phrase.
+    num_copies: K.
+    mask_rate: see `phrase_probs`.
+  """
+  batch, num_phrases, _ = phrase_counts.shape
+  choose_key, fallback_key = jax.random.split(key)
+  probs = phrase_probs(phrase_counts, mask_rate)
+  shape = (batch, num_copies, num_phrases)
+  is_chosen = jax.random.uniform(choose_key, shape) < probs[:, None]
+  exists = jnp.any(phrase_counts > 0, axis=-1)[:, None]
+  ticket = jnp.where(exists, jax.random.uniform(fallback_key, shape), -1.0)
+  fallback = jax.nn.one_hot(jnp.argmax(ticket, axis=-1), num_phrases,
+                            dtype=bool)
+  none_chosen = ~jnp.any(is_chosen, axis=-1, keepdims=True)
+  return jnp.where(none_chosen, fallback & exists, is_chosen)
+
+
+def mask_tokens(key: jax.Array, token_ids: jax.Array, phrase_counts: jax.Array,
+                *, num_copies: int, mask_rate: float, mask_id: int,
+                random_range: tuple[int, int]) -> MaskedText:
+  """Masks the tokens of randomly chosen phrases.
+
+  Every position of a chosen phrase is a target, once however many chosen
+  phrases list it: 80 % become [MASK], 10 % a random token (it may be the same
+  one), 10 % stay.
+
+  Args:
+    key: PRNG key, used once.
+    token_ids: int32 [B, L].
+    phrase_counts: int8 [B, P, L]; zero at [CLS], [SEP] and padding.
+    num_copies: K.
+    mask_rate: see `phrase_probs`.
+    mask_id: id of [MASK].
+    random_range: [low, high) of random replacement tokens.
+  Returns:
+    K masked copies per caption.
+  Reference: METHOD.md, "Masking"; data/pnsgd.py of the release, drawn inside
+    the graph.
+  """
+  phrase_key, kind_key, token_key = jax.random.split(key, 3)
+  is_chosen = choose_phrases(phrase_key, phrase_counts, num_copies=num_copies,
+                             mask_rate=mask_rate)
+  listed = (phrase_counts > 0).astype(jnp.float32)
+  hits = jnp.einsum('bkp,bpl->bkl', is_chosen.astype(jnp.float32), listed)
+  is_target = hits > 0.5
+  original = jnp.broadcast_to(token_ids[:, None], is_target.shape)
+  kind = jax.random.uniform(kind_key, is_target.shape)
+  random_ids = jax.random.randint(token_key, is_target.shape, *random_range,
+                                  dtype=token_ids.dtype)
+  replaced = jnp.where(
+      kind < MASK_SHARE, mask_id,
+      jnp.where(kind < MASK_SHARE + RANDOM_SHARE, random_ids, original))
+  return MaskedText(jnp.where(is_target, replaced, original), is_target)

@@ -1,0 +1,75 @@
+"""Which candidates may serve as negatives, and the hardest of them."""
+
+import jax
+import jax.numpy as jnp
+
+
+def is_reference(candidates: jax.Array, references: jax.Array) -> jax.Array:
+  """Returns whether a candidate is one of the image's captions, bool [B, G].
+
+  Args:
+    candidates: int32 [B, G, L].
+    references: int32 [B, C, L]; filling rows are all padding.
+  """
+  same = candidates[:, :, None] == references[:, None]
+  return jnp.any(jnp.all(same, axis=-1), axis=-1)
+
+
+def is_repeated(candidates: jax.Array) -> jax.Array:
+  """Returns whether an equal candidate stands earlier, bool [B, G].
+
+  Rows are hashed to 64 bits and sorted by hash and place; each is then
+  compared, token by token, with the first row of its hash, so that a
+  collision never drops a sentence. Cost grows as G log G, not as G squared.
+
+  Args:
+    candidates: int32 [B, G, L].
+  """
+  return jax.vmap(_is_repeated)(candidates)
+
+
+def _is_repeated(rows: jax.Array) -> jax.Array:
+  num_rows, length = rows.shape
+  # Fixed odd multipliers; uint32 arithmetic wraps, which is what is wanted.
+  keys = jax.random.bits(jax.random.key(0x7A65), (2, length), jnp.uint32) | 1
+  mixed = rows.astype(jnp.uint32)[None] * keys[:, None]
+  mixed = (mixed ^ (mixed >> 15)) * jnp.uint32(0x2C1B3C6D)
+  high, low = jnp.sum(mixed ^ (mixed >> 13), axis=-1, dtype=jnp.uint32)
+  places = jnp.arange(num_rows, dtype=jnp.int32)
+  high, low, places = jax.lax.sort((high, low, places), num_keys=3)
+  starts = jnp.concatenate([
+      jnp.ones(1, bool), (high[1:] != high[:-1]) | (low[1:] != low[:-1])])
+  start_of_run = jax.lax.cummax(
+      jnp.where(starts, jnp.arange(num_rows), 0))
+  leader = places[start_of_run]
+  same = jnp.all(rows[places] == rows[leader], axis=-1)
+  repeated = same & (leader != places)
+  return jnp.zeros(num_rows, bool).at[places].set(repeated)
+
+
+def valid_candidates(candidates: jax.Array,
+                     references: jax.Array) -> jax.Array:
+  """Returns which candidates may be negatives, bool [B, G].
+
+  Captions of the image are excluded, and so are repetitions; of equal
+  candidates the first survives. (The release pushes both down by a penalty
+  and keeps the last copy; QUIRKS 4 to 6.)
+  """
+  return ~is_reference(candidates, references) & ~is_repeated(candidates)
+
+
+def select_hardest(match_logits: jax.Array, is_valid: jax.Array,
+                   num_hard: int) -> tuple[jax.Array, jax.Array]:
+  """Returns the candidates that the matcher likes best.
+
+  Args:
+    match_logits: float32 [B, G].
+    is_valid: bool [B, G].
+    num_hard: H <= G.
+  Returns:
+    indices int32 [B, H], hardest first, and is_filled bool [B, H], False
+    where fewer than H candidates were valid.
+  """
+  masked = jnp.where(is_valid, match_logits, -jnp.inf)
+  _, indices = jax.lax.top_k(masked, num_hard)
+  return indices, jnp.take_along_axis(is_valid, indices, axis=1)

@@ -1,0 +1,83 @@
+"""Scores all candidate negatives of a micro-batch and keeps the hardest."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from tagsdc_jax import arrays
+from tagsdc_jax.negatives import generating, selecting
+from tagsdc_jax.scoring import scorer
+from tagsdc_jax.training import passes
+
+
+@struct.dataclass
+class Hardest:
+  """Indices of the kept negatives, hardest first."""
+  images: jax.Array  # int32 [B, H] into the pool's images
+  texts: jax.Array  # int32 [B, H] into the pool's texts
+  sentences: jax.Array  # int32 [B, H] into the generated sentences
+  is_filled: jax.Array  # bool [B, H]: the sentence is a valid negative
+
+
+def choose_hardest(task: passes.Task, params: Any, batch: arrays.MicroBatch,
+                   generated: generating.Generated) -> Hardest:
+  """Scores the three candidate sets in one queue and keeps H of each.
+
+  Without dropout and without gradient. Texts and images are embedded once
+  and shared by all pairs that they stand in.
+
+  Args:
+    task: network and settings.
+    params: parameters; no gradient flows to them.
+    batch: positives and pools.
+    generated: refilled sentences; invalid ones are never scored.
+  """
+  params = jax.lax.stop_gradient(params)
+  num_hard = task.settings.negatives.num_hard
+  num_positives, num_sentences = generated.is_valid.shape
+  pool = batch.pool_texts.num_tokens.shape[0]
+
+  texts = _embed_texts(task, params, batch, generated.token_ids)
+  images = jax.tree.map(lambda a, b: jnp.concatenate([a, b]),
+                        batch.images, batch.pool_images)
+  embedded_images = scorer.Embedded(passes.embed_image(task, params, images),
+                                    images.num_regions)
+  own = jnp.arange(num_positives, dtype=jnp.int32)[:, None]
+  others = num_positives + jnp.arange(pool, dtype=jnp.int32)[None]
+  sentences = (num_positives + pool + own * num_sentences
+               + jnp.arange(num_sentences, dtype=jnp.int32))
+  blocks = ((own, others), (others, own), (sentences, own))
+  widths = (pool, pool, num_sentences)
+
+  def side(which: int) -> jax.Array:
+    return jnp.concatenate(
+        [jnp.broadcast_to(block[which], (num_positives, width)).reshape(-1)
+         for block, width in zip(blocks, widths)])
+
+  pool_valid = jnp.ones((num_positives, pool), bool)
+  valid = (pool_valid, pool_valid, generated.is_valid)
+  logits = scorer.score_pairs(
+      task.model, params, texts, embedded_images, side(0), side(1),
+      jnp.concatenate([v.reshape(-1) for v in valid]), widths=task.widths,
+      chunk=task.settings.compute.score_rows)
+  starts = (0, num_positives * pool, 2 * num_positives * pool)
+  picked = [
+      selecting.select_hardest(
+          logits[start:start + v.size].reshape(v.shape), v, num_hard)
+      for start, v in zip(starts, valid)]
+  return Hardest(picked[0][0], picked[1][0], *picked[2])
+
+
+def _embed_texts(task: passes.Task, params: Any, batch: arrays.MicroBatch,
+                 sentences: jax.Array) -> scorer.Embedded:
+  """Embeds positives, pool and generated sentences, in this order."""
+  num_sentences = sentences.shape[1]
+  ids = jnp.concatenate([
+      batch.texts.token_ids, batch.pool_texts.token_ids,
+      sentences.reshape(-1, sentences.shape[-1])])
+  lengths = jnp.concatenate([
+      batch.texts.num_tokens, batch.pool_texts.num_tokens,
+      jnp.repeat(batch.texts.num_tokens, num_sentences)])
+  return scorer.Embedded(passes.embed_text(task, params, ids), lengths)

@@ -1,0 +1,30 @@
+"""One key per random draw of a micro-batch, and nothing remembered."""
+
+from typing import NamedTuple
+
+import jax
+
+
+class MicroBatchKeys(NamedTuple):
+  """Keys of one micro-batch; each is used once."""
+  mask: jax.Array
+  refill: jax.Array
+  dropout: jax.Array
+  pairing: jax.Array
+
+
+def micro_batch_keys(seed: int, update: jax.Array,
+                     micro_batch: jax.Array) -> MicroBatchKeys:
+  """Returns the keys of one micro-batch.
+
+  A function of its arguments alone: a resumed run, or one on another number
+  of devices, draws the same.
+
+  Args:
+    seed: the run's.
+    update: int32 [], counted from 0.
+    micro_batch: int32 [], its number within the run.
+  """
+  key = jax.random.fold_in(jax.random.key(seed), update)
+  key = jax.random.fold_in(key, micro_batch)
+  return MicroBatchKeys(*jax.random.split(key, len(MicroBatchKeys._fields)))

@@ -1,0 +1,231 @@
+"""What each phase minimises: one micro-batch -> loss and its parts.
+
+Pure functions of (parameters, micro-batch, keys). `objective` picks one; the
+train step knows nothing else of phases.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from tagsdc_jax import arrays
+from tagsdc_jax.losses import combining, ranking, words
+from tagsdc_jax.negatives import generating, masking
+from tagsdc_jax.scoring import scorer
+from tagsdc_jax.training import candidates, keys, passes
+
+Metrics = dict[str, jax.Array]
+Objective = Callable[[Any, arrays.MicroBatch, keys.MicroBatchKeys],
+                     tuple[jax.Array, Metrics]]
+
+# Parameters that a phase never trains: no gradient, no decay, no moments.
+UNTRAINED = {
+    'pretrain': ('rank_output', 'disc_output', 'correction_output',
+                 'region_mask_embedding'),
+    'tags': ('itm_output', 'disc_output', 'correction_output',
+             'region_mask_embedding'),
+    'dc': ('itm_output', 'region_mask_embedding'),
+}
+
+
+def make_objective(task: passes.Task) -> Objective:
+  """Returns the objective of the settings' phase."""
+  by_phase = {'pretrain': _pretraining, 'tags': _tailored, 'dc': _tailored}
+  function = by_phase[task.settings.phase]
+  return lambda params, batch, batch_keys: function(task, params, batch,
+                                                    batch_keys)
+
+
+def _pretraining(task: passes.Task, params: Any, batch: arrays.MicroBatch,
+                 batch_keys: keys.MicroBatchKeys
+                 ) -> tuple[jax.Array, Metrics]:
+  """MLM, and image-text matching against other images of the batch."""
+  config = task.settings.negatives
+  mlm_key, text_key, image_key, encoder_key = jax.random.split(
+      batch_keys.dropout, 4)
+  masked = masking.mask_tokens(
+      batch_keys.mask, batch.texts.token_ids, batch.phrase_counts,
+      num_copies=config.num_copies, mask_rate=config.mask_rate,
+      mask_id=task.mask_id, random_range=task.random_range)
+  no_samples = jnp.zeros((*masked.is_target.shape, 0, 2))
+  mlm_losses, _ = passes.predict_masked(task, params, batch, masked,
+                                        no_samples, mlm_key)
+
+  partners = in_batch_partners(batch_keys.pairing,
+                               batch.texts.num_tokens.shape[0],
+                               config.num_in_batch)
+  rows = jnp.concatenate([jnp.arange(len(partners))[:, None], partners], 1)
+  text = passes.embed_text(task, params, batch.texts.token_ids, text_key)
+  image = passes.embed_image(task, params, batch.images, image_key)
+  lengths = jnp.broadcast_to(batch.texts.num_tokens[:, None], rows.shape)
+  states = passes.encode(
+      task, params,
+      scorer.Embedded(jnp.repeat(text[:, None], rows.shape[1], 1), lengths),
+      scorer.Embedded(image[rows], batch.images.num_regions[rows]),
+      num_outputs=1, dropout_key=encoder_key)
+  logits = task.model.apply({'params': params}, states.reshape(
+      -1, *states.shape[2:]), method='itm_logits').reshape(*rows.shape, 2)
+  is_match = jnp.arange(rows.shape[1])[None] == 0
+  losses = ranking.matching_loss(logits, jnp.broadcast_to(is_match,
+                                                          rows.shape))
+  is_other = batch.image_numbers[rows] != batch.image_numbers[:, None]
+  # Positive and negatives weigh the same, however many there are.
+  matching = 0.5 * (losses[:, 0]
+                    + words.masked_mean(losses[:, 1:], is_other[:, 1:], 1))
+  is_right = (jnp.argmax(logits, -1) == 1) == is_match
+  parts = {'matching': matching,
+           'mlm': words.masked_mean(mlm_losses, masked.is_target, (1, 2))}
+  return combining.combine_losses(parts, task.settings.losses), _metrics(
+      parts, matching_accuracy=words.masked_mean(
+          is_right.astype(jnp.float32), is_match | is_other, (0, 1)))
+
+
+def in_batch_partners(key: jax.Array, batch: int,
+                      num_partners: int) -> jax.Array:
+  """Returns distinct other rows for each row, int32 [B, num_partners].
+
+  Row b meets rows b + shift for distinct random shifts, so that every image
+  is a negative equally often.
+  """
+  shifts = 1 + jax.random.permutation(key, batch - 1)[:num_partners]
+  return (jnp.arange(batch)[:, None] + shifts[None]) % batch
+
+
+def _tailored(task: passes.Task, params: Any, batch: arrays.MicroBatch,
+              batch_keys: keys.MicroBatchKeys) -> tuple[jax.Array, Metrics]:
+  """TAGS (stage 1), and DC (stage 2) on top; METHOD.md 2."""
+  config = task.settings
+  mlm_key, retrieved_key, sentence_key = jax.random.split(
+      batch_keys.dropout, 3)
+  generated = generating.generate(
+      batch_keys.mask, batch_keys.refill, batch,
+      lambda masked, uniforms: passes.predict_masked(
+          task, params, batch, masked, uniforms, mlm_key),
+      config.negatives, mask_id=task.mask_id, random_range=task.random_range)
+  hardest = candidates.choose_hardest(task, params, batch, generated)
+
+  positive, hard_images, hard_texts = _retrieved_probs(
+      task, params, batch, hardest, retrieved_key)
+  states = _sentence_states(task, params, batch, generated, hardest,
+                            sentence_key)
+  sentence_probs = passes.match_probs(task, params, states)
+  filled = hardest.is_filled
+
+  def triplet(negative_probs: jax.Array) -> jax.Array:
+    return ranking.triplet_loss(positive, negative_probs,
+                                margin=config.losses.margin)
+
+  parts = {
+      'text_to_image': jnp.mean(triplet(hard_images), axis=1),
+      'image_to_text': jnp.mean(triplet(hard_texts), axis=1),
+      'synthetic': words.masked_mean(triplet(sentence_probs), filled, 1),
+      'mlm': words.masked_mean(generated.mlm_losses, generated.is_target,
+                               (1, 2)),
+  }
+  if config.phase == 'dc':
+    parts |= _word_parts(task, params, batch, generated, hardest, states)
+  below = (sentence_probs < positive[:, None]).astype(jnp.float32)
+  return combining.combine_losses(parts, config.losses), _metrics(
+      parts, distinct_sentences=jnp.mean(generated.is_valid),
+      filled_negatives=jnp.mean(filled),
+      targets_per_caption=jnp.sum(generated.is_target) / len(filled),
+      synthetic_accuracy=words.masked_mean(below, filled, (0, 1)))
+
+
+def _retrieved_probs(task: passes.Task, params: Any, batch: arrays.MicroBatch,
+                     hardest: candidates.Hardest, key: jax.Array
+                     ) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """Runs the positive, its hard images and its hard texts with gradient.
+
+  Returns:
+    sigmoid matching scores: float32 [B], [B, H], [B, H].
+  """
+  text_key, image_key, encoder_key = jax.random.split(key, 3)
+  num_hard = hardest.images.shape[1]
+
+  def with_own(own: Any, pool: Any, indices: jax.Array) -> Any:
+    return jax.tree.map(
+        lambda a, b: jnp.concatenate([a[:, None], b[indices]], axis=1),
+        own, pool)
+
+  texts = with_own(batch.texts, batch.pool_texts, hardest.texts)
+  images = with_own(batch.images, batch.pool_images, hardest.images)
+  text = scorer.Embedded(
+      passes.embed_text(task, params, texts.token_ids, text_key),
+      texts.num_tokens)
+  image = scorer.Embedded(passes.embed_image(task, params, images, image_key),
+                          images.num_regions)
+  # Rows: the positive, own text with H images, H texts with own image.
+  zeros, ones = jnp.zeros(num_hard, jnp.int32), jnp.arange(1, num_hard + 1)
+  text_rows = jnp.concatenate([zeros[:1], zeros, ones])
+  image_rows = jnp.concatenate([zeros[:1], ones, zeros])
+  states = passes.encode(
+      task, params, jax.tree.map(lambda x: x[:, text_rows], text),
+      jax.tree.map(lambda x: x[:, image_rows], image), num_outputs=1,
+      dropout_key=encoder_key)
+  probs = passes.match_probs(task, params, states)
+  return probs[:, 0], probs[:, 1:num_hard + 1], probs[:, num_hard + 1:]
+
+
+def _sentence_states(task: passes.Task, params: Any, batch: arrays.MicroBatch,
+                     generated: generating.Generated,
+                     hardest: candidates.Hardest,
+                     key: jax.Array) -> jax.Array:
+  """Runs the kept sentences with their images, with gradient.
+
+  Returns:
+    float [B, H, L, D] in stage 2, which reads words; [B, H, 1, D] in stage 1.
+  """
+  text_key, image_key, encoder_key = jax.random.split(key, 3)
+  num_hard = hardest.sentences.shape[1]
+
+  def repeat(x: jax.Array) -> jax.Array:
+    return jnp.repeat(x[:, None], num_hard, axis=1)
+
+  token_ids = generating.take_rows(generated.token_ids, hardest.sentences)
+  text = scorer.Embedded(
+      passes.embed_text(task, params, token_ids, text_key),
+      repeat(batch.texts.num_tokens))
+  image = scorer.Embedded(
+      repeat(passes.embed_image(task, params, batch.images, image_key)),
+      repeat(batch.images.num_regions))
+  return passes.encode(
+      task, params, text, image, dropout_key=encoder_key,
+      num_outputs=token_ids.shape[-1] if task.settings.phase == 'dc' else 1)
+
+
+def _word_parts(task: passes.Task, params: Any, batch: arrays.MicroBatch,
+                generated: generating.Generated, hardest: candidates.Hardest,
+                states: jax.Array) -> dict[str, jax.Array]:
+  """Word discrimination and correction per positive, float32 [B] each."""
+  config = task.settings
+  captions = batch.texts.token_ids[:, None]
+  token_ids = generating.take_rows(generated.token_ids, hardest.sentences)
+  filled = hardest.is_filled[..., None]
+  length = token_ids.shape[-1]
+  is_token = jnp.arange(length) < batch.texts.num_tokens[:, None, None]
+  copies = hardest.sentences // config.negatives.num_samples
+  is_target = generating.take_rows(generated.is_target, copies) & filled
+  disc_logits = task.model.apply({'params': params}, states,
+                                 method='disc_logits')
+  disc_losses = words.discrimination_loss(
+      disc_logits, token_ids == captions,
+      replaced_weight=config.losses.replaced_weight,
+      kept_weight=config.losses.kept_weight)
+  correction = passes.correction_losses(
+      task, params, states, jnp.broadcast_to(captions, token_ids.shape),
+      is_target)
+  return {
+      'discrimination': words.masked_mean(disc_losses, is_token & filled,
+                                          (1, 2)),
+      'correction': words.masked_mean(correction, is_target, (1, 2)),
+  }
+
+
+def _metrics(parts: dict[str, jax.Array], **others: jax.Array) -> Metrics:
+  """Returns means over the micro-batch, float32 [] each."""
+  means = {name: jnp.mean(loss) for name, loss in parts.items()}
+  return jax.lax.stop_gradient(
+      means | {name: jnp.float32(x) for name, x in others.items()})

@@ -1,0 +1,117 @@
+"""AdamW, schedule and clipping exactly as the release runs them."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import traverse_util
+
+from tagsdc_jax import settings
+
+# The release decays by name: anything without "bias" or "LayerNorm" in it.
+# These two norms are called img_layer_norm and pos_layer_norm there, so
+# their weights are decayed.
+DECAYED_NORMS = ('feature_norm', 'box_norm')
+# A rate that the schedule brings to 0 or below becomes this.
+LEAST_RATE = 1e-8
+
+
+def learning_rate(config: settings.Optimizer, num_updates: int,
+                  update: jax.Array) -> jax.Array:
+  """Returns the rate of an update, float32 [].
+
+  Args:
+    config: peak rate and warm-up.
+    num_updates: length of the schedule.
+    update: int [], counted from 1.
+  """
+  n = jnp.asarray(update, jnp.float32)
+  warmup = config.warmup_updates
+  rising = n / warmup
+  falling = (num_updates - n) / (num_updates - warmup)
+  rate = config.learning_rate * jnp.where(n < warmup, rising, falling)
+  return jnp.where(rate > 0, rate, LEAST_RATE)
+
+
+def decay_mask(params: Any) -> Any:
+  """Returns a tree of bools: which parameters are decayed."""
+  def is_decayed(path: tuple[str, ...]) -> bool:
+    if path[-1] == 'bias':
+      return False
+    return path[-1] != 'scale' or path[-2] in DECAYED_NORMS
+  flat = traverse_util.flatten_dict(params)
+  return traverse_util.unflatten_dict({p: is_decayed(p) for p in flat})
+
+
+class AdamState(NamedTuple):
+  """Number of updates done, and the moments."""
+  count: jax.Array
+  first: Any
+  second: Any
+
+
+def bert_adamw(config: settings.Optimizer,
+               num_updates: int) -> optax.GradientTransformation:
+  """Early HuggingFace's AdamW.
+
+  step = rate * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + eps): eps
+  joins before the bias correction, unlike optax.adamw. The decay then takes
+  rate * weight_decay of the weight as that step left it.
+  """
+  def init(params: Any) -> AdamState:
+    zeros = lambda: jax.tree.map(jnp.zeros_like, params)
+    return AdamState(jnp.zeros([], jnp.int32), zeros(), zeros())
+
+  def update(grads: Any, state: AdamState, params: Any = None):
+    b1, b2 = config.beta1, config.beta2
+    count = state.count + 1
+    first = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.first,
+                         grads)
+    second = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g,
+                          state.second, grads)
+    rate = learning_rate(config, num_updates, count)
+    t = count.astype(jnp.float32)
+    step = rate * jnp.sqrt(1 - b2 ** t) / (1 - b1 ** t)
+
+    def change(p: jax.Array, m: jax.Array, v: jax.Array,
+               is_decayed: bool) -> jax.Array:
+      adam = -step * m / (jnp.sqrt(v) + config.epsilon)
+      if not is_decayed:
+        return adam
+      return adam - rate * config.weight_decay * (p + adam)
+
+    changes = jax.tree.map(change, params, first, second, decay_mask(params))
+    return changes, AdamState(count, first, second)
+
+  return optax.GradientTransformation(init, update)
+
+
+def clip_by_norm(max_norm: float) -> optax.GradientTransformation:
+  """Scales by max_norm / (norm + 1e-6) where that is below 1, as torch."""
+  def update(grads: Any, state: optax.EmptyState, params: Any = None):
+    del params
+    scale = jnp.minimum(1.0, max_norm / (optax.global_norm(grads) + 1e-6))
+    return jax.tree.map(lambda g: g * scale, grads), state
+  return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
+
+
+def make_optimizer(config: settings.Optimizer, num_updates: int,
+                   untrained: tuple[str, ...]) -> optax.GradientTransformation:
+  """Returns clipping and AdamW; untrained parameters stay as they are.
+
+  Args:
+    config: rates, betas, decay, clipping.
+    num_updates: length of the schedule.
+    untrained: names of modules or parameters that the phase does not use.
+  """
+  def labels(params: Any) -> Any:
+    flat = traverse_util.flatten_dict(params)
+    return traverse_util.unflatten_dict({
+        path: 'still' if set(path) & set(untrained) else 'trained'
+        for path in flat})
+
+  trained = optax.chain(clip_by_norm(config.clip_norm),
+                        bert_adamw(config, num_updates))
+  return optax.multi_transform(
+      {'trained': trained, 'still': optax.set_to_zero()}, labels)

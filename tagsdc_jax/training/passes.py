@@ -1,0 +1,170 @@
+"""The network's passes that the objectives are made of."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from tagsdc_jax import arrays, packing, settings
+from tagsdc_jax.losses import words
+from tagsdc_jax.models.retrieval import RetrievalModel
+from tagsdc_jax.negatives import masking, refilling
+from tagsdc_jax.scoring import scorer
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """What is fixed while a run lasts: network, settings, ids, length classes."""
+  model: RetrievalModel
+  settings: settings.Settings
+  mask_id: int
+  random_range: tuple[int, int]
+  widths: tuple[int, ...]
+
+
+def embed_text(task: Task, params: Any, token_ids: jax.Array,
+               dropout_key: jax.Array | None = None) -> jax.Array:
+  """Returns float [..., L, D] for token_ids [..., L]; dropout if keyed."""
+  flat = token_ids.reshape(-1, token_ids.shape[-1])
+  states = _apply(task, params, 'embed_text', dropout_key, flat)
+  return states.reshape(*token_ids.shape, -1)
+
+
+def embed_image(task: Task, params: Any, images: arrays.Images,
+                dropout_key: jax.Array | None = None) -> jax.Array:
+  """Returns float [..., R, D]; dropout if a key is given."""
+  features, boxes = images.features, images.boxes
+  states = _apply(task, params, 'embed_image', dropout_key,
+                  features.reshape(-1, *features.shape[-2:]),
+                  boxes.reshape(-1, *boxes.shape[-2:]))
+  return states.reshape(*features.shape[:-1], states.shape[-1])
+
+
+def encode(task: Task, params: Any, text: scorer.Embedded,
+           image: scorer.Embedded, *, num_outputs: int,
+           dropout_key: jax.Array) -> jax.Array:
+  """Runs the encoder with gradient and dropout.
+
+  Args:
+    task: network and settings.
+    params: parameters.
+    text: states [..., L, D] and lengths [...].
+    image: states [..., R, D] and lengths [...], same leading axes.
+    num_outputs: how many leading tokens are wanted.
+    dropout_key: PRNG key, used once.
+  Returns:
+    float [..., num_outputs, D].
+  """
+  leading = text.lengths.shape
+  embeddings = jnp.concatenate([text.states, image.states], axis=-2)
+  mask = jnp.concatenate([_mask(text), _mask(image)], axis=-1)
+  states = _apply(task, params, 'encode', dropout_key,
+                  embeddings.reshape(-1, *embeddings.shape[-2:]),
+                  mask.reshape(-1, mask.shape[-1]), num_outputs=num_outputs)
+  return states.reshape(*leading, *states.shape[1:])
+
+
+def match_probs(task: Task, params: Any, states: jax.Array) -> jax.Array:
+  """Returns sigmoid of the matching score, float32 [...]."""
+  flat = states.reshape(-1, *states.shape[-2:])
+  logits = task.model.apply({'params': params}, flat, method='match_logits')
+  return jax.nn.sigmoid(logits).reshape(states.shape[:-2])
+
+
+def predict_masked(task: Task, params: Any, batch: arrays.MicroBatch,
+                   masked: masking.MaskedText, uniforms: jax.Array,
+                   dropout_key: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Runs the masked captions with their images and reads the targets.
+
+  One pass, dropout on, serves the MLM loss and the refills (METHOD.md 2).
+  Logits exist at targets only, a chunk of them at a time.
+
+  Args:
+    task: network and settings.
+    params: parameters.
+    batch: the captions and images.
+    masked: [B, K, L].
+    uniforms: float32 [B, K, L, S, 2].
+    dropout_key: PRNG key, used once.
+  Returns:
+    losses float32 [B, K, L], zero where no target, with gradient; sampled
+    tokens int32 [B, K, L, S].
+  """
+  text_key, image_key, encoder_key = jax.random.split(dropout_key, 3)
+  num_copies, length = masked.token_ids.shape[1:]
+
+  def repeat(x: jax.Array) -> jax.Array:
+    return jnp.repeat(x[:, None], num_copies, axis=1)
+
+  text = scorer.Embedded(
+      embed_text(task, params, masked.token_ids, text_key),
+      repeat(batch.texts.num_tokens))
+  image = scorer.Embedded(
+      repeat(embed_image(task, params, batch.images, image_key)),
+      repeat(batch.images.num_regions))
+  states = encode(task, params, text, image, num_outputs=length,
+                  dropout_key=encoder_key)
+  labels = repeat(batch.texts.token_ids)
+  temperature = task.settings.negatives.temperature
+
+  def read(word_params: Any, rows: Any) -> tuple[jax.Array, jax.Array]:
+    hidden, label, uniform = rows
+    logits = task.model.apply({'params': word_params}, hidden,
+                              method='mlm_logits')
+    return (words.word_loss(logits, label),
+            refilling.sample_tokens(uniform, jax.lax.stop_gradient(logits),
+                                    temperature))
+
+  return _at_targets(task, params, 'mlm_output', read,
+                     (states, labels, uniforms), masked.is_target)
+
+
+def correction_losses(task: Task, params: Any, states: jax.Array,
+                      labels: jax.Array, is_target: jax.Array) -> jax.Array:
+  """Returns the word-correction loss, float32 [..., L], zero off targets.
+
+  Args:
+    task: network and settings.
+    params: parameters.
+    states: float [..., L, D], of refilled sentences.
+    labels: int32 [..., L], the caption's own tokens.
+    is_target: bool [..., L], positions that had been masked.
+  """
+  def read(word_params: Any, rows: Any) -> tuple[jax.Array, tuple]:
+    hidden, label = rows
+    logits = task.model.apply({'params': word_params}, hidden,
+                              method='correction_logits')
+    return words.word_loss(logits, label), ()
+
+  losses, _ = _at_targets(task, params, 'correction_output', read,
+                          (states, labels), is_target)
+  return losses
+
+
+def _at_targets(task: Task, params: Any, head: str,
+                read: packing.ChunkFunction, rows: tuple,
+                is_target: jax.Array) -> tuple[jax.Array, Any]:
+  """Runs a word head at the targets; arrays keep their leading axes."""
+  leading = is_target.shape
+  word_params = {
+      head: params[head],
+      'text_embeddings': {'word': params['text_embeddings']['word']}}
+  flat = jax.tree.map(
+      lambda x: x.reshape(is_target.size, *x.shape[len(leading):]), rows)
+  result = packing.map_real_rows(
+      read, word_params, flat, is_target.reshape(-1),
+      task.settings.compute.target_chunk)
+  return jax.tree.map(lambda x: x.reshape(*leading, *x.shape[1:]), result)
+
+
+def _mask(embedded: scorer.Embedded) -> jax.Array:
+  places = jnp.arange(embedded.states.shape[-2])
+  return places < embedded.lengths[..., None]
+
+
+def _apply(task: Task, params: Any, method: str, dropout_key: jax.Array | None,
+           *args: jax.Array, **kwargs: Any) -> jax.Array:
+  rngs = {} if dropout_key is None else {'dropout': dropout_key}
+  return task.model.apply({'params': params}, *args, method=method, rngs=rngs,
+                          deterministic=dropout_key is None, **kwargs)
