@@ -183,9 +183,10 @@ class _ImageStore:
     if boxes.ndim != 2 or boxes.shape[1] != 6:
       raise _bad(f"{name}: norm_bb", "of shape [regions, 6]",
                  list(boxes.shape), "extract the image again")
+    limit = len(features)
     if self._limits is not None:
       limit = int(self._limits[image])
-    else:
+    elif self._rule:
       limit = self._count_confident(_array(record, "conf", name))
     return Regions(features[:limit], regions_lib.make_boxes7(boxes[:limit]))
 
@@ -239,10 +240,12 @@ def _find_image_folder(
 
 
 def _rule_of(name: str, wanted: _BoxSettings) -> dict[str, Any] | None:
-  """Returns how a store's regions are chosen, None if not as wanted.
+  """Returns how to choose a store's regions, None if it is not as wanted.
 
   Returns:
-    num_boxes, or conf_threshold, max_boxes and min_boxes.
+    num_boxes; or conf_threshold, max_boxes and min_boxes; or nothing where
+    the regions were chosen when the store was written. Choosing by the rounded
+    confidences once more could lose a region.
   """
   match = _STORE_NAME.fullmatch(name)
   stored = match.groupdict() if match else {}
@@ -262,7 +265,7 @@ def _rule_of(name: str, wanted: _BoxSettings) -> dict[str, Any] | None:
           int(stored[key]))
     else:
       return None
-  return rule
+  return {} if stored.get("conf_threshold") else rule
 
 
 def _vocabulary(

@@ -36,12 +36,12 @@ def learning_rate(config: settings.Optimizer, num_updates: int,
 
 def decay_mask(params: Any) -> Any:
   """Returns a tree of bools: which parameters are decayed."""
-  def is_decayed(path: tuple[str, ...]) -> bool:
-    if path[-1] == 'bias':
+  def is_decayed(path: tuple[jax.tree_util.DictKey, ...], _: Any) -> bool:
+    names = [entry.key for entry in path]
+    if names[-1] == 'bias':
       return False
-    return path[-1] != 'scale' or path[-2] in DECAYED_NORMS
-  flat = traverse_util.flatten_dict(params)
-  return traverse_util.unflatten_dict({p: is_decayed(p) for p in flat})
+    return names[-1] != 'scale' or names[-2] in DECAYED_NORMS
+  return jax.tree_util.tree_map_with_path(is_decayed, params)
 
 
 class AdamState(NamedTuple):

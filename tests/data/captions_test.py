@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+
+from tagsdc_jax.data import captions as captions_lib
+from tagsdc_jax.errors import UserError
+
+_WORDS = ["[PAD]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "!", ".",
+          "a", "dog", "skate", "##board", "Dog", "\u2028", "##"]
+
+
+def _write(path, words=_WORDS):
+  path.write_text("".join(f"{word}\n" for word in words), "utf-8")
+  return path
+
+
+@pytest.fixture(name="vocabulary")
+def _vocabulary(tmp_path):
+  return captions_lib.load_vocabulary(_write(tmp_path / "vocab.txt"))
+
+
+def test_load_vocabulary(vocabulary):
+  assert vocabulary.size == 15
+  assert (vocabulary.pad, vocabulary.unk, vocabulary.cls, vocabulary.sep,
+          vocabulary.mask) == (0, 2, 3, 4, 5)
+  assert vocabulary.random_range == (6, 15)
+  assert vocabulary.words == tuple(_WORDS)
+
+
+def test_load_vocabulary_from_a_folder_and_windows_lines(tmp_path):
+  (tmp_path / "vocab.txt").write_bytes("\r\n".join(_WORDS).encode())
+  assert captions_lib.load_vocabulary(str(tmp_path)).words == tuple(_WORDS)
+
+
+def test_random_range(tmp_path):
+  path = _write(tmp_path / "vocab.txt")
+  assert captions_lib.load_vocabulary(path, (7, 9)).random_range == (7, 9)
+  with pytest.raises(UserError, match=r"15 tokens, got \[7, 16\)"):
+    captions_lib.load_vocabulary(path, (7, 16))
+  words = [word for word in _WORDS if word != "!"]
+  path = _write(tmp_path / "other.txt", words)
+  assert captions_lib.load_vocabulary(path).random_range == (6, 14)
+
+
+def test_missing_special_token(tmp_path):
+  path = _write(tmp_path / "vocab.txt", ["[PAD]", "[CLS]", "a"])
+  with pytest.raises(UserError, match=r"no \[UNK\], \[SEP\], \[MASK\] among"):
+    captions_lib.load_vocabulary(path)
+
+
+@pytest.mark.parametrize("name", [
+    "missing.txt", "./missing", "a/b/missing", "~/missing"])
+def test_missing_file(name):
+  with pytest.raises(UserError, match="vocabulary file .*missing is missing|"
+                     "vocabulary file .*missing.txt is missing"):
+    captions_lib.load_vocabulary(name)
+
+
+def test_folder_without_vocabulary(tmp_path):
+  with pytest.raises(UserError, match="vocab.txt is missing"):
+    captions_lib.load_vocabulary(tmp_path)
+
+
+def test_not_utf8(tmp_path):
+  (tmp_path / "vocab.txt").write_bytes(b"\xff\xfe")
+  with pytest.raises(UserError, match="must be UTF-8 text"):
+    captions_lib.load_vocabulary(tmp_path)
+
+
+def test_hub_name_offline(monkeypatch):
+  import transformers
+
+  def fail(*unused_args, **unused_options):
+    raise OSError("no connection\nmore lines")
+
+  monkeypatch.setattr(transformers.BertTokenizer, "from_pretrained", fail)
+  for load in (captions_lib.load_vocabulary, captions_lib.load_tokenizer):
+    with pytest.raises(UserError) as raised:
+      load("bert-base-cased")
+    assert "vocabulary bert-base-cased" in str(raised.value)
+    assert "(no connection)" in str(raised.value)
+    assert "give the path of a vocab.txt file" in str(raised.value)
+
+
+def test_hub_name(monkeypatch, tmp_path):
+  import transformers
+  words = [word for word in _WORDS if word.strip()]
+  tokenizer = captions_lib.load_tokenizer(
+      _write(tmp_path / "vocab.txt", words))
+  monkeypatch.setattr(transformers.BertTokenizer, "from_pretrained",
+                      lambda *unused_args, **unused_options: tokenizer)
+  assert captions_lib.load_vocabulary("bert-toy").words == tuple(words)
+  assert captions_lib.load_tokenizer("bert-toy") is tokenizer
+
+
+def test_pad_caption(vocabulary):
+  row = captions_lib.pad_caption(np.array([8, 9], np.int32), 4, vocabulary)
+  np.testing.assert_array_equal(row, [3, 8, 9, 4, 0, 0])
+  assert row.dtype == np.int32
+  row = captions_lib.pad_caption(np.array([8, 9], np.int32), 2, vocabulary)
+  np.testing.assert_array_equal(row, [3, 8, 9, 4])
+  with pytest.raises(UserError, match="at most max_tokens = 1 tokens, got 2"):
+    captions_lib.pad_caption(np.array([8, 9], np.int32), 1, vocabulary)
+
+
+def test_tokenize(tmp_path, vocabulary):
+  tokenizer = captions_lib.load_tokenizer(_write(tmp_path / "vocab.txt"))
+  token_ids = captions_lib.tokenize(" a Dog skateboard  cat!", tokenizer)
+  np.testing.assert_array_equal(token_ids, [8, 12, 10, 11, 2, 6])
+  assert token_ids.dtype == np.int32
+  assert captions_lib.to_words(token_ids, vocabulary) == (
+      "a Dog skateboard [UNK] !")
+  with pytest.raises(UserError, match="at least one token, got ' '"):
+    captions_lib.tokenize(" ", tokenizer)
+
+
+def test_lower_case_is_seen_from_the_vocabulary(tmp_path):
+  words = [word for word in _WORDS if word != "Dog"]
+  path = _write(tmp_path / "vocab.txt", words)
+  lower = captions_lib.load_tokenizer(path)
+  np.testing.assert_array_equal(captions_lib.tokenize("A DOG", lower), [8, 9])
+  cased = captions_lib.load_tokenizer(path, lower_case=False)
+  np.testing.assert_array_equal(captions_lib.tokenize("A dog", cased), [2, 9])
+
+
+def test_to_words(vocabulary):
+  row = [3, 8, 5, 10, 11, 14, 99, 4, 0, 0]
+  assert captions_lib.to_words(row, vocabulary) == (
+      "a [MASK] skateboard ## [99]")
+  assert captions_lib.to_words([], vocabulary) == ""
