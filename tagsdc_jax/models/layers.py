@@ -4,6 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from tagsdc_jax.models import dropout
+
 # BERT's value; flax's default of 1e-6 changes outputs in the fourth digit.
 LAYER_NORM_EPSILON = 1e-12
 INITIALIZER = nn.initializers.normal(0.02)
@@ -33,14 +35,14 @@ class Attention(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, token_mask: jax.Array, num_queries: int,
-               deterministic: bool) -> jax.Array:
+               dropout_key: jax.Array | None) -> jax.Array:
     """Returns float [N, num_queries, D].
 
     Args:
       x: float [N, T, D].
       token_mask: bool [N, T], True where real; others are never attended to.
       num_queries: how many leading tokens the result is wanted for.
-      deterministic: no dropout.
+      dropout_key: PRNG key, or None for no dropout.
     """
     width = x.shape[-1]
     head_size = width // self.num_heads
@@ -58,7 +60,7 @@ class Attention(nn.Module):
     logits = jnp.where(token_mask[:, None, None, :], logits,
                        jnp.finfo(jnp.float32).min)
     probs = nn.softmax(logits).astype(self.dtype)
-    probs = nn.Dropout(self.dropout_rate)(probs, deterministic=deterministic)
+    probs = dropout.dropout(probs, self.dropout_rate, dropout_key, 0)
     mixed = jnp.einsum('nhqk,nkhd->nqhd', probs, value)
     mixed = mixed.reshape(*mixed.shape[:-2], width)
     return dense(width, self.dtype, 'output')(mixed)
@@ -74,17 +76,17 @@ class EncoderLayer(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, token_mask: jax.Array, num_queries: int,
-               deterministic: bool) -> jax.Array:
+               dropout_key: jax.Array | None) -> jax.Array:
     """Returns float [N, num_queries, D]; arguments as `Attention`'s."""
-    def dropout(y: jax.Array) -> jax.Array:
-      return nn.Dropout(self.dropout_rate)(y, deterministic=deterministic)
+    def drop(y: jax.Array, site: int) -> jax.Array:
+      return dropout.dropout(y, self.dropout_rate, dropout_key, site)
 
     attended = Attention(self.num_heads, self.dropout_rate, self.dtype,
                          name='attention')(x, token_mask, num_queries,
-                                           deterministic)
+                                           dropout_key)
     x = layer_norm(self.dtype, 'attention_norm')(
-        x[:, :num_queries] + dropout(attended))
+        x[:, :num_queries] + drop(attended, 1))
     hidden = gelu(dense(self.intermediate_size, self.dtype,
                         'intermediate')(x))
     output = dense(x.shape[-1], self.dtype, 'output')(hidden)
-    return layer_norm(self.dtype, 'output_norm')(x + dropout(output))
+    return layer_norm(self.dtype, 'output_norm')(x + drop(output, 2))

@@ -40,29 +40,30 @@ class RetrievalModel(nn.Module):
     self.correction_output = word_head()
 
   def embed_text(self, token_ids: jax.Array,
-                 deterministic: bool = True) -> jax.Array:
+                 dropout_key: jax.Array | None = None) -> jax.Array:
     """Returns float [N, L, D] for token_ids int32 [N, L]."""
-    return self.text_embeddings(token_ids, deterministic)
+    return self.text_embeddings(token_ids, dropout_key)
 
   def embed_image(self, features: jax.Array, boxes: jax.Array,
-                  deterministic: bool = True) -> jax.Array:
+                  dropout_key: jax.Array | None = None) -> jax.Array:
     """Returns float [N, R, D] for features [N, R, F] and boxes [N, R, 7]."""
     return self.image_embeddings(
         features, boxes, self.text_embeddings.type_row(uniter.IMAGE_TYPE),
-        deterministic)
+        dropout_key)
 
   def encode(self, embeddings: jax.Array, token_mask: jax.Array, *,
-             num_outputs: int, deterministic: bool = True) -> jax.Array:
+             num_outputs: int,
+             dropout_key: jax.Array | None = None) -> jax.Array:
     """Returns float [N, num_outputs, D], the last layer's leading states.
 
     Args:
       embeddings: float [N, T, D], text first ([CLS] at 0), then regions.
       token_mask: bool [N, T], True where real.
       num_outputs: 1 for the matching score, the text's length for words.
-      deterministic: no dropout.
+      dropout_key: PRNG key, or None for no dropout.
     """
     return self.encoder(embeddings, token_mask, num_outputs=num_outputs,
-                        deterministic=deterministic)
+                        dropout_key=dropout_key)
 
   def match_logits(self, states: jax.Array) -> jax.Array:
     """Returns float32 [N], the raw matching score, for states [N, >=1, D]."""

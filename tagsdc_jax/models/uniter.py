@@ -4,11 +4,13 @@ Knows nothing of negatives or losses. Reference: METHOD.md's model section,
 UNITER (arXiv 1909.11740) as TAGS-DC uses it.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from tagsdc_jax.models import layers
+from tagsdc_jax.models import dropout, layers
 
 TEXT_TYPE, IMAGE_TYPE = 0, 1
 
@@ -32,9 +34,9 @@ class TextEmbeddings(nn.Module):
     self.position = table(self.max_positions)
     self.token_type = table(self.num_token_types)
     self.norm = layers.layer_norm(self.dtype, None)
-    self.dropout = nn.Dropout(self.dropout_rate)
 
-  def __call__(self, token_ids: jax.Array, deterministic: bool) -> jax.Array:
+  def __call__(self, token_ids: jax.Array,
+               dropout_key: jax.Array | None) -> jax.Array:
     """Returns float [N, L, D] for token_ids int32 [N, L]."""
     words = self.word(token_ids)
     # Row 0 is [PAD]: it learns through the tied decoders only, never through
@@ -43,7 +45,7 @@ class TextEmbeddings(nn.Module):
                       jax.lax.stop_gradient(words), words)
     positions = self.position(jnp.arange(token_ids.shape[-1]))
     x = words + positions[None] + self.type_row(TEXT_TYPE)
-    return self.dropout(self.norm(x), deterministic=deterministic)
+    return dropout.dropout(self.norm(x), self.dropout_rate, dropout_key, 0)
 
   def type_row(self, token_type: int) -> jax.Array:
     """Returns the token-type embedding, float [1, 1, D]."""
@@ -63,14 +65,15 @@ class ImageEmbeddings(nn.Module):
 
   @nn.compact
   def __call__(self, features: jax.Array, boxes: jax.Array,
-               type_row: jax.Array, deterministic: bool) -> jax.Array:
+               type_row: jax.Array,
+               dropout_key: jax.Array | None) -> jax.Array:
     """Returns float [N, R, D].
 
     Args:
       features: float [N, R, F]; may come as float16.
       boxes: float32 [N, R, 7], each 0 to 1; regions have no order.
       type_row: float [1, 1, D], token-type embedding of images.
-      deterministic: no dropout.
+      dropout_key: PRNG key, or None for no dropout.
     """
     # Used by UNITER's masked-region pretraining only; kept so that a
     # checkpoint converts to the reference's parameters without a gap.
@@ -84,11 +87,17 @@ class ImageEmbeddings(nn.Module):
 
     x = project('feature', features) + project('box', boxes) + type_row
     x = layers.layer_norm(self.dtype, 'norm')(x)
-    return nn.Dropout(self.dropout_rate)(x, deterministic=deterministic)
+    return dropout.dropout(x, self.dropout_rate, dropout_key, 0)
 
 
 class Encoder(nn.Module):
-  """A stack of post-norm BERT layers."""
+  """A stack of post-norm BERT layers.
+
+  All layers but the last run in one `lax.scan` over stacked parameters
+  ([num_layers - 1, ...] under `layers`), so that compile time does not grow
+  with depth. The last one (`last_layer`) stands apart because it may be
+  computed for a few tokens only.
+  """
 
   num_layers: int
   num_heads: int
@@ -98,7 +107,8 @@ class Encoder(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, token_mask: jax.Array, *,
-               num_outputs: int, deterministic: bool) -> jax.Array:
+               num_outputs: int,
+               dropout_key: jax.Array | None) -> jax.Array:
     """Returns float [N, num_outputs, D]: the first tokens' last states.
 
     Args:
@@ -106,13 +116,27 @@ class Encoder(nn.Module):
       token_mask: bool [N, T], True where real.
       num_outputs: how many leading tokens the last layer is computed for.
         The matching score needs [CLS] only, which saves most of that layer.
-      deterministic: no dropout.
+      dropout_key: PRNG key, or None for no dropout.
     """
-    for i in range(self.num_layers):
-      is_last = i == self.num_layers - 1
-      x = layers.EncoderLayer(
-          self.num_heads, self.intermediate_size, self.dropout_rate,
-          self.dtype, name=f'layer_{i}')(
-              x, token_mask, num_outputs if is_last else x.shape[1],
-              deterministic)
-    return x
+    layer = layers.EncoderLayer(
+        self.num_heads, self.intermediate_size, self.dropout_rate, self.dtype,
+        parent=None)
+
+    def init(key: jax.Array) -> Any:
+      return layer.init(key, x[:1], token_mask[:1], 1, None)['params']
+
+    num_inner = self.num_layers - 1
+    inner = self.param('layers', lambda key: jax.vmap(init)(
+        jax.random.split(key, num_inner)))
+    last = self.param('last_layer', init)
+    keys = None if dropout_key is None else jax.random.split(
+        dropout_key, self.num_layers)
+
+    def apply(x: jax.Array, params: Any, key: jax.Array | None,
+              num_queries: int) -> jax.Array:
+      return layer.apply({'params': params}, x, token_mask, num_queries, key)
+
+    x, _ = jax.lax.scan(
+        lambda x, layer_params: (apply(x, *layer_params, x.shape[1]), None),
+        x, (inner, None if keys is None else keys[:-1]))
+    return apply(x, last, None if keys is None else keys[-1], num_outputs)

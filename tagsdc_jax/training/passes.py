@@ -165,6 +165,5 @@ def _mask(embedded: scorer.Embedded) -> jax.Array:
 
 def _apply(task: Task, params: Any, method: str, dropout_key: jax.Array | None,
            *args: jax.Array, **kwargs: Any) -> jax.Array:
-  rngs = {} if dropout_key is None else {'dropout': dropout_key}
-  return task.model.apply({'params': params}, *args, method=method, rngs=rngs,
-                          deterministic=dropout_key is None, **kwargs)
+  return task.model.apply({'params': params}, *args, method=method,
+                          dropout_key=dropout_key, **kwargs)

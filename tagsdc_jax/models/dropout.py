@@ -1,0 +1,51 @@
+"""Dropout from a hashed counter: one fused kernel instead of threefry's.
+
+JAX's default generator is meant for keys. As a source of dropout bits it
+costs 20 rounds per two words and, on a CPU, 40 % of the train step's compile
+time. Dropout needs bits that are balanced and uncorrelated, no more.
+"""
+
+import jax
+import jax.numpy as jnp
+
+
+def _mix(x: jax.Array) -> jax.Array:
+  """A bijection of uint32 in which every input bit flips half the output."""
+  x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
+  x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
+  return x ^ (x >> 16)
+
+
+def random_bits(key: jax.Array, site: int, shape: tuple[int, ...]) -> jax.Array:
+  """Returns uint32 bits, a function of (key, site, place in the array).
+
+  Args:
+    key: PRNG key; may serve several sites.
+    site: number of the place in the network that draws.
+    shape: of the result, below 2^32 elements.
+  """
+  words = jax.random.key_data(key).reshape(-1)
+  place = jnp.zeros(shape, jnp.uint32)
+  stride = 1
+  for axis in reversed(range(len(shape))):
+    place += jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * jnp.uint32(
+        stride % 2**32)
+    stride *= shape[axis]
+  site_word = _mix(words[1] ^ jnp.uint32(0x9E3779B9 * (site + 1) % 2**32))
+  return _mix(_mix(place ^ words[0]) + site_word)
+
+
+def dropout(x: jax.Array, rate: float, key: jax.Array | None,
+            site: int) -> jax.Array:
+  """Zeroes a share `rate` of x and scales the rest up; x itself if no key.
+
+  Args:
+    x: float, any shape.
+    rate: 0 <= rate < 1.
+    key: PRNG key, or None for no dropout.
+    site: see `random_bits`.
+  """
+  if key is None or rate == 0:
+    return x
+  is_kept = random_bits(key, site, x.shape) >= jnp.uint32(rate * 2**32)
+  return jnp.where(is_kept, x / (1 - rate), jnp.zeros_like(x))
