@@ -182,6 +182,22 @@ def flatten(settings: Settings) -> dict[str, object]:
   return flat
 
 
+def from_flat(flat: dict[str, object]) -> Settings:
+  """Returns the settings that `flatten` was made of.
+
+  Raises:
+    ValueError: if a key is unknown or a value makes no sense.
+  """
+  config = default_config()
+  try:
+    config.update_from_flattened_dict({
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in flat.items()})
+  except KeyError as error:
+    raise ValueError(f'unknown setting: {error}') from error
+  return from_config(config)
+
+
 def _plain(value: object) -> object:
   return tuple(value) if isinstance(value, (list, tuple)) else value
 

@@ -22,8 +22,11 @@ def layer_norm(dtype: jnp.dtype, name: str) -> nn.LayerNorm:
 
 
 def gelu(x: jax.Array) -> jax.Array:
-  """The exact (erf) form, not the tanh approximation."""
-  return nn.gelu(x, approximate=False)
+  """The exact (erf) form, not the tanh approximation.
+
+  flax's own goes through erfc, which takes twice as long on a CPU.
+  """
+  return 0.5 * x * (1 + jax.lax.erf(x * 0.5**0.5))
 
 
 class Attention(nn.Module):

@@ -110,3 +110,8 @@ def init_parameters(model: RetrievalModel, key: jax.Array) -> dict:
           key, jnp.zeros((1, 2), jnp.int32),
           jnp.zeros((1, 1, c.feature_size)), jnp.zeros((1, 1, 7)))
   return variables['params']
+
+
+def parameter_shapes(model: RetrievalModel) -> dict:
+  """Returns the parameters' shapes and dtypes without making them."""
+  return jax.eval_shape(lambda: init_parameters(model, jax.random.key(0)))

@@ -1,0 +1,33 @@
+"""Pretraining on the embedded world: UNITER's recipe in small.
+
+Not run yet.
+"""
+
+import ml_collections
+
+from tagsdc_jax import settings
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Returns MLM and image-text matching from scratch."""
+  config = settings.default_config()
+  config.phase = 'pretrain'
+  config.num_updates = 2000
+  config.checkpoint_every = 500
+  config.eval_every = 500
+  config.log_every = 20
+  config.data.max_caption_tokens = 20
+  config.model.num_layers = 3
+  config.model.hidden_size = 96
+  config.model.num_heads = 4
+  config.model.intermediate_size = 384
+  config.model.max_positions = 32
+  config.model.dropout_rate = 0.0
+  config.batch.positives = 64
+  config.batch.micro_batches = 1
+  config.negatives.num_copies = 1
+  config.negatives.num_in_batch = 4
+  config.losses.mlm = 0.5
+  config.optimizer.learning_rate = 1e-3
+  config.optimizer.warmup_updates = 100
+  return config

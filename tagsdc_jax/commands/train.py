@@ -1,0 +1,39 @@
+"""`tagsdc train`: trains one phase, or continues it."""
+
+import argparse
+from pathlib import Path
+
+from tagsdc_jax import settings
+from tagsdc_jax.reporting import tables
+from tagsdc_jax.running import training
+
+HELP = 'train one phase, or continue the run that lies in the folder'
+EXAMPLES = """examples:
+  tagsdc train --config world_pretrain --run-dir runs/pretrain
+  tagsdc train --config world_tags --run-dir runs/tags \\
+      --config.init_from=runs/pretrain --config.num_updates=300
+  tagsdc train --config uniter_lmdb_small --run-dir runs/mine \\
+      --config.data.root=DATA
+Run the same command again to continue an interrupted run. Any setting of the
+config can be given as --config.NAME=VALUE.
+"""
+NEEDS_CONFIG = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the command's own flags."""
+  parser.add_argument('--run-dir', type=Path, required=True,
+                      help='folder of the run; made if missing')
+
+
+def run(args: argparse.Namespace, config: settings.Settings) -> None:
+  """Trains and prints the result."""
+  results = training.train(config, args.run_dir)
+  if 'evaluation' in results:
+    tables.print_recalls(
+        [('validation', results['validation']),
+         ('test', results['evaluation'])],
+        f'{config.phase} after {results["updates"]} updates, per cent')
+  print(f'{args.run_dir}: update {results["updates"]} of '
+        f'{config.num_updates}, {results["seconds"]:.0f} s, parameters '
+        f'{results["parameters_sha256"][:12]}')

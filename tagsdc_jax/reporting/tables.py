@@ -1,0 +1,57 @@
+"""Results as tables for the terminal."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tagsdc_jax.evaluation import recall
+
+
+def print_recalls(rows: Sequence[tuple[str, dict[str, Any]]],
+                  title: str) -> None:
+  """Prints recalls in per cent, one line per named evaluation result.
+
+  Args:
+    rows: (name, result of `evaluating.evaluate`); chance is added from the
+      first result's sizes.
+    title: heading.
+  """
+  table = Table(title=title)
+  table.add_column('')
+  for way in ('image retrieval', 'text retrieval'):
+    for k in recall.CUTOFFS:
+      table.add_column(f'{way.split()[0]} R@{k}', justify='right')
+  table.add_column('mean R@1', justify='right')
+  table.add_column('pairs/s', justify='right')
+  table.add_row('chance', *_cells(chance(rows[0][1])), '')
+  for name, result in rows:
+    table.add_row(name, *_cells(result),
+                  f'{result["pairs_per_second"]:,.0f}')
+  Console().print(table)
+
+
+def chance(result: dict[str, Any]) -> dict[str, Any]:
+  """Returns the recalls of random scores, captions spread evenly."""
+  images, captions = result['images'], result['captions']
+  own = captions / images
+
+  def text(k: int) -> float:
+    # Chance that none of an image's own captions is among the first k.
+    missed = 1.0
+    for i in range(k):
+      missed *= max(0.0, (captions - own - i) / (captions - i))
+    return 100 * (1 - missed)
+
+  image = {f'r{k}': 100 * min(1.0, k / images) for k in recall.CUTOFFS}
+  both = {'image_retrieval': image,
+          'text_retrieval': {f'r{k}': text(k) for k in recall.CUTOFFS}}
+  return both | {'mean_r1': recall.mean_r1(both)}
+
+
+def _cells(result: dict[str, Any]) -> list[str]:
+  values = [result[way][f'r{k}'] for way in ('image_retrieval',
+                                             'text_retrieval')
+            for k in recall.CUTOFFS]
+  return [f'{value:.1f}' for value in [*values, result['mean_r1']]]

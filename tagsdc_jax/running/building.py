@@ -1,0 +1,80 @@
+"""Settings and data -> the network and what else is fixed during a run."""
+
+import dataclasses
+import hashlib
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from tagsdc_jax import errors, settings
+from tagsdc_jax.data import assembling, dataset
+from tagsdc_jax.models.retrieval import RetrievalModel
+from tagsdc_jax.scoring import queue
+from tagsdc_jax.training import passes
+
+# Pairs drawn to learn how long texts and images are together.
+_SAMPLED_PAIRS = 100_000
+
+
+def with_data_sizes(config: settings.Settings,
+                    data: dataset.RetrievalDataset) -> settings.Settings:
+  """Returns the settings with vocabulary and feature size filled in.
+
+  Raises:
+    UserError: if the settings name sizes that are not the data's.
+  """
+  sizes = {'vocab_size': data.vocabulary.size,
+           'feature_size': data.feature_size}
+  for name, size in sizes.items():
+    wanted = getattr(config.model, name)
+    if wanted not in (0, size):
+      raise errors.UserError(
+          f'model.{name} is {wanted}, but {data.name} has {size}; set '
+          f'--config.model.{name}=0 to take the data\'s')
+  return dataclasses.replace(
+      config, model=dataclasses.replace(config.model, **sizes))
+
+
+def make_model(config: settings.Settings) -> RetrievalModel:
+  """Returns the network of settings whose sizes are filled in."""
+  return RetrievalModel(config.model, dtype=jnp.dtype(config.compute.dtype))
+
+
+def make_task(config: settings.Settings, data: dataset.RetrievalDataset,
+              shapes: assembling.Shapes) -> passes.Task:
+  """Returns what is fixed during training.
+
+  Args:
+    config: settings with the data's sizes.
+    data: the training split; its lengths decide the scorer's widths.
+    shapes: static sizes of its micro-batches.
+  Raises:
+    UserError: if captions are longer than the network has positions.
+  """
+  length = shapes.max_tokens + 2
+  if length > config.model.max_positions:
+    raise errors.UserError(
+        f'captions of {data.name} have up to {length} tokens with [CLS] and '
+        f'[SEP], but model.max_positions is {config.model.max_positions}; '
+        'raise it or lower data.max_caption_tokens')
+  # A fixed seed: widths must not differ between the runs of one folder.
+  rng = np.random.default_rng(0)
+  texts = np.array([len(c.token_ids) + 2 for c in data.captions])
+  sums = (rng.choice(texts, _SAMPLED_PAIRS)
+          + rng.choice(data.num_regions, _SAMPLED_PAIRS))
+  widths = queue.length_widths(sums, length + shapes.max_regions,
+                               config.compute.num_widths)
+  return passes.Task(
+      model=make_model(config), settings=config,
+      mask_id=data.vocabulary.mask,
+      random_range=data.vocabulary.random_range, widths=widths)
+
+
+def parameters_sha256(params: Any) -> str:
+  """Returns the hash of all float32 bytes, names in sorted order."""
+  digest = hashlib.sha256()
+  for _, leaf in sorted(traverse_util.flatten_dict(params, sep='/').items()):
+    digest.update(np.ascontiguousarray(leaf, '<f4').tobytes())
+  return digest.hexdigest()

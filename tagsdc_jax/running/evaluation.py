@@ -1,0 +1,42 @@
+"""Evaluates parameters on a split, with progress."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from tagsdc_jax import parallel, settings
+from tagsdc_jax.data import dataset
+from tagsdc_jax.evaluation import evaluating
+from tagsdc_jax.models.retrieval import RetrievalModel
+from tagsdc_jax.reporting import progress
+
+
+def evaluate_split(model: RetrievalModel, params: Any,
+                   data: dataset.RetrievalDataset,
+                   config: settings.Settings,
+                   devices: list[jax.Device]
+                   ) -> tuple[dict[str, Any], np.ndarray]:
+  """Returns the result and the scores; see `evaluating.evaluate`.
+
+  Args:
+    model: the network.
+    params: parameters replicated over the devices.
+    data: the split.
+    config: tile sizes are read.
+    devices: this process's.
+  """
+  pairs = len(data.captions) * len(data.image_ids)
+  with progress.progress_bar(pairs, f'scoring {data.name}', 'pairs') as bar:
+    return evaluating.evaluate(model, params, data, config, devices=devices,
+                               progress=bar.update)
+
+
+def evaluate_on_host(model: RetrievalModel, params: Any,
+                     data: dataset.RetrievalDataset,
+                     config: settings.Settings
+                     ) -> tuple[dict[str, Any], np.ndarray]:
+  """As `evaluate_split`, for parameters in host memory."""
+  devices = parallel.local_devices(config.num_devices)
+  return evaluate_split(model, parallel.replicate(params, devices), data,
+                        config, devices)

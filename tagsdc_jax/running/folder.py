@@ -1,0 +1,80 @@
+"""The run folder: its config, and which settings a continued run may change."""
+
+import json
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tagsdc_jax import errors, settings
+
+CONFIG, RESULTS = 'config.json', 'results.json'
+_PACKAGES = ('tagsdc_jax', 'jax', 'jaxlib', 'flax', 'optax',
+             'orbax-checkpoint', 'numpy')
+
+
+def claim(run_dir: Path, config: settings.Settings) -> None:
+  """Makes the folder with its config, or checks that it holds the same run.
+
+  Raises:
+    UserError: if the folder belongs to a run of other settings.
+  """
+  path = run_dir / CONFIG
+  flat = settings.flatten(config)
+  if not path.exists():
+    if run_dir.is_dir() and any(run_dir.iterdir()):
+      raise errors.UserError(
+          f'{run_dir} is not empty and holds no {CONFIG}; give an empty or '
+          'new folder as --run-dir')
+  else:
+    _check_same(run_dir, read_config(run_dir), flat)
+  try:
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_json(path, {'settings': flat, 'versions': versions()})
+  except OSError as error:
+    raise errors.UserError(f'run folder {run_dir} cannot be written: '
+                           f'{error.strerror}') from error
+
+
+def _check_same(run_dir: Path, before: dict[str, Any],
+                now: dict[str, Any]) -> None:
+  changed = [key for key in sorted(before.keys() | now.keys())
+             if before.get(key) != now.get(key)
+             and key not in settings.FREE_TO_CHANGE]
+  if not changed:
+    return
+  shown = '; '.join(f'{key} was {before.get(key)!r}, now {now.get(key)!r}'
+                    for key in changed[:3])
+  more = f' and {len(changed) - 3} more' if len(changed) > 3 else ''
+  raise errors.UserError(
+      f'run folder {run_dir} belongs to a run of other settings: {shown}'
+      f'{more}; only {", ".join(settings.FREE_TO_CHANGE)} may change. Give '
+      'another --run-dir, or the same settings to continue')
+
+
+def read_config(run_dir: Path) -> dict[str, Any]:
+  """Returns the folder's flat settings.
+
+  Raises:
+    UserError: if there is no run in it.
+  """
+  path = run_dir / CONFIG
+  try:
+    return json.loads(path.read_text(encoding='utf-8'))['settings']
+  except (OSError, ValueError, KeyError) as error:
+    raise errors.UserError(
+        f'{run_dir} holds no readable {CONFIG} of a run ({error}); give the '
+        'folder of a run') from error
+
+
+def versions() -> dict[str, str]:
+  """Returns Python's and the packages' versions."""
+  return {'python': platform.python_version(),
+          **{name: metadata.version(name) for name in _PACKAGES}}
+
+
+def write_json(path: Path, content: Any) -> None:
+  """Writes the file whole or not at all."""
+  partial = path.with_suffix('.partial')
+  partial.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
+  partial.replace(path)

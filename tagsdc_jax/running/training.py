@@ -1,0 +1,215 @@
+"""One run: open, start or continue, train, evaluate, write results."""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from tagsdc_jax import errors, parallel, settings
+from tagsdc_jax.data import assembling, dataset, loader, opening
+from tagsdc_jax.models import retrieval
+from tagsdc_jax.reporting import progress, writer
+from tagsdc_jax.running import building, evaluation, folder
+from tagsdc_jax.training import (checkpoints, initialising, loop, objectives,
+                                 optimizer, passes, state, step)
+
+
+@dataclasses.dataclass
+class _Best:
+  """Best validation so far; the run's only memory besides its state."""
+  mean_r1: float = -1.0
+
+
+def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
+  """Trains in a new run folder, or continues the run that lies there.
+
+  Args:
+    config: all settings.
+    run_dir: the run's folder.
+  Returns:
+    what `results.json` holds: `phase`, `updates`, `evaluation` (test split),
+    `validation`, `parameters_sha256`, `seconds`. The evaluations are missing
+    if the run stops before its last update.
+  Raises:
+    UserError: on bad settings, data or folder.
+  """
+  devices = parallel.local_devices(config.num_devices)
+  data = opening.open_split(config.data, 'train')
+  config = building.with_data_sizes(config, data)
+  folder.claim(run_dir, config)
+  shapes = assembling.shapes_of(data)
+  task = building.make_task(config, data, shapes)
+  validation = opening.first_images(
+      opening.open_split(config.data, 'validation'),
+      config.evaluation.validation_images)
+
+  start = time.perf_counter()
+  saves = checkpoints.Checkpoints(run_dir)
+  metrics = writer.MetricsWriter(run_dir)
+  try:
+    host_state, best = _start_or_continue(task, saves)
+    first = int(host_state.update)
+    last = min(config.stop_at_update or config.num_updates,
+               config.num_updates)
+    source = loader.MicroBatches(
+        data, shapes, config.seed, config.batch.positives,
+        0 if config.phase == 'pretrain' else config.negatives.pool_size)
+    batches = loader.iterate_updates(
+        source, micro_batches=config.batch.micro_batches, first_update=first,
+        num_updates=last, num_devices=len(devices),
+        process=jax.process_index(), num_processes=jax.process_count(),
+        num_threads=config.data.num_threads,
+        num_prefetched=config.data.num_prefetched)
+    train_step = parallel.pmap_step(
+        step.make_train_step(task, _optimizer(config), parallel.AXIS),
+        devices)
+    with progress.progress_bar(last, config.phase, 'updates', first) as bar:
+      hooks = [
+          _ReportHook(config, metrics, bar, last),
+          _ValidationHook(task, saves, metrics, validation, devices, best,
+                          last),
+          _SaveHook(config, saves, best, last)]
+      device_state = loop.run(
+          train_step, parallel.replicate(host_state, devices), batches,
+          devices=devices, first_update=first, last_update=last, hooks=hooks)
+    final = parallel.first(device_state)
+    saves.wait()
+  finally:
+    metrics.close()
+    saves.close()
+  return _finish(task, final, device_state.params, devices, validation,
+                 run_dir, time.perf_counter() - start)
+
+
+def _optimizer(config: settings.Settings) -> Any:
+  return optimizer.make_optimizer(config.optimizer, config.num_updates,
+                                  objectives.UNTRAINED[config.phase])
+
+
+def _start_or_continue(task: passes.Task, saves: checkpoints.Checkpoints
+                       ) -> tuple[state.TrainState, _Best]:
+  """Returns the newest saved state, or the one the phase starts from."""
+  config = task.settings
+  # Drawn and kept on the host: the first checkpoint is of these very bytes.
+  params = jax.tree.map(np.asarray, retrieval.init_parameters(
+      task.model, jax.random.key(config.seed)))
+  tx = _optimizer(config)
+  template = state.TrainState(np.int32(0), params,
+                              jax.tree.map(np.asarray, tx.init(params)))
+  saved = saves.newest(template)
+  if saved is not None:
+    continued, about = saved
+    return continued, _Best(about['best_mean_r1'])
+  came_from = 'pretrain'
+  if config.init_from:
+    loaded = checkpoints.load(Path(config.init_from))
+    checkpoints.check_parameters(loaded.parameters, params, loaded.path)
+    params, came_from = loaded.parameters, loaded.about['phase']
+    if (initialising.PHASES.index(came_from)
+        > initialising.PHASES.index(config.phase)):
+      raise errors.UserError(
+          f'init_from = {config.init_from} was trained in phase {came_from}, '
+          f'which comes after {config.phase}; give an earlier one')
+  params = initialising.start_heads(params, came_from, config.phase)
+  return dataclasses.replace(template, params=params), _Best()
+
+
+class _ReportHook:
+  """Writes metrics every `log_every` updates and moves the bar."""
+
+  def __init__(self, config: settings.Settings, metrics: writer.MetricsWriter,
+               bar: Any, last: int) -> None:
+    self._every, self._metrics, self._bar = config.log_every, metrics, bar
+    self._last = last
+
+  def __call__(self, update: int, _: state.TrainState,
+               values: dict[str, float]) -> None:
+    self._bar.update(1)
+    if update % self._every == 0 or update == self._last:
+      self._bar.set_postfix_str(f'loss {values["loss"]:.4f}', refresh=False)
+      self._metrics.write(update, 'train', values)
+
+
+class _ValidationHook:
+  """Evaluates on the validation subset and keeps the best checkpoint."""
+
+  def __init__(self, task: passes.Task, saves: checkpoints.Checkpoints,
+               metrics: writer.MetricsWriter,
+               data: dataset.RetrievalDataset, devices: list[jax.Device],
+               best: _Best, last: int) -> None:
+    self._task, self._saves, self._metrics = task, saves, metrics
+    self._data, self._devices, self._best = data, devices, best
+    self._last = last
+
+  def __call__(self, update: int, device_state: state.TrainState,
+               _: dict[str, float]) -> None:
+    config = self._task.settings
+    is_end = update == config.num_updates
+    is_due = config.eval_every and update % config.eval_every == 0
+    if not (is_due or is_end):
+      return
+    result, _ = evaluation.evaluate_split(
+        self._task.model, device_state.params, self._data, config,
+        self._devices)
+    values = {f'{way.split("_")[0]}_{k}': v
+              for way in ('image_retrieval', 'text_retrieval')
+              for k, v in result[way].items()}
+    values |= {k: result[k] for k in ('mean_r1', 'seconds',
+                                      'pairs_per_second')}
+    self._metrics.write(update, 'validation', values)
+    if result['mean_r1'] > self._best.mean_r1:
+      self._best.mean_r1 = result['mean_r1']
+      self._saves.save('best', parallel.first(device_state),
+                       _about(config, self._best, result))
+
+
+class _SaveHook:
+  """Saves the newest state, and those to be kept."""
+
+  def __init__(self, config: settings.Settings,
+               saves: checkpoints.Checkpoints, best: _Best,
+               last: int) -> None:
+    self._config, self._saves, self._best = config, saves, best
+    self._last = last
+
+  def __call__(self, update: int, device_state: state.TrainState,
+               _: dict[str, float]) -> None:
+    kinds = []
+    if update % self._config.checkpoint_every == 0 or update == self._last:
+      kinds.append('newest')
+    if update in self._config.keep_at_updates:
+      kinds.append('kept')
+    if kinds:
+      host_state = parallel.first(device_state)
+      for kind in kinds:
+        self._saves.save(kind, host_state, _about(self._config, self._best))
+
+
+def _about(config: settings.Settings, best: _Best,
+           result: dict[str, Any] | None = None) -> dict[str, Any]:
+  about = {'phase': config.phase, 'best_mean_r1': best.mean_r1,
+           'settings': settings.flatten(config),
+           'versions': folder.versions()}
+  return about | ({'validation': result} if result else {})
+
+
+def _finish(task: passes.Task, final: state.TrainState, device_params: Any,
+            devices: list[jax.Device], validation: dataset.RetrievalDataset,
+            run_dir: Path, seconds: float) -> dict[str, Any]:
+  """Evaluates a run that has ended and writes `results.json`."""
+  config = task.settings
+  results: dict[str, Any] = {
+      'phase': config.phase, 'updates': int(final.update),
+      'parameters_sha256': building.parameters_sha256(final.params),
+      'seconds': seconds}
+  if int(final.update) == config.num_updates:
+    for name, data in (('validation', validation), ('evaluation', None)):
+      if data is None:
+        data = opening.open_split(config.data, 'test')
+      results[name], _ = evaluation.evaluate_split(
+          task.model, device_params, data, config, devices)
+  folder.write_json(run_dir / folder.RESULTS, results)
+  return results

@@ -1,0 +1,175 @@
+"""Orbax checkpoints of a run: newest, best, and those to be kept.
+
+A checkpoint holds `parameters` (nested names -> float32), `optimizer` (path
+-> array) and `about` (JSON: phase, update, metrics, versions), so that it can
+be read without this project.
+"""
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from tagsdc_jax import errors
+from tagsdc_jax.training import state
+
+KINDS = ('newest', 'best', 'kept')
+# Newest ones kept: one could be damaged by a full disk.
+_NUM_NEWEST = 2
+
+logging.getLogger('absl').setLevel(logging.WARNING)
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+  """A checkpoint in host memory."""
+  path: Path
+  parameters: Any
+  about: dict[str, Any]
+
+
+class Checkpoints:
+  """Saves of one run folder, in the background."""
+
+  def __init__(self, run_dir: Path) -> None:
+    self._root = run_dir / 'checkpoints'
+    limits = {'newest': _NUM_NEWEST, 'best': 1, 'kept': None}
+    self._managers = {
+        kind: ocp.CheckpointManager(
+            (self._root / kind).absolute(),
+            options=ocp.CheckpointManagerOptions(max_to_keep=limits[kind],
+                                                 create=True))
+        for kind in KINDS}
+
+  def save(self, kind: str, train_state: state.TrainState,
+           about: dict[str, Any]) -> None:
+    """Saves a state held in host memory.
+
+    Args:
+      kind: one of KINDS.
+      train_state: numpy arrays that nobody changes afterwards.
+      about: JSON-able facts; `phase` and `update` among them.
+    Raises:
+      UserError: if the file system refuses.
+    """
+    update = int(train_state.update)
+    if update in self._managers[kind].all_steps():
+      return
+    items = ocp.args.Composite(
+        parameters=ocp.args.StandardSave(train_state.params),
+        optimizer=ocp.args.StandardSave(_by_path(train_state.optimizer)),
+        about=ocp.args.JsonSave(about | {'update': update}))
+    try:
+      self._managers[kind].save(update, args=items, force=True)
+    except OSError as error:
+      raise errors.UserError(
+          f'checkpoint of update {update} could not be written to '
+          f'{self._root / kind}: {error}') from error
+
+  def newest(self, template: state.TrainState
+             ) -> tuple[state.TrainState, dict[str, Any]] | None:
+    """Returns the newest saved state and its facts, None if there is none.
+
+    Args:
+      template: a state of the same structure; its arrays are not read.
+    """
+    update = self._managers['newest'].latest_step()
+    if update is None:
+      return None
+    path = self._root / 'newest' / str(update)
+    parameters, optimizer, about = _restore(
+        path, ('parameters', 'optimizer', 'about'))
+    check_parameters(parameters, template.params, path)
+    return state.TrainState(
+        np.int32(about['update']), parameters,
+        _from_paths(template.optimizer, optimizer)), about
+
+  def wait(self) -> None:
+    """Returns when all saves lie on disk; raises what went wrong."""
+    for manager in self._managers.values():
+      manager.wait_until_finished()
+
+  def close(self) -> None:
+    """Waits and lets go of the folder."""
+    for manager in self._managers.values():
+      manager.close()
+
+
+def load(path: Path) -> Loaded:
+  """Returns parameters and facts of a run folder or of one checkpoint.
+
+  Of a run folder: its best checkpoint where there is one, else its newest.
+
+  Raises:
+    UserError: if there is none.
+  """
+  candidates = [path] if (path / 'about').is_dir() else [
+      update for kind in ('best', 'newest')
+      for update in sorted((path / 'checkpoints' / kind).glob('[0-9]*'),
+                           key=lambda p: -int(p.name) if p.name.isdigit()
+                           else 1)
+      if (update / 'about').is_dir()]
+  if not candidates:
+    raise errors.UserError(
+        f'{path} must be a run folder with checkpoints, or a checkpoint '
+        'itself; found neither there')
+  parameters, about = _restore(candidates[0], ('parameters', 'about'))
+  return Loaded(candidates[0], parameters, about)
+
+
+def check_parameters(actual: Any, expected: Any, path: Path) -> None:
+  """Raises UserError unless names and shapes are those of the model."""
+  have, want = (
+      {jax.tree_util.keystr(p, simple=True, separator='/'): np.shape(x)
+       for p, x in jax.tree_util.tree_leaves_with_path(tree)}
+      for tree in (actual, expected))
+  if have == want:
+    return
+  differing = [f'{name} is {have.get(name, "missing")}, expected '
+               f'{want.get(name, "no such parameter")}'
+               for name in sorted(have.keys() | want.keys())
+               if have.get(name) != want.get(name)]
+  raise errors.UserError(
+      f'checkpoint {path} is of another model: {differing[0]}'
+      + (f' (and {len(differing) - 1} more)' if len(differing) > 1 else '')
+      + '; set the config\'s model to the checkpoint\'s sizes')
+
+
+def _restore(path: Path, names: tuple[str, ...]) -> list[Any]:
+  readers = {'about': ocp.args.JsonRestore()}
+  items = ocp.args.Composite(**{
+      name: readers.get(name, ocp.args.StandardRestore(
+          _abstract(path / name))) for name in names})
+  try:
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+      restored = checkpointer.restore(path.absolute(), args=items)
+  except (ValueError, OSError, KeyError) as error:
+    raise errors.UserError(
+        f'checkpoint {path} cannot be read: '
+        f'{str(error).splitlines()[0]}') from error
+  return [restored[name] for name in names]
+
+
+def _abstract(path: Path) -> Any:
+  """Returns numpy placeholders, so that arrays are restored to the host."""
+  if path.name == 'about':
+    return None
+  with ocp.StandardCheckpointer() as checkpointer:
+    metadata = checkpointer.metadata(path.absolute())
+  tree = getattr(metadata, 'item_metadata', metadata)
+  tree = getattr(tree, 'tree', tree)
+  return jax.tree.map(lambda m: np.empty(m.shape, m.dtype), tree)
+
+
+def _by_path(tree: Any) -> dict[str, np.ndarray]:
+  return {jax.tree_util.keystr(path): np.asarray(leaf)
+          for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _from_paths(template: Any, leaves: dict[str, np.ndarray]) -> Any:
+  return jax.tree_util.tree_map_with_path(
+      lambda path, _: leaves[jax.tree_util.keystr(path)], template)

@@ -1,0 +1,38 @@
+"""What a phase starts from."""
+
+from typing import Any
+
+import numpy as np
+
+PHASES = ('pretrain', 'tags', 'dc')
+
+
+def start_heads(params: Any, came_from: str, phase: str) -> Any:
+  """Returns parameters with the heads that are new since `came_from`.
+
+  Stage 1's matching head starts as the "match" row of pretraining's, stage
+  2's word heads as the matching and language heads. Heads that the earlier
+  phase has trained are kept (the release throws stage 1's matching head away
+  at the start of stage 2; QUIRKS 22).
+
+  Args:
+    params: the earlier phase's parameters; not changed.
+    came_from: phase that trained them.
+    phase: phase that is about to start.
+  """
+  params = dict(params)
+  new = PHASES[PHASES.index(came_from) + 1:PHASES.index(phase) + 1]
+  if 'tags' in new:
+    itm = params['itm_output']
+    params['rank_output'] = {'kernel': np.array(itm['kernel'][:, 1:]),
+                             'bias': np.array(itm['bias'][1:])}
+  if 'dc' in new:
+    params['disc_output'] = _copy(params['itm_output'])
+    params['correction_output'] = _copy(params['mlm_output'])
+  return params
+
+
+def _copy(tree: Any) -> Any:
+  if isinstance(tree, dict):
+    return {name: _copy(leaf) for name, leaf in tree.items()}
+  return np.array(tree)
