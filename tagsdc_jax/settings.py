@@ -54,6 +54,9 @@ class Model:
   vocab_size: int = 0  # 0 = as the data says.
   feature_size: int = 0  # Numbers per region; 0 = as the data says.
   dropout_rate: float = 0.1  # Embeddings, hidden states, attention.
+  # Fresh weights are N(0, this). BERT's 0.02 suits hidden sizes near 768;
+  # a small network learns sooner with about 1 / sqrt(hidden_size).
+  initializer_range: float = 0.02
 
 
 @dataclasses.dataclass(frozen=True)

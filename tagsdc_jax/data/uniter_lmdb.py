@@ -16,17 +16,11 @@ many data sets use it, and the "all" folders can be read.
 """
 
 import dataclasses
-import io
-import json
 import os
 import re
-import threading
-import weakref
 from pathlib import Path
 from typing import Any
 
-import lmdb
-import lz4.frame
 import numpy as np
 
 from tagsdc_jax.data import captions as captions_lib
@@ -36,14 +30,14 @@ from tagsdc_jax.data.dataset import Caption
 from tagsdc_jax.data.dataset import Regions
 from tagsdc_jax.data.dataset import RetrievalDataset
 from tagsdc_jax.data.dataset import Vocabulary
-from tagsdc_jax.errors import UserError
-
-# Not msgpack.unpackb: msgpack_numpy.patch(), if anything in the process calls
-# it, replaces that by a version that unpickles.
-try:
-  from msgpack._cmsgpack import unpackb
-except ImportError:
-  from msgpack.fallback import unpackb
+from tagsdc_jax.data.lmdb_files import array_of
+from tagsdc_jax.data.lmdb_files import bad
+from tagsdc_jax.data.lmdb_files import decode_image
+from tagsdc_jax.data.lmdb_files import decode_text
+from tagsdc_jax.data.lmdb_files import get
+from tagsdc_jax.data.lmdb_files import no_data
+from tagsdc_jax.data.lmdb_files import open_folder
+from tagsdc_jax.data.lmdb_files import read_json
 
 _STORE_NAME = re.compile(
     r"(?:feat_th(?P<conf_threshold>\d+(?:\.\d+)?(?:e-\d+)?)"
@@ -51,11 +45,6 @@ _STORE_NAME = re.compile(
     r"|feat_numbb(?P<num_boxes>\d+)|all)(?P<compressed>_compressed)?")
 _DEFAULTS = {"conf_threshold": 0.2, "max_boxes": 100, "min_boxes": 10}
 _TEXT_KEYS = ("raw", "sentence", "caption")
-
-# LMDB refuses to open a file twice in a process, and the splits of a data set
-# share their image folder. A file is closed when its last user is gone.
-_OPEN_FILES: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
-_OPEN_LOCK = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -101,9 +90,9 @@ def load_uniter_lmdb(
     UserError: if a folder, file, key or record is missing or malformed.
   """
   folder = Path(text_db)
-  environment = _open_folder(folder, "text")
+  environment = open_folder(folder, "text")
   meta, id2len, txt2img, img2txts = (
-      _read_json(folder / f"{name}.json")
+      read_json(folder / f"{name}.json")
       for name in ("meta", "id2len", "txt2img", "img2txts"))
   vocabulary = _vocabulary(folder, meta, vocabulary_file)
   image_ids = _image_ids(folder, txt2img, img2txts)
@@ -111,15 +100,15 @@ def load_uniter_lmdb(
   with environment.begin() as transaction:
     for caption_id in id2len:
       name = f"caption {caption_id} of {folder}"
-      record = _decode_text(_get(transaction, caption_id, name), name)
+      record = decode_text(get(transaction, caption_id, name), name)
       image = _image_of(record, txt2img.get(caption_id), image_ids, name)
       captions.append(_caption(caption_id, record, image, vocabulary, name))
   if max_tokens is not None:
     captions = [c for c in captions if len(c.token_ids) <= max_tokens]
   if not captions:
-    raise _bad(folder / "id2len.json", "the names of captions, at least one of "
-               f"at most max_tokens = {max_tokens} tokens",
-               f"{len(id2len)} captions, none of them", "raise max_tokens")
+    raise bad(folder / "id2len.json", "the names of captions, at least one of "
+              f"at most max_tokens = {max_tokens} tokens",
+              f"{len(id2len)} captions, none of them", "raise max_tokens")
   captions_of_image: list[list[int]] = [[] for _ in image_ids]
   for number, caption in enumerate(captions):
     captions_of_image[caption.image].append(number)
@@ -140,10 +129,10 @@ class _ImageStore:
       self, folder: Path, image_ids: tuple[str, ...], wanted: _BoxSettings):
     self._folder, self._rule = _find_image_folder(folder, wanted)
     self._image_ids = image_ids
-    self._environment = _open_folder(self._folder, "image")
+    self._environment = open_folder(self._folder, "image")
     with self._environment.begin() as transaction:
       for image_id in image_ids:
-        _get(transaction, image_id, self._name(image_id))
+        get(transaction, image_id, self._name(image_id))
     self._limits = self._known_limits()
     first = self._read_unchecked(0)
     regions_lib.check_regions(first, self._name(image_ids[0]))
@@ -174,20 +163,20 @@ class _ImageStore:
   def _read_unchecked(self, image: int) -> Regions:
     name = self._name(self._image_ids[image])
     if self._environment is None:
-      self._environment = _open_folder(self._folder, "image")
+      self._environment = open_folder(self._folder, "image")
     with self._environment.begin() as transaction:
-      value = _get(transaction, self._image_ids[image], name)
-    record = _decode_image(value, name)
-    features = _array(record, "features", name)
-    boxes = _array(record, "norm_bb", name)
+      value = get(transaction, self._image_ids[image], name)
+    record = decode_image(value, name)
+    features = array_of(record, "features", name)
+    boxes = array_of(record, "norm_bb", name)
     if boxes.ndim != 2 or boxes.shape[1] != 6:
-      raise _bad(f"{name}: norm_bb", "of shape [regions, 6]",
-                 list(boxes.shape), "extract the image again")
+      raise bad(f"{name}: norm_bb", "of shape [regions, 6]",
+                list(boxes.shape), "extract the image again")
     limit = len(features)
     if self._limits is not None:
       limit = int(self._limits[image])
     elif self._rule:
-      limit = self._count_confident(_array(record, "conf", name))
+      limit = self._count_confident(array_of(record, "conf", name))
     return Regions(features[:limit], regions_lib.make_boxes7(boxes[:limit]))
 
   def _count_confident(self, confidences: np.ndarray) -> int:
@@ -204,12 +193,12 @@ class _ImageStore:
     path = self._folder.parent / f"nbb_{name.removeprefix('feat_')}.json"
     if not name.startswith("feat_") or not path.exists():
       return None
-    counts = _read_json(path)
+    counts = read_json(path)
     for image_id in self._image_ids:
       if type(counts.get(image_id)) is not int or counts[image_id] < 1:
-        raise _bad(f"{path}: number of boxes of image {image_id}", "at least 1",
-                   repr(counts.get(image_id)),
-                   "remove the file to have the boxes counted")
+        raise bad(f"{path}: number of boxes of image {image_id}", "at least 1",
+                  repr(counts.get(image_id)),
+                  "remove the file to have the boxes counted")
     return np.array([counts[i] for i in self._image_ids], np.int32)
 
 
@@ -224,14 +213,14 @@ def _find_image_folder(
         path for path in folder.iterdir()
         if _STORE_NAME.fullmatch(path.name) and (path / "data.mdb").is_file())
   if not found:
-    raise _no_data(folder, "image")
+    raise no_data(folder, "image")
   rules = [(path, _rule_of(path.name, wanted)) for path in found]
   fitting = [(path, rule) for path, rule in rules if rule is not None]
   if len(fitting) != 1:
     given = ", ".join(
         f"{key} {value}" for key, value in dataclasses.asdict(wanted).items()
         if value is not None) or "none given"
-    raise _bad(
+    raise bad(
         f"number of stores in image folder {folder} that fit the settings "
         f"({given})", 1, f"{len(fitting)} of "
         f"{', '.join(path.name for path in found)}",
@@ -274,13 +263,13 @@ def _vocabulary(
   path = folder / "meta.json"
   for key in ("UNK", "CLS", "SEP", "MASK"):
     if type(meta.get(key)) is not int:
-      raise _bad(f"{path}: {key}", "a token id", repr(meta.get(key)),
-                 "write it again")
+      raise bad(f"{path}: {key}", "a token id", repr(meta.get(key)),
+                "write it again")
   span = meta.get("v_range")
   if (not isinstance(span, list) or [type(i) for i in span] != [int, int]
       or not 0 <= span[0] < span[1]):
-    raise _bad(f"{path}: v_range", "[low, high) with 0 <= low < high",
-               repr(span), "write it again")
+    raise bad(f"{path}: v_range", "[low, high) with 0 <= low < high",
+              repr(span), "write it again")
   from_meta = Vocabulary(
       size=span[1], pad=meta.get("PAD", 0), unk=meta["UNK"], cls=meta["CLS"],
       sep=meta["SEP"], mask=meta["MASK"], random_range=(span[0], span[1]))
@@ -290,7 +279,7 @@ def _vocabulary(
       vocabulary_file, random_range=from_meta.random_range)
   for key in ("pad", "unk", "cls", "sep", "mask"):
     if getattr(from_meta, key) != getattr(vocabulary, key):
-      raise _bad(
+      raise bad(
           f"vocabulary {vocabulary_file}: id of [{key.upper()}]",
           f"{getattr(from_meta, key)} as in {path}", getattr(vocabulary, key),
           "give the vocabulary that the captions were written with "
@@ -304,18 +293,18 @@ def _image_ids(
   """Returns name -> number: img2txts.json first, then only in txt2img.json."""
   for caption_id, image_id in txt2img.items():
     if not isinstance(image_id, str):
-      raise _bad(f"{folder / 'txt2img.json'}: image of caption {caption_id}",
-                 "one name", repr(image_id), "write it again")
+      raise bad(f"{folder / 'txt2img.json'}: image of caption {caption_id}",
+                "one name", repr(image_id), "write it again")
   for image_id, caption_ids in img2txts.items():
     if not isinstance(caption_ids, list):
-      raise _bad(f"{folder / 'img2txts.json'}: captions of image {image_id}",
-                 "a list", repr(caption_ids), "write it again")
+      raise bad(f"{folder / 'img2txts.json'}: captions of image {image_id}",
+                "a list", repr(caption_ids), "write it again")
     for caption_id in caption_ids:
       other = txt2img.get(str(caption_id), image_id)
       if other != image_id:
-        raise _bad(f"{folder / 'img2txts.json'}: image of caption {caption_id}",
-                   f"{other} as in txt2img.json", image_id,
-                   "write both files again")
+        raise bad(f"{folder / 'img2txts.json'}: image of caption {caption_id}",
+                  f"{other} as in txt2img.json", image_id,
+                  "write both files again")
   names = dict.fromkeys([*img2txts, *txt2img.values()])
   return {image_id: number for number, image_id in enumerate(names)}
 
@@ -326,11 +315,11 @@ def _image_of(
   """Returns the number of the image in txt2img.json and in the record."""
   stored = record.get("img_fname", listed)
   if not isinstance(stored, str) or listed not in (None, stored):
-    raise _bad(f"{name}: img_fname", listed or "the name of its image",
-               repr(stored), "write the record and txt2img.json again")
+    raise bad(f"{name}: img_fname", listed or "the name of its image",
+              repr(stored), "write the record and txt2img.json again")
   if stored not in image_ids:
-    raise _bad(f"{name}: its image", "in txt2img.json or img2txts.json", stored,
-               "write the json files again")
+    raise bad(f"{name}: its image", "in txt2img.json or img2txts.json", stored,
+              "write the json files again")
   return image_ids[stored]
 
 
@@ -340,13 +329,13 @@ def _caption(
   stored = record.get("input_ids")
   if not isinstance(stored, list) or not stored or not all(
       type(token) is int for token in stored):
-    raise _bad(f"{name}: input_ids", "a list of at least one token id",
-               f"{str(stored)[:40]} among {', '.join(map(str, record))}",
-               "write the record again")
+    raise bad(f"{name}: input_ids", "a list of at least one token id",
+              f"{str(stored)[:40]} among {', '.join(map(str, record))}",
+              "write the record again")
   for token in stored:
     if not 0 <= token < vocabulary.size:
-      raise _bad(f"{name}: token ids", f"0..{vocabulary.size - 1}", token,
-                 "give the vocabulary that the captions were written with")
+      raise bad(f"{name}: token ids", f"0..{vocabulary.size - 1}", token,
+                "give the vocabulary that the captions were written with")
   texts = [record[key] for key in _TEXT_KEYS
            if isinstance(record.get(key), str)]
   return Caption(
@@ -364,121 +353,3 @@ def _compact(captions: list[Caption]) -> list[Caption]:
       dataclasses.replace(caption, phrases=tuple(
           shared.setdefault(phrase, phrase) for phrase in caption.phrases))
       for caption in captions]
-
-
-def _open_folder(folder: Path, kind: str) -> lmdb.Environment:
-  """Returns the LMDB of a folder, the same object for the same file."""
-  path = folder / "data.mdb"
-  if not folder.is_dir():
-    raise UserError(f"{kind} folder {folder} is missing; expected a folder "
-                    "with a data.mdb, check the path")
-  if not path.is_file():
-    raise _no_data(folder, kind)
-  status = path.stat()
-  key = (status.st_dev, status.st_ino)
-  with _OPEN_LOCK:
-    environment = _OPEN_FILES.get(key)
-    if environment is None:
-      try:
-        environment = lmdb.open(
-            str(folder), readonly=True, create=False, lock=False,
-            readahead=False)
-      except lmdb.Error as error:
-        raise _bad(path, "an LMDB file", error,
-                   "copy or download it again") from error
-      _OPEN_FILES[key] = environment
-  # Reading past the end of a memory map would kill the process.
-  pages = environment.info()["last_pgno"] + 1
-  expected = pages * environment.stat()["psize"]
-  if status.st_size < expected:
-    raise _bad(path, f"{expected} bytes long", f"{status.st_size}: it is cut "
-               "off", "copy or download it again")
-  return environment
-
-
-def _get(transaction: lmdb.Transaction, key: str, name: str) -> bytes:
-  try:
-    value = transaction.get(key.encode("utf-8"))
-  except lmdb.Error as error:
-    raise _bad(name, "in data.mdb", error, "write the folder again") from error
-  if value is None:
-    raise _bad(
-        name, "in data.mdb", "no record of that name",
-        "check that text and image folder belong together and are complete")
-  return bytes(value)
-
-
-def _decode_text(value: bytes, name: str) -> dict[str, Any]:
-  try:
-    record = unpackb(lz4.frame.decompress(value), raw=False)
-  except Exception as error:  # damaged bytes raise anything
-    raise _undecodable(name, error) from error
-  return _check_dict(record, name)
-
-
-def _decode_image(value: bytes, name: str) -> dict[str, Any]:
-  try:
-    if value[:2] == b"PK":  # npz; its entry "allow_pickle" is of no use
-      with np.load(io.BytesIO(value), allow_pickle=False) as stored:
-        wanted = {"features", "norm_bb", "conf"} & set(stored.files)
-        record = {key: stored[key] for key in wanted}
-    else:
-      record = unpackb(value, raw=False, object_hook=_unpack_array)
-  except Exception as error:  # damaged bytes raise anything
-    raise _undecodable(name, error) from error
-  return _check_dict(record, name)
-
-
-def _unpack_array(item: dict) -> Any:
-  """Returns the array that msgpack_numpy wrote; never unpickles."""
-  if b"nd" not in item:
-    return item
-  if not isinstance(item[b"type"], str) or item.get(b"kind"):
-    raise ValueError("arrays of objects are refused")
-  dtype = np.dtype(item[b"type"])
-  if dtype.hasobject:
-    raise ValueError("arrays of objects are refused")
-  values = np.frombuffer(item[b"data"], dtype)
-  return values.reshape(item[b"shape"]) if item[b"nd"] is True else values[0]
-
-
-def _array(record: dict[str, Any], key: str, name: str) -> np.ndarray:
-  if not isinstance(record.get(key), np.ndarray):
-    raise _bad(f"{name}: {key}", "an array", f"{type(record.get(key)).__name__}"
-               f" among {', '.join(map(str, record))}",
-               "extract the image again")
-  return record[key]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-  if not path.is_file():
-    raise UserError(f"{path} is missing; expected it in this folder, copy or "
-                    "download the folder again")
-  try:
-    content = json.loads(path.read_text("utf-8"))
-  except (OSError, ValueError) as error:
-    raise _bad(path, "a JSON file", error, "copy or download it again") from (
-        error)
-  return _check_dict(content, str(path))
-
-
-def _check_dict(content: Any, name: str) -> dict[str, Any]:
-  if not isinstance(content, dict):
-    raise _bad(name, "a dict", type(content).__name__, "write it again")
-  return content
-
-
-def _no_data(folder: Path, kind: str) -> UserError:
-  entries = sorted(path.name for path in folder.iterdir())
-  shown = ", ".join(entries[:8]) + (", ..." if len(entries) > 8 else "")
-  return UserError(f"{kind} folder {folder} must hold a data.mdb, it holds "
-                   f"{shown or 'nothing'}; give the folder of one LMDB")
-
-
-def _undecodable(name: str, error: Exception) -> UserError:
-  return _bad(f"record of {name}", "readable", " ".join(str(error).split()),
-              "copy or download the folder again, or write it again")
-
-
-def _bad(name: Any, expected: Any, actual: Any, remedy: str) -> UserError:
-  return UserError(f"{name} must be {expected}, got {actual}; {remedy}")

@@ -4,33 +4,35 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from tagsdc_jax import settings
 from tagsdc_jax.models import layers
 
 
 class Pooler(nn.Module):
   """tanh of a linear layer on [CLS]."""
 
-  hidden_size: int
+  config: settings.Model
   dtype: jnp.dtype
 
   @nn.compact
   def __call__(self, states: jax.Array) -> jax.Array:
     """Returns float [N, D] for states [N, T, D]."""
-    return jnp.tanh(layers.dense(self.hidden_size, self.dtype,
-                                 'dense')(states[:, 0]))
+    return jnp.tanh(layers.dense(self.config, self.config.hidden_size,
+                                 self.dtype, 'dense')(states[:, 0]))
 
 
 class WordHead(nn.Module):
   """BERT's MLM head but for its decoder, which is the word embedding."""
 
-  hidden_size: int
-  vocab_size: int
+  config: settings.Model
   dtype: jnp.dtype
 
   def setup(self) -> None:
-    self.dense = layers.dense(self.hidden_size, self.dtype, None)
+    config = self.config
+    self.dense = layers.dense(config, config.hidden_size, self.dtype, None)
     self.norm = layers.layer_norm(self.dtype, None)
-    self.bias = self.param('bias', nn.initializers.zeros, (self.vocab_size,))
+    self.bias = self.param('bias', nn.initializers.zeros,
+                           (config.vocab_size,))
 
   def transform(self, states: jax.Array) -> jax.Array:
     """Returns float [..., D], what the tied decoder is applied to."""
@@ -44,12 +46,13 @@ class WordHead(nn.Module):
 class FloatDense(nn.Module):
   """A small linear head whose output is always float32."""
 
+  config: settings.Model
   features: int
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     """Returns float32 [..., features]."""
-    kernel = self.param('kernel', layers.INITIALIZER,
+    kernel = self.param('kernel', layers.initializer(self.config),
                         (x.shape[-1], self.features))
     bias = self.param('bias', nn.initializers.zeros, (self.features,))
     return x.astype(jnp.float32) @ kernel + bias

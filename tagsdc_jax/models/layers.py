@@ -4,19 +4,26 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from tagsdc_jax import settings
 from tagsdc_jax.models import dropout
 
 # BERT's value; flax's default of 1e-6 changes outputs in the fourth digit.
 LAYER_NORM_EPSILON = 1e-12
-INITIALIZER = nn.initializers.normal(0.02)
 
 
-def dense(features: int, dtype: jnp.dtype, name: str) -> nn.Dense:
-  """A linear layer initialised as BERT's: weights N(0, 0.02), biases 0."""
-  return nn.Dense(features, dtype=dtype, kernel_init=INITIALIZER, name=name)
+def initializer(config: settings.Model) -> nn.initializers.Initializer:
+  """Weights of linear layers and embeddings: N(0, range); 0.02 in BERT."""
+  return nn.initializers.normal(config.initializer_range)
 
 
-def layer_norm(dtype: jnp.dtype, name: str) -> nn.LayerNorm:
+def dense(config: settings.Model, features: int, dtype: jnp.dtype,
+          name: str | None) -> nn.Dense:
+  """A linear layer with BERT's initialisation; biases start at 0."""
+  return nn.Dense(features, dtype=dtype, kernel_init=initializer(config),
+                  name=name)
+
+
+def layer_norm(dtype: jnp.dtype, name: str | None) -> nn.LayerNorm:
   """LayerNorm with BERT's epsilon; statistics are taken in float32."""
   return nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, dtype=dtype, name=name)
 
@@ -32,8 +39,7 @@ def gelu(x: jax.Array) -> jax.Array:
 class Attention(nn.Module):
   """Multi-head attention of the first `num_queries` tokens to all tokens."""
 
-  num_heads: int
-  dropout_rate: float
+  config: settings.Model
   dtype: jnp.dtype
 
   @nn.compact
@@ -47,12 +53,13 @@ class Attention(nn.Module):
       num_queries: how many leading tokens the result is wanted for.
       dropout_key: PRNG key, or None for no dropout.
     """
-    width = x.shape[-1]
-    head_size = width // self.num_heads
+    config = self.config
+    width, num_heads = config.hidden_size, config.num_heads
+    head_size = width // num_heads
 
     def heads(name: str, tokens: jax.Array) -> jax.Array:
-      y = dense(width, self.dtype, name)(tokens)
-      return y.reshape(*y.shape[:-1], self.num_heads, head_size)
+      y = dense(config, width, self.dtype, name)(tokens)
+      return y.reshape(*y.shape[:-1], num_heads, head_size)
 
     query = heads('query', x[:, :num_queries])
     key, value = heads('key', x), heads('value', x)
@@ -63,33 +70,32 @@ class Attention(nn.Module):
     logits = jnp.where(token_mask[:, None, None, :], logits,
                        jnp.finfo(jnp.float32).min)
     probs = nn.softmax(logits).astype(self.dtype)
-    probs = dropout.dropout(probs, self.dropout_rate, dropout_key, 0)
+    probs = dropout.dropout(probs, config.dropout_rate, dropout_key, 0)
     mixed = jnp.einsum('nhqk,nkhd->nqhd', probs, value)
     mixed = mixed.reshape(*mixed.shape[:-2], width)
-    return dense(width, self.dtype, 'output')(mixed)
+    return dense(config, width, self.dtype, 'output')(mixed)
 
 
 class EncoderLayer(nn.Module):
   """One post-norm BERT layer."""
 
-  num_heads: int
-  intermediate_size: int
-  dropout_rate: float
+  config: settings.Model
   dtype: jnp.dtype
 
   @nn.compact
   def __call__(self, x: jax.Array, token_mask: jax.Array, num_queries: int,
                dropout_key: jax.Array | None) -> jax.Array:
     """Returns float [N, num_queries, D]; arguments as `Attention`'s."""
-    def drop(y: jax.Array, site: int) -> jax.Array:
-      return dropout.dropout(y, self.dropout_rate, dropout_key, site)
+    config = self.config
 
-    attended = Attention(self.num_heads, self.dropout_rate, self.dtype,
-                         name='attention')(x, token_mask, num_queries,
-                                           dropout_key)
+    def drop(y: jax.Array, site: int) -> jax.Array:
+      return dropout.dropout(y, config.dropout_rate, dropout_key, site)
+
+    attended = Attention(config, self.dtype, name='attention')(
+        x, token_mask, num_queries, dropout_key)
     x = layer_norm(self.dtype, 'attention_norm')(
         x[:, :num_queries] + drop(attended, 1))
-    hidden = gelu(dense(self.intermediate_size, self.dtype,
+    hidden = gelu(dense(config, config.intermediate_size, self.dtype,
                         'intermediate')(x))
-    output = dense(x.shape[-1], self.dtype, 'output')(hidden)
+    output = dense(config, config.hidden_size, self.dtype, 'output')(hidden)
     return layer_norm(self.dtype, 'output_norm')(x + drop(output, 2))

@@ -21,23 +21,16 @@ class RetrievalModel(nn.Module):
   dtype: jnp.dtype = jnp.float32
 
   def setup(self) -> None:
-    c = self.config
-    self.text_embeddings = uniter.TextEmbeddings(
-        c.vocab_size, c.hidden_size, c.max_positions, c.num_token_types,
-        c.dropout_rate, self.dtype)
-    self.image_embeddings = uniter.ImageEmbeddings(
-        c.hidden_size, c.dropout_rate, self.dtype)
-    self.encoder = uniter.Encoder(
-        c.num_layers, c.num_heads, c.intermediate_size, c.dropout_rate,
-        self.dtype)
-    self.pooler = heads.Pooler(c.hidden_size, self.dtype)
-    self.rank_output = heads.FloatDense(1)
-    self.itm_output = heads.FloatDense(2)
-    self.disc_output = heads.FloatDense(2)
-    word_head = functools.partial(
-        heads.WordHead, c.hidden_size, c.vocab_size, self.dtype)
-    self.mlm_output = word_head()
-    self.correction_output = word_head()
+    config, dtype = self.config, self.dtype
+    self.text_embeddings = uniter.TextEmbeddings(config, dtype)
+    self.image_embeddings = uniter.ImageEmbeddings(config, dtype)
+    self.encoder = uniter.Encoder(config, dtype)
+    self.pooler = heads.Pooler(config, dtype)
+    self.rank_output = heads.FloatDense(config, 1)
+    self.itm_output = heads.FloatDense(config, 2)
+    self.disc_output = heads.FloatDense(config, 2)
+    self.mlm_output = heads.WordHead(config, dtype)
+    self.correction_output = heads.WordHead(config, dtype)
 
   def embed_text(self, token_ids: jax.Array,
                  dropout_key: jax.Array | None = None) -> jax.Array:

@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from tagsdc_jax import settings
 from tagsdc_jax.models import dropout, layers
 
 TEXT_TYPE, IMAGE_TYPE = 0, 1
@@ -18,21 +19,19 @@ TEXT_TYPE, IMAGE_TYPE = 0, 1
 class TextEmbeddings(nn.Module):
   """Word + position + token type, LayerNorm, dropout."""
 
-  vocab_size: int
-  hidden_size: int
-  max_positions: int
-  num_token_types: int
-  dropout_rate: float
+  config: settings.Model
   dtype: jnp.dtype
 
   def setup(self) -> None:
-    def table(rows: int) -> nn.Embed:
-      return nn.Embed(rows, self.hidden_size, dtype=self.dtype,
-                      embedding_init=layers.INITIALIZER)
+    config = self.config
 
-    self.word = table(self.vocab_size)
-    self.position = table(self.max_positions)
-    self.token_type = table(self.num_token_types)
+    def table(rows: int) -> nn.Embed:
+      return nn.Embed(rows, config.hidden_size, dtype=self.dtype,
+                      embedding_init=layers.initializer(config))
+
+    self.word = table(config.vocab_size)
+    self.position = table(config.max_positions)
+    self.token_type = table(config.num_token_types)
     self.norm = layers.layer_norm(self.dtype, None)
 
   def __call__(self, token_ids: jax.Array,
@@ -45,7 +44,8 @@ class TextEmbeddings(nn.Module):
                       jax.lax.stop_gradient(words), words)
     positions = self.position(jnp.arange(token_ids.shape[-1]))
     x = words + positions[None] + self.type_row(TEXT_TYPE)
-    return dropout.dropout(self.norm(x), self.dropout_rate, dropout_key, 0)
+    return dropout.dropout(self.norm(x), self.config.dropout_rate,
+                           dropout_key, 0)
 
   def type_row(self, token_type: int) -> jax.Array:
     """Returns the token-type embedding, float [1, 1, D]."""
@@ -59,8 +59,7 @@ class TextEmbeddings(nn.Module):
 class ImageEmbeddings(nn.Module):
   """LN(W_f feature) + LN(W_p box) + token type, then LayerNorm, dropout."""
 
-  hidden_size: int
-  dropout_rate: float
+  config: settings.Model
   dtype: jnp.dtype
 
   @nn.compact
@@ -77,17 +76,18 @@ class ImageEmbeddings(nn.Module):
     """
     # Used by UNITER's masked-region pretraining only; kept so that a
     # checkpoint converts to the reference's parameters without a gap.
-    self.param('region_mask_embedding', layers.INITIALIZER,
-               (2, features.shape[-1]))
+    config = self.config
+    self.param('region_mask_embedding', layers.initializer(config),
+               (2, config.feature_size))
 
     def project(name: str, x: jax.Array) -> jax.Array:
-      y = layers.dense(self.hidden_size, self.dtype, f'{name}_projection')(
-          x.astype(self.dtype))
+      y = layers.dense(config, config.hidden_size, self.dtype,
+                       f'{name}_projection')(x.astype(self.dtype))
       return layers.layer_norm(self.dtype, f'{name}_norm')(y)
 
     x = project('feature', features) + project('box', boxes) + type_row
     x = layers.layer_norm(self.dtype, 'norm')(x)
-    return dropout.dropout(x, self.dropout_rate, dropout_key, 0)
+    return dropout.dropout(x, config.dropout_rate, dropout_key, 0)
 
 
 class Encoder(nn.Module):
@@ -99,10 +99,7 @@ class Encoder(nn.Module):
   computed for a few tokens only.
   """
 
-  num_layers: int
-  num_heads: int
-  intermediate_size: int
-  dropout_rate: float
+  config: settings.Model
   dtype: jnp.dtype
 
   @nn.compact
@@ -118,19 +115,17 @@ class Encoder(nn.Module):
         The matching score needs [CLS] only, which saves most of that layer.
       dropout_key: PRNG key, or None for no dropout.
     """
-    layer = layers.EncoderLayer(
-        self.num_heads, self.intermediate_size, self.dropout_rate, self.dtype,
-        parent=None)
+    layer = layers.EncoderLayer(self.config, self.dtype, parent=None)
 
     def init(key: jax.Array) -> Any:
       return layer.init(key, x[:1], token_mask[:1], 1, None)['params']
 
-    num_inner = self.num_layers - 1
+    num_inner = self.config.num_layers - 1
     inner = self.param('layers', lambda key: jax.vmap(init)(
         jax.random.split(key, num_inner)))
     last = self.param('last_layer', init)
     keys = None if dropout_key is None else jax.random.split(
-        dropout_key, self.num_layers)
+        dropout_key, self.config.num_layers)
 
     def apply(x: jax.Array, params: Any, key: jax.Array | None,
               num_queries: int) -> jax.Array:

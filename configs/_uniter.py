@@ -1,0 +1,51 @@
+"""What the runs on UNITER's downloads share: network sizes and data paths.
+
+The folders are those that UNITER's download script leaves under one root:
+img_db as it comes, txt_db from the TAGS release, whose captions carry scene
+graphs. Give the root as --config.data.root=FOLDER.
+"""
+
+import ml_collections
+
+from tagsdc_jax import settings
+
+# The release's batch sizes are per device, on 8 of them.
+NUM_DEVICES = 8
+
+
+def base_config() -> ml_collections.ConfigDict:
+  """Returns the defaults, which are UNITER-base's, for LMDB data."""
+  config = settings.default_config()
+  config.data.source = 'uniter_lmdb'
+  return config
+
+
+def large_config() -> ml_collections.ConfigDict:
+  """Returns UNITER-large for LMDB data."""
+  config = base_config()
+  config.model.num_layers = 24
+  config.model.hidden_size = 1024
+  config.model.num_heads = 16
+  config.model.intermediate_size = 4096
+  return config
+
+
+def set_flickr30k(config: ml_collections.ConfigDict) -> None:
+  """Sets the folders of Flickr30K."""
+  config.data.train_text = ('txt_db/itm_flickr30k_train.db',)
+  config.data.train_images = ('img_db/flickr30k',)
+  config.data.validation_text = 'txt_db/itm_flickr30k_val.db'
+  config.data.validation_images = 'img_db/flickr30k'
+  config.data.test_text = 'txt_db/itm_flickr30k_test.db'
+  config.data.test_images = 'img_db/flickr30k'
+
+
+def set_coco(config: ml_collections.ConfigDict) -> None:
+  """Sets the folders of COCO, Karpathy's split; train and restval joined."""
+  config.data.train_text = ('txt_db/itm_coco_train.db',
+                            'txt_db/itm_coco_restval.db')
+  config.data.train_images = ('img_db/coco_train2014', 'img_db/coco_val2014')
+  config.data.validation_text = 'txt_db/itm_coco_val.db'
+  config.data.validation_images = 'img_db/coco_val2014'
+  config.data.test_text = 'txt_db/itm_coco_test.db'
+  config.data.test_images = 'img_db/coco_val2014'

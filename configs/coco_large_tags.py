@@ -1,0 +1,31 @@
+"""Stage 1 (TAGS) on COCO with UNITER-large.
+
+Data: UNITER's LMDB folders (_uniter.py) under --config.data.root=FOLDER.
+Hardware: 8 devices in the release; any number that divides 256.
+Computes in float32; --config.compute.dtype=bfloat16 is the fast setting.
+Start from pretrained UNITER in our format: --config.init_from=CHECKPOINT.
+The release's stage 2 continues from update 2000, which is kept for that.
+Not run yet. Published R@1 after stage 2: text 67.8, image 53.3 (5K).
+"""
+
+import ml_collections
+
+from tagsdc_jax.configs import _uniter
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Returns stage 1 with the numbers of the release."""
+  config = _uniter.large_config()
+  _uniter.set_coco(config)
+  config.phase = 'tags'
+  config.num_updates = 5000
+  config.keep_at_updates = (2000,)
+  config.negatives.num_hard = 23
+  config.negatives.temperature = 1.5
+  config.losses.synthetic = 1e-3
+  config.losses.mlm = 0.05
+  config.batch.positives = 1
+  config.batch.micro_batches = 32 * _uniter.NUM_DEVICES
+  config.optimizer.learning_rate = 4e-5
+  config.optimizer.warmup_updates = 500
+  return config

@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# Makes the environment if needed and runs the demo; arguments go to it.
+set -euo pipefail
+source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
+exec "$VENV/bin/tagsdc" demo "$@"

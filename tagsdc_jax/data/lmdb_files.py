@@ -1,0 +1,148 @@
+"""Files of UNITER's LMDB folders: opening, decoding, and what may be wrong.
+
+Nothing that a record holds is ever executed: arrays are decoded here, and
+pickled ones refused.
+"""
+
+import io
+import json
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import lz4.frame
+import numpy as np
+
+from tagsdc_jax.errors import UserError
+
+# Not msgpack.unpackb: msgpack_numpy.patch(), if anything in the process calls
+# it, replaces that by a version that unpickles.
+try:
+  from msgpack._cmsgpack import unpackb
+except ImportError:
+  from msgpack.fallback import unpackb
+
+# LMDB refuses to open a file twice in a process, and the splits of a data set
+# share their image folder. A file is closed when its last user is gone.
+_OPEN_FILES: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
+_OPEN_LOCK = threading.Lock()
+
+
+def open_folder(folder: Path, kind: str) -> lmdb.Environment:
+  """Returns the LMDB of a folder, the same object for the same file."""
+  path = folder / "data.mdb"
+  if not folder.is_dir():
+    raise UserError(f"{kind} folder {folder} is missing; expected a folder "
+                    "with a data.mdb, check the path")
+  if not path.is_file():
+    raise no_data(folder, kind)
+  status = path.stat()
+  key = (status.st_dev, status.st_ino)
+  with _OPEN_LOCK:
+    environment = _OPEN_FILES.get(key)
+    if environment is None:
+      try:
+        environment = lmdb.open(
+            str(folder), readonly=True, create=False, lock=False,
+            readahead=False)
+      except lmdb.Error as error:
+        raise bad(path, "an LMDB file", error,
+                  "copy or download it again") from error
+      _OPEN_FILES[key] = environment
+  # Reading past the end of a memory map would kill the process.
+  pages = environment.info()["last_pgno"] + 1
+  expected = pages * environment.stat()["psize"]
+  if status.st_size < expected:
+    raise bad(path, f"{expected} bytes long", f"{status.st_size}: it is cut "
+              "off", "copy or download it again")
+  return environment
+
+
+def get(transaction: lmdb.Transaction, key: str, name: str) -> bytes:
+  try:
+    value = transaction.get(key.encode("utf-8"))
+  except lmdb.Error as error:
+    raise bad(name, "in data.mdb", error, "write the folder again") from error
+  if value is None:
+    raise bad(
+        name, "in data.mdb", "no record of that name",
+        "check that text and image folder belong together and are complete")
+  return bytes(value)
+
+
+def decode_text(value: bytes, name: str) -> dict[str, Any]:
+  try:
+    record = unpackb(lz4.frame.decompress(value), raw=False)
+  except Exception as error:  # damaged bytes raise anything
+    raise _undecodable(name, error) from error
+  return _check_dict(record, name)
+
+
+def decode_image(value: bytes, name: str) -> dict[str, Any]:
+  try:
+    if value[:2] == b"PK":  # npz; its entry "allow_pickle" is of no use
+      with np.load(io.BytesIO(value), allow_pickle=False) as stored:
+        wanted = {"features", "norm_bb", "conf"} & set(stored.files)
+        record = {key: stored[key] for key in wanted}
+    else:
+      record = unpackb(value, raw=False, object_hook=_unpack_array)
+  except Exception as error:  # damaged bytes raise anything
+    raise _undecodable(name, error) from error
+  return _check_dict(record, name)
+
+
+def _unpack_array(item: dict) -> Any:
+  """Returns the array that msgpack_numpy wrote; never unpickles."""
+  if b"nd" not in item:
+    return item
+  if not isinstance(item[b"type"], str) or item.get(b"kind"):
+    raise ValueError("arrays of objects are refused")
+  dtype = np.dtype(item[b"type"])
+  if dtype.hasobject:
+    raise ValueError("arrays of objects are refused")
+  values = np.frombuffer(item[b"data"], dtype)
+  return values.reshape(item[b"shape"]) if item[b"nd"] is True else values[0]
+
+
+def array_of(record: dict[str, Any], key: str, name: str) -> np.ndarray:
+  if not isinstance(record.get(key), np.ndarray):
+    raise bad(f"{name}: {key}", "an array", f"{type(record.get(key)).__name__}"
+              f" among {', '.join(map(str, record))}",
+              "extract the image again")
+  return record[key]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+  if not path.is_file():
+    raise UserError(f"{path} is missing; expected it in this folder, copy or "
+                    "download the folder again")
+  try:
+    content = json.loads(path.read_text("utf-8"))
+  except (OSError, ValueError) as error:
+    raise bad(path, "a JSON file", error, "copy or download it again") from (
+        error)
+  return _check_dict(content, str(path))
+
+
+def _check_dict(content: Any, name: str) -> dict[str, Any]:
+  if not isinstance(content, dict):
+    raise bad(name, "a dict", type(content).__name__, "write it again")
+  return content
+
+
+def no_data(folder: Path, kind: str) -> UserError:
+  entries = sorted(path.name for path in folder.iterdir())
+  shown = ", ".join(entries[:8]) + (", ..." if len(entries) > 8 else "")
+  return UserError(f"{kind} folder {folder} must hold a data.mdb, it holds "
+                   f"{shown or 'nothing'}; give the folder of one LMDB")
+
+
+def _undecodable(name: str, error: Exception) -> UserError:
+  return bad(f"record of {name}", "readable", " ".join(str(error).split()),
+             "copy or download the folder again, or write it again")
+
+
+def bad(name: Any, expected: Any, actual: Any, remedy: str) -> UserError:
+  return UserError(f"{name} must be {expected}, got {actual}; {remedy}")

@@ -1,0 +1,25 @@
+"""Four CPU devices, quick compilation, and no silent broadcasting of ranks."""
+
+import getpass
+import os
+import tempfile
+
+os.environ['JAX_PLATFORMS'] = 'cpu'
+os.environ['XLA_FLAGS'] = ' '.join([
+    os.environ.get('XLA_FLAGS', ''),
+    '--xla_force_host_platform_device_count=4',
+    # Halves the compile time, which is most of what these tests take.
+    '--xla_backend_optimization_level=0',
+]).strip()
+
+import jax  # noqa: E402  (reads the variables above)
+
+
+def _cache_dir() -> str:
+  root = os.environ.get('XDG_CACHE_HOME') or tempfile.gettempdir()
+  return os.path.join(root, f'tagsdc_jax_tests_{getpass.getuser()}')
+
+
+jax.config.update('jax_compilation_cache_dir', _cache_dir())
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+jax.config.update('jax_numpy_rank_promotion', 'raise')
