@@ -39,7 +39,7 @@ make_environment() {
   "$VENV/bin/python" -m pip --version >/dev/null 2>&1 ||
     "$VENV/bin/python" -m ensurepip || return 1
   "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
-    --editable "$ROOT[test]" || return 1
+    --editable "${ROOT}[test]" || return 1
   echo "$wanted" >"$stamp"
 }
 

@@ -10,6 +10,7 @@ Shape letters, used in every docstring:
 """
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 
 
@@ -48,6 +49,18 @@ class MicroBatch:
   pool_images: Images  # [N, R, .]
   caption_numbers: jax.Array  # int32 [B], for messages
   image_numbers: jax.Array  # int32 [B]; equal numbers are no negatives
+
+
+def length_mask(lengths: jax.Array, size: int) -> jax.Array:
+  """Returns which of `size` places are real, bool [..., size].
+
+  Args:
+    lengths: int32 [...], real ones come first.
+    size: padded length.
+  """
+  shape = (*lengths.shape, size)
+  places = jax.lax.broadcasted_iota(jnp.int32, shape, len(shape) - 1)
+  return places < lengths[..., None]
 
 
 def check_shape(name: str, array: jax.Array, expected: tuple) -> None:

@@ -54,14 +54,16 @@ def map_real_rows(function: ChunkFunction, parameters: Any, rows: Any,
   """
   num_rows = is_real.shape[0]
   order = real_first(is_real, chunk)
+  mask = lambda x: jnp.where(
+      is_real.reshape(-1, *[1] * (x.ndim - 1)), x, jnp.zeros_like(x))
+  # Rows that fill up a chunk get cotangent 0, which a NaN would survive.
+  rows = jax.tree.map(mask, rows)
   # Clipped look-up: filling repeats the last row and is dropped afterwards.
   packed = jax.tree.map(lambda x: x.at[order].get(mode='clip'), rows)
   num_chunks = (jnp.sum(is_real) + chunk - 1) // chunk
   values, extras = _map_chunks(function, chunk, parameters, packed,
                                num_chunks)
   values, extras = put_back((values, extras), order, num_rows)
-  mask = lambda x: jnp.where(
-      is_real.reshape(-1, *[1] * (x.ndim - 1)), x, jnp.zeros_like(x))
   return jax.tree.map(mask, (values, extras))
 
 
@@ -82,6 +84,7 @@ def _map_chunks_impl(function, chunk, parameters, packed, num_chunks):
   total = jax.tree.leaves(packed)[0].shape[0]
   out = jax.tree.map(lambda s: jnp.zeros((total, *s.shape[1:]), s.dtype),
                      shapes)
+
   def body(i, out):
     return _store(out, function(parameters, _slice(packed, i, chunk)), i,
                   chunk)

@@ -151,8 +151,8 @@ FREE_TO_CHANGE = (
 
 
 def default_config() -> ml_collections.ConfigDict:
-  """Returns the defaults as a `ConfigDict` for a config file to change."""
-  return ml_collections.ConfigDict(dataclasses.asdict(Settings()))
+  """Returns the defaults as a `ConfigDict` that takes no other keys."""
+  return ml_collections.ConfigDict(dataclasses.asdict(Settings())).lock()
 
 
 def from_config(config: ml_collections.ConfigDict) -> Settings:

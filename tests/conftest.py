@@ -13,6 +13,9 @@ os.environ['XLA_FLAGS'] = ' '.join([
 ]).strip()
 
 import jax  # noqa: E402  (reads the variables above)
+import pytest  # noqa: E402
+
+from tagsdc_jax.data.world import dataset as world  # noqa: E402
 
 
 def _cache_dir() -> str:
@@ -23,3 +26,11 @@ def _cache_dir() -> str:
 jax.config.update('jax_compilation_cache_dir', _cache_dir())
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+
+@pytest.fixture(scope='session')
+def world_dir(tmp_path_factory) -> str:
+  """Folder that holds the tiny embedded world."""
+  path = str(tmp_path_factory.mktemp('tiny_world'))
+  world.load_world('train', data_dir=path, size='tiny')
+  return path

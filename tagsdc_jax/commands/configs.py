@@ -21,12 +21,15 @@ def load(name: str, overrides: Sequence[str]) -> settings.Settings:
     UserError: for an unknown file or key, or a value of the wrong type.
   """
   path = find(name)
+  arguments = ['tagsdc', f'--config={path}', *overrides]
   values = flags.FlagValues()
-  config_flags.DEFINE_config_file('config', flag_values=values)
+  # Without sys_argv it would look for the overrides in this process's own.
+  config_flags.DEFINE_config_file('config', flag_values=values,
+                                  sys_argv=arguments)
   for override in overrides:
     _check_key(override)
   try:
-    values(['tagsdc', f'--config={path}', *overrides])
+    values(arguments)
     return settings.from_config(values['config'].value)
   except (flags.Error, ValueError, TypeError, AttributeError, KeyError,
           ImportError, SyntaxError) as error:

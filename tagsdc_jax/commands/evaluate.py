@@ -53,8 +53,8 @@ def run(args: argparse.Namespace, config: None = None) -> None:
         f'captions of {data.name} have up to {longest} tokens with [CLS] and '
         f'[SEP], but the model has {trained_with.model.max_positions} '
         'positions')
-  result, scores = evaluation.evaluate_on_host(model, loaded.parameters, data,
-                                               trained_with)
+  result, scores = evaluation.evaluate_on_host(
+      model, loaded.parameters, data, trained_with, loaded.about['phase'])
   tables.print_recalls([(f'{loaded.about["phase"]}, update '
                          f'{loaded.about["update"]}', result)],
                        f'{data.name}, per cent')

@@ -17,44 +17,24 @@ many data sets use it, and the "all" folders can be read.
 
 import dataclasses
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tagsdc_jax.data import captions as captions_lib
+from tagsdc_jax.data import lmdb_images
 from tagsdc_jax.data import phrases as phrases_lib
-from tagsdc_jax.data import regions as regions_lib
 from tagsdc_jax.data.dataset import Caption
-from tagsdc_jax.data.dataset import Regions
 from tagsdc_jax.data.dataset import RetrievalDataset
 from tagsdc_jax.data.dataset import Vocabulary
-from tagsdc_jax.data.lmdb_files import array_of
 from tagsdc_jax.data.lmdb_files import bad
-from tagsdc_jax.data.lmdb_files import decode_image
 from tagsdc_jax.data.lmdb_files import decode_text
 from tagsdc_jax.data.lmdb_files import get
-from tagsdc_jax.data.lmdb_files import no_data
 from tagsdc_jax.data.lmdb_files import open_folder
 from tagsdc_jax.data.lmdb_files import read_json
 
-_STORE_NAME = re.compile(
-    r"(?:feat_th(?P<conf_threshold>\d+(?:\.\d+)?(?:e-\d+)?)"
-    r"_max(?P<max_boxes>\d+)_min(?P<min_boxes>\d+)"
-    r"|feat_numbb(?P<num_boxes>\d+)|all)(?P<compressed>_compressed)?")
-_DEFAULTS = {"conf_threshold": 0.2, "max_boxes": 100, "min_boxes": 10}
 _TEXT_KEYS = ("raw", "sentence", "caption")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _BoxSettings:
-  """What the caller asks of the image folder; None: whatever it is."""
-  conf_threshold: float | None = None
-  max_boxes: int | None = None
-  min_boxes: int | None = None
-  num_boxes: int | None = None
-  compressed: bool | None = None
 
 
 def load_uniter_lmdb(
@@ -112,149 +92,15 @@ def load_uniter_lmdb(
   captions_of_image: list[list[int]] = [[] for _ in image_ids]
   for number, caption in enumerate(captions):
     captions_of_image[caption.image].append(number)
-  store = _ImageStore(Path(image_db), tuple(image_ids), _BoxSettings(
-      conf_threshold, max_boxes, min_boxes, num_boxes, compressed))
+  store = lmdb_images.ImageStore(
+      Path(image_db), tuple(image_ids), lmdb_images.BoxSettings(
+          conf_threshold, max_boxes, min_boxes, num_boxes, compressed))
   return RetrievalDataset(
       name=folder.name, vocabulary=vocabulary, captions=_compact(captions),
       image_ids=tuple(image_ids),
       captions_of_image=[tuple(group) for group in captions_of_image],
       read_regions=store.read, num_regions=store.num_regions(),
       feature_size=store.feature_size, feature_dtype=store.feature_dtype)
-
-
-class _ImageStore:
-  """Image folder. May be pickled: the copy opens the folder when it reads."""
-
-  def __init__(
-      self, folder: Path, image_ids: tuple[str, ...], wanted: _BoxSettings):
-    self._folder, self._rule = _find_image_folder(folder, wanted)
-    self._image_ids = image_ids
-    self._environment = open_folder(self._folder, "image")
-    with self._environment.begin() as transaction:
-      for image_id in image_ids:
-        get(transaction, image_id, self._name(image_id))
-    self._limits = self._known_limits()
-    first = self._read_unchecked(0)
-    regions_lib.check_regions(first, self._name(image_ids[0]))
-    self.feature_size = first.features.shape[1]
-    self.feature_dtype = first.features.dtype
-
-  def __getstate__(self) -> dict[str, Any]:
-    return self.__dict__ | {"_environment": None}
-
-  def read(self, image: int) -> Regions:
-    """Returns the regions of an image. Safe to call from threads."""
-    regions = self._read_unchecked(image)
-    regions_lib.check_regions(
-        regions, self._name(self._image_ids[image]), self.feature_size,
-        self.feature_dtype)
-    return regions
-
-  def num_regions(self) -> np.ndarray:
-    """Returns int32 [images], at least as many as `read` will give."""
-    if self._limits is not None:
-      return self._limits
-    images = range(len(self._image_ids))
-    return np.array([len(self.read(i).features) for i in images], np.int32)
-
-  def _name(self, image_id: str) -> str:
-    return f"image {image_id} of {self._folder}"
-
-  def _read_unchecked(self, image: int) -> Regions:
-    name = self._name(self._image_ids[image])
-    if self._environment is None:
-      self._environment = open_folder(self._folder, "image")
-    with self._environment.begin() as transaction:
-      value = get(transaction, self._image_ids[image], name)
-    record = decode_image(value, name)
-    features = array_of(record, "features", name)
-    boxes = array_of(record, "norm_bb", name)
-    if boxes.ndim != 2 or boxes.shape[1] != 6:
-      raise bad(f"{name}: norm_bb", "of shape [regions, 6]",
-                list(boxes.shape), "extract the image again")
-    limit = len(features)
-    if self._limits is not None:
-      limit = int(self._limits[image])
-    elif self._rule:
-      limit = self._count_confident(array_of(record, "conf", name))
-    return Regions(features[:limit], regions_lib.make_boxes7(boxes[:limit]))
-
-  def _count_confident(self, confidences: np.ndarray) -> int:
-    """Returns how many rows to keep of a folder that holds all of them."""
-    # In the stored precision, as the reference compares.
-    above = int((confidences > self._rule["conf_threshold"]).sum())
-    return min(self._rule["max_boxes"], max(self._rule["min_boxes"], above))
-
-  def _known_limits(self) -> np.ndarray | None:
-    """Returns int32 [images], or None where only the records can tell."""
-    if "num_boxes" in self._rule:
-      return np.full(len(self._image_ids), self._rule["num_boxes"], np.int32)
-    name = self._folder.name.removesuffix("_compressed")
-    path = self._folder.parent / f"nbb_{name.removeprefix('feat_')}.json"
-    if not name.startswith("feat_") or not path.exists():
-      return None
-    counts = read_json(path)
-    for image_id in self._image_ids:
-      if type(counts.get(image_id)) is not int or counts[image_id] < 1:
-        raise bad(f"{path}: number of boxes of image {image_id}", "at least 1",
-                  repr(counts.get(image_id)),
-                  "remove the file to have the boxes counted")
-    return np.array([counts[i] for i in self._image_ids], np.int32)
-
-
-def _find_image_folder(
-    folder: Path, wanted: _BoxSettings) -> tuple[Path, dict[str, Any]]:
-  """Returns the one folder that fits the settings, and its `_rule_of`."""
-  folder = Path(os.path.abspath(folder))
-  if (folder / "data.mdb").is_file() or not folder.is_dir():
-    found = [folder]  # a missing folder is reported when it is opened
-  else:
-    found = sorted(
-        path for path in folder.iterdir()
-        if _STORE_NAME.fullmatch(path.name) and (path / "data.mdb").is_file())
-  if not found:
-    raise no_data(folder, "image")
-  rules = [(path, _rule_of(path.name, wanted)) for path in found]
-  fitting = [(path, rule) for path, rule in rules if rule is not None]
-  if len(fitting) != 1:
-    given = ", ".join(
-        f"{key} {value}" for key, value in dataclasses.asdict(wanted).items()
-        if value is not None) or "none given"
-    raise bad(
-        f"number of stores in image folder {folder} that fit the settings "
-        f"({given})", 1, f"{len(fitting)} of "
-        f"{', '.join(path.name for path in found)}",
-        "change the settings or give the folder of one store")
-  return fitting[0]
-
-
-def _rule_of(name: str, wanted: _BoxSettings) -> dict[str, Any] | None:
-  """Returns how to choose a store's regions, None if it is not as wanted.
-
-  Returns:
-    num_boxes; or conf_threshold, max_boxes and min_boxes; or nothing where
-    the regions were chosen when the store was written. Choosing by the rounded
-    confidences once more could lose a region.
-  """
-  match = _STORE_NAME.fullmatch(name)
-  stored = match.groupdict() if match else {}
-  if match and wanted.compressed not in (None, bool(stored["compressed"])):
-    return None
-  is_fixed = stored.get("num_boxes") is not None
-  if wanted.conf_threshold is not None and (
-      is_fixed != (wanted.conf_threshold < 0)):
-    return None
-  rule: dict[str, Any] = {}
-  for key in ("num_boxes",) if is_fixed else tuple(_DEFAULTS):
-    given = getattr(wanted, key)
-    if stored.get(key) is None:
-      rule[key] = _DEFAULTS[key] if given is None else given
-    elif given in (None, float(stored[key])):
-      rule[key] = float(stored[key]) if key == "conf_threshold" else (
-          int(stored[key]))
-    else:
-      return None
-  return {} if stored.get("conf_threshold") else rule
 
 
 def _vocabulary(

@@ -40,19 +40,5 @@ class WordHead(nn.Module):
 
   def add_bias(self, logits: jax.Array) -> jax.Array:
     """Returns float32 [..., V]."""
-    return logits.astype(jnp.float32) + self.bias
-
-
-class FloatDense(nn.Module):
-  """A small linear head whose output is always float32."""
-
-  config: settings.Model
-  features: int
-
-  @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """Returns float32 [..., features]."""
-    kernel = self.param('kernel', layers.initializer(self.config),
-                        (x.shape[-1], self.features))
-    bias = self.param('bias', nn.initializers.zeros, (self.features,))
-    return x.astype(jnp.float32) @ kernel + bias
+    bias = self.bias.reshape((1,) * (logits.ndim - 1) + (-1,))
+    return logits.astype(jnp.float32) + bias

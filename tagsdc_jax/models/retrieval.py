@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from tagsdc_jax import settings
-from tagsdc_jax.models import heads, uniter
+from tagsdc_jax.models import heads, layers, uniter
 
 
 class RetrievalModel(nn.Module):
@@ -26,9 +26,10 @@ class RetrievalModel(nn.Module):
     self.image_embeddings = uniter.ImageEmbeddings(config, dtype)
     self.encoder = uniter.Encoder(config, dtype)
     self.pooler = heads.Pooler(config, dtype)
-    self.rank_output = heads.FloatDense(config, 1)
-    self.itm_output = heads.FloatDense(config, 2)
-    self.disc_output = heads.FloatDense(config, 2)
+    # Scores are float32 whatever the encoder computes in.
+    self.rank_output = layers.dense(config, 1, jnp.float32, None)
+    self.itm_output = layers.dense(config, 2, jnp.float32, None)
+    self.disc_output = layers.dense(config, 2, jnp.float32, None)
     self.mlm_output = heads.WordHead(config, dtype)
     self.correction_output = heads.WordHead(config, dtype)
 

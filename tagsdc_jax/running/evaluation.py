@@ -10,11 +10,12 @@ from tagsdc_jax.data import dataset
 from tagsdc_jax.evaluation import evaluating
 from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.reporting import progress
+from tagsdc_jax.training import initialising
 
 
 def evaluate_split(model: RetrievalModel, params: Any,
                    data: dataset.RetrievalDataset,
-                   config: settings.Settings,
+                   config: settings.Settings, phase: str,
                    devices: list[jax.Device]
                    ) -> tuple[dict[str, Any], np.ndarray]:
   """Returns the result and the scores; see `evaluating.evaluate`.
@@ -24,8 +25,10 @@ def evaluate_split(model: RetrievalModel, params: Any,
     params: parameters replicated over the devices.
     data: the split.
     config: tile sizes are read.
+    phase: which trained the parameters; decides the matching head.
     devices: this process's.
   """
+  params = initialising.matching_parameters(params, phase)
   pairs = len(data.captions) * len(data.image_ids)
   with progress.progress_bar(pairs, f'scoring {data.name}', 'pairs') as bar:
     return evaluating.evaluate(model, params, data, config, devices=devices,
@@ -34,9 +37,9 @@ def evaluate_split(model: RetrievalModel, params: Any,
 
 def evaluate_on_host(model: RetrievalModel, params: Any,
                      data: dataset.RetrievalDataset,
-                     config: settings.Settings
+                     config: settings.Settings, phase: str
                      ) -> tuple[dict[str, Any], np.ndarray]:
   """As `evaluate_split`, for parameters in host memory."""
   devices = parallel.local_devices(config.num_devices)
   return evaluate_split(model, parallel.replicate(params, devices), data,
-                        config, devices)
+                        config, phase, devices)

@@ -153,7 +153,7 @@ class _ValidationHook:
       return
     result, _ = evaluation.evaluate_split(
         self._task.model, device_state.params, self._data, config,
-        self._devices)
+        config.phase, self._devices)
     values = {f'{way.split("_")[0]}_{k}': v
               for way in ('image_retrieval', 'text_retrieval')
               for k, v in result[way].items()}
@@ -210,6 +210,6 @@ def _finish(task: passes.Task, final: state.TrainState, device_params: Any,
       if data is None:
         data = opening.open_split(config.data, 'test')
       results[name], _ = evaluation.evaluate_split(
-          task.model, device_params, data, config, devices)
+          task.model, device_params, data, config, config.phase, devices)
   folder.write_json(run_dir / folder.RESULTS, results)
   return results

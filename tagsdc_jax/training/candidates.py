@@ -47,7 +47,7 @@ def choose_hardest(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   own = jnp.arange(num_positives, dtype=jnp.int32)[:, None]
   others = num_positives + jnp.arange(pool, dtype=jnp.int32)[None]
   sentences = (num_positives + pool + own * num_sentences
-               + jnp.arange(num_sentences, dtype=jnp.int32))
+               + jnp.arange(num_sentences, dtype=jnp.int32)[None])
   blocks = ((own, others), (others, own), (sentences, own))
   widths = (pool, pool, num_sentences)
 

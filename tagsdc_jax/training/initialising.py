@@ -32,6 +32,23 @@ def start_heads(params: Any, came_from: str, phase: str) -> Any:
   return params
 
 
+def matching_parameters(params: Any, phase: str) -> Any:
+  """Returns parameters whose `rank_output` ranks as the phase's model does.
+
+  Pretraining trains the two-class head only; what ranks pairs then is the
+  difference of its logits. Any leading device axis is kept.
+
+  Args:
+    params: parameters, on host or devices.
+    phase: phase that trained them.
+  """
+  if phase != 'pretrain':
+    return params
+  rank = {name: leaf[..., 1:] - leaf[..., :1]
+          for name, leaf in params['itm_output'].items()}
+  return params | {'rank_output': rank}
+
+
 def _copy(tree: Any) -> Any:
   if isinstance(tree, dict):
     return {name: _copy(leaf) for name, leaf in tree.items()}

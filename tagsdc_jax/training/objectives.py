@@ -204,8 +204,8 @@ def _word_parts(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   captions = batch.texts.token_ids[:, None]
   token_ids = generating.take_rows(generated.token_ids, hardest.sentences)
   filled = hardest.is_filled[..., None]
-  length = token_ids.shape[-1]
-  is_token = jnp.arange(length) < batch.texts.num_tokens[:, None, None]
+  is_token = arrays.length_mask(batch.texts.num_tokens[:, None],
+                                token_ids.shape[-1])
   copies = hardest.sentences // config.negatives.num_samples
   is_target = generating.take_rows(generated.is_target, copies) & filled
   disc_logits = task.model.apply({'params': params}, states,

@@ -159,8 +159,7 @@ def _at_targets(task: Task, params: Any, head: str,
 
 
 def _mask(embedded: scorer.Embedded) -> jax.Array:
-  places = jnp.arange(embedded.states.shape[-2])
-  return places < embedded.lengths[..., None]
+  return arrays.length_mask(embedded.lengths, embedded.states.shape[-2])
 
 
 def _apply(task: Task, params: Any, method: str, dropout_key: jax.Array | None,

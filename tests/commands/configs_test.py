@@ -1,0 +1,96 @@
+"""Tests of finding, loading and overriding configs."""
+
+import sys
+
+import pytest
+
+from tagsdc_jax import errors
+from tagsdc_jax.commands import configs
+
+OWN_CONFIG = """
+from tagsdc_jax.configs import world_tags
+
+
+def get_config():
+  config = world_tags.get_config()
+  config.seed = 7
+  return config
+"""
+
+
+def test_overrides_apply_with_the_type_of_the_default():
+  config = configs.load('world_tags', [
+      '--config.optimizer.learning_rate=1e-5', '--config.num_updates=77',
+      '--config.data.root=some folder', '--config.data.cache_regions=false',
+      '--config.keep_at_updates=(10, 20)'])
+  assert config.optimizer.learning_rate == 1e-5
+  assert config.num_updates == 77
+  assert config.data.root == 'some folder'
+  assert config.data.cache_regions is False
+  assert config.keep_at_updates == (10, 20)
+
+
+def test_folders_can_be_one_or_several():
+  one = configs.load('uniter_lmdb_small', ['--config.data.train_text=a/b.db'])
+  assert one.data.train_text == ('a/b.db',)
+  two = configs.load('uniter_lmdb_small',
+                     ["--config.data.train_text=('a.db', 'b.db')"])
+  assert two.data.train_text == ('a.db', 'b.db')
+
+
+def test_a_loaded_config_does_not_change_the_next():
+  configs.load('world_tags', ['--config.seed=5'])
+  assert configs.load('world_tags', ()).seed == 0
+
+
+def test_a_file_of_ones_own(tmp_path):
+  path = tmp_path / 'mine.py'
+  path.write_text(OWN_CONFIG, 'utf-8')
+  assert configs.load(str(path), ['--config.log_every=3']).seed == 7
+
+
+def test_the_suffix_and_folder_of_our_own_may_be_given():
+  assert configs.find('configs/world_tags.py').name == 'world_tags.py'
+  assert configs.find('world_tags').is_file()
+
+
+@pytest.mark.parametrize('override, message', [
+    ('--config.optimizer.learning_rat=1',
+     'nearest: --config.optimizer.learning_rate'),
+    ('--config.learning_rate=1', 'nearest: --config.optimizer.learning_rate'),
+    ('--config.sed=1', 'nearest: --config.seed'),
+    ('--config.num_updates', 'needs a value: --config.num_updates=VALUE'),
+    ('--config.num_updates=many', "'many'"),
+    ('--config.optimizer.learning_rate=fast', "'fast'"),
+    ('--config.phase=stage1', 'one of pretrain, tags, dc'),
+    ('--config.negatives.temperature=0', 'must be positive'),
+])
+def test_a_bad_override_is_a_user_error_of_one_line(override, message):
+  with pytest.raises(errors.UserError) as caught:
+    configs.load('world_tags', [override])
+  assert message in str(caught.value)
+  assert '\n' not in str(caught.value)
+
+
+def test_an_unknown_config_names_the_nearest():
+  with pytest.raises(errors.UserError, match='nearest: world_tags') as caught:
+    configs.load('wrld_tags', ())
+  assert 'flickr30k_base_dc' in str(caught.value)
+
+
+@pytest.mark.parametrize('content', [
+    'def get_config(:\n', 'import no_such_module\n', 'x = 1\n',
+    'from tagsdc_jax import settings\n'
+    'def get_config():\n'
+    '  config = settings.default_config()\n'
+    '  config.sed = 1\n'
+    '  return config\n',
+    'def get_config():\n  return None\n',
+])
+def test_a_broken_file_is_a_user_error(tmp_path, monkeypatch, content):
+  # ml_collections would find the function of the file that it loaded before.
+  monkeypatch.delitem(sys.modules, 'config_config', raising=False)
+  path = tmp_path / 'broken.py'
+  path.write_text(content, 'utf-8')
+  with pytest.raises(errors.UserError, match='broken.py'):
+    configs.load(str(path), ())

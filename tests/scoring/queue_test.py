@@ -1,0 +1,104 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tagsdc_jax.scoring import queue
+
+_WIDTHS, _CHUNK, _ROWS = (4, 7, 12), 4, 11
+_calls = []
+
+
+def _content():
+  return np.random.default_rng(0).normal(size=(_ROWS, 12)).astype(np.float32)
+
+
+@functools.cache
+def _program():
+  def run(content, lengths, is_valid):
+    def score(width, rows):
+      jax.debug.callback(lambda r: _calls.append((width, np.asarray(r))), rows)
+      own = lengths.at[rows].get(mode='clip')
+      row = content.at[rows, :width].get(mode='clip')
+      is_token = jnp.arange(width)[None] < own[:, None]
+      return jnp.sum(jnp.where(is_token, row, 0.0), axis=1)
+    return queue.run_queue(score, lengths, is_valid, widths=_WIDTHS,
+                           chunk=_CHUNK)
+  return jax.jit(run)
+
+
+def _run(lengths, is_valid):
+  _calls.clear()
+  lengths = np.asarray(lengths, np.int32)
+  is_valid = np.asarray(is_valid, bool)
+  scores = np.asarray(_program()(_content(), lengths, is_valid))
+  jax.effects_barrier()
+  expected = [np.sum(row[:length]) if valid else 0.0 for row, length, valid
+              in zip(_content(), lengths, is_valid)]
+  np.testing.assert_allclose(scores, expected, atol=1e-5)
+  return sorted((width for width, _ in _calls), reverse=True)
+
+
+def test_widths_of_the_chunks_by_hand():
+  # Sorted: 12 9 8 7 | 7 5 4 4 | 3 2 1.
+  widths = _run([3, 12, 4, 7, 7, 1, 9, 5, 2, 8, 4], [True] * _ROWS)
+  assert widths == [12, 7, 4]
+
+
+def test_invalid_rows_cost_nothing():
+  lengths = [3, 12, 4, 7, 7, 1, 9, 5, 2, 8, 4]
+  # Left over: 4 4 3 2 1, two chunks of the narrowest width.
+  valid = [x <= 4 for x in lengths]
+  assert _run(lengths, valid) == [4, 4]
+  assert _run(lengths, [False] * _ROWS) == []
+  assert _run([12] * _ROWS, [False] * 10 + [True]) == [12]
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_any_lengths(seed):
+  rng = np.random.default_rng(seed)
+  lengths = rng.integers(1, 13, _ROWS)
+  is_valid = rng.random(_ROWS) < rng.random()
+  _run(lengths, is_valid)
+  assert len(_calls) == -(-is_valid.sum() // _CHUNK)
+  for width, rows in _calls:
+    rows = rows[rows < _ROWS]
+    longest = lengths[rows[is_valid[rows]]].max()
+    # The narrowest that fits.
+    assert width == min(w for w in _WIDTHS if w >= longest)
+
+
+def test_unjitted():
+  lengths, is_valid = jnp.array([2, 5, 9]), jnp.array([True, False, True])
+  scores = queue.run_queue(
+      lambda width, rows: width + lengths.at[rows].get(mode='clip') / 100,
+      lengths, is_valid, widths=(3, 9), chunk=2)
+  # One chunk, 9 wide.
+  np.testing.assert_allclose(scores, [9.02, 0, 9.09], rtol=1e-6)
+
+
+def test_length_widths_by_hand():
+  lengths = np.arange(1, 13)
+  # Thirds of 1..12 end at (higher) positions 11/3 -> 4 and 22/3 -> 8 of 0..11.
+  assert queue.length_widths(lengths, 12, 3) == (5, 9, 12)
+  assert queue.length_widths(lengths, 20, 3) == (5, 9, 20)
+  assert queue.length_widths(lengths, 12, 1) == (12,)
+  # Equal lengths need one width, and no sample means no inner one.
+  assert queue.length_widths(np.full(9, 6), 6, 4) == (6,)
+  assert queue.length_widths(np.full(9, 6), 8, 4) == (6, 8)
+  assert queue.length_widths(np.zeros(0), 8, 4) == (8,)
+
+
+def test_length_widths_properties():
+  rng = np.random.default_rng(0)
+  for _ in range(50):
+    lengths = rng.integers(3, 3 + rng.integers(1, 60), rng.integers(1, 99))
+    longest = lengths.max() + rng.integers(0, 3)
+    number = rng.integers(1, 9)
+    widths = queue.length_widths(lengths, longest, number)
+    assert list(widths) == sorted(set(widths)) and len(widths) <= number
+    assert widths[-1] == longest
+    assert all(isinstance(w, int) for w in widths)
+    assert set(widths[:-1]) <= set(lengths.tolist())

@@ -1,0 +1,132 @@
+"""The compiled update: devices, compilation, what moves and what does not."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import monitoring
+
+from tagsdc_jax import parallel
+from tagsdc_jax.negatives import masking, refilling
+from tagsdc_jax.training import keys, objectives, step
+from tests import tiny
+
+PHASES = ('pretrain', 'tags', 'dc')
+
+
+@functools.cache
+def _run(phase, data_dir, num_devices, num_updates=3):
+  """Returns metrics per update, the last state, and compilations per update.
+  """
+  config = tiny.make_settings(phase, data_dir)
+  task = tiny.make_task(config)
+  tx, state = tiny.make_state(task)
+  devices = parallel.local_devices(num_devices)
+  train_step = parallel.pmap_step(
+      step.make_train_step(task, tx, parallel.AXIS), devices)
+  compiled = []
+  monitoring.register_event_duration_secs_listener(
+      lambda name, _, **kw: compiled.append(name)
+      if 'backend_compile' in name else None)
+  state = parallel.replicate(state, devices)
+  metrics, counts = [], []
+  for batch in tiny.make_updates(config, num_devices, num_updates):
+    batch = parallel.put(batch, devices)
+    before = len(compiled)
+    state, values = train_step(state, batch)
+    counts.append(len(compiled) - before)
+    metrics.append(parallel.first(values))
+  return metrics, parallel.first(state), counts
+
+
+@pytest.mark.parametrize('phase', PHASES)
+def test_four_devices_run_as_one(phase, world_dir):
+  one, state_one, _ = _run(phase, world_dir, 1)
+  four, state_four, _ = _run(phase, world_dir, 4)
+  for a, b in zip(one, four, strict=True):
+    assert a.keys() == b.keys()
+    for name in a:
+      np.testing.assert_allclose(a[name], b[name], rtol=0, atol=1e-5,
+                                 err_msg=name)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4),
+               state_one.params, state_four.params)
+
+
+@pytest.mark.parametrize('phase', PHASES)
+def test_compiles_once(phase, world_dir):
+  _, _, counts = _run(phase, world_dir, 1)
+  assert counts[0] > 0 and counts[1:] == [0, 0]
+
+
+@pytest.mark.parametrize('phase', PHASES)
+def test_parameters_move_or_stay(phase, world_dir):
+  _, state, _ = _run(phase, world_dir, 1)
+  task = tiny.make_task(tiny.make_settings(phase, world_dir))
+  _, start = tiny.make_state(task)
+  assert int(state.update) == 3
+  for path, before in jax.tree_util.tree_leaves_with_path(start.params):
+    names = [entry.key for entry in path]
+    after = functools.reduce(lambda tree, name: tree[name], names,
+                             state.params)
+    stays = bool(set(names) & set(objectives.UNTRAINED[phase]))
+    assert np.array_equal(before, after) == stays, names
+
+
+@pytest.mark.parametrize('phase', PHASES)
+def test_losses_are_finite_and_complete(phase, world_dir):
+  metrics, _, _ = _run(phase, world_dir, 1)
+  expected = {
+      'pretrain': {'matching', 'mlm'},
+      'tags': {'text_to_image', 'image_to_text', 'synthetic', 'mlm'},
+      'dc': {'text_to_image', 'image_to_text', 'synthetic', 'mlm',
+             'discrimination', 'correction'}}[phase]
+  for values in metrics:
+    assert expected <= values.keys()
+    assert all(np.isfinite(v) for v in values.values())
+    assert values['mlm'] > 0
+
+
+def test_no_host_callback_in_the_step(world_dir):
+  task = tiny.make_task(tiny.make_settings('dc', world_dir))
+  tx, state = tiny.make_state(task)
+  [batch] = tiny.make_updates(task.settings, 1, 1)
+  batch = jax.tree.map(lambda x: x[0], batch)
+  lowered = jax.jit(step.make_train_step(task, tx, None)).lower(state, batch)
+  text = lowered.as_text()
+  assert 'while' in text  # it is the program that we mean
+  assert 'callback' not in text and 'infeed' not in text
+
+
+def test_draws_are_exactly_equal_on_any_number_of_devices(world_dir):
+  config = tiny.make_settings('tags', world_dir)
+  task = tiny.make_task(config)
+
+  def draw(batches):
+    def one(batch):
+      draws = keys.micro_batch_keys(config.seed, jnp.int32(5), batch.number)
+      masked = masking.mask_tokens(
+          draws.mask, batch.texts.token_ids, batch.phrase_counts,
+          num_copies=3, mask_rate=0.15, mask_id=task.mask_id,
+          random_range=task.random_range)
+      return masked, refilling.draw_uniforms(draws.refill, 7, 4)
+    return jax.lax.map(one, batches)
+
+  drawn = {}
+  for num_devices in (1, 2, 4):
+    devices = parallel.local_devices(num_devices)
+    [batch] = tiny.make_updates(config, num_devices, 1)
+    result = parallel.pmap_function(draw, devices)(
+        parallel.put(batch, devices))
+    drawn[num_devices] = [
+        parallel.gather(x).reshape(config.batch.micro_batches, -1)
+        for x in jax.tree.leaves((result, batch_numbers(batch, devices)))]
+  for other in (2, 4):
+    for a, b in zip(drawn[1], drawn[other], strict=True):
+      np.testing.assert_array_equal(a, b)
+
+
+def batch_numbers(batch, devices):
+  """Everything that the loader drew, as device arrays."""
+  return parallel.put(batch, devices)
