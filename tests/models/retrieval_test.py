@@ -77,10 +77,29 @@ def _score(model, params, token_ids, features, boxes, text_mask, image_mask):
   return apply(states, method='match_logits'), states
 
 
+def _random_params(config):
+  """Returns parameters of spread 0.4, so that every input shows."""
+  rng = np.random.default_rng(0)
+  shapes = retrieval.parameter_shapes(retrieval.RetrievalModel(config))
+  return jax.tree_util.tree_map_with_path(
+      lambda path, s: rng.normal(path[-1].key == 'scale', 0.4,
+                                 s.shape).astype(np.float32), shapes)
+
+
 @functools.cache
 def _small_params():
-  return retrieval.init_parameters(retrieval.RetrievalModel(_SMALL),
-                                   jax.random.key(0))
+  return _random_params(_SMALL)
+
+
+@functools.cache
+def _fresh_params(seed):
+  return jax.tree.map(np.asarray, _init_program()(jax.random.key(seed)))
+
+
+@functools.cache
+def _init_program():
+  return jax.jit(functools.partial(retrieval.init_parameters,
+                                   retrieval.RetrievalModel(_SMALL)))
 
 
 @functools.cache
@@ -159,7 +178,7 @@ def test_padding_changes_nothing():
   plain, _ = score(params, token_ids, features, boxes, *everything)
   for changed in ((spoilt[0], features, boxes), (token_ids, *spoilt[1:])):
     other, _ = score(params, *changed, *everything)
-    assert np.any(np.abs(np.asarray(other) - plain) > 1e-5)
+    assert np.any(np.abs(np.asarray(other) - plain) > 1e-3)
 
 
 def test_row_without_any_token_stays_finite():
@@ -200,15 +219,12 @@ def test_pad_row_learns_through_the_decoder_only():
 def test_bfloat16_gives_float32_scores_near_float32s():
   params = _small_params()
   inputs = (*_small_inputs(), np.ones((3, 5), bool), np.ones((3, 4), bool))
-  # Larger heads than fresh ones, so that scores differ.
-  params = params | {'rank_output': jax.tree.map(
-      lambda x: 50 * x, params['rank_output'])}
   model = retrieval.RetrievalModel(_SMALL, jnp.bfloat16)
   found, states = jax.jit(functools.partial(_score, model))(params, *inputs)
   expected, _ = _small_program()(params, *inputs)
   assert found.dtype == jnp.float32 and states.dtype == jnp.bfloat16
-  assert np.std(expected) > 0.02
-  np.testing.assert_allclose(found, expected, atol=0.05)
+  assert np.std(expected) > 0.05
+  np.testing.assert_allclose(found, expected, atol=0.03)
   for method in ('mlm_logits', 'correction_logits', 'disc_logits',
                  'itm_logits'):
     output = jax.eval_shape(functools.partial(
@@ -219,7 +235,7 @@ def test_bfloat16_gives_float32_scores_near_float32s():
 def test_model_of_one_layer():
   config = dataclasses.replace(_SMALL, num_layers=1)
   model = retrieval.RetrievalModel(config)
-  params = retrieval.init_parameters(model, jax.random.key(1))
+  params = _random_params(config)
   assert all(x.shape[0] == 0
              for x in jax.tree.leaves(params['encoder']['layers']))
   inputs = (*_small_inputs(), np.ones((3, 5), bool), np.ones((3, 4), bool))
@@ -228,7 +244,7 @@ def test_model_of_one_layer():
 
 
 def test_initial_parameters():
-  params = _small_params()
+  params = _fresh_params(0)
   weights = []
   for path, x in jax.tree_util.tree_leaves_with_path(params):
     name = path[-1].key
@@ -253,12 +269,12 @@ def test_initial_parameters():
 
 
 def test_other_key_other_parameters():
-  model = retrieval.RetrievalModel(_SMALL)
-  other = retrieval.init_parameters(model, jax.random.key(7))
-  again = retrieval.init_parameters(model, jax.random.key(0))
-  jax.tree.map(np.testing.assert_array_equal, again, _small_params())
-  assert not np.array_equal(other['rank_output']['kernel'],
-                            again['rank_output']['kernel'])
+  again = _init_program()(jax.random.key(0))
+  jax.tree.map(np.testing.assert_array_equal, again, _fresh_params(0))
+  for path, x in jax.tree_util.tree_leaves_with_path(_fresh_params(7)):
+    same = np.array_equal(x, functools.reduce(
+        lambda tree, entry: tree[entry.key], path, again))
+    assert same == (path[-1].key in ('bias', 'scale')), path
 
 
 _LAYER = ('attention/key', 'attention/output', 'attention/query',

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tagsdc_jax import settings
 from tagsdc_jax.negatives import selecting
 from tagsdc_jax.training import keys, objectives
 from tests import tiny
@@ -14,7 +15,12 @@ def _first_batch(task):
 
 
 def test_jitted_equals_unjitted(world_dir):
-  task = tiny.make_task(tiny.make_settings('dc', world_dir))
+  # As little as there can be: without jit every operation is a call.
+  task = tiny.make_task(tiny.make_settings(
+      'dc', world_dir, batch=settings.Batch(1, 1),
+      negatives=settings.Negatives(pool_size=2, num_hard=2, num_copies=2,
+                                   num_samples=2),
+      compute=settings.Compute(target_chunk=32, score_rows=8, num_widths=1)))
   _, state = tiny.make_state(task)
   batch = jax.tree.map(jnp.asarray, _first_batch(task))
   draws = keys.micro_batch_keys(0, jnp.int32(0), batch.number)
