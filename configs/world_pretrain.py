@@ -12,22 +12,25 @@ def get_config() -> ml_collections.ConfigDict:
   """Returns MLM and image-text matching from scratch."""
   config = settings.default_config()
   config.phase = 'pretrain'
-  config.num_updates = 2000
-  config.checkpoint_every = 500
-  config.eval_every = 500
+  config.num_updates = 1200
+  config.checkpoint_every = 300
+  config.eval_every = 300
   config.log_every = 20
   config.data.max_caption_tokens = 20
   config.model.num_layers = 3
-  config.model.hidden_size = 96
+  config.model.hidden_size = 64
   config.model.num_heads = 4
-  config.model.intermediate_size = 384
+  config.model.intermediate_size = 256
+  # With BERT's 0.02 so small a network sits on a plateau for long.
+  config.model.initializer_range = 0.12
   config.model.max_positions = 32
   config.model.dropout_rate = 0.0
   config.batch.positives = 64
   config.batch.micro_batches = 1
   config.negatives.num_copies = 1
-  config.negatives.num_in_batch = 4
+  config.negatives.num_in_batch = 3
   config.losses.mlm = 0.5
-  config.optimizer.learning_rate = 1e-3
+  config.optimizer.learning_rate = 2e-3
   config.optimizer.warmup_updates = 100
+  config.evaluation.validation_images = 50
   return config

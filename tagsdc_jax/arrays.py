@@ -9,9 +9,14 @@ Shape letters, used in every docstring:
   C reference captions             M rows of any kind
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import struct
+
+# jax.Array inside the graph, numpy arrays before they go to a device.
+Array = Any
 
 
 @struct.dataclass
@@ -21,16 +26,16 @@ class Texts:
   The length is carried, not read off the padding id: a refilled sentence may
   hold the token [PAD] in its middle.
   """
-  token_ids: jax.Array  # int32 [..., L]
-  num_tokens: jax.Array  # int32 [...], [CLS] and [SEP] included
+  token_ids: Array  # int32 [..., L]
+  num_tokens: Array  # int32 [...], [CLS] and [SEP] included
 
 
 @struct.dataclass
 class Images:
   """Padded region features."""
-  features: jax.Array  # float16 or float32 [..., R, F]
-  boxes: jax.Array  # float32 [..., R, 7]
-  num_regions: jax.Array  # int32 [...]
+  features: Array  # float16 or float32 [..., R, F]
+  boxes: Array  # float32 [..., R, 7]
+  num_regions: Array  # int32 [...]
 
 
 @struct.dataclass
@@ -40,15 +45,15 @@ class MicroBatch:
   No pool row belongs to one of the B images, so every pool row is a negative
   of every positive.
   """
-  number: jax.Array  # int32 [], counted over the whole run
+  number: Array  # int32 [], counted over the whole run
   texts: Texts  # [B, L]
   images: Images  # [B, R, .]
-  phrase_counts: jax.Array  # int8 [B, P, L], see data/phrases.py
-  references: jax.Array  # int32 [B, C, L], all captions of the image
+  phrase_counts: Array  # int8 [B, P, L], see data/phrases.py
+  references: Array  # int32 [B, C, L], all captions of the image
   pool_texts: Texts  # [N, L]
   pool_images: Images  # [N, R, .]
-  caption_numbers: jax.Array  # int32 [B], for messages
-  image_numbers: jax.Array  # int32 [B]; equal numbers are no negatives
+  caption_numbers: Array  # int32 [B], for messages
+  image_numbers: Array  # int32 [B]; equal numbers are no negatives
 
 
 def length_mask(lengths: jax.Array, size: int) -> jax.Array:

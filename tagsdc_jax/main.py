@@ -5,8 +5,11 @@ import os
 import sys
 from collections.abc import Sequence
 
+from absl import logging
+
 # Before jax or TFDS are imported: their start-up notes are not for users.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+logging.set_verbosity(logging.ERROR)
 
 from tagsdc_jax import __version__, errors  # noqa: E402
 from tagsdc_jax.commands import (configs, demo, evaluate, prepare,  # noqa: E402

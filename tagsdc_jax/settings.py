@@ -6,6 +6,7 @@ Nothing here imports jax, so that a config file loads at once.
 """
 
 import dataclasses
+from typing import Any
 
 import ml_collections
 
@@ -105,7 +106,7 @@ class Optimizer:
 
 @dataclasses.dataclass(frozen=True)
 class Compute:
-  """How the work is cut; changes speed and memory, never the result."""
+  """Precision, and how the work is cut (the cuts never change a result)."""
   dtype: str = 'float32'  # or 'bfloat16'; parameters and scores stay float32.
   target_chunk: int = 64  # Masked positions per vocabulary-wide product.
   score_rows: int = 128  # Pairs scored at once without gradient.
@@ -165,7 +166,7 @@ def from_config(config: ml_collections.ConfigDict) -> Settings:
   for field in dataclasses.fields(Settings):
     value = config[field.name]
     if isinstance(value, ml_collections.ConfigDict):
-      part = type(field.default)
+      part: Any = type(field.default)
       parts[field.name] = part(**{k: _plain(v) for k, v in value.items()})
     else:
       parts[field.name] = _plain(value)
@@ -220,7 +221,15 @@ def _check(s: Settings) -> None:
       'compute.score_rows': (s.compute.score_rows, 1),
       'compute.num_widths': (s.compute.num_widths, 1),
       'model.num_layers': (s.model.num_layers, 1),
+      'evaluation.tile_texts': (s.evaluation.tile_texts, 1),
+      'evaluation.tile_images': (s.evaluation.tile_images, 1),
+      'data.num_threads': (s.data.num_threads, 1),
   }
+  at_least |= {name: (value, 0) for name, value in {
+      'num_devices': s.num_devices, 'stop_at_update': s.stop_at_update,
+      'eval_every': s.eval_every, 'negatives.num_in_batch':
+      s.negatives.num_in_batch, 'data.num_prefetched': s.data.num_prefetched,
+      'evaluation.validation_images': s.evaluation.validation_images}.items()}
   for name, (value, least) in at_least.items():
     if value < least:
       raise ValueError(f'{name} must be at least {least}, got {value}')
@@ -234,6 +243,10 @@ def _check(s: Settings) -> None:
   if s.model.hidden_size % s.model.num_heads:
     raise ValueError('model.hidden_size must be divisible by model.num_heads '
                      f'= {s.model.num_heads}, got {s.model.hidden_size}')
+  for name, share in (('negatives.mask_rate', s.negatives.mask_rate),
+                      ('model.dropout_rate', s.model.dropout_rate)):
+    if not 0 <= share < 1:
+      raise ValueError(f'{name} must be at least 0 and below 1, got {share}')
   if not s.negatives.temperature > 0:
     raise ValueError('negatives.temperature must be positive, '
                      f'got {s.negatives.temperature}')
@@ -241,8 +254,13 @@ def _check(s: Settings) -> None:
     raise ValueError('optimizer.warmup_updates must lie between 1 and '
                      f'num_updates - 1 = {s.num_updates - 1}, '
                      f'got {s.optimizer.warmup_updates}')
-  if s.phase != 'pretrain':
-    n = s.negatives
+  n = s.negatives
+  if s.phase == 'pretrain':
+    if not n.num_in_batch < s.batch.positives:
+      raise ValueError('negatives.num_in_batch must be below '
+                       f'batch.positives = {s.batch.positives}, '
+                       f'got {n.num_in_batch}')
+  else:
     if n.pool_size < n.num_hard:
       raise ValueError('negatives.pool_size must be at least '
                        f'negatives.num_hard = {n.num_hard}, got {n.pool_size}')

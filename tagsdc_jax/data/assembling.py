@@ -8,6 +8,8 @@ import numpy as np
 from tagsdc_jax import arrays
 from tagsdc_jax.data import captions, dataset, phrases, regions
 
+Numbers = Sequence[int] | np.ndarray
+
 
 @dataclasses.dataclass(frozen=True)
 class Shapes:
@@ -27,7 +29,7 @@ def shapes_of(data: dataset.RetrievalDataset) -> Shapes:
       max_references=max(len(c) for c in data.captions_of_image))
 
 
-def texts(data: dataset.RetrievalDataset, numbers: Sequence[int],
+def texts(data: dataset.RetrievalDataset, numbers: Numbers,
           max_tokens: int) -> arrays.Texts:
   """Returns captions by number, int32 [M, max_tokens + 2]."""
   rows = [data.captions[i].token_ids for i in numbers]
@@ -38,7 +40,7 @@ def texts(data: dataset.RetrievalDataset, numbers: Sequence[int],
   return arrays.Texts(token_ids, lengths.reshape(len(rows)))
 
 
-def images(data: dataset.RetrievalDataset, numbers: Sequence[int],
+def images(data: dataset.RetrievalDataset, numbers: Numbers,
            max_regions: int) -> arrays.Images:
   """Returns images by number, features [M, max_regions, F]."""
   count = len(numbers)
@@ -54,7 +56,7 @@ def images(data: dataset.RetrievalDataset, numbers: Sequence[int],
   return arrays.Images(features, boxes, lengths)
 
 
-def phrase_counts(data: dataset.RetrievalDataset, numbers: Sequence[int],
+def phrase_counts(data: dataset.RetrievalDataset, numbers: Numbers,
                   shapes: Shapes) -> np.ndarray:
   """Returns int8 [M, P, L] for captions by number."""
   return np.stack([
@@ -63,7 +65,7 @@ def phrase_counts(data: dataset.RetrievalDataset, numbers: Sequence[int],
       for caption in (data.captions[i] for i in numbers)])
 
 
-def references(data: dataset.RetrievalDataset, image_numbers: Sequence[int],
+def references(data: dataset.RetrievalDataset, image_numbers: Numbers,
                shapes: Shapes) -> np.ndarray:
   """Returns all captions of each image, int32 [M, C, L], filled with [PAD]."""
   rows = np.full((len(image_numbers), shapes.max_references,

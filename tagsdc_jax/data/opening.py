@@ -34,7 +34,7 @@ def _open_world(config: settings.Data, split: str) -> dataset.RetrievalDataset:
   # Imported here: TFDS takes seconds to import and LMDB runs do without.
   from tagsdc_jax.data.world import dataset as world
   return world.load_world(split, data_dir=config.root or None,
-                          size=config.world_size)
+                          size=config.world_size)  # type: ignore[arg-type]
 
 
 def _open_lmdb(config: settings.Data, split: str) -> dataset.RetrievalDataset:

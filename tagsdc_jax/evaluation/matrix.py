@@ -11,6 +11,7 @@ import numpy as np
 
 from tagsdc_jax import arrays, parallel, settings
 from tagsdc_jax.data import assembling, dataset
+from tagsdc_jax.models import retrieval
 from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.scoring import queue, scorer
 
@@ -118,8 +119,8 @@ def _device_shares(num_groups: int, num_devices: int) -> Iterator[np.ndarray]:
 def _embed_program(model: RetrievalModel,
                    devices: tuple[jax.Device, ...]) -> Callable:
   def embed(params: Any, images: arrays.Images) -> scorer.Embedded:
-    states = model.apply({'params': params}, images.features, images.boxes,
-                         method='embed_image')
+    states = retrieval.apply(model, params, 'embed_image', images.features,
+                             images.boxes)
     return scorer.Embedded(states, images.num_regions)
   return parallel.pmap_function(embed, devices)
 
@@ -130,8 +131,7 @@ def _tile_program(model: RetrievalModel, devices: tuple[jax.Device, ...],
   def score_tile(params: Any, texts: arrays.Texts,
                  images: scorer.Embedded) -> jax.Array:
     """Returns float32 [a, b]."""
-    states = model.apply({'params': params}, texts.token_ids,
-                         method='embed_text')
+    states = retrieval.apply(model, params, 'embed_text', texts.token_ids)
     embedded = scorer.Embedded(states, texts.num_tokens)
     num_texts, num_images = len(texts.num_tokens), len(images.lengths)
     text_rows = jnp.repeat(jnp.arange(num_texts), num_images)

@@ -1,6 +1,7 @@
 """The whole network: one module, one method per output, no loss."""
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -94,6 +95,12 @@ class RetrievalModel(nn.Module):
     return (self.match_logits(states), self.itm_logits(states),
             self.mlm_logits(states), self.correction_logits(states),
             self.disc_logits(states))
+
+
+def apply(model: RetrievalModel, params: Any, method: str, *args: Any,
+          **kwargs: Any) -> Any:
+  """Returns what a method of the network gives for these parameters."""
+  return model.apply({'params': params}, *args, method=method, **kwargs)
 
 
 def init_parameters(model: RetrievalModel, key: jax.Array) -> dict:

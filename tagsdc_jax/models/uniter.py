@@ -121,17 +121,18 @@ class Encoder(nn.Module):
       return layer.init(key, x[:1], token_mask[:1], 1, None)['params']
 
     num_inner = self.config.num_layers - 1
-    inner = self.param('layers', lambda key: jax.vmap(init)(
-        jax.random.split(key, num_inner)))
     last = self.param('last_layer', init)
     keys = None if dropout_key is None else jax.random.split(
         dropout_key, self.config.num_layers)
 
     def apply(x: jax.Array, params: Any, key: jax.Array | None,
-              num_queries: int) -> jax.Array:
+              num_queries: int) -> Any:
       return layer.apply({'params': params}, x, token_mask, num_queries, key)
 
-    x, _ = jax.lax.scan(
-        lambda x, layer_params: (apply(x, *layer_params, x.shape[1]), None),
-        x, (inner, None if keys is None else keys[:-1]))
+    if num_inner:
+      inner = self.param('layers', lambda key: jax.vmap(init)(
+          jax.random.split(key, num_inner)))
+      x, _ = jax.lax.scan(
+          lambda x, layer_params: (apply(x, *layer_params, x.shape[1]), None),
+          x, (inner, None if keys is None else keys[:-1]))
     return apply(x, last, None if keys is None else keys[-1], num_outputs)

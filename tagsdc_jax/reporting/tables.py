@@ -14,22 +14,28 @@ def print_recalls(rows: Sequence[tuple[str, dict[str, Any]]],
   """Prints recalls in per cent, one line per named evaluation result.
 
   Args:
-    rows: (name, result of `evaluating.evaluate`); chance is added from the
-      first result's sizes.
+    rows: (name, result of `evaluating.evaluate`); a line with chance goes
+      before every change of sizes.
     title: heading.
   """
   table = Table(title=title)
-  table.add_column('')
-  for way in ('image retrieval', 'text retrieval'):
+  table.add_column('', no_wrap=True)
+  for way in ('image', 'text'):
     for k in recall.CUTOFFS:
-      table.add_column(f'{way.split()[0]} R@{k}', justify='right')
+      table.add_column(f'{way} R@{k}', justify='right')
   table.add_column('mean R@1', justify='right')
   table.add_column('pairs/s', justify='right')
-  table.add_row('chance', *_cells(chance(rows[0][1])), '')
+  sizes = None
   for name, result in rows:
+    if sizes != (result['images'], result['captions']):
+      sizes = result['images'], result['captions']
+      table.add_row(f'chance among {sizes[0]} images', *_cells(
+          chance(result)), '', style='dim')
     table.add_row(name, *_cells(result),
                   f'{result["pairs_per_second"]:,.0f}')
-  Console().print(table)
+  console = Console()
+  # Log files have no width; 80 columns would cut the names.
+  Console(width=None if console.is_terminal else 110).print(table)
 
 
 def chance(result: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,11 @@ _PACKAGES = ('tagsdc_jax', 'jax', 'jaxlib', 'flax', 'optax',
              'orbax-checkpoint', 'numpy')
 
 
+def holds_run(run_dir: Path) -> bool:
+  """Returns whether a run has been started in the folder."""
+  return (run_dir / CONFIG).exists()
+
+
 def claim(run_dir: Path, config: settings.Settings) -> None:
   """Makes the folder with its config, or checks that it holds the same run.
 
@@ -21,7 +26,7 @@ def claim(run_dir: Path, config: settings.Settings) -> None:
   """
   path = run_dir / CONFIG
   flat = settings.flatten(config)
-  if not path.exists():
+  if not holds_run(run_dir):
     if run_dir.is_dir() and any(run_dir.iterdir()):
       raise errors.UserError(
           f'{run_dir} is not empty and holds no {CONFIG}; give an empty or '

@@ -39,7 +39,6 @@ def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
   devices = parallel.local_devices(config.num_devices)
   data = opening.open_split(config.data, 'train')
   config = building.with_data_sizes(config, data)
-  folder.claim(run_dir, config)
   shapes = assembling.shapes_of(data)
   task = building.make_task(config, data, shapes)
   validation = opening.first_images(
@@ -47,10 +46,16 @@ def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
       config.evaluation.validation_images)
 
   start = time.perf_counter()
+  fresh = _fresh_state(task)
+  # A wrong init_from must not leave a folder that is bound to it.
+  started = None if folder.holds_run(run_dir) else _start_phase(task, fresh)
+  folder.claim(run_dir, config)
   saves = checkpoints.Checkpoints(run_dir)
   metrics = writer.MetricsWriter(run_dir)
   try:
-    host_state, best = _start_or_continue(task, saves)
+    saved = saves.newest(fresh)
+    host_state = saved[0] if saved else started or _start_phase(task, fresh)
+    best = _Best(saved[1]['best_mean_r1'] if saved else -1.0)
     first = int(host_state.update)
     last = min(config.stop_at_update or config.num_updates,
                config.num_updates)
@@ -67,7 +72,7 @@ def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
         step.make_train_step(task, _optimizer(config), parallel.AXIS),
         devices)
     with progress.progress_bar(last, config.phase, 'updates', first) as bar:
-      hooks = [
+      hooks: list[loop.Hook] = [
           _ReportHook(config, metrics, bar, last),
           _ValidationHook(task, saves, metrics, validation, devices, best,
                           last),
@@ -89,21 +94,20 @@ def _optimizer(config: settings.Settings) -> Any:
                                   objectives.UNTRAINED[config.phase])
 
 
-def _start_or_continue(task: passes.Task, saves: checkpoints.Checkpoints
-                       ) -> tuple[state.TrainState, _Best]:
-  """Returns the newest saved state, or the one the phase starts from."""
-  config = task.settings
-  # Drawn and kept on the host: the first checkpoint is of these very bytes.
+def _fresh_state(task: passes.Task) -> state.TrainState:
+  """Returns fresh parameters in host memory, and no updates done."""
   params = jax.tree.map(np.asarray, retrieval.init_parameters(
-      task.model, jax.random.key(config.seed)))
-  tx = _optimizer(config)
-  template = state.TrainState(np.int32(0), params,
-                              jax.tree.map(np.asarray, tx.init(params)))
-  saved = saves.newest(template)
-  if saved is not None:
-    continued, about = saved
-    return continued, _Best(about['best_mean_r1'])
-  came_from = 'pretrain'
+      task.model, jax.random.key(task.settings.seed)))
+  moments = _optimizer(task.settings).init(params)
+  return state.TrainState(np.int32(0), params,
+                          jax.tree.map(np.asarray, moments))
+
+
+def _start_phase(task: passes.Task,
+                 fresh: state.TrainState) -> state.TrainState:
+  """Returns the state that a phase begins with, from `init_from` if given."""
+  config = task.settings
+  params, came_from = fresh.params, 'pretrain'
   if config.init_from:
     loaded = checkpoints.load(Path(config.init_from))
     checkpoints.check_parameters(loaded.parameters, params, loaded.path)
@@ -114,7 +118,7 @@ def _start_or_continue(task: passes.Task, saves: checkpoints.Checkpoints
           f'init_from = {config.init_from} was trained in phase {came_from}, '
           f'which comes after {config.phase}; give an earlier one')
   params = initialising.start_heads(params, came_from, config.phase)
-  return dataclasses.replace(template, params=params), _Best()
+  return dataclasses.replace(fresh, params=params)
 
 
 class _ReportHook:
@@ -151,15 +155,15 @@ class _ValidationHook:
     is_due = config.eval_every and update % config.eval_every == 0
     if not (is_due or is_end):
       return
-    result, _ = evaluation.evaluate_split(
+    result, _scores = evaluation.evaluate_split(
         self._task.model, device_state.params, self._data, config,
         config.phase, self._devices)
-    values = {f'{way.split("_")[0]}_{k}': v
-              for way in ('image_retrieval', 'text_retrieval')
-              for k, v in result[way].items()}
-    values |= {k: result[k] for k in ('mean_r1', 'seconds',
-                                      'pairs_per_second')}
-    self._metrics.write(update, 'validation', values)
+    scalars = {f'{way.split("_")[0]}_{k}': v
+               for way in ('image_retrieval', 'text_retrieval')
+               for k, v in result[way].items()}
+    scalars |= {k: result[k] for k in ('mean_r1', 'seconds',
+                                       'pairs_per_second')}
+    self._metrics.write(update, 'validation', scalars)
     if result['mean_r1'] > self._best.mean_r1:
       self._best.mean_r1 = result['mean_r1']
       self._saves.save('best', parallel.first(device_state),

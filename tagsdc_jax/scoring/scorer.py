@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from tagsdc_jax.models import retrieval
 from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.scoring import queue
 
@@ -85,6 +86,6 @@ def score_pairs(model: RetrievalModel, params: Any, texts: Embedded,
 def score_joined(model: RetrievalModel, params: Any, embeddings: jax.Array,
                  mask: jax.Array) -> jax.Array:
   """Returns float32 [M] for joined embeddings [M, T, D], mask [M, T]."""
-  states = model.apply({'params': params}, embeddings, mask, num_outputs=1,
-                       method='encode')
-  return model.apply({'params': params}, states, method='match_logits')
+  states = retrieval.apply(model, params, 'encode', embeddings, mask,
+                           num_outputs=1)
+  return retrieval.apply(model, params, 'match_logits', states)

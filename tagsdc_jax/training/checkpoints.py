@@ -6,7 +6,6 @@ be read without this project.
 """
 
 import dataclasses
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,6 @@ from tagsdc_jax.training import state
 KINDS = ('newest', 'best', 'kept')
 # Newest ones kept: one could be damaged by a full disk.
 _NUM_NEWEST = 2
-
-logging.getLogger('absl').setLevel(logging.WARNING)
 
 
 @dataclasses.dataclass(frozen=True)

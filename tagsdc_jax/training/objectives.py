@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from tagsdc_jax import arrays
 from tagsdc_jax.losses import combining, ranking, words
+from tagsdc_jax.models import retrieval
 from tagsdc_jax.negatives import generating, masking
 from tagsdc_jax.scoring import scorer
 from tagsdc_jax.training import candidates, keys, passes
@@ -65,8 +66,9 @@ def _pretraining(task: passes.Task, params: Any, batch: arrays.MicroBatch,
       scorer.Embedded(jnp.repeat(text[:, None], rows.shape[1], 1), lengths),
       scorer.Embedded(image[rows], batch.images.num_regions[rows]),
       num_outputs=1, dropout_key=encoder_key)
-  logits = task.model.apply({'params': params}, states.reshape(
-      -1, *states.shape[2:]), method='itm_logits').reshape(*rows.shape, 2)
+  logits = retrieval.apply(
+      task.model, params, 'itm_logits',
+      states.reshape(-1, *states.shape[2:])).reshape(*rows.shape, 2)
   is_match = jnp.arange(rows.shape[1])[None] == 0
   losses = ranking.matching_loss(logits, jnp.broadcast_to(is_match,
                                                           rows.shape))
@@ -208,8 +210,7 @@ def _word_parts(task: passes.Task, params: Any, batch: arrays.MicroBatch,
                                 token_ids.shape[-1])
   copies = hardest.sentences // config.negatives.num_samples
   is_target = generating.take_rows(generated.is_target, copies) & filled
-  disc_logits = task.model.apply({'params': params}, states,
-                                 method='disc_logits')
+  disc_logits = retrieval.apply(task.model, params, 'disc_logits', states)
   disc_losses = words.discrimination_loss(
       disc_logits, token_ids == captions,
       replaced_weight=config.losses.replaced_weight,

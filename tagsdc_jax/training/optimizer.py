@@ -45,8 +45,8 @@ def decay_mask(params: Any) -> Any:
 
 
 class AdamState(NamedTuple):
-  """Number of updates done, and the moments."""
-  count: jax.Array
+  """How many updates are done, and the moments."""
+  updates: jax.Array
   first: Any
   second: Any
 
@@ -65,7 +65,7 @@ def bert_adamw(config: settings.Optimizer,
 
   def update(grads: Any, state: AdamState, params: Any = None):
     b1, b2 = config.beta1, config.beta2
-    count = state.count + 1
+    count = state.updates + 1
     first = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.first,
                          grads)
     second = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g,

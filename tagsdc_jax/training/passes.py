@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from tagsdc_jax import arrays, packing, settings
 from tagsdc_jax.losses import words
-from tagsdc_jax.models.retrieval import RetrievalModel
+from tagsdc_jax.models import retrieval
 from tagsdc_jax.negatives import masking, refilling
 from tagsdc_jax.scoring import scorer
 
@@ -16,7 +16,7 @@ from tagsdc_jax.scoring import scorer
 @dataclasses.dataclass(frozen=True)
 class Task:
   """What is fixed while a run lasts: network, settings, ids, length classes."""
-  model: RetrievalModel
+  model: retrieval.RetrievalModel
   settings: settings.Settings
   mask_id: int
   random_range: tuple[int, int]
@@ -27,7 +27,7 @@ def embed_text(task: Task, params: Any, token_ids: jax.Array,
                dropout_key: jax.Array | None = None) -> jax.Array:
   """Returns float [..., L, D] for token_ids [..., L]; dropout if keyed."""
   flat = token_ids.reshape(-1, token_ids.shape[-1])
-  states = _apply(task, params, 'embed_text', dropout_key, flat)
+  states = retrieval.apply(task.model, params, 'embed_text', flat, dropout_key)
   return states.reshape(*token_ids.shape, -1)
 
 
@@ -35,9 +35,10 @@ def embed_image(task: Task, params: Any, images: arrays.Images,
                 dropout_key: jax.Array | None = None) -> jax.Array:
   """Returns float [..., R, D]; dropout if a key is given."""
   features, boxes = images.features, images.boxes
-  states = _apply(task, params, 'embed_image', dropout_key,
-                  features.reshape(-1, *features.shape[-2:]),
-                  boxes.reshape(-1, *boxes.shape[-2:]))
+  states = retrieval.apply(
+      task.model, params, 'embed_image',
+      features.reshape(-1, *features.shape[-2:]),
+      boxes.reshape(-1, *boxes.shape[-2:]), dropout_key)
   return states.reshape(*features.shape[:-1], states.shape[-1])
 
 
@@ -58,17 +59,21 @@ def encode(task: Task, params: Any, text: scorer.Embedded,
   """
   leading = text.lengths.shape
   embeddings = jnp.concatenate([text.states, image.states], axis=-2)
-  mask = jnp.concatenate([_mask(text), _mask(image)], axis=-1)
-  states = _apply(task, params, 'encode', dropout_key,
-                  embeddings.reshape(-1, *embeddings.shape[-2:]),
-                  mask.reshape(-1, mask.shape[-1]), num_outputs=num_outputs)
+  mask = jnp.concatenate(
+      [arrays.length_mask(x.lengths, x.states.shape[-2])
+       for x in (text, image)], axis=-1)
+  states = retrieval.apply(
+      task.model, params, 'encode',
+      embeddings.reshape(-1, *embeddings.shape[-2:]),
+      mask.reshape(-1, mask.shape[-1]), num_outputs=num_outputs,
+      dropout_key=dropout_key)
   return states.reshape(*leading, *states.shape[1:])
 
 
 def match_probs(task: Task, params: Any, states: jax.Array) -> jax.Array:
   """Returns sigmoid of the matching score, float32 [...]."""
   flat = states.reshape(-1, *states.shape[-2:])
-  logits = task.model.apply({'params': params}, flat, method='match_logits')
+  logits = retrieval.apply(task.model, params, 'match_logits', flat)
   return jax.nn.sigmoid(logits).reshape(states.shape[:-2])
 
 
@@ -110,8 +115,7 @@ def predict_masked(task: Task, params: Any, batch: arrays.MicroBatch,
 
   def read(word_params: Any, rows: Any) -> tuple[jax.Array, jax.Array]:
     hidden, label, uniform = rows
-    logits = task.model.apply({'params': word_params}, hidden,
-                              method='mlm_logits')
+    logits = retrieval.apply(task.model, word_params, 'mlm_logits', hidden)
     return (words.word_loss(logits, label),
             refilling.sample_tokens(uniform, jax.lax.stop_gradient(logits),
                                     temperature))
@@ -133,8 +137,8 @@ def correction_losses(task: Task, params: Any, states: jax.Array,
   """
   def read(word_params: Any, rows: Any) -> tuple[jax.Array, tuple]:
     hidden, label = rows
-    logits = task.model.apply({'params': word_params}, hidden,
-                              method='correction_logits')
+    logits = retrieval.apply(task.model, word_params, 'correction_logits',
+                             hidden)
     return words.word_loss(logits, label), ()
 
   losses, _ = _at_targets(task, params, 'correction_output', read,
@@ -156,13 +160,3 @@ def _at_targets(task: Task, params: Any, head: str,
       read, word_params, flat, is_target.reshape(-1),
       task.settings.compute.target_chunk)
   return jax.tree.map(lambda x: x.reshape(*leading, *x.shape[1:]), result)
-
-
-def _mask(embedded: scorer.Embedded) -> jax.Array:
-  return arrays.length_mask(embedded.lengths, embedded.states.shape[-2])
-
-
-def _apply(task: Task, params: Any, method: str, dropout_key: jax.Array | None,
-           *args: jax.Array, **kwargs: Any) -> jax.Array:
-  return task.model.apply({'params': params}, *args, method=method,
-                          dropout_key=dropout_key, **kwargs)

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-import jax
 from flax import struct
+
+from tagsdc_jax.arrays import Array
 
 
 @struct.dataclass
 class TrainState:
   """Parameters, optimiser, and how many updates are done."""
-  update: jax.Array  # int32 []
+  update: Array  # int32 []
   params: Any
   optimizer: Any
