@@ -41,6 +41,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.model.hidden_size = 256
   config.model.num_heads = 4
   config.model.intermediate_size = 1024
+  config.model.initializer_range = 0.06  # 0.02 learns late at this size
   config.batch.positives = 1
   config.batch.micro_batches = 16
   config.negatives.pool_size = 399
