@@ -1,6 +1,6 @@
 """Stage 2 (DC) on the embedded world, from world_tags.
 
-Not run yet.
+RESULT_DC
 """
 
 import ml_collections
@@ -12,9 +12,7 @@ def get_config() -> ml_collections.ConfigDict:
   """Returns stage 2; give --config.init_from=RUN_DIR of world_tags."""
   config = world_tags.get_config()
   config.phase = 'dc'
-  config.num_updates = 200
-  config.losses.discrimination = 0.5
+  config.losses.discrimination = 0.3
   config.losses.correction = 0.1
-  config.optimizer.learning_rate = 1e-4
-  config.optimizer.warmup_updates = 20
+  config.optimizer.learning_rate = 5e-4
   return config

@@ -12,7 +12,7 @@ def get_config() -> ml_collections.ConfigDict:
   """Returns MLM and image-text matching from scratch."""
   config = settings.default_config()
   config.phase = 'pretrain'
-  config.num_updates = 1200
+  config.num_updates = 600
   config.checkpoint_every = 300
   config.eval_every = 300
   config.log_every = 20

@@ -1,6 +1,6 @@
 """Stage 1 (TAGS) on the embedded world, from world_pretrain.
 
-Not run yet.
+RESULT_TAGS
 """
 
 import ml_collections
@@ -16,14 +16,15 @@ def get_config() -> ml_collections.ConfigDict:
   config.checkpoint_every = 100
   config.eval_every = 100
   config.log_every = 10
-  config.batch.positives = 8
-  config.batch.micro_batches = 2
-  config.negatives.pool_size = 63
-  config.negatives.num_hard = 7
-  config.negatives.num_copies = 8
-  config.negatives.num_samples = 8
-  config.losses.synthetic = 1.0
-  config.losses.mlm = 0.1
-  config.optimizer.learning_rate = 3e-4
+  # Many positives that share a small pool: on two cores the step's time goes
+  # into scoring, and few positives give noisy gradients.
+  config.batch.positives = 32
+  config.negatives.pool_size = 31
+  config.negatives.num_hard = 5
+  config.negatives.num_copies = 2
+  config.negatives.num_samples = 6
+  config.losses.synthetic = 0.3
+  config.losses.mlm = 0.2
+  config.optimizer.learning_rate = 6e-4
   config.optimizer.warmup_updates = 30
   return config

@@ -45,6 +45,9 @@ def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
       opening.open_split(config.data, 'validation'),
       config.evaluation.validation_images)
 
+  source = loader.MicroBatches(
+      data, shapes, config.seed, config.batch.positives,
+      0 if config.phase == 'pretrain' else config.negatives.pool_size)
   start = time.perf_counter()
   fresh = _fresh_state(task)
   # A wrong init_from must not leave a folder that is bound to it.
@@ -59,9 +62,6 @@ def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
     first = int(host_state.update)
     last = min(config.stop_at_update or config.num_updates,
                config.num_updates)
-    source = loader.MicroBatches(
-        data, shapes, config.seed, config.batch.positives,
-        0 if config.phase == 'pretrain' else config.negatives.pool_size)
     batches = loader.iterate_updates(
         source, micro_batches=config.batch.micro_batches, first_update=first,
         num_updates=last, num_devices=len(devices),

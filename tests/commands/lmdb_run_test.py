@@ -1,0 +1,75 @@
+"""From LMDB folders to a ranked split, by the commands that people type."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tagsdc_jax import main
+
+TOY = Path(__file__).parent.parent / 'data' / 'lmdb_toy'
+STORE = 'img_db/toy/feat_th0.2_max100_min10'
+TEXT = 'txt_db/itm_toy.db'
+DATA = [f'--config.data.root={TOY}',
+        f"--config.data.train_text=('{TEXT}',)",
+        f"--config.data.train_images=('{STORE}',)",
+        *(f'--config.data.{split}_{what}={value}'
+          for split in ('validation', 'test')
+          for what, value in (('text', TEXT), ('images', STORE)))]
+SMALL = ['--config.model.num_layers=1', '--config.model.hidden_size=16',
+         '--config.model.num_heads=2', '--config.model.intermediate_size=32',
+         '--config.model.max_positions=64', '--config.batch.positives=4',
+         '--config.num_updates=2', '--config.optimizer.warmup_updates=1',
+         '--config.negatives.num_in_batch=2', '--config.num_devices=1',
+         '--config.compute.num_widths=1']
+
+
+@pytest.fixture(scope='module')
+def run_dir(tmp_path_factory):
+  path = tmp_path_factory.mktemp('lmdb') / 'run'
+  assert main.main(['train', '--config', 'uniter_lmdb_small_pretrain',
+                    '--run-dir', str(path), *DATA, *SMALL]) == 0
+  return path
+
+
+def test_prepare_tells_what_is_there(capsys):
+  assert main.main(['prepare', '--config', 'uniter_lmdb_small', *DATA]) == 0
+  shown = capsys.readouterr().out
+  assert shown.count('12 images, 60 captions') == 3
+  assert '24 numbers per region' in shown
+
+
+def test_train_and_evaluate(run_dir, tmp_path, capsys):
+  results = json.loads((run_dir / 'results.json').read_text())
+  assert results['updates'] == 2
+  config = json.loads((run_dir / 'config.json').read_text())['settings']
+  assert config['model.vocab_size'] == 211
+  assert config['model.feature_size'] == 24
+  out, scores = tmp_path / 'result.json', tmp_path / 'scores.npy'
+  newest = run_dir / 'checkpoints' / 'newest' / '2'
+  assert main.main(['evaluate', str(newest), '--json', str(out),
+                    '--scores', str(scores)]) == 0
+  assert 'image' in capsys.readouterr().out
+  again = json.loads(out.read_text())
+  for way in ('image_retrieval', 'text_retrieval'):
+    assert again[way] == results['evaluation'][way]
+  matrix = np.load(scores)
+  assert matrix.shape == (60, 12) and matrix.dtype == np.float32
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['evaluate', 'no/such/run'], 'no/such/run must be a run folder'),
+    (['prepare', '--config', 'uniter_lmdb_small',
+      '--config.data.root=no/such'], 'is missing'),
+    (['train', '--config', 'uniter_lmdb_small', '--run-dir', 'RUN', *DATA],
+     'negatives.pool_size = 399'),
+    (['train', '--config', 'uniter_lmdb_small_pretrain', '--run-dir', 'RUN',
+      *DATA, *SMALL, '--config.data.test_text=other'],
+     'belongs to a run of other settings'),
+])
+def test_bad_input_is_one_line(arguments, message, run_dir, capsys):
+  arguments = [str(run_dir) if a == 'RUN' else a for a in arguments]
+  assert main.main(arguments) == 2
+  shown = capsys.readouterr().err.strip().splitlines()
+  assert len(shown) == 1 and message in shown[0]
