@@ -105,5 +105,6 @@ def test_a_value_out_of_range_is_named(overrides, message):
 
 def test_pretraining_needs_no_pool():
   config = _with(phase='pretrain', negatives__pool_size=0,
-                 negatives__num_copies=1, negatives__num_samples=1)
+                 negatives__num_copies=1, negatives__num_samples=1,
+                 batch__positives=8)
   assert settings.from_config(config).phase == 'pretrain'

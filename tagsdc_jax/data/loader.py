@@ -28,6 +28,8 @@ class MicroBatches:
   pool_size: int
 
   def __post_init__(self) -> None:
+    if not self.pool_size:
+      return
     num_images = len(self.data.image_ids)
     if self.pool_size + self.positives > num_images:
       raise errors.UserError(

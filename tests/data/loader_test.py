@@ -72,6 +72,13 @@ def test_a_pool_as_large_as_the_data_allows(source):
     dataclasses.replace(largest, pool_size=most + 1)
 
 
+def test_no_pool_asks_for_nothing(source):
+  wide = dataclasses.replace(source, positives=100, pool_size=0)
+  batch = wide[0]
+  assert batch.pool_images.features.shape[0] == 0
+  assert batch.texts.num_tokens.shape == (100,)
+
+
 def test_contents_are_those_of_the_data(source):
   batch, data = source[2], source.data
   for row, number in enumerate(batch.caption_numbers):

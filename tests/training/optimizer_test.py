@@ -49,7 +49,7 @@ def test_two_updates_by_hand():
   # Without decay: 1 - 0.025, then - 0.05 x 0.267108.
   np.testing.assert_allclose(first['bias'], 0.975, rtol=2e-6)
   np.testing.assert_allclose(second['bias'], 0.9616446, rtol=2e-6)
-  assert state.count == 2
+  assert state.updates == 2
   np.testing.assert_allclose(state.first['kernel'], 0.08, rtol=1e-5)
   np.testing.assert_allclose(state.second['kernel'], 0.0984, rtol=1e-5)
 
