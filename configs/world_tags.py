@@ -1,6 +1,7 @@
 """Stage 1 (TAGS) on the embedded world, from world_pretrain.
 
-RESULT_TAGS
+Two CPU cores: 3 minutes. Test split, 200 pictures, seed 0: image R@1 35.1, text
+R@1 37.5 (world_pretrain: 24.6 and 28.0; chance 0.5).
 """
 
 import ml_collections
