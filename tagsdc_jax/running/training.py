@@ -71,11 +71,12 @@ def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
     train_step = parallel.pmap_step(
         step.make_train_step(task, _optimizer(config), parallel.AXIS),
         devices)
+    validate = _ValidationHook(task, saves, metrics, validation, devices,
+                               best)
     with progress.progress_bar(last, config.phase, 'updates', first) as bar:
       hooks: list[loop.Hook] = [
           _ReportHook(config, metrics, bar, last),
-          _ValidationHook(task, saves, metrics, validation, devices, best,
-                          last),
+          validate,
           _SaveHook(config, saves, best, last)]
       device_state = loop.run(
           train_step, parallel.replicate(host_state, devices), batches,
@@ -85,7 +86,7 @@ def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
   finally:
     metrics.close()
     saves.close()
-  return _finish(task, final, device_state.params, devices, validation,
+  return _finish(task, final, device_state.params, devices, validate,
                  run_dir, time.perf_counter() - start)
 
 
@@ -140,13 +141,22 @@ class _ReportHook:
 class _ValidationHook:
   """Evaluates on the validation subset and keeps the best checkpoint."""
 
+  final: dict[str, Any] | None = None  # The result after the last update.
+
   def __init__(self, task: passes.Task, saves: checkpoints.Checkpoints,
                metrics: writer.MetricsWriter,
                data: dataset.RetrievalDataset, devices: list[jax.Device],
-               best: _Best, last: int) -> None:
+               best: _Best) -> None:
     self._task, self._saves, self._metrics = task, saves, metrics
     self._data, self._devices, self._best = data, devices, best
-    self._last = last
+
+  def evaluate(self, params: Any) -> dict[str, Any]:
+    """Returns the result of replicated parameters on the subset."""
+    config = self._task.settings
+    result, _ = evaluation.evaluate_split(
+        self._task.model, params, self._data, config, config.phase,
+        self._devices)
+    return result
 
   def __call__(self, update: int, device_state: state.TrainState,
                _: dict[str, float]) -> None:
@@ -155,9 +165,8 @@ class _ValidationHook:
     is_due = config.eval_every and update % config.eval_every == 0
     if not (is_due or is_end):
       return
-    result, _scores = evaluation.evaluate_split(
-        self._task.model, device_state.params, self._data, config,
-        config.phase, self._devices)
+    result = self.evaluate(device_state.params)
+    self.final = result if is_end else None
     scalars = {f'{way.split("_")[0]}_{k}': v
                for way in ('image_retrieval', 'text_retrieval')
                for k, v in result[way].items()}
@@ -201,7 +210,7 @@ def _about(config: settings.Settings, best: _Best,
 
 
 def _finish(task: passes.Task, final: state.TrainState, device_params: Any,
-            devices: list[jax.Device], validation: dataset.RetrievalDataset,
+            devices: list[jax.Device], validate: _ValidationHook,
             run_dir: Path, seconds: float) -> dict[str, Any]:
   """Evaluates a run that has ended and writes `results.json`."""
   config = task.settings
@@ -210,10 +219,10 @@ def _finish(task: passes.Task, final: state.TrainState, device_params: Any,
       'parameters_sha256': building.parameters_sha256(final.params),
       'seconds': seconds}
   if int(final.update) == config.num_updates:
-    for name, data in (('validation', validation), ('evaluation', None)):
-      if data is None:
-        data = opening.open_split(config.data, 'test')
-      results[name], _ = evaluation.evaluate_split(
-          task.model, device_params, data, config, config.phase, devices)
+    # A run that was finished before has nothing in memory.
+    results['validation'] = validate.final or validate.evaluate(device_params)
+    results['evaluation'], _ = evaluation.evaluate_split(
+        task.model, device_params, opening.open_split(config.data, 'test'),
+        config, config.phase, devices)
   folder.write_json(run_dir / folder.RESULTS, results)
   return results
