@@ -10,7 +10,7 @@ from typing import Any
 
 import ml_collections
 
-PHASES = ('pretrain', 'tags', 'dc')
+PHASES = ('pretrain', 'tags', 'dc')  # In the order in which they follow.
 SOURCES = ('world', 'uniter_lmdb')
 
 

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+from tagsdc_jax import settings
 from tagsdc_jax.commands import configs
 from tagsdc_jax.reporting import tables
 from tagsdc_jax.running import training
@@ -14,7 +15,6 @@ EXAMPLES = """examples:
   tagsdc demo --run-dir runs/other --seed 1
 """
 NEEDS_CONFIG = False
-PHASES = ('pretrain', 'tags', 'dc')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,12 +30,12 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   del config
   rows = []
   init_from = ''
-  for phase in PHASES:
+  for phase in settings.PHASES:
     run_dir = args.run_dir / phase
-    settings = dataclasses.replace(
+    phase_settings = dataclasses.replace(
         configs.load(f'world_{phase}', ()), seed=args.seed,
         init_from=init_from)
-    results = training.train(settings, run_dir)
+    results = training.train(phase_settings, run_dir)
     rows.append((f'{phase}, {results["seconds"]:.0f} s',
                  results['evaluation']))
     init_from = str(run_dir)

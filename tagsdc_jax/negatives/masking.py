@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from tagsdc_jax import arrays
+
 MASK_SHARE, RANDOM_SHARE = 0.8, 0.1  # The rest stays as it is.
 
 
@@ -77,9 +79,13 @@ def mask_tokens(key: jax.Array, token_ids: jax.Array, phrase_counts: jax.Array,
     random_range: [low, high) of random replacement tokens.
   Returns:
     K masked copies per caption.
+  Raises:
+    ValueError: if the shapes do not fit.
   Reference: METHOD.md, "Masking"; data/pnsgd.py of the release, drawn inside
     the graph.
   """
+  batch, length = token_ids.shape
+  arrays.check_shape('phrase_counts', phrase_counts, (batch, None, length))
   phrase_key, kind_key, token_key = jax.random.split(key, 3)
   is_chosen = choose_phrases(phrase_key, phrase_counts, num_copies=num_copies,
                              mask_rate=mask_rate)

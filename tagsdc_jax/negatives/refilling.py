@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from tagsdc_jax import arrays
+
 # Words per block of the two-level draw; near the square root of BERT's
 # vocabulary, so that both levels are short.
 BLOCK = 128
@@ -30,8 +32,11 @@ def sample_tokens(uniforms: jax.Array, logits: jax.Array,
     temperature: > 0; 1.5 or 2.0 in the reference's scripts.
   Returns:
     int32 [Q, S], independent draws with replacement.
+  Raises:
+    ValueError: if the shapes do not fit.
   """
   num_targets, vocab_size = logits.shape
+  arrays.check_shape('uniforms', uniforms, (num_targets, None, 2))
   scaled = logits.astype(jnp.float32) / temperature
   weights = jnp.exp(scaled - jnp.max(scaled, axis=-1, keepdims=True))
   weights = jnp.pad(weights, ((0, 0), (0, -vocab_size % BLOCK)))

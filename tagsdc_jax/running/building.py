@@ -42,6 +42,21 @@ def make_model(config: settings.Settings) -> RetrievalModel:
   return RetrievalModel(config.model, dtype=jnp.dtype(config.compute.dtype))
 
 
+def check_positions(config: settings.Model,
+                    data: dataset.RetrievalDataset) -> None:
+  """Raises UserError if captions are longer than the network has positions.
+
+  Without it, look-ups beyond the table would silently take its last row.
+  """
+  longest = max(len(c.token_ids) for c in data.captions) + 2
+  if longest > config.max_positions:
+    raise errors.UserError(
+        f'captions of {data.name} have up to {longest} tokens with [CLS] and '
+        f'[SEP], but model.max_positions is {config.max_positions}; train '
+        'with more positions, or with shorter captions '
+        '(data.max_caption_tokens)')
+
+
 def make_task(config: settings.Settings, data: dataset.RetrievalDataset,
               shapes: assembling.Shapes) -> passes.Task:
   """Returns what is fixed during training.
@@ -53,12 +68,8 @@ def make_task(config: settings.Settings, data: dataset.RetrievalDataset,
   Raises:
     UserError: if captions are longer than the network has positions.
   """
+  check_positions(config.model, data)
   length = shapes.max_tokens + 2
-  if length > config.model.max_positions:
-    raise errors.UserError(
-        f'captions of {data.name} have up to {length} tokens with [CLS] and '
-        f'[SEP], but model.max_positions is {config.model.max_positions}; '
-        'raise it or lower data.max_caption_tokens')
   # A fixed seed: widths must not differ between the runs of one folder.
   rng = np.random.default_rng(0)
   texts = np.array([len(c.token_ids) + 2 for c in data.captions])

@@ -10,6 +10,7 @@ from tagsdc_jax.data import dataset
 from tagsdc_jax.evaluation import evaluating
 from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.reporting import progress
+from tagsdc_jax.running import building
 from tagsdc_jax.training import initialising
 
 
@@ -27,7 +28,10 @@ def evaluate_split(model: RetrievalModel, params: Any,
     config: tile sizes are read.
     phase: which trained the parameters; decides the matching head.
     devices: this process's.
+  Raises:
+    UserError: if captions are longer than the network has positions.
   """
+  building.check_positions(model.config, data)
   params = initialising.matching_parameters(params, phase)
   pairs = len(data.captions) * len(data.image_ids)
   with progress.progress_bar(pairs, f'scoring {data.name}', 'pairs') as bar:

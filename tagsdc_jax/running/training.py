@@ -44,6 +44,7 @@ def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
   validation = opening.first_images(
       opening.open_split(config.data, 'validation'),
       config.evaluation.validation_images)
+  building.check_positions(config.model, validation)
 
   source = loader.MicroBatches(
       data, shapes, config.seed, config.batch.positives,
@@ -113,8 +114,8 @@ def _start_phase(task: passes.Task,
     loaded = checkpoints.load(Path(config.init_from))
     checkpoints.check_parameters(loaded.parameters, params, loaded.path)
     params, came_from = loaded.parameters, loaded.about['phase']
-    if (initialising.PHASES.index(came_from)
-        > initialising.PHASES.index(config.phase)):
+    if (settings.PHASES.index(came_from)
+        > settings.PHASES.index(config.phase)):
       raise errors.UserError(
           f'init_from = {config.init_from} was trained in phase {came_from}, '
           f'which comes after {config.phase}; give an earlier one')

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-PHASES = ('pretrain', 'tags', 'dc')
+from tagsdc_jax.settings import PHASES
 
 
 def start_heads(params: Any, came_from: str, phase: str) -> Any:
