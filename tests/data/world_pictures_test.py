@@ -58,10 +58,25 @@ def test_features_by_hand():
   pixels[:, 48:] = 255
   boxes = np.array([[0, 0, 96, 96]], np.float32)
   features = pictures.region_features(Image.fromarray(pixels), boxes)
-  assert features.shape == (1, 192) and features.dtype == np.float32
-  grid = features.reshape(8, 8, 3)
-  assert np.allclose(grid[:, :4], -78 / 63)
-  assert np.allclose(grid[:, 4:], (255 - 78) / 63)
+  assert features.shape == (1, 240) and features.dtype == np.float32
+  crop = features[0, :192].reshape(8, 8, 3)
+  # The surroundings are the 40 x 40 pixels in the middle.
+  surroundings = features[0, 192:].reshape(4, 4, 3)
+  for grid, half in ((crop, 4), (surroundings, 2)):
+    assert np.allclose(grid[:, :half], -78 / 63)
+    assert np.allclose(grid[:, half:], (255 - 78) / 63)
+
+
+def test_the_surroundings_tell_the_size():
+  # A square of 12 x 12 pixels fills its crop as one of 24 x 24 does, but 36
+  # of the 100 pixels of a cell next to the centre of its surroundings.
+  for radius, lit in ((6, 36 / 100), (12, 1.0)):
+    pixels = np.zeros((96, 96, 3), np.uint8)
+    pixels[48 - radius:48 + radius, 48 - radius:48 + radius] = 255
+    box = np.array([[48 - radius] * 2 + [48 + radius] * 2], np.float32)
+    features = pictures.region_features(Image.fromarray(pixels), box)
+    values = features[0, 192:].reshape(4, 4, 3)[1, 1] * 63 + 78
+    assert np.allclose(values, 255 * lit, atol=1.0)
 
 
 def test_features_come_from_the_picture():

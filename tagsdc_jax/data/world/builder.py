@@ -36,7 +36,8 @@ class EmbeddedWorld(tfds.core.GeneratorBasedBuilder):
   split. Record number i of a split is picture number i.
   """
 
-  VERSION = tfds.core.Version("1.0.0")
+  VERSION = tfds.core.Version("1.1.0")
+  RELEASE_NOTES = {"1.1.0": "Region features show the surroundings too."}
   BUILDER_CONFIGS = [
       WorldConfig(name="default", train=4000, validation=200, test=200),
       WorldConfig(name="tiny", train=64, validation=24, test=24),

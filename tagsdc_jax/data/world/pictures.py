@@ -14,7 +14,8 @@ RGB = {
     "white": (240, 240, 240),
 }
 CROP = 8
-FEATURE_SIZE = CROP * CROP * 3
+SURROUNDINGS = 4
+FEATURE_SIZE = (CROP * CROP + SURROUNDINGS * SURROUNDINGS) * 3
 MAX_BACKGROUND_BOXES = 3
 MAX_REGIONS = scenes.MAX_OBJECTS + MAX_BACKGROUND_BOXES
 
@@ -25,6 +26,8 @@ _BACKGROUND = (20, 70)
 _PIXEL_NOISE = 7.0
 _BOX_JITTER = 0.8
 _CROP_MARGIN = 1.12
+# Side of the square around a box's centre that holds the largest object.
+_SURROUNDINGS_SIDE = 40.0
 # Mean and standard deviation of the pixels of many crops.
 _PIXEL_MEAN = 78.0
 _PIXEL_STD = 63.0
@@ -126,32 +129,45 @@ def _background_box(
 
 
 def region_features(image: Image.Image, boxes: np.ndarray) -> np.ndarray:
-  """Pixels of every region, shrunk and normalised.
+  """Pixels of every region and of its surroundings, shrunk and normalised.
+
+  A crop of the box alone looks the same whatever its size; detectors' features
+  show some of both, and so do these.
 
   Args:
     image: RGB picture.
     boxes: float [r, 4] in pixels; the crop is the square around the box.
   Returns:
-    float32 [r, 192]: 8 x 8 pixels, row by row, red, green and blue of each;
+    float32 [r, 240]: 8 x 8 pixels of the crop, then 4 x 4 pixels of the 40 x
+    40 square with the same centre, row by row, red, green and blue of each;
     about zero mean and unit variance over many pictures.
   """
   x1, y1, x2, y2 = np.asarray(boxes, np.float64).T
   half = np.maximum(x2 - x1, y2 - y1) / 2 * _CROP_MARGIN
+  wide = np.full_like(half, _SURROUNDINGS_SIDE / 2)
   # A crop may reach over the border: repeat the border's pixels there.
-  pad = int(np.ceil(half.max(initial=0.0))) + 1
+  pad = int(np.ceil(np.maximum(half, wide).max(initial=0.0))) + 1
   x, y = (x1 + x2) / 2 + pad, (y1 + y2) / 2 + pad
-  crops = np.stack([x - half, y - half, x + half, y + half], axis=1)
   padded = Image.fromarray(
       np.pad(np.asarray(image), ((pad, pad), (pad, pad), (0, 0)), "edge")
   )
-  features = np.empty((len(crops), FEATURE_SIZE), np.float32)
-  for row, (left, top, right, bottom) in enumerate(crops.tolist()):
+  crops = [
+      _shrink(padded, np.stack([x - r, y - r, x + r, y + r], axis=1), pixels)
+      for r, pixels in ((half, CROP), (wide, SURROUNDINGS))
+  ]
+  return (np.concatenate(crops, axis=1) - _PIXEL_MEAN) / _PIXEL_STD
+
+
+def _shrink(image: Image.Image, squares: np.ndarray, side: int) -> np.ndarray:
+  """Squares [r, 4] of the image, side x side pixels each, [r, side^2 * 3]."""
+  features = np.empty((len(squares), side * side * 3), np.float32)
+  for row, (left, top, right, bottom) in enumerate(squares.tolist()):
     # Resizing to fewer pixels averages, so it does not alias.
-    crop = padded.resize(
-        (CROP, CROP), Image.Resampling.BOX, (left, top, right, bottom)
+    crop = image.resize(
+        (side, side), Image.Resampling.BOX, (left, top, right, bottom)
     )
     features[row] = np.asarray(crop, np.float32).reshape(-1)
-  return (features - _PIXEL_MEAN) / _PIXEL_STD
+  return features
 
 
 def boxes7(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
