@@ -104,13 +104,19 @@ def apply(model: RetrievalModel, params: Any, method: str, *args: Any,
 
 
 def init_parameters(model: RetrievalModel, key: jax.Array) -> dict:
-  """Returns fresh float32 parameters, initialised as the release does."""
+  """Returns fresh float32 parameters, initialised as the release does but for
+  one bias: that of the box projection, see `uniter.centring_bias`."""
   c = model.config
   variables = jax.jit(functools.partial(
       model.init, method=RetrievalModel.every_output))(
           key, jnp.zeros((1, 2), jnp.int32),
           jnp.zeros((1, 1, c.feature_size)), jnp.zeros((1, 1, 7)))
-  return variables['params']
+  params = variables['params']
+  images = params['image_embeddings']
+  projection = images['box_projection']
+  centred = projection | {'bias': uniter.centring_bias(projection['kernel'])}
+  return params | {
+      'image_embeddings': images | {'box_projection': centred}}
 
 
 def parameter_shapes(model: RetrievalModel) -> dict:

@@ -14,6 +14,23 @@ from tagsdc_jax import settings
 from tagsdc_jax.models import dropout, layers
 
 TEXT_TYPE, IMAGE_TYPE = 0, 1
+# An ordinary box: x1, y1, x2, y2, w, h, w * h as shares of the picture.
+_ORDINARY_BOX = (0.4, 0.4, 0.6, 0.6, 0.2, 0.2, 0.04)
+
+
+def centring_bias(kernel: jax.Array) -> jax.Array:
+  """Returns the bias with which an ordinary box projects to 0, float [D].
+
+  All boxes are much alike as seven numbers between 0 and 1. With a bias of 0
+  the LayerNorm behind the projection spends its scale on what they share, and
+  a fresh network takes many times longer to see where things are: on the
+  embedded world's relations alone, chance after 1,500 batches of 128 without
+  and 90 % after 450 batches with it.
+
+  Args:
+    kernel: float [7, D], of the box projection.
+  """
+  return -jnp.asarray(_ORDINARY_BOX, kernel.dtype) @ kernel
 
 
 class TextEmbeddings(nn.Module):

@@ -249,7 +249,8 @@ def test_initial_parameters():
     name = path[-1].key
     assert x.dtype == jnp.float32
     if name == 'bias':
-      assert not np.any(x), path
+      is_box = any(entry.key == 'box_projection' for entry in path)
+      assert np.any(x) == is_box, path
     elif name == 'scale':
       assert np.all(x == 1), path
     else:
@@ -273,7 +274,23 @@ def test_other_key_other_parameters():
   for path, x in jax.tree_util.tree_leaves_with_path(_fresh_params(7)):
     same = np.array_equal(x, functools.reduce(
         lambda tree, entry: tree[entry.key], path, again))
-    assert same == (path[-1].key in ('bias', 'scale')), path
+    is_box = any(entry.key == 'box_projection' for entry in path)
+    assert same == (path[-1].key in ('bias', 'scale') and not is_box), path
+
+
+def test_a_fresh_network_sees_where_a_box_lies():
+  # Without the centring bias these two boxes, a tenth of the picture apart,
+  # would look alike; with it their embeddings point elsewhere.
+  projection = _fresh_params(0)['image_embeddings']['box_projection']
+  corners = np.array([[0.3, 0.4, 0.5, 0.6], [0.5, 0.4, 0.7, 0.6]], np.float32)
+  boxes = np.concatenate([corners, np.tile([0.2, 0.2, 0.04], (2, 1))], axis=1)
+
+  def cosine(bias):
+    x, y = boxes @ projection['kernel'] + bias
+    return x @ y / np.sqrt((x @ x) * (y @ y))
+
+  assert cosine(0.0) > 0.9
+  assert cosine(projection['bias']) < -0.9
 
 
 _LAYER = ('attention/key', 'attention/output', 'attention/query',
