@@ -1,5 +1,12 @@
 """The one exception that the command line shows as a line of text."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# Libraries pass these words of the system on, in exceptions of their own.
+_FULL = ('No space left on device', 'Disk quota exceeded')
+
 
 class UserError(Exception):
   """Bad input or setting: names the thing, what was expected, what came.
@@ -7,3 +14,35 @@ class UserError(Exception):
   `tagsdc` prints it as one line and leaves with exit code 2, so its text must
   stand alone: say what to change.
   """
+
+
+def refusal(error: BaseException) -> str | None:
+  """Returns why the file system refused, and what to do.
+
+  None if the error is about something else, and may be a bug.
+  """
+  if any(words in str(error) for words in _FULL):
+    return ('no space is left there; free some, then give the same command '
+            'again')
+  if isinstance(error, PermissionError):
+    return 'permission denied; change its owner or mode, or give another path'
+  if isinstance(error, OSError) and error.strerror:
+    return f'{error.strerror}; give another path'
+  return None
+
+
+@contextmanager
+def named(path: Path, verb: str = 'written') -> Iterator[None]:
+  """Raises UserError with the path where the file system refuses.
+
+  Args:
+    path: what is read or written.
+    verb: for the line, "PATH cannot be VERB: ...".
+  """
+  try:
+    yield
+  except Exception as error:
+    reason = refusal(error)
+    if reason is None or isinstance(error, UserError):
+      raise
+    raise UserError(f'{path} cannot be {verb}: {reason}') from error

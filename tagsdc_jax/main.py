@@ -4,29 +4,39 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from absl import logging
 
-# Before jax or TFDS are imported: their start-up notes are not for users.
+# Before jax or TFDS are imported: their start-up notes are not for users. What
+# Orbax logs as an error it raises as well, where we turn it into a line.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-logging.set_verbosity(logging.ERROR)
+os.environ.setdefault('TRANSFORMERS_VERBOSITY', 'error')
+os.environ.setdefault('HF_HUB_VERBOSITY', 'error')
+logging.set_verbosity(logging.FATAL)
 
 from tagsdc_jax import __version__, errors  # noqa: E402
 from tagsdc_jax.commands import (configs, demo, evaluate, prepare,  # noqa: E402
-                                 train)
+                                 report, train)
 
 COMMANDS = {'demo': demo, 'prepare': prepare, 'train': train,
-            'evaluate': evaluate}
+            'evaluate': evaluate, 'report': report}
+
+
+class _Parser(argparse.ArgumentParser):
+  """Says in one line what is wrong, and leaves the usage to --help."""
+
+  def error(self, message: str) -> NoReturn:
+    self.exit(2, f'{self.prog}: {message}; see {self.prog} --help\n')
 
 
 def make_parser() -> argparse.ArgumentParser:
   """Returns the parser of all commands."""
-  parser = argparse.ArgumentParser(
+  parser = _Parser(
       prog='tagsdc', description='Image-text matching with tailored negatives '
       '(TAGS-DC) in JAX.', epilog='Begin with: tagsdc demo')
   parser.add_argument('--version', action='version', version=__version__)
-  commands = parser.add_subparsers(dest='command', required=True,
-                                   metavar='COMMAND')
+  commands = parser.add_subparsers(dest='command', metavar='COMMAND')
   for name, module in COMMANDS.items():
     command = commands.add_parser(
         name, help=module.HELP, description=module.HELP,
@@ -45,23 +55,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
   """Runs a command; returns the exit code."""
   parser = make_parser()
   args, rest = parser.parse_known_args(arguments)
-  module = COMMANDS[args.command]
-  overrides = [word for word in rest if word.startswith('--config.')]
-  unknown = [word for word in rest if word not in overrides]
-  if unknown or (overrides and not module.NEEDS_CONFIG):
-    parser.error(f'unrecognized arguments: {" ".join(unknown or overrides)}')
+  if args.command is None and not rest:
+    parser.print_help()
+    return 0
   try:
-    config = (configs.load(args.config, overrides) if module.NEEDS_CONFIG
-              else None)
-    module.run(args, config)
-  except errors.UserError as error:
-    print(f'tagsdc {args.command}: {error}', file=sys.stderr)
-    return 2
+    _run(args, rest)
   except KeyboardInterrupt:
-    print(f'tagsdc {args.command}: interrupted; run the same command again '
-          'to continue', file=sys.stderr)
-    return 130
+    return _say(args, 'interrupted; run the same command again to continue',
+                130)
+  except MemoryError as error:
+    return _say(args, f'out of memory ({error}); close other programs, or '
+                'take less data')
+  except Exception as error:
+    line = _explain(error)
+    if line is None:
+      raise
+    return _say(args, line)
   return 0
+
+
+def _run(args: argparse.Namespace, rest: list[str]) -> None:
+  module = COMMANDS.get(args.command)
+  takes_config = module is not None and module.NEEDS_CONFIG
+  overrides = [word for word in rest
+               if takes_config and word.startswith('--config.')]
+  unknown = [word for word in rest if word not in overrides]
+  config = configs.load(args.config, overrides) if takes_config else None
+  if unknown or module is None:
+    raise errors.UserError(
+        f'unknown arguments: {" ".join(unknown)}; see --help')
+  module.run(args, config)
+
+
+def _explain(error: Exception) -> str | None:
+  """Returns the line that says it to a user, None for an error of ours."""
+  if isinstance(error, errors.UserError):
+    return str(error)
+  reason = errors.refusal(error)
+  return reason and f'{getattr(error, "filename", None) or "a file"}: {reason}'
+
+
+def _say(args: argparse.Namespace, line: str, code: int = 2) -> int:
+  line = ' '.join(line.split())
+  print(f'tagsdc {args.command or ""}'.strip() + f': {line}', file=sys.stderr)
+  return code
 
 
 if __name__ == '__main__':

@@ -34,6 +34,31 @@ def pmap_step(step: Callable, devices: Sequence[jax.Device]) -> Callable:
   return jax.pmap(step, axis_name=AXIS, devices=devices, donate_argnums=(0,))
 
 
+def compile_step(step: Any, train_state: Any, batch: Any,
+                 num_devices: int) -> Any:
+  """Returns a step from `pmap_step` compiled; it is called as before.
+
+  Args:
+    step: of one process; several are not supported yet.
+    train_state: host arrays, to be replicated; only shapes are read.
+    batch: shapes with the device axis in front.
+    num_devices: over which the step runs.
+  """
+  replicated = jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct((num_devices, *np.shape(x)), x.dtype),
+      train_state)
+  return step.lower(replicated, batch).compile()
+
+
+def program_memory(program: Any) -> int:
+  """Returns the bytes a compiled program needs on each device; 0: unknown."""
+  usage = program.memory_analysis()
+  if usage is None:
+    return 0
+  return (usage.argument_size_in_bytes + usage.output_size_in_bytes
+          + usage.temp_size_in_bytes - usage.alias_size_in_bytes)
+
+
 def pmap_function(function: Callable,
                   devices: Sequence[jax.Device]) -> Callable:
   """Returns a function of device arrays that runs on every device."""

@@ -6,12 +6,15 @@ Nothing here imports jax, so that a config file loads at once.
 """
 
 import dataclasses
+import typing
 from typing import Any
 
 import ml_collections
 
 PHASES = ('pretrain', 'tags', 'dc')  # In the order in which they follow.
 SOURCES = ('world', 'uniter_lmdb')
+KINDS = {int: 'a whole number', float: 'a number', bool: 'true or false',
+         str: 'text'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +129,8 @@ class Settings:
   """Everything that determines a run."""
   phase: str = 'tags'  # One of PHASES.
   seed: int = 0
-  init_from: str = ''  # Run folder or checkpoint; '' = fresh parameters.
+  # Run folder, checkpoint, or 'shipped:NAME' (see shipped/); '' = fresh.
+  init_from: str = ''
   num_updates: int = 5000  # Length of the schedule.
   stop_at_update: int = 0  # Leave earlier, to be continued; 0 = do not.
   checkpoint_every: int = 500
@@ -148,7 +152,7 @@ class Settings:
 FREE_TO_CHANGE = (
     'stop_at_update', 'checkpoint_every', 'eval_every', 'keep_at_updates',
     'log_every', 'num_devices', 'data.num_threads', 'data.num_prefetched',
-    'data.cache_regions')
+    'data.cache_regions', 'evaluation.tile_texts', 'evaluation.tile_images')
 
 
 def default_config() -> ml_collections.ConfigDict:
@@ -171,6 +175,7 @@ def from_config(config: ml_collections.ConfigDict) -> Settings:
     else:
       parts[field.name] = _plain(value)
   result = Settings(**parts)
+  _check_kinds(result)
   _check(result)
   return result
 
@@ -192,18 +197,35 @@ def from_flat(flat: dict[str, object]) -> Settings:
   Raises:
     ValueError: if a key is unknown or a value makes no sense.
   """
+  unknown = flat.keys() - flatten(Settings()).keys()
+  if unknown:
+    raise ValueError(f'{min(unknown)} is no setting')
   config = default_config()
-  try:
-    config.update_from_flattened_dict({
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in flat.items()})
-  except KeyError as error:
-    raise ValueError(f'unknown setting: {error}') from error
+  config.update_from_flattened_dict({
+      key: tuple(value) if isinstance(value, list) else value
+      for key, value in flat.items()})
   return from_config(config)
 
 
 def _plain(value: object) -> object:
   return tuple(value) if isinstance(value, (list, tuple)) else value
+
+
+def _check_kinds(part: Any, group: str = '') -> None:
+  """Raises ValueError for the first value of another kind than declared."""
+  for field in dataclasses.fields(part):
+    value, kind = getattr(part, field.name), field.type
+    if dataclasses.is_dataclass(kind):
+      _check_kinds(value, f'{field.name}.')
+      continue
+    is_several = typing.get_origin(kind) is tuple
+    one: Any = typing.get_args(kind)[0] if is_several else kind
+    fitting = (int, float) if one is float else one
+    for x in value if is_several and isinstance(value, tuple) else (value,):
+      if not isinstance(x, fitting) or (isinstance(x, bool)
+                                        and one is not bool):
+        raise ValueError(f'{group}{field.name} must be {KINDS[one]}'
+                         f'{", or several" if is_several else ""}, got {x!r}')
 
 
 def _check(s: Settings) -> None:

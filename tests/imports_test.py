@@ -21,7 +21,7 @@ ARROW = (
     ('training', 'evaluation'),
     ('scoring',),
     ('models', 'negatives', 'losses', 'data'),
-    ('parallel', 'packing'),
+    ('parallel', 'packing', 'shipped', 'progress'),
     ('arrays',),
     ('settings',),
     ('errors',),

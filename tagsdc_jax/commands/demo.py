@@ -1,4 +1,4 @@
-"""`tagsdc demo`: the three phases on the embedded world, from nothing."""
+"""`tagsdc demo`: the method on the embedded world, start to report."""
 
 import argparse
 import dataclasses
@@ -7,12 +7,15 @@ from pathlib import Path
 from tagsdc_jax import settings
 from tagsdc_jax.commands import configs
 from tagsdc_jax.reporting import tables
-from tagsdc_jax.running import training
+from tagsdc_jax.running import demo
 
-HELP = 'pretraining, stage 1 and stage 2 on the embedded world'
+HELP = 'stage 1 and stage 2 on the embedded world, from its own weights'
 EXAMPLES = """examples:
   tagsdc demo
   tagsdc demo --run-dir runs/other --seed 1
+  tagsdc demo --from-scratch
+The same command continues a demo that was interrupted. Open report.html in the
+run folder with a browser.
 """
 NEEDS_CONFIG = False
 
@@ -23,20 +26,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       help='each phase has its run folder in here '
                       '(default: %(default)s)')
   parser.add_argument('--seed', type=int, default=0)
+  parser.add_argument('--from-scratch', action='store_true',
+                      help='pretrain first, instead of taking the weights '
+                      'that come with the package; about an hour on two cores')
 
 
 def run(args: argparse.Namespace, config: None = None) -> None:
   """Runs or continues the phases and prints one table of all."""
   del config
-  rows = []
-  init_from = ''
-  for phase in settings.PHASES:
-    run_dir = args.run_dir / phase
-    phase_settings = dataclasses.replace(
-        configs.load(f'world_{phase}', ()), seed=args.seed,
-        init_from=init_from)
-    results = training.train(phase_settings, run_dir)
-    rows.append((f'{phase}, {results["seconds"]:.0f} s',
-                 results['evaluation']))
-    init_from = str(run_dir)
-  tables.print_recalls(rows, 'embedded world, test split, per cent')
+  phases = {
+      phase: dataclasses.replace(configs.load(f'world_{phase}', ()),
+                                 seed=args.seed)
+      for phase in settings.PHASES}
+  results, page = demo.run_demo(args.run_dir, phases, args.from_scratch)
+  tables.print_phases(results['phases'])
+  print(f'report: {page}')

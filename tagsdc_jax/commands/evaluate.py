@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tagsdc_jax import settings
+from tagsdc_jax import errors
 from tagsdc_jax.data import opening
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.reporting import tables
@@ -18,9 +18,11 @@ EXAMPLES = """examples:
   tagsdc evaluate runs/tags
   tagsdc evaluate runs/tags --split validation --json result.json
   tagsdc evaluate runs/tags/checkpoints/kept/2000 --scores scores.npy
+  tagsdc evaluate runs/tags --config.evaluation.tile_texts=8
 A run folder stands for its best checkpoint by validation.
 """
 NEEDS_CONFIG = False
+TILES = ('tile_texts', 'tile_images')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,17 +33,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--json', type=Path, help='write the result here')
   parser.add_argument('--scores', type=Path,
                       help='write the scores here, .npy [captions, images]')
+  for name in TILES:
+    parser.add_argument(f'--config.evaluation.{name}', type=int, dest=name,
+                        metavar='NUMBER', help='scored at once; fewer take '
+                        'less memory (default: as trained)')
 
 
 def run(args: argparse.Namespace, config: None = None) -> None:
   """Evaluates and prints the table."""
   del config
+  _check_outputs(args)
   loaded = checkpoints.load(args.model)
-  trained_with = settings.from_flat(loaded.about['settings'])
+  trained_with = checkpoints.settings_of(loaded)
   if args.data_root is not None:
     trained_with = dataclasses.replace(
         trained_with,
         data=dataclasses.replace(trained_with.data, root=args.data_root))
+  tiles = {name: getattr(args, name) for name in TILES if getattr(args, name)}
+  trained_with = dataclasses.replace(
+      trained_with,
+      evaluation=dataclasses.replace(trained_with.evaluation, **tiles))
   data = opening.open_split(trained_with.data, args.split)
   trained_with = building.with_data_sizes(trained_with, data)
   model = building.make_model(trained_with)
@@ -57,4 +68,13 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   if args.json is not None:
     folder.write_json(args.json, result | {'checkpoint': str(loaded.path)})
   if args.scores is not None:
-    np.save(args.scores, scores)
+    with errors.named(args.scores):
+      np.save(args.scores, scores)
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+  """Raises UserError before the work for what would be lost after it."""
+  for path in (args.json, args.scores):
+    if path is not None and not path.parent.is_dir():
+      raise errors.UserError(f'{path} cannot be written: folder {path.parent} '
+                             'is missing; make it, or give another path')

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tagsdc_jax import progress
 from tagsdc_jax.data.dataset import Vocabulary
 from tagsdc_jax.errors import UserError
 
@@ -181,14 +182,22 @@ def _is_path_like(name_or_path: str | os.PathLike) -> bool:
 
 def _hub_tokenizer(name: str, options: dict[str, Any]) -> Any:
   from transformers import BertTokenizer
+
+  def load(**more: Any) -> Any:
+    tokenizer = BertTokenizer.from_pretrained(name, **options, **more)
+    # Without any file of the model version 5 makes an empty one.
+    if set(tokenizer.get_vocab()) <= set(_SPECIAL_TOKENS):
+      raise OSError("no vocabulary was found")
+    return tokenizer
+
   try:
     # The cache first: without a network the hub client retries for a minute.
-    return BertTokenizer.from_pretrained(
-        name, local_files_only=True, **options)
+    return load(local_files_only=True)
   except (OSError, ValueError):
     pass
   try:
-    return BertTokenizer.from_pretrained(name, **options)
+    with progress.waiting(f"asking the hub for vocabulary {name}"):
+      return load()
   except (OSError, ValueError) as error:
     raise UserError(
         f"vocabulary {name} is neither a file nor a model that could be "

@@ -15,7 +15,7 @@ import lmdb
 import lz4.frame
 import numpy as np
 
-from tagsdc_jax.errors import UserError
+from tagsdc_jax.errors import UserError, named
 
 # Not msgpack.unpackb: msgpack_numpy.patch(), if anything in the process calls
 # it, replaces that by a version that unpickles.
@@ -33,12 +33,15 @@ _OPEN_LOCK = threading.Lock()
 def open_folder(folder: Path, kind: str) -> lmdb.Environment:
   """Returns the LMDB of a folder, the same object for the same file."""
   path = folder / "data.mdb"
-  if not folder.is_dir():
-    raise UserError(f"{kind} folder {folder} is missing; expected a folder "
-                    "with a data.mdb, check the path")
-  if not path.is_file():
-    raise no_data(folder, kind)
-  status = path.stat()
+  with named(folder, "read"):
+    if not folder.is_dir():
+      raise UserError(f"{kind} folder {folder} is missing; expected a folder "
+                      "with a data.mdb, check the path")
+    if not path.is_file():
+      raise no_data(folder, kind)
+  with named(path, "read"):
+    status = path.stat()
+    path.open("rb").close()
   key = (status.st_dev, status.st_ino)
   with _OPEN_LOCK:
     environment = _OPEN_FILES.get(key)
@@ -48,7 +51,8 @@ def open_folder(folder: Path, kind: str) -> lmdb.Environment:
             str(folder), readonly=True, create=False, lock=False,
             readahead=False)
       except lmdb.Error as error:
-        raise bad(path, "an LMDB file", error,
+        reason = error if status.st_size else "an empty file"
+        raise bad(path, "an LMDB file", reason,
                   "copy or download it again") from error
       _OPEN_FILES[key] = environment
   # Reading past the end of a memory map would kill the process.
@@ -60,7 +64,8 @@ def open_folder(folder: Path, kind: str) -> lmdb.Environment:
   return environment
 
 
-def get(transaction: lmdb.Transaction, key: str, name: str) -> bytes:
+def get(transaction: lmdb.Transaction, key: str, name: str) -> Any:
+  """Returns a record's bytes; with buffers a view, which is read when used."""
   try:
     value = transaction.get(key.encode("utf-8"))
   except lmdb.Error as error:
@@ -69,7 +74,7 @@ def get(transaction: lmdb.Transaction, key: str, name: str) -> bytes:
     raise bad(
         name, "in data.mdb", "no record of that name",
         "check that text and image folder belong together and are complete")
-  return bytes(value)
+  return value
 
 
 def decode_text(value: bytes, name: str) -> dict[str, Any]:
@@ -107,11 +112,17 @@ def _unpack_array(item: dict) -> Any:
 
 
 def array_of(record: dict[str, Any], key: str, name: str) -> np.ndarray:
-  if not isinstance(record.get(key), np.ndarray):
-    raise bad(f"{name}: {key}", "an array", f"{type(record.get(key)).__name__}"
-              f" among {', '.join(map(str, record))}",
+  array = record.get(key)
+  if array is None:
+    raise bad(f"{name}: {key}", "in the record", "only "
+              f"{', '.join(map(str, record)) or 'an empty one'}",
               "extract the image again")
-  return record[key]
+  if (not isinstance(array, np.ndarray) or not array.ndim
+      or array.dtype.kind not in "fiu"):
+    raise bad(f"{name}: {key}", "an array of numbers",
+              getattr(array, "dtype", type(array).__name__),
+              "extract the image again")
+  return array
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -119,8 +130,9 @@ def read_json(path: Path) -> dict[str, Any]:
     raise UserError(f"{path} is missing; expected it in this folder, copy or "
                     "download the folder again")
   try:
-    content = json.loads(path.read_text("utf-8"))
-  except (OSError, ValueError) as error:
+    with named(path, "read"):
+      content = json.loads(path.read_text("utf-8"))
+  except ValueError as error:
     raise bad(path, "a JSON file", error, "copy or download it again") from (
         error)
   return _check_dict(content, str(path))

@@ -20,6 +20,7 @@ from tagsdc_jax.data.lmdb_files import get
 from tagsdc_jax.data.lmdb_files import no_data
 from tagsdc_jax.data.lmdb_files import open_folder
 from tagsdc_jax.data.lmdb_files import read_json
+from tagsdc_jax.progress import progress_bar
 
 _STORE_NAME = re.compile(
     r"(?:feat_th(?P<conf_threshold>\d+(?:\.\d+)?(?:e-\d+)?)"
@@ -46,9 +47,13 @@ class ImageStore:
     self._folder, self._rule = _find_image_folder(folder, wanted)
     self._image_ids = image_ids
     self._environment = open_folder(self._folder, "image")
-    with self._environment.begin() as transaction:
+    # Buffers: whether it is there is known without reading it.
+    with self._environment.begin(buffers=True) as transaction, progress_bar(
+        len(image_ids), f"looking up images of {folder.name}",
+        "images") as bar:
       for image_id in image_ids:
         get(transaction, image_id, self._name(image_id))
+        bar.update(1)
     self._limits = self._known_limits()
     first = self._read_unchecked(0)
     regions_lib.check_regions(first, self._name(image_ids[0]))
@@ -70,8 +75,13 @@ class ImageStore:
     """Returns int32 [images], at least as many as `read` will give."""
     if self._limits is not None:
       return self._limits
-    images = range(len(self._image_ids))
-    return np.array([len(self.read(i).features) for i in images], np.int32)
+    counts = np.zeros(len(self._image_ids), np.int32)
+    with progress_bar(len(counts), f"counting regions of {self._folder.name}",
+                      "images") as bar:
+      for image in range(len(counts)):
+        counts[image] = len(self.read(image).features)
+        bar.update(1)
+    return counts
 
   def _name(self, image_id: str) -> str:
     return f"image {image_id} of {self._folder}"
@@ -88,11 +98,20 @@ class ImageStore:
     if boxes.ndim != 2 or boxes.shape[1] != 6:
       raise bad(f"{name}: norm_bb", "of shape [regions, 6]",
                 list(boxes.shape), "extract the image again")
+    if features.ndim != 2:
+      raise bad(f"{name}: features", "of shape [regions, numbers]",
+                list(features.shape), "extract the image again")
     limit = len(features)
     if self._limits is not None:
       limit = int(self._limits[image])
     elif self._rule:
-      limit = self._count_confident(array_of(record, "conf", name))
+      confidences = array_of(record, "conf", name)
+      if confidences.shape != (limit,):
+        raise bad(f"{name}: conf", f"of shape [{limit}], one per region",
+                  list(confidences.shape), "extract the image again")
+      if np.isnan(confidences).any():
+        raise bad(f"{name}: conf", "finite", "NaN", "extract the image again")
+      limit = self._count_confident(confidences)
     return Regions(features[:limit], regions_lib.make_boxes7(boxes[:limit]))
 
   def _count_confident(self, confidences: np.ndarray) -> int:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import grain
 import jax
@@ -90,6 +91,41 @@ class MicroBatches:
     return drawn[~np.isin(drawn, excluded)][:self.pool_size]
 
 
+def update_shapes(source: MicroBatches, micro_batches: int,
+                  num_devices: int) -> arrays.MicroBatch:
+  """Returns the shapes of an update's inputs; nothing is assembled.
+
+  Args:
+    source: micro-batches by number.
+    micro_batches: G per update.
+    num_devices: over which they are divided; of one process.
+  """
+  _check_devices(micro_batches, num_devices)
+  data, shapes = source.data, source.shapes
+  positives, pool = source.positives, source.pool_size
+  length = shapes.max_tokens + 2
+
+  def of(*shape: int, dtype: Any = np.int32) -> jax.ShapeDtypeStruct:
+    leading = (num_devices, micro_batches // num_devices)
+    return jax.ShapeDtypeStruct((*leading, *shape), dtype)
+
+  def texts(rows: int) -> arrays.Texts:
+    return arrays.Texts(of(rows, length), of(rows))
+
+  def images(rows: int) -> arrays.Images:
+    regions = shapes.max_regions
+    return arrays.Images(
+        of(rows, regions, data.feature_size, dtype=data.feature_dtype),
+        of(rows, regions, 7, dtype=np.float32), of(rows))
+
+  return arrays.MicroBatch(
+      number=of(), texts=texts(positives), images=images(positives),
+      phrase_counts=of(positives, shapes.max_phrases, length, dtype=np.int8),
+      references=of(positives, shapes.max_references, length),
+      pool_texts=texts(pool), pool_images=images(pool),
+      caption_numbers=of(positives), image_numbers=of(positives))
+
+
 def iterate_updates(source: MicroBatches, *, micro_batches: int,
                     first_update: int, num_updates: int, num_devices: int,
                     process: int, num_processes: int, num_threads: int,
@@ -111,11 +147,7 @@ def iterate_updates(source: MicroBatches, *, micro_batches: int,
   Raises:
     UserError: if the devices do not divide the micro-batches.
   """
-  all_devices = num_devices * num_processes
-  if micro_batches % all_devices:
-    raise errors.UserError(
-        f'batch.micro_batches must be divisible by the {all_devices} devices, '
-        f'got {micro_batches}')
+  _check_devices(micro_batches, num_devices * num_processes)
   share = micro_batches // num_processes
 
   def assemble(update: int) -> arrays.MicroBatch:
@@ -128,3 +160,10 @@ def iterate_updates(source: MicroBatches, *, micro_batches: int,
   updates = grain.MapDataset.range(first_update, num_updates).map(assemble)
   return iter(updates.to_iter_dataset(grain.ReadOptions(
       num_threads=num_threads, prefetch_buffer_size=num_prefetched)))
+
+
+def _check_devices(micro_batches: int, all_devices: int) -> None:
+  if micro_batches % all_devices:
+    raise errors.UserError(
+        f'batch.micro_batches must be divisible by the {all_devices} devices, '
+        f'got {micro_batches}')

@@ -49,6 +49,10 @@ def _open_lmdb(config: settings.Data, split: str) -> dataset.RetrievalDataset:
     raise errors.UserError(
         f'{key} must name a folder of UNITER\'s LMDB format, got nothing; '
         f'set --config.{key}=FOLDER')
+  if not config.root and not os.path.exists(texts[0]):
+    raise errors.UserError(
+        f'data.root must name the folder that holds {texts[0]}, got nothing, '
+        'and it is not in this one; set --config.data.root=FOLDER')
   if len(images) == 1:
     images = images * len(texts)
   if len(images) != len(texts):

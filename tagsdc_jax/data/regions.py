@@ -6,6 +6,8 @@ from tagsdc_jax.data.dataset import Regions
 from tagsdc_jax.errors import UserError
 
 _DTYPES = (np.dtype(np.float16), np.dtype(np.float32))
+# Of a box that may reach a little over its image. In pixels it is far more.
+_LARGEST_BOX = 2.0
 
 
 def make_boxes7(boxes6: np.ndarray) -> np.ndarray:
@@ -54,8 +56,8 @@ def check_regions(
     feature_size: expected F, or None if any will do.
     feature_dtype: expected dtype, or None if float16 and float32 will do.
   Raises:
-    UserError: if a shape or dtype is wrong, there is no region, or a value is
-      NaN or infinite.
+    UserError: if a shape or dtype is wrong, there is no region, a value is
+      NaN or infinite, or boxes are in pixels.
   """
   features, boxes = regions.features, regions.boxes
   size = "F" if feature_size is None else feature_size
@@ -87,3 +89,7 @@ def check_regions(
       raise UserError(
           f"{name}: {what} must be finite, got {values[row, column]} in region "
           f"{row}, column {column}; extract the image again")
+  if np.abs(boxes).max() > _LARGEST_BOX:
+    raise UserError(
+        f"{name}: boxes must be divided by the image's width or height, got "
+        f"{np.abs(boxes).max():g}; divide them")

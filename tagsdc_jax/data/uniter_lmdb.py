@@ -33,6 +33,7 @@ from tagsdc_jax.data.lmdb_files import decode_text
 from tagsdc_jax.data.lmdb_files import get
 from tagsdc_jax.data.lmdb_files import open_folder
 from tagsdc_jax.data.lmdb_files import read_json
+from tagsdc_jax.progress import progress_bar
 
 _TEXT_KEYS = ("raw", "sentence", "caption")
 
@@ -77,18 +78,21 @@ def load_uniter_lmdb(
   vocabulary = _vocabulary(folder, meta, vocabulary_file)
   image_ids = _image_ids(folder, txt2img, img2txts)
   captions = []
-  with environment.begin() as transaction:
+  with environment.begin() as transaction, progress_bar(
+      len(id2len), f"reading captions of {folder.name}", "captions") as bar:
     for caption_id in id2len:
       name = f"caption {caption_id} of {folder}"
       record = decode_text(get(transaction, caption_id, name), name)
       image = _image_of(record, txt2img.get(caption_id), image_ids, name)
       captions.append(_caption(caption_id, record, image, vocabulary, name))
+      bar.update(1)
   if max_tokens is not None:
     captions = [c for c in captions if len(c.token_ids) <= max_tokens]
   if not captions:
     raise bad(folder / "id2len.json", "the names of captions, at least one of "
               f"at most max_tokens = {max_tokens} tokens",
-              f"{len(id2len)} captions, none of them", "raise max_tokens")
+              f"{len(id2len)} captions, none of them", "raise "
+              "data.max_caption_tokens, or write the folder again")
   captions_of_image: list[list[int]] = [[] for _ in image_ids]
   for number, caption in enumerate(captions):
     captions_of_image[caption.image].append(number)
@@ -107,18 +111,24 @@ def _vocabulary(
     folder: Path, meta: dict[str, Any],
     vocabulary_file: str | os.PathLike | None) -> Vocabulary:
   path = folder / "meta.json"
-  for key in ("UNK", "CLS", "SEP", "MASK"):
-    if type(meta.get(key)) is not int:
-      raise bad(f"{path}: {key}", "a token id", repr(meta.get(key)),
-                "write it again")
+  special: dict[str, Any] = {
+      key: meta.get(key) for key in ("UNK", "CLS", "SEP", "MASK")}
+  special["PAD"] = meta.get("PAD", 0)
+  for key, token in special.items():
+    if type(token) is not int:
+      raise bad(f"{path}: {key}", "a token id", repr(token), "write it again")
   span = meta.get("v_range")
   if (not isinstance(span, list) or [type(i) for i in span] != [int, int]
       or not 0 <= span[0] < span[1]):
     raise bad(f"{path}: v_range", "[low, high) with 0 <= low < high",
               repr(span), "write it again")
+  for key, token in special.items():
+    if not 0 <= token < span[1]:
+      raise bad(f"{path}: {key}", f"a token id of 0..{span[1] - 1}, as v_range "
+                "says", token, "write it again")
   from_meta = Vocabulary(
-      size=span[1], pad=meta.get("PAD", 0), unk=meta["UNK"], cls=meta["CLS"],
-      sep=meta["SEP"], mask=meta["MASK"], random_range=(span[0], span[1]))
+      size=span[1], random_range=(span[0], span[1]),
+      **{key.lower(): token for key, token in special.items()})
   if vocabulary_file is None:
     return from_meta
   vocabulary = captions_lib.load_vocabulary(

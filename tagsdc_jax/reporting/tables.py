@@ -33,9 +33,31 @@ def print_recalls(rows: Sequence[tuple[str, dict[str, Any]]],
           chance(result)), '', style='dim')
     table.add_row(name, *_cells(result),
                   f'{result["pairs_per_second"]:,.0f}')
-  console = Console()
-  # Log files have no width; 80 columns would cut the names.
-  Console(width=None if console.is_terminal else 110).print(table)
+  _print(table)
+
+
+def print_phases(entries: Sequence[dict[str, Any]]) -> None:
+  """Prints the demo's phases: recalls, foil accuracy and time.
+
+  Args:
+    entries: `phases` of the demo's `results.json`; not empty.
+  """
+  table = Table(title='embedded world, per cent')
+  table.add_column('', no_wrap=True)
+  for way in ('image', 'text'):
+    for k in recall.CUTOFFS:
+      table.add_column(f'{way} R@{k}', justify='right')
+  for name in ('mean R@1', 'foils', 'seconds'):
+    table.add_column(name, justify='right')
+  guess = chance(entries[0])
+  # Of a caption and its foil either may score higher.
+  table.add_row(f'chance among {entries[0]["images"]} images',
+                *_cells(guess), '50.0', '', style='dim')
+  for entry in entries:
+    table.add_row(
+        entry['name'], *_cells(entry | {'mean_r1': recall.mean_r1(entry)}),
+        f'{entry["foil_accuracy"]["all"]:.1f}', f'{entry["seconds"]:.0f}')
+  _print(table)
 
 
 def chance(result: dict[str, Any]) -> dict[str, Any]:
@@ -61,3 +83,8 @@ def _cells(result: dict[str, Any]) -> list[str]:
                                              'text_retrieval')
             for k in recall.CUTOFFS]
   return [f'{value:.1f}' for value in [*values, result['mean_r1']]]
+
+
+def _print(table: Table) -> None:
+  # Log files have no width; 80 columns would cut the names.
+  Console(width=None if Console().is_terminal else 110).print(table)

@@ -25,16 +25,33 @@ def with_data_sizes(config: settings.Settings,
   Raises:
     UserError: if the settings name sizes that are not the data's.
   """
-  sizes = {'vocab_size': data.vocabulary.size,
-           'feature_size': data.feature_size}
-  for name, size in sizes.items():
-    wanted = getattr(config.model, name)
+  _check_sizes(config.model, data)
+  return dataclasses.replace(
+      config, model=dataclasses.replace(config.model, **_sizes_of(data)))
+
+
+def check_data(config: settings.Model,
+               data: dataset.RetrievalDataset) -> None:
+  """Raises UserError if a split does not fit the network."""
+  _check_sizes(config, data)
+  check_positions(config, data)
+
+
+def _sizes_of(data: dataset.RetrievalDataset) -> dict[str, int]:
+  return {'vocab_size': data.vocabulary.size,
+          'feature_size': data.feature_size}
+
+
+def _check_sizes(config: settings.Model,
+                 data: dataset.RetrievalDataset) -> None:
+  units = {'vocab_size': 'tokens', 'feature_size': 'numbers per region'}
+  for name, size in _sizes_of(data).items():
+    wanted = getattr(config, name)
     if wanted not in (0, size):
       raise errors.UserError(
-          f'model.{name} is {wanted}, but {data.name} has {size}; set '
-          f'--config.model.{name}=0 to take the data\'s')
-  return dataclasses.replace(
-      config, model=dataclasses.replace(config.model, **sizes))
+          f'{data.name} has {size} {units[name]}, but the network takes '
+          f'{wanted} (model.{name}); give data made like the training data, '
+          f'or train with model.{name}=0 to take the data\'s')
 
 
 def make_model(config: settings.Settings) -> RetrievalModel:

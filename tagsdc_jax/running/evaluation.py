@@ -5,12 +5,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from tagsdc_jax import parallel, settings
+from tagsdc_jax import parallel, progress, settings
 from tagsdc_jax.data import dataset
 from tagsdc_jax.evaluation import evaluating
 from tagsdc_jax.models.retrieval import RetrievalModel
-from tagsdc_jax.reporting import progress
-from tagsdc_jax.running import building
+from tagsdc_jax.running import building, memory
 from tagsdc_jax.training import initialising
 
 
@@ -29,12 +28,13 @@ def evaluate_split(model: RetrievalModel, params: Any,
     phase: which trained the parameters; decides the matching head.
     devices: this process's.
   Raises:
-    UserError: if captions are longer than the network has positions.
+    UserError: if the split does not fit the network, or the tiles memory.
   """
-  building.check_positions(model.config, data)
+  building.check_data(model.config, data)
   params = initialising.matching_parameters(params, phase)
   pairs = len(data.captions) * len(data.image_ids)
-  with progress.progress_bar(pairs, f'scoring {data.name}', 'pairs') as bar:
+  with memory.explained(config, memory.SCORING, devices), (
+      progress.progress_bar(pairs, f'scoring {data.name}', 'pairs')) as bar:
     return evaluating.evaluate(model, params, data, config, devices=devices,
                                progress=bar.update)
 

@@ -2,6 +2,9 @@
 
 import json
 import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -9,13 +12,36 @@ from typing import Any
 from tagsdc_jax import errors, settings
 
 CONFIG, RESULTS = 'config.json', 'results.json'
+METRICS = 'metrics.jsonl'
 _PACKAGES = ('tagsdc_jax', 'jax', 'jaxlib', 'flax', 'optax',
              'orbax-checkpoint', 'numpy')
 
 
 def holds_run(run_dir: Path) -> bool:
   """Returns whether a run has been started in the folder."""
-  return (run_dir / CONFIG).exists()
+  with errors.named(run_dir, 'read'):
+    return (run_dir / CONFIG).exists()
+
+
+@contextmanager
+def claimed(run_dir: Path, config: settings.Settings) -> Iterator[None]:
+  """Claims the folder, and frees it if the run fails with nothing saved.
+
+  The next try may then have the other settings that the message asks for.
+
+  Raises:
+    UserError: see `claim`.
+  """
+  claim(run_dir, config)
+  try:
+    yield
+  except errors.UserError:
+    if not _has_saved(run_dir):
+      for name in (CONFIG, METRICS):
+        (run_dir / name).unlink(missing_ok=True)
+      for name in ('checkpoints', 'tensorboard'):
+        shutil.rmtree(run_dir / name, ignore_errors=True)
+    raise
 
 
 def claim(run_dir: Path, config: settings.Settings) -> None:
@@ -33,12 +59,9 @@ def claim(run_dir: Path, config: settings.Settings) -> None:
           'new folder as --run-dir')
   else:
     _check_same(run_dir, read_config(run_dir), flat)
-  try:
+  with errors.named(run_dir):
     run_dir.mkdir(parents=True, exist_ok=True)
-    write_json(path, {'settings': flat, 'versions': versions()})
-  except OSError as error:
-    raise errors.UserError(f'run folder {run_dir} cannot be written: '
-                           f'{error.strerror}') from error
+  write_json(path, {'settings': flat, 'versions': versions()})
 
 
 def _check_same(run_dir: Path, before: dict[str, Any],
@@ -51,10 +74,19 @@ def _check_same(run_dir: Path, before: dict[str, Any],
   shown = '; '.join(f'{key} was {before.get(key)!r}, now {now.get(key)!r}'
                     for key in changed[:3])
   more = f' and {len(changed) - 3} more' if len(changed) > 3 else ''
+  remedy = ('Give another --run-dir, or the same settings to continue'
+            if _has_saved(run_dir) else
+            'It has saved nothing yet: if it has ended, remove the folder, or '
+            'give another --run-dir')
   raise errors.UserError(
       f'run folder {run_dir} belongs to a run of other settings: {shown}'
-      f'{more}; only {", ".join(settings.FREE_TO_CHANGE)} may change. Give '
-      'another --run-dir, or the same settings to continue')
+      f'{more}; only {", ".join(settings.FREE_TO_CHANGE)} may change. '
+      f'{remedy}')
+
+
+def _has_saved(run_dir: Path) -> bool:
+  return any(path.name.isdigit()
+             for path in (run_dir / 'checkpoints').glob('*/*'))
 
 
 def read_config(run_dir: Path) -> dict[str, Any]:
@@ -79,7 +111,16 @@ def versions() -> dict[str, str]:
 
 
 def write_json(path: Path, content: Any) -> None:
-  """Writes the file whole or not at all."""
+  """Writes the file whole or not at all.
+
+  Raises:
+    UserError: if the file system refuses.
+  """
   partial = path.with_suffix('.partial')
-  partial.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
-  partial.replace(path)
+  with errors.named(path):
+    try:
+      partial.write_text(json.dumps(content, indent=1) + '\n',
+                         encoding='utf-8')
+      partial.replace(path)
+    finally:
+      partial.unlink(missing_ok=True)

@@ -13,14 +13,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from tagsdc_jax import arrays, parallel, settings
+from tagsdc_jax import arrays, parallel, progress, settings
 from tagsdc_jax.data import assembling, dataset, loader, opening
 from tagsdc_jax.data.world import foils, oracle
 from tagsdc_jax.data.world import dataset as world
 from tagsdc_jax.data.world import scenes as world_scenes
 from tagsdc_jax.evaluation import foils as foil_evaluation
 from tagsdc_jax.negatives import generating
-from tagsdc_jax.reporting import progress
 from tagsdc_jax.running import building
 from tagsdc_jax.training import candidates, initialising, keys, passes
 

@@ -1,18 +1,21 @@
 """One run: open, start or continue, train, evaluate, write results."""
 
+import contextlib
 import dataclasses
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from tagsdc_jax import errors, parallel, settings
+from tagsdc_jax import errors, parallel, progress, settings, shipped
 from tagsdc_jax.data import assembling, dataset, loader, opening
 from tagsdc_jax.models import retrieval
-from tagsdc_jax.reporting import progress, writer
-from tagsdc_jax.running import building, evaluation, folder
+from tagsdc_jax.reporting import writer
+from tagsdc_jax.running import (building, evaluation, folder, judging,
+                                memory)
 from tagsdc_jax.training import (checkpoints, initialising, loop, objectives,
                                  optimizer, passes, state, step)
 
@@ -31,7 +34,8 @@ def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
     run_dir: the run's folder.
   Returns:
     what `results.json` holds: `phase`, `updates`, `evaluation` (test split),
-    `validation`, `parameters_sha256`, `seconds`. The evaluations are missing
+    `measures` (of the embedded world, else None; see `measuring`),
+    `validation`, `parameters_sha256`, `seconds`. What is evaluated is missing
     if the run stops before its last update.
   Raises:
     UserError: on bad settings, data or folder.
@@ -44,7 +48,9 @@ def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
   validation = opening.first_images(
       opening.open_split(config.data, 'validation'),
       config.evaluation.validation_images)
-  building.check_positions(config.model, validation)
+  # What is wrong with the test split shows now, not after the training.
+  for split in (validation, opening.open_split(config.data, 'test')):
+    building.check_data(config.model, split)
 
   source = loader.MicroBatches(
       data, shapes, config.seed, config.batch.positives,
@@ -53,25 +59,27 @@ def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
   fresh = _fresh_state(task)
   # A wrong init_from must not leave a folder that is bound to it.
   started = None if folder.holds_run(run_dir) else _start_phase(task, fresh)
-  folder.claim(run_dir, config)
-  saves = checkpoints.Checkpoints(run_dir)
-  metrics = writer.MetricsWriter(run_dir)
-  try:
+  with (folder.claimed(run_dir, config),
+        contextlib.closing(checkpoints.Checkpoints(run_dir)) as saves,
+        contextlib.closing(writer.MetricsWriter(run_dir)) as metrics,
+        memory.explained(config, memory.TRAINING, devices)):
     saved = saves.newest(fresh)
     host_state = saved[0] if saved else started or _start_phase(task, fresh)
     best = _Best(saved[1]['best_mean_r1'] if saved else -1.0)
     first = int(host_state.update)
     last = min(config.stop_at_update or config.num_updates,
                config.num_updates)
+    train_step = parallel.pmap_step(
+        step.make_train_step(task, _optimizer(config), parallel.AXIS),
+        devices)
+    if first < last:
+      train_step = _compile(train_step, config, source, host_state, devices)
     batches = loader.iterate_updates(
         source, micro_batches=config.batch.micro_batches, first_update=first,
         num_updates=last, num_devices=len(devices),
         process=jax.process_index(), num_processes=jax.process_count(),
         num_threads=config.data.num_threads,
         num_prefetched=config.data.num_prefetched)
-    train_step = parallel.pmap_step(
-        step.make_train_step(task, _optimizer(config), parallel.AXIS),
-        devices)
     validate = _ValidationHook(task, saves, metrics, validation, devices,
                                best)
     with progress.progress_bar(last, config.phase, 'updates', first) as bar:
@@ -84,16 +92,27 @@ def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
           devices=devices, first_update=first, last_update=last, hooks=hooks)
     final = parallel.first(device_state)
     saves.wait()
-  finally:
-    metrics.close()
-    saves.close()
-  return _finish(task, final, device_state.params, devices, validate,
+  return _finish(task, final, device_state.params, devices, data, validate,
                  run_dir, time.perf_counter() - start)
 
 
 def _optimizer(config: settings.Settings) -> Any:
   return optimizer.make_optimizer(config.optimizer, config.num_updates,
                                   objectives.UNTRAINED[config.phase])
+
+
+def _compile(train_step: Callable, config: settings.Settings,
+             source: loader.MicroBatches, host_state: state.TrainState,
+             devices: list[jax.Device]) -> Callable:
+  """Returns the step compiled; raises UserError if memory is too small."""
+  shapes = loader.update_shapes(source, config.batch.micro_batches,
+                                len(devices))
+  memory.check_inputs(config, shapes, source.data)
+  with progress.waiting('compiling the train step (usually 20 to 60 s)'):
+    program = parallel.compile_step(train_step, host_state, shapes,
+                                    len(devices))
+  memory.check_program(config, program, devices)
+  return program
 
 
 def _fresh_state(task: passes.Task) -> state.TrainState:
@@ -111,7 +130,8 @@ def _start_phase(task: passes.Task,
   config = task.settings
   params, came_from = fresh.params, 'pretrain'
   if config.init_from:
-    loaded = checkpoints.load(Path(config.init_from))
+    loaded = checkpoints.load(shipped.find(config.init_from))
+    checkpoints.check_model(loaded, config)
     checkpoints.check_parameters(loaded.parameters, params, loaded.path)
     params, came_from = loaded.parameters, loaded.about['phase']
     if (settings.PHASES.index(came_from)
@@ -211,8 +231,9 @@ def _about(config: settings.Settings, best: _Best,
 
 
 def _finish(task: passes.Task, final: state.TrainState, device_params: Any,
-            devices: list[jax.Device], validate: _ValidationHook,
-            run_dir: Path, seconds: float) -> dict[str, Any]:
+            devices: list[jax.Device], train_data: dataset.RetrievalDataset,
+            validate: _ValidationHook, run_dir: Path,
+            seconds: float) -> dict[str, Any]:
   """Evaluates a run that has ended and writes `results.json`."""
   config = task.settings
   results: dict[str, Any] = {
@@ -222,8 +243,7 @@ def _finish(task: passes.Task, final: state.TrainState, device_params: Any,
   if int(final.update) == config.num_updates:
     # A run that was finished before has nothing in memory.
     results['validation'] = validate.final or validate.evaluate(device_params)
-    results['evaluation'], _ = evaluation.evaluate_split(
-        task.model, device_params, opening.open_split(config.data, 'test'),
-        config, config.phase, devices)
+    results |= judging.judge(task.model, device_params, config, config.phase,
+                             train_data, devices)
   folder.write_json(run_dir / folder.RESULTS, results)
   return results

@@ -6,6 +6,9 @@ be read without this project.
 """
 
 import dataclasses
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +16,16 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from tagsdc_jax import errors
+from tagsdc_jax import errors, progress, settings
 from tagsdc_jax.training import state
 
 KINDS = ('newest', 'best', 'kept')
 # Newest ones kept: one could be damaged by a full disk.
 _NUM_NEWEST = 2
+# Settings of the network that another phase may change.
+_MAY_DIFFER = ('model.dropout_rate', 'model.initializer_range')
+# What TensorStore, which Orbax writes with, says of the system's errors.
+_SYSTEM_ERROR = re.compile(r"([^:]*) \[os_error_code='\d+'\]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +42,13 @@ class Checkpoints:
   def __init__(self, run_dir: Path) -> None:
     self._root = run_dir / 'checkpoints'
     limits = {'newest': _NUM_NEWEST, 'best': 1, 'kept': None}
-    self._managers = {
-        kind: ocp.CheckpointManager(
-            (self._root / kind).absolute(),
-            options=ocp.CheckpointManagerOptions(max_to_keep=limits[kind],
-                                                 create=True))
-        for kind in KINDS}
+    with _written(self._root):
+      self._managers = {
+          kind: ocp.CheckpointManager(
+              (self._root / kind).absolute(),
+              options=ocp.CheckpointManagerOptions(max_to_keep=limits[kind],
+                                                   create=True))
+          for kind in KINDS}
 
   def save(self, kind: str, train_state: state.TrainState,
            about: dict[str, Any]) -> None:
@@ -51,7 +59,7 @@ class Checkpoints:
       train_state: numpy arrays that nobody changes afterwards.
       about: JSON-able facts; `phase` and `update` among them.
     Raises:
-      UserError: if the file system refuses.
+      UserError: if the file system refuses, this save or the one before.
     """
     update = int(train_state.update)
     if update in self._managers[kind].all_steps():
@@ -60,12 +68,8 @@ class Checkpoints:
         parameters=ocp.args.StandardSave(train_state.params),
         optimizer=ocp.args.StandardSave(_by_path(train_state.optimizer)),
         about=ocp.args.JsonSave(about | {'update': update}))
-    try:
+    with _written(self._root / kind):
       self._managers[kind].save(update, args=items, force=True)
-    except OSError as error:
-      raise errors.UserError(
-          f'checkpoint of update {update} could not be written to '
-          f'{self._root / kind}: {error}') from error
 
   def newest(self, template: state.TrainState
              ) -> tuple[state.TrainState, dict[str, Any]] | None:
@@ -86,14 +90,39 @@ class Checkpoints:
         _from_paths(template.optimizer, optimizer)), about
 
   def wait(self) -> None:
-    """Returns when all saves lie on disk; raises what went wrong."""
-    for manager in self._managers.values():
-      manager.wait_until_finished()
+    """Returns when all saves lie on disk.
+
+    Raises:
+      UserError: if the file system refused one.
+    """
+    with progress.waiting('writing checkpoints'):
+      for kind, manager in self._managers.items():
+        with _written(self._root / kind):
+          manager.wait_until_finished()
 
   def close(self) -> None:
-    """Waits and lets go of the folder."""
-    for manager in self._managers.values():
-      manager.close()
+    """Waits and lets go of the folder; raises as `wait`."""
+    with progress.waiting('writing checkpoints'):
+      for kind, manager in self._managers.items():
+        with _written(self._root / kind):
+          manager.close()
+
+
+def export(path: Path, parameters: Any, about: dict[str, Any]) -> None:
+  """Writes a checkpoint without optimiser state: for `load`, not to continue.
+
+  Args:
+    path: the checkpoint's own folder; replaced.
+    parameters: numpy arrays.
+    about: JSON-able facts; `phase`, `update` and `settings` among them.
+  """
+  with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+    checkpointer.save(path.absolute(), force=True, args=ocp.args.Composite(
+        parameters=ocp.args.StandardSave(parameters),
+        about=ocp.args.JsonSave(about)))
+  # Of use on object stores only, and they name this machine's folders.
+  for marker in path.rglob('commit_success.txt'):
+    marker.unlink()
 
 
 def load(path: Path) -> Loaded:
@@ -115,7 +144,38 @@ def load(path: Path) -> Loaded:
         f'{path} must be a run folder with checkpoints, or a checkpoint '
         'itself; found neither there')
   parameters, about = _restore(candidates[0], ('parameters', 'about'))
+  if 'phase' not in about:
+    raise errors.UserError(f'checkpoint {candidates[0]} does not tell its '
+                           'phase; give one that `tagsdc train` has written')
   return Loaded(candidates[0], parameters, about)
+
+
+def settings_of(loaded: Loaded) -> settings.Settings:
+  """Returns the settings that a checkpoint was trained with.
+
+  Raises:
+    UserError: if they are missing or not of this version.
+  """
+  try:
+    return settings.from_flat(loaded.about['settings'])
+  except (ValueError, KeyError, TypeError, AttributeError) as error:
+    raise errors.UserError(
+        f'the settings in checkpoint {loaded.path} cannot be used: {error}; '
+        'give one that this version of `tagsdc train` has written') from error
+
+
+def check_model(loaded: Loaded, config: settings.Settings) -> None:
+  """Raises UserError unless the checkpoint's network is that of the config."""
+  saved = loaded.about.get('settings', {})
+  differing = [f'{key} is {saved[key]}, here {value}'
+               for key, value in settings.flatten(config).items()
+               if key.startswith('model.') and key not in _MAY_DIFFER
+               and key in saved and saved[key] != value]
+  if differing:
+    raise errors.UserError(
+        f'checkpoint {loaded.path} is of another model: '
+        f'{"; ".join(differing)}. Set the config to the checkpoint\'s sizes, '
+        'or start from another checkpoint')
 
 
 def check_parameters(actual: Any, expected: Any, path: Path) -> None:
@@ -142,13 +202,29 @@ def _restore(path: Path, names: tuple[str, ...]) -> list[Any]:
       name: readers.get(name, ocp.args.StandardRestore(
           _abstract(path / name))) for name in names})
   try:
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+    with progress.waiting(f'reading checkpoint {path}'), ocp.Checkpointer(
+        ocp.CompositeCheckpointHandler()) as checkpointer:
       restored = checkpointer.restore(path.absolute(), args=items)
   except (ValueError, OSError, KeyError) as error:
     raise errors.UserError(
         f'checkpoint {path} cannot be read: '
-        f'{str(error).splitlines()[0]}') from error
+        f'{str(error).splitlines()[0].rstrip(".")}; if it is damaged, give '
+        'another one, or remove it and the one before it is taken') from error
   return [restored[name] for name in names]
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+  """Raises UserError where the file system refused a checkpoint."""
+  try:
+    with errors.named(path):
+      yield
+  except ValueError as error:
+    reason = _SYSTEM_ERROR.search(str(error))
+    if reason is None:
+      raise
+    raise errors.UserError(f'{path} cannot be written: {reason[1].strip()}; '
+                           'give another --run-dir') from error
 
 
 def _abstract(path: Path) -> Any:

@@ -1,7 +1,5 @@
 """Tests of finding, loading and overriding configs."""
 
-import sys
-
 import pytest
 
 from tagsdc_jax import errors
@@ -60,8 +58,13 @@ def test_the_suffix_and_folder_of_our_own_may_be_given():
     ('--config.learning_rate=1', 'nearest: --config.optimizer.learning_rate'),
     ('--config.sed=1', 'nearest: --config.seed'),
     ('--config.num_updates', 'needs a value: --config.num_updates=VALUE'),
-    ('--config.num_updates=many', "'many'"),
-    ('--config.optimizer.learning_rate=fast', "'fast'"),
+    ('--config.num_updates=many',
+     "--config.num_updates must be a whole number, got 'many'"),
+    ('--config.optimizer.learning_rate=fast', "must be a number, got 'fast'"),
+    ('--config.data.cache_regions=perhaps', 'must be true or false'),
+    ('--config.keep_at_updates=(1, a)', 'must be a whole number, or several'),
+    ('--config.optimizer=1', 'is a group, not a setting; set one of '
+     'optimizer.learning_rate'),
     ('--config.phase=stage1', 'one of pretrain, tags, dc'),
     ('--config.negatives.temperature=0', 'must be positive'),
 ])
@@ -78,19 +81,34 @@ def test_an_unknown_config_names_the_nearest():
   assert 'flickr30k_base_dc' in str(caught.value)
 
 
-@pytest.mark.parametrize('content', [
-    'def get_config(:\n', 'import no_such_module\n', 'x = 1\n',
-    'from tagsdc_jax import settings\n'
-    'def get_config():\n'
-    '  config = settings.default_config()\n'
-    '  config.sed = 1\n'
-    '  return config\n',
-    'def get_config():\n  return None\n',
+CHANGED = """
+from tagsdc_jax import settings
+def get_config():
+  config = settings.default_config()
+  config.CHANGE
+  return config
+"""
+
+
+@pytest.mark.parametrize('content, message', [
+    ('def get_config(:\n', 'line 1: SyntaxError: '),
+    ('\nimport no_such_module\n', 'line 2: ModuleNotFoundError: '),
+    ('def get_config():\n  return settngs.x\n', 'line 2: NameError: '),
+    ('raise SystemExit("bye")', 'line 1: SystemExit: bye'),
+    ('x = 1\n', 'must define get_config()'),
+    ('def get_config():\n  return None\n', 'must return settings.default_'),
+    (CHANGED.replace('CHANGE', 'sed = 1'),
+     'line 5: sed is no setting; nearest: seed'),
+    (CHANGED.replace('CHANGE', 'num_updates = "many"'),
+     'line 5: num_updates must be a whole number, got many'),
+    (CHANGED.replace('CHANGE', 'optimizer = 3'), 'optimizer is a group of'),
+    (CHANGED.replace('CHANGE', 'optimizer.learning_rate = None'),
+     'optimizer.learning_rate must be a number, got None'),
 ])
-def test_a_broken_file_is_a_user_error(tmp_path, monkeypatch, content):
-  # ml_collections would find the function of the file that it loaded before.
-  monkeypatch.delitem(sys.modules, 'config_config', raising=False)
+def test_a_broken_file_is_a_user_error(tmp_path, content, message):
   path = tmp_path / 'broken.py'
   path.write_text(content, 'utf-8')
-  with pytest.raises(errors.UserError, match='broken.py'):
+  with pytest.raises(errors.UserError, match='broken.py') as caught:
     configs.load(str(path), ())
+  assert message in str(caught.value)
+  assert '\n' not in str(caught.value)

@@ -58,6 +58,18 @@ def test_train_and_evaluate(run_dir, tmp_path, capsys):
   assert matrix.shape == (60, 12) and matrix.dtype == np.float32
 
 
+def test_report_without_pictures_and_oracle(run_dir, capsys):
+  assert main.main(['report', str(run_dir)]) == 0
+  path = run_dir / 'report.html'
+  assert capsys.readouterr().out.strip() == str(path)
+  page = path.read_text('utf-8')
+  assert 'against all 60 captions of the split' in page
+  # Six pictures and four captions, of boxes alone.
+  assert page.count('class="frame empty"') == 10 and '<img' not in page
+  assert '<mark>[' in page  # No vocabulary: ids stand for words.
+  assert 'Oracle' not in page and 'What the oracle' not in page
+
+
 @pytest.mark.parametrize('arguments, message', [
     (['evaluate', 'no/such/run'], 'no/such/run must be a run folder'),
     (['prepare', '--config', 'uniter_lmdb_small',

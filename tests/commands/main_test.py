@@ -45,23 +45,29 @@ def test_examples_parse(name):
     assert all(word.startswith('--config.') for word in rest)
 
 
+def test_no_arguments_show_the_help(capsys):
+  assert _exit_code([]) == 0
+  assert 'Begin with: tagsdc demo' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize('arguments, message', [
-    ([], 'COMMAND'),
     (['trian'], 'invalid choice'),
+    (['--no-such-flag'], 'unknown arguments: --no-such-flag; see --help'),
     (['demo', '--no-such-flag'], '--no-such-flag'),
     (['demo', '--config.seed=1'], '--config.seed=1'),
     (['train', '--config', 'world_tags'], '--run-dir'),
     (['train', '--run-dir', 'x'], '--config'),
     # A value that comes after a space belongs to nothing.
+    (['train', '--config', 'world_tags', '--run-dir', 'x', '5'], '5'),
     (['train', '--config', 'world_tags', '--run-dir', 'x',
-      '--config.num_updates', '5'], '5'),
+      '--config.num_updates', '5'], '--config.num_updates=VALUE'),
     (['evaluate', 'x', '--split', 'tset'], 'invalid choice'),
 ])
 def test_bad_arguments(arguments, message, capsys):
   assert _exit_code(arguments) == 2
   shown = capsys.readouterr().err
   assert message in shown
-  assert 'Traceback' not in shown
+  assert shown.startswith('tagsdc') and shown.count('\n') == 1
 
 
 @pytest.mark.parametrize('arguments, message', [
@@ -77,6 +83,9 @@ def test_bad_arguments(arguments, message, capsys):
     (['train', '--config', 'flickr30k_base_tags', '--run-dir', 'x',
       '--config.num_devices=9999'], 'num_devices must be at most'),
     (['evaluate', 'no_such_run'], 'no_such_run must be a run folder'),
+    (['evaluate', 'x', '--json', 'no/such.json'],
+     'no/such.json cannot be written: folder no is missing'),
+    (['evaluate', 'x', '--scores', 'no/such.npy'], 'folder no is missing'),
 ])
 def test_an_error_of_the_user_is_one_line(arguments, message, capsys,
                                           tmp_path, monkeypatch):
@@ -96,6 +105,22 @@ def test_ctrl_c_says_how_to_go_on(capsys, monkeypatch):
   monkeypatch.setattr(main.COMMANDS['demo'], 'run', interrupt)
   assert main.main(['demo']) == 130
   assert 'run the same command again' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('error, line', [
+    (PermissionError(13, 'Permission denied', 'some/file'),
+     'some/file: permission denied; change its owner or mode'),
+    (OSError(28, 'No space left on device'), 'no space is left there; free'),
+    (MemoryError('no 9 GiB'), 'out of memory (no 9 GiB)'),
+])
+def test_what_the_system_refuses_is_one_line(error, line, capsys, monkeypatch):
+  def fail(args, config):
+    raise error
+  monkeypatch.setattr(main.COMMANDS['demo'], 'run', fail)
+  assert main.main(['demo']) == 2
+  shown = capsys.readouterr().err
+  assert shown.startswith('tagsdc demo: ') and shown.count('\n') == 1
+  assert line in shown
 
 
 def test_an_error_of_ours_keeps_its_traceback(monkeypatch):

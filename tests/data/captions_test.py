@@ -81,6 +81,21 @@ def test_hub_name_offline(monkeypatch):
     assert "give the path of a vocab.txt file" in str(raised.value)
 
 
+def test_hub_model_without_files(monkeypatch, tmp_path):
+  import transformers
+  empty = captions_lib.load_tokenizer(_write(tmp_path / "vocab.txt", [
+      "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]))
+  tried = []
+
+  def load(*unused_args, **options):
+    tried.append(options)
+    return empty  # Version 5 does not say that there is nothing.
+  monkeypatch.setattr(transformers.BertTokenizer, "from_pretrained", load)
+  with pytest.raises(UserError, match="no vocabulary was found"):
+    captions_lib.load_vocabulary("bert-nonesuch")
+  assert tried == [{"local_files_only": True}, {}]
+
+
 def test_hub_name(monkeypatch, tmp_path):
   import transformers
   words = [word for word in _WORDS if word.strip()]

@@ -127,6 +127,18 @@ def test_continuing_repeats_the_same_updates(source):
   assert len(rest) == 1 and _equal(rest[0], whole[2])
 
 
+@pytest.mark.parametrize('pool_size', [0, 5])
+def test_shapes_are_known_before_anything_is_assembled(source, pool_size):
+  source = dataclasses.replace(source, pool_size=pool_size)
+  batch = _updates(source, num_devices=2)[0]
+  shapes = loader.update_shapes(source, micro_batches=4, num_devices=2)
+  assert jax.tree.structure(batch) == jax.tree.structure(shapes)
+  for actual, told in zip(jax.tree.leaves(batch), jax.tree.leaves(shapes)):
+    assert (actual.shape, actual.dtype) == (told.shape, told.dtype)
+
+
 def test_devices_must_divide_the_micro_batches(source):
   with pytest.raises(errors.UserError, match='divisible by the 3 devices'):
     _updates(source, num_devices=3)
+  with pytest.raises(errors.UserError, match='divisible by the 3 devices'):
+    loader.update_shapes(source, micro_batches=4, num_devices=3)

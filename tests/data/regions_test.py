@@ -70,6 +70,8 @@ def test_check_regions_not_finite(value, field):
      r"boxes must have shape \[regions, 7\], got \[1, 6\]"),
     (Regions(np.zeros((2, 4), np.float16), np.zeros((3, 7))), "2 and 3"),
     (_regions(dtype=np.int64), "float16 or float32, got int64"),
+    (Regions(np.zeros((1, 4), np.float16), np.full((1, 7), 300)),
+     "divided by the image's width or height, got 300; divide them"),
 ])
 def test_check_regions_errors(regions, message):
   with pytest.raises(UserError, match=message):

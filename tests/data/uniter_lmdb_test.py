@@ -414,6 +414,9 @@ def _changed(caption_id, **changes):
      "image of caption c0 must be a.npz as in txt2img.json, got b.npz"),
     (None, {"meta": {"UNK": 1}}, "meta.json: CLS must be a token id, got None"),
     (None, {"meta": _META | {"v_range": [5]}}, r"v_range must be \[low, high"),
+    (None, {"meta": _META | {"MASK": 103}},
+     r"meta.json: MASK must be a token id of 0\.\.19, .*, got 103"),
+    (None, {"meta": _META | {"PAD": "0"}}, "PAD must be a token id, got '0'"),
 ])
 def test_text_errors(records, files, message, tmp_path):
   with pytest.raises(UserError, match=message) as raised:
@@ -439,10 +442,14 @@ def _without(key):
 
 @pytest.mark.parametrize("record, message", [
     (_without("features"),
-     "features must be an array, got NoneType among norm_bb, conf"),
-    (_without("norm_bb"), "norm_bb must be an array, got NoneType among"),
-    (_npz(norm_bb=np.zeros((1, 6))), "features must be an array"),
-    (_image(3) | {"features": [1, 2]}, "features must be an array, got list"),
+     "features must be in the record, got only norm_bb, conf"),
+    (_without("norm_bb"), "norm_bb must be in the record, got only features"),
+    (_npz(norm_bb=np.zeros((1, 6))), "features must be in the record"),
+    (_npz(**_image(3) | {"features": np.float16(1)}),
+     "features must be an array of numbers"),
+    (_image(3) | {"features": [1, 2]},
+     "features must be an array of numbers, got list"),
+    (_image(3) | {"features": np.array(["a"])}, "an array of numbers, got <U1"),
     (_image(3, feature_size=4), r"shape \[regions, 3\], got \[3, 4\]"),
     (_image(3) | {"norm_bb": np.zeros((3, 4))}, r"\[regions, 6\], got \[3, 4"),
     (_image(3) | {"norm_bb": np.zeros((2, 6))}, "rows, got 3 and 2"),
@@ -450,6 +457,7 @@ def _without(key):
     (_image(0), "at least 1 region, got 0"),
     (_with_value("features", np.nan), "features must be finite, got nan"),
     (_with_value("norm_bb", np.inf), "boxes must be finite, got inf"),
+    (_with_value("norm_bb", 600), "divided by the image's .*, got 600"),
     (msgpack_numpy.packb(_image(3))[:-20], "must be readable"),
     (_npz(**_image(3))[:-200], "must be readable"),
     (b"", "must be readable"),
@@ -477,12 +485,33 @@ def test_image_without_a_record(tmp_path):
     _load(tmp_path, images={"b.npz": _image(3)})
 
 
-def test_confidences_missing(tmp_path):
+@pytest.mark.parametrize("record, message", [
+    (_without("conf"), "in the record, got only features, norm_bb"),
+    (_image(3) | {"conf": np.ones(2)}, r"of shape \[3\], .*, got \[2\]"),
+    (_image(3) | {"conf": np.full(3, np.nan)}, "finite, got NaN"),
+    (_image(3) | {"conf": np.array(["a"] * 3)}, "an array of numbers"),
+])
+def test_confidences(record, message, tmp_path):
   text = _write_text(tmp_path / "text")
   folder = _write_images(
-      tmp_path / "all", {"a.npz": _without("conf"), "b.npz": _image(3)})
-  with pytest.raises(UserError, match="image a.npz of .*conf must be an array"):
+      tmp_path / "all", {"a.npz": record, "b.npz": _image(3)})
+  with pytest.raises(UserError, match=f"image a.npz .*conf must .*{message}"):
     uniter_lmdb.load_uniter_lmdb(text, folder)
+
+
+@pytest.mark.parametrize("place", ["data.mdb", "meta.json"])
+def test_no_permission(place, tmp_path, monkeypatch):
+  # Who runs the tests may be allowed to read everything.
+  text = _write_text(tmp_path / "text")
+  images = _write_images(tmp_path / "images" / "feat_numbb36")
+  for name in ("open", "read_text"):
+    def refuse(path, *args, real=getattr(Path, name), **kwargs):
+      if path.name == place:
+        raise PermissionError(13, "Permission denied", str(path))
+      return real(path, *args, **kwargs)
+    monkeypatch.setattr(Path, name, refuse)
+  with pytest.raises(UserError, match=f"{place} cannot be read: permission"):
+    uniter_lmdb.load_uniter_lmdb(text, images)
 
 
 @pytest.mark.parametrize("content, message", [

@@ -1,12 +1,16 @@
 """Tests of the TFDS builder and of reading what it wrote."""
 
+import contextlib
+import io
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import tqdm
 
-from tagsdc_jax.data.world import captions, dataset, grammar, oracle
+from tagsdc_jax.data.world import builder, captions, dataset, grammar, oracle
 from tagsdc_jax.data.world import pictures
 from tagsdc_jax.data.world.scenes import COLOURS, SHAPES, SIZES
 from tagsdc_jax.errors import UserError
@@ -144,13 +148,46 @@ def test_user_errors(data_dir, tmp_path):
     dataset.load_picture("test", 24, data_dir=data_dir, size="tiny")
   blocked = tmp_path / "file"
   blocked.write_text("not a folder")
-  with pytest.raises(UserError, match="data_dir must be a folder"):
+  with pytest.raises(UserError, match="file cannot be written: Not a dir"):
     dataset.load_world("test", data_dir=str(blocked), size="tiny")
 
 
-def test_a_cut_file_is_a_user_error(tmp_path):
-  dataset.load_world("test", data_dir=str(tmp_path), size="tiny")
-  path, = tmp_path.glob("embedded_world/tiny/*/*-test.array_record-*")
-  path.write_bytes(path.read_bytes()[:100_000])
-  with pytest.raises(UserError, match="damaged; remove that folder"):
+def test_a_full_disk_is_a_user_error(tmp_path, monkeypatch):
+  def fill(*unused_args, **unused_options):
+    raise RuntimeError("write() failed: No space left on device; at byte 303")
+  monkeypatch.setattr(builder.EmbeddedWorld, "download_and_prepare", fill)
+  with pytest.raises(UserError, match="cannot be written: no space is left"):
     dataset.load_world("test", data_dir=str(tmp_path), size="tiny")
+
+
+def test_making_it_is_quiet_but_for_one_bar(tmp_path, capsys, monkeypatch):
+  shown = []
+  monkeypatch.setattr(dataset, "progress_bar", _record_bars(shown))
+  dataset.load_world("test", data_dir=str(tmp_path), size="tiny")
+  assert shown == [("making the embedded world", 112, 112),
+                   ("reading world/test", 24, 24)]
+  written = capsys.readouterr()
+  assert not written.out and not written.err
+
+
+def _record_bars(shown):
+  """Returns a `progress_bar` that notes (description, total, done)."""
+  @contextlib.contextmanager
+  def progress_bar(total, description, unit):
+    bar = tqdm.tqdm(total=total, file=io.StringIO())
+    yield bar
+    shown.append((description, total, bar.n))
+  return progress_bar
+
+
+@pytest.mark.parametrize("damage", [
+    lambda content: content[:100_000],
+    lambda content: content[:200_000] + bytes(9000) + content[209_000:],
+])
+def test_a_damaged_file_is_a_user_error(data_dir, tmp_path, damage):
+  folder = tmp_path / "world"
+  shutil.copytree(data_dir, folder)
+  path, = folder.glob("embedded_world/tiny/*/*-test.array_record-*")
+  path.write_bytes(damage(path.read_bytes()))
+  with pytest.raises(UserError, match="is damaged .*; remove that folder"):
+    dataset.load_world("test", data_dir=str(folder), size="tiny")

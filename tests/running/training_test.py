@@ -2,27 +2,82 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from tagsdc_jax import errors
-from tagsdc_jax.running import building, training
+from tagsdc_jax.running import building, demo, memory, training
 from tagsdc_jax.training import checkpoints
 from tests import tiny
 
 
 @pytest.fixture(scope='module')
 def runs(world_dir, tmp_path_factory):
-  """The three phases, each from the one before, in one folder."""
-  root = tmp_path_factory.mktemp('runs')
-  before = ''
-  for phase in ('pretrain', 'tags', 'dc'):
-    config = tiny.make_settings(phase, world_dir, init_from=before,
-                                keep_at_updates=(1, 3))
-    training.train(config, root / phase)
-    before = str(root / phase)
+  """The demo's folder: the three phases, each from the one before."""
+  root = tmp_path_factory.mktemp('runs') / 'demo'
+  demo.run_demo(root, _demo_configs(world_dir), is_from_scratch=True)
   return root
+
+
+def _demo_configs(world_dir, **changes):
+  return {phase: tiny.make_settings(phase, world_dir, keep_at_updates=(1, 3),
+                                    **changes)
+          for phase in ('pretrain', 'tags', 'dc')}
+
+
+def test_the_demo_writes_every_phase_and_a_page(runs):
+  results = json.loads((runs / 'results.json').read_text())
+  assert results['seed'] == 0 and results['from_scratch']
+  assert [e['name'] for e in results['phases']] == ['pretrain', 'tags', 'dc']
+  for entry in results['phases']:
+    own = json.loads((runs / entry['name'] / 'results.json').read_text())
+    assert entry['parameters_sha256'] == own['parameters_sha256']
+    assert entry['image_retrieval'] == own['evaluation']['image_retrieval']
+    assert entry['seconds'] == own['seconds'] > 0
+    assert set(entry['foil_accuracy']) == {'all', 'colour', 'shape', 'size',
+                                           'relation'}
+    for kind in ('synthetic_negatives', 'retrieved_negatives'):
+      assert entry[kind] == own['measures'][kind]
+      if entry['name'] == 'pretrain':
+        assert entry[kind] is None
+      else:
+        assert sum(entry[kind].values()) == pytest.approx(100)
+  assert results['parameters_sha256'] == entry['parameters_sha256']
+  assert (runs / 'report.html').read_text().startswith('<!DOCTYPE html>')
+
+
+def test_the_demo_goes_on_where_it_was(runs, world_dir, tmp_path, monkeypatch):
+  # The last phase was cut off: it alone is run again, from the one before.
+  folder = tmp_path / 'demo'
+  shutil.copytree(runs, folder)
+  before = json.loads((folder / 'results.json').read_text())
+  last = before['phases'].pop()
+  (folder / 'results.json').write_text(json.dumps(before))
+  called = []
+
+  def train(config, run_dir):
+    called.append((config.phase, config.init_from, run_dir))
+    return json.loads((runs / 'dc' / 'results.json').read_text())
+
+  monkeypatch.setattr(training, 'train', train)
+  monkeypatch.setattr(demo.report, 'write_report', lambda path: path)
+  after, _ = demo.run_demo(folder, _demo_configs(world_dir), True)
+  assert called == [('dc', str(folder / 'tags'), folder / 'dc')]
+  assert after['phases'][-1] == last
+
+
+def test_the_demo_refuses_what_is_not_its_own(runs, world_dir, tmp_path):
+  with pytest.raises(errors.UserError, match='seed = 0, now 5'):
+    demo.run_demo(runs, _demo_configs(world_dir, seed=5), True)
+  with pytest.raises(errors.UserError, match='from_scratch = True, now False'):
+    demo.run_demo(runs, _demo_configs(world_dir), False)
+  with pytest.raises(errors.UserError, match='is not of a demo'):
+    demo.run_demo(runs / 'tags', _demo_configs(world_dir), True)
+  (tmp_path / 'notes.txt').write_text('mine')
+  with pytest.raises(errors.UserError, match='is not empty'):
+    demo.run_demo(tmp_path, _demo_configs(world_dir), True)
 
 
 @pytest.mark.parametrize('phase', ['pretrain', 'tags', 'dc'])
@@ -91,12 +146,21 @@ def test_foreign_folder_is_refused(world_dir, tmp_path):
     training.train(tiny.make_settings('pretrain', world_dir), tmp_path)
 
 
+def test_a_start_that_fails_frees_the_folder(world_dir, tmp_path, monkeypatch):
+  monkeypatch.setattr(memory, 'host_memory', lambda: 1000)
+  for seed in (0, 1):
+    with pytest.raises(errors.UserError, match='^out of memory: .* lower one'):
+      training.train(tiny.make_settings('pretrain', world_dir, seed=seed),
+                     tmp_path / 'run')
+  assert not any((tmp_path / 'run').iterdir())
+
+
 def test_checkpoint_of_another_model_is_refused(runs, world_dir, tmp_path):
   config = tiny.make_settings('tags', world_dir,
                               init_from=str(runs / 'pretrain'))
   config = dataclasses.replace(config, model=dataclasses.replace(
       config.model, hidden_size=8))
-  with pytest.raises(errors.UserError, match='of another model: .* expected'):
+  with pytest.raises(errors.UserError, match='of another model: model.hidden_'):
     training.train(config, tmp_path / 'run')
 
 

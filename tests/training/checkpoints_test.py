@@ -1,10 +1,13 @@
 """Checkpoints: round trip, what is kept, which one a folder stands for."""
 
+import dataclasses
+
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
-from tagsdc_jax import errors, parallel
+from tagsdc_jax import errors, parallel, settings
 from tagsdc_jax.training import checkpoints, state
 from tests import tiny
 
@@ -88,3 +91,72 @@ def test_unreadable_checkpoint(host_state, tmp_path):
       path.write_bytes(path.read_bytes()[:10])
   with pytest.raises(errors.UserError, match='cannot be read'):
     checkpoints.load(tmp_path)
+
+
+# As TensorStore says it, from a thread of Orbax.
+FULL = ('RESOURCE_EXHAUSTED: Error writing "a/0.0" in OCDBT database at local '
+        'file "x": Failed to write 961088 bytes to file 7: No space left on '
+        "device [os_error_code='28']")
+BROKEN = "write to file 7: Input/output error [os_error_code='5']"
+
+
+@pytest.mark.parametrize('text, message', [
+    (FULL, 'newest cannot be written: no space is left there; free some'),
+    (BROKEN, 'newest cannot be written: Input/output error'),
+])
+@pytest.mark.parametrize('call', ['save', 'wait'])
+def test_a_disk_that_refuses(host_state, tmp_path, monkeypatch, text, message,
+                             call):
+  saves = checkpoints.Checkpoints(tmp_path)
+
+  def refuse(*unused_args, **unused_options):
+    raise ValueError(text)
+  name = {'save': 'save', 'wait': 'wait_until_finished'}[call]
+  with monkeypatch.context() as patch:
+    patch.setattr(ocp.CheckpointManager, name, refuse)
+    with pytest.raises(errors.UserError, match=message):
+      if call == 'save':
+        saves.save('newest', _at(host_state, 3), {'phase': 'tags'})
+      saves.wait()
+  saves.close()
+
+
+def test_other_errors_of_orbax_pass(host_state, tmp_path, monkeypatch):
+  saves = checkpoints.Checkpoints(tmp_path)
+
+  def fail(*unused_args, **unused_options):
+    raise ValueError('a bug')
+  with monkeypatch.context() as patch:
+    patch.setattr(ocp.CheckpointManager, 'save', fail)
+    with pytest.raises(ValueError, match='a bug'):
+      saves.save('newest', _at(host_state, 3), {'phase': 'tags'})
+  saves.close()
+
+
+def _loaded(tmp_path, config):
+  return checkpoints.Loaded(tmp_path, {}, {
+      'phase': 'tags', 'settings': settings.flatten(config)})
+
+
+def test_a_checkpoint_of_another_model_names_the_settings(tmp_path):
+  config = settings.Settings()
+  checkpoints.check_model(_loaded(tmp_path, config), config)
+  # What no parameter's shape shows is compared as well; dropout may differ.
+  other = dataclasses.replace(config, model=dataclasses.replace(
+      config.model, num_heads=6, hidden_size=96, dropout_rate=0.0))
+  with pytest.raises(errors.UserError, match='model.hidden_size is 768, here '
+                     '96; model.num_heads is 12, here 6. Set the config') as e:
+    checkpoints.check_model(_loaded(tmp_path, config), other)
+  assert 'dropout' not in str(e.value)
+
+
+def test_settings_of_another_version(tmp_path):
+  config = settings.Settings()
+  loaded = _loaded(tmp_path, config)
+  assert checkpoints.settings_of(loaded) == config
+  loaded.about['settings']['model.wings'] = 2
+  with pytest.raises(errors.UserError, match='model.wings is no setting; give'):
+    checkpoints.settings_of(loaded)
+  del loaded.about['settings']
+  with pytest.raises(errors.UserError, match='cannot be used'):
+    checkpoints.settings_of(loaded)

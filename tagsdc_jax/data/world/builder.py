@@ -4,7 +4,7 @@ Imported late, because tensorflow_datasets takes a second to import.
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,8 @@ class EmbeddedWorld(tfds.core.GeneratorBasedBuilder):
       WorldConfig(name="tiny", train=64, validation=24, test=24),
   ]
   DEFAULT_CONFIG_NAME = "default"
+  # Told of every picture that is made.
+  made: Callable[[int], Any] = staticmethod(lambda count: None)
 
   def _info(self) -> tfds.core.DatasetInfo:
     length, phrases = captions.MAX_LENGTH, grammar.MAX_PHRASES
@@ -89,6 +91,7 @@ class EmbeddedWorld(tfds.core.GeneratorBasedBuilder):
     for number, (scene, sentences) in enumerate(pairs):
       rng = example_rng(config.seed, split, number, 2)
       yield number, _to_example(scene, sentences, rng)
+      self.made(1)
 
 
 def _to_example(

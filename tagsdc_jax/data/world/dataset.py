@@ -1,7 +1,10 @@
 """Reads the embedded world; makes it first where it is missing."""
 
+import contextlib
+import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +13,8 @@ from PIL import Image
 from tagsdc_jax.data.dataset import Caption, Regions, RetrievalDataset
 from tagsdc_jax.data.world import grammar, pictures
 from tagsdc_jax.data.world.scenes import SPLITS, Scene
-from tagsdc_jax.errors import UserError
+from tagsdc_jax.errors import UserError, named
+from tagsdc_jax.progress import progress_bar
 
 Size = Literal["default", "tiny"]
 SIZES = ("default", "tiny")
@@ -35,7 +39,7 @@ def load_world(
   regions: list[Regions] = []
   captions: list[Caption] = []
   captions_of_image: list[tuple[int, ...]] = []
-  for image, record in enumerate(source):
+  for image, record in enumerate(_records(source, split)):
     regions.append(Regions(record["region_features"], record["boxes"]))
     first = len(captions)
     captions += _read_captions(image, record["captions"])
@@ -59,7 +63,7 @@ def load_scenes(
   """The scene of every picture, for the oracle. Args as `load_world`."""
   return [
       Scene.from_json(_to_str(record["scene"]))
-      for record in _open(split, data_dir, size)
+      for record in _records(_open(split, data_dir, size), split)
   ]
 
 
@@ -108,34 +112,54 @@ def _open(
   # Late: tensorflow_datasets takes a second to import.
   import tensorflow_datasets as tfds
   data_dir = os.path.abspath(os.path.expanduser(data_dir or DEFAULT_DATA_DIR))
-  try:
+  with named(Path(data_dir)):
     builder = _prepare(data_dir, size)
-  except OSError as error:
-    raise UserError(
-        f"data_dir must be a folder that can be written, got {data_dir!r}: "
-        f"{error.strerror or error}"
-    ) from error
   decoders = {} if with_images else {"image": tfds.decode.SkipDecoding()}
   try:
     source = builder.as_data_source(split, decoders=decoders)
     # The first look opens the file: a missing or cut file shows here.
     source[len(source) - 1]
   except (RuntimeError, OSError, IndexError) as error:
-    raise UserError(
-        f"the embedded world in {builder.data_dir} is damaged; remove that "
-        f"folder and it will be made again ({error})"
-    ) from error
+    raise _damaged(builder.data_dir, error) from error
   return source
+
+
+def _records(source: Any, split: str) -> Iterator[Any]:
+  """Yields all records of a split, with progress."""
+  with progress_bar(len(source), f"reading world/{split}", "pictures") as bar:
+    for number in range(len(source)):
+      try:
+        record = source[number]
+      except (RuntimeError, OSError, ValueError) as error:
+        raise _damaged(source.dataset_info.data_dir, error) from error
+      yield record
+      bar.update(1)
+
+
+def _damaged(folder: str, error: Exception) -> UserError:
+  reason = str(error).split(";")[0]
+  return UserError(
+      f"the embedded world in {folder} is damaged ({reason}); remove that "
+      "folder and it will be made again"
+  )
 
 
 def _prepare(data_dir: str, size: str) -> Any:
   """A TFDS builder whose files are there."""
+  import tensorflow_datasets as tfds
   from tagsdc_jax.data.world.builder import EmbeddedWorld
   builder = EmbeddedWorld(data_dir=data_dir, config=size)
   if builder.is_prepared():
     return builder
+  config = builder.builder_config
+  total = config.train + config.validation + config.test
+  tfds.disable_progress_bar()
   try:
-    builder.download_and_prepare(file_format="array_record")
+    # Its notes go to standard output; nothing is downloaded.
+    with contextlib.redirect_stdout(io.StringIO()), progress_bar(
+        total, "making the embedded world", "pictures") as bar:
+      builder.made = bar.update
+      builder.download_and_prepare(file_format="array_record")
     return builder
   except OSError:
     # Another process may have put its files there a moment earlier.

@@ -1,0 +1,107 @@
+"""Progress for people: what is being done, how far, how long it will take.
+
+A terminal gets a bar, a log file a line now and then. What is done at once
+says nothing.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+# Seconds until the first line in a log file; the time to the next one grows.
+_FIRST, _GROWTH, _LONGEST = 10.0, 1.5, 900.0
+_AT_ONCE = 2.0
+
+
+class _Lines:
+  """Stands in for tqdm's bar where nothing can be drawn over."""
+
+  def __init__(self, total: int, description: str, unit: str,
+               initial: int) -> None:
+    self._total, self._description, self._unit = total, description, unit
+    self._initial = self._done = initial
+    self._note = ''
+    self._start = time.monotonic()
+    self._next = _FIRST
+
+  def update(self, count: int = 1) -> None:
+    """Counts, and writes a line if one is due."""
+    self._done += count
+    seconds = time.monotonic() - self._start
+    if seconds >= self._next and self._done < self._total:
+      self._next = seconds + min(seconds * (_GROWTH - 1) + _FIRST, _LONGEST)
+      left = ((self._total - self._done) * seconds
+              / max(self._done - self._initial, 1))
+      self._write(f'{tqdm.format_interval(left)} left')
+
+  def set_postfix_str(self, note: str, refresh: bool = True) -> None:
+    """Sets what the next line ends with."""
+    del refresh
+    self._note = note
+
+  def close(self) -> None:
+    """Writes the last line, unless all was done at once."""
+    seconds = time.monotonic() - self._start
+    if seconds >= _AT_ONCE:
+      self._write(f'took {tqdm.format_interval(seconds)}')
+
+  def _write(self, text: str) -> None:
+    words = [f'{self._description}: {self._done:,} of {self._total:,} '
+             f'{self._unit}', text, self._note]
+    print(', '.join(word for word in words if word), file=sys.stderr,
+          flush=True)
+
+
+@contextmanager
+def progress_bar(total: int, description: str, unit: str,
+                 initial: int = 0) -> Iterator[tqdm | _Lines]:
+  """Gives a bar with rate and time left; quiet if done within a second.
+
+  Args:
+    total: how much there is to do.
+    description: what is being done.
+    unit: of what is counted.
+    initial: what is done already.
+  """
+  bar: tqdm | _Lines
+  if sys.stderr.isatty():
+    # The time left is by the mean rate: validations come now and then.
+    bar = tqdm(total=total, desc=description, unit=unit, initial=initial,
+               delay=1.0, mininterval=0.5, dynamic_ncols=True,
+               unit_scale=total > 100_000, smoothing=0)
+  else:
+    bar = _Lines(total, description, unit, initial)
+  try:
+    yield bar
+  finally:
+    bar.close()
+
+
+@contextmanager
+def waiting(description: str) -> Iterator[None]:
+  """Says what is waited for, and at the end for how long; not if done at once.
+
+  Args:
+    description: what is being done, and how long it usually takes.
+  """
+  start = time.monotonic()
+  is_shown = threading.Event()
+
+  def show() -> None:
+    is_shown.set()
+    print(f'{description} ...', end='', file=sys.stderr, flush=True)
+
+  timer = threading.Timer(_AT_ONCE, show)
+  timer.daemon = True
+  timer.start()
+  try:
+    yield
+  finally:
+    timer.cancel()
+    timer.join()
+    if is_shown.is_set():
+      print(f' {time.monotonic() - start:.0f} s', file=sys.stderr, flush=True)

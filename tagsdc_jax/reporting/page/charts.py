@@ -1,0 +1,142 @@
+"""The page's charts, from plain numbers to `<svg>` elements."""
+
+from collections.abc import Mapping, Sequence
+
+from tagsdc_jax.reporting.page import svg
+from tagsdc_jax.reporting.page.curves import Curve
+
+_PANEL = 190, 108
+_BARS = 350, 200
+# Narrower bars have no room for their number.
+_LABELLED_BAR, _LABEL_HEIGHT = 21, 8.0
+_ROW, _ROW_NAMES = 34, 100
+_LABELLED_SHARE = 9.0
+
+
+def loss_panel(curve: Curve, last_update: int, colour: str,
+               description: str) -> str:
+  """Returns a small chart of one loss, smoothed over raw.
+
+  Args:
+    curve: the values.
+    last_update: where the phase ends.
+    colour: one of `svg`.
+    description: for screen readers.
+  """
+  drawing = svg.Drawing(*_PANEL, font=9.5, left=32)
+  drawing.axes.plot(curve.updates, curve.values, color=colour, alpha=0.35,
+                    linewidth=1, clip_on=False)
+  drawing.axes.plot(curve.updates, curve.smoothed(), color=colour,
+                    linewidth=1.8, solid_capstyle='round', clip_on=False)
+  _finish_panel(drawing, curve, last_update)
+  return drawing.to_svg(description)
+
+
+def score_panel(curve: Curve, last_update: int, colour: str, description: str,
+                chance: float | None) -> str:
+  """Returns a small chart of a few per cents; other args as `loss_panel`.
+
+  Args:
+    chance: drawn as a dashed line.
+  """
+  drawing = svg.Drawing(*_PANEL, font=9.5, left=32)
+  axes = drawing.axes
+  axes.plot(curve.updates, curve.values, color=colour, linewidth=1.5,
+            clip_on=False)
+  # Not markers: those are drawn by reference.
+  for x, y in zip(curve.updates, curve.values):
+    axes.plot([x, x], [y, y], color=colour, linewidth=5.5,
+              solid_capstyle='round', clip_on=False)
+  if chance is not None:
+    axes.axhline(chance, color=svg.INK, linewidth=1.2, dashes=(3, 2.5),
+                 clip_on=False)
+  axes.set_ylim(0, max(1.0, 1.1 * float(curve.values.max())))
+  _finish_panel(drawing, curve, last_update)
+  return drawing.to_svg(description)
+
+
+def _finish_panel(drawing: svg.Drawing, curve: Curve,
+                  last_update: int) -> None:
+  from matplotlib.ticker import MaxNLocator
+  axes = drawing.axes
+  axes.set_xlim(0, max(last_update, float(curve.updates[-1])))
+  axes.yaxis.set_major_locator(MaxNLocator(3))
+  axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+  axes.grid(axis='y', color=svg.LINE, linewidth=0.8, clip_on=False)
+  axes.set_axisbelow(True)
+
+
+def grouped_bars(groups: Sequence[str],
+                 series: Mapping[str, Sequence[float | None]],
+                 chances: Sequence[float | None], description: str) -> str:
+  """Returns bars in per cent, side by side within each group.
+
+  Args:
+    groups: names below the bars.
+    series: phase -> its number per group; None leaves a gap.
+    chances: per group, a dashed line across it.
+    description: for screen readers.
+  """
+  width, height = _BARS
+  drawing = svg.Drawing(width, height, left=28, top=14, bottom=22)
+  axes = drawing.axes
+  room = 0.8
+  each = room / max(1, len(series))
+  is_labelled = (width - 34) / len(groups) * each >= _LABELLED_BAR
+  for row, (phase, values) in enumerate(series.items()):
+    for group, value in enumerate(values):
+      if value is None:
+        continue
+      x = group - room / 2 + (row + 0.5) * each
+      axes.bar(x, value, each * 0.88, color=svg.PHASES[phase], clip_on=False)
+      if is_labelled:
+        top = _above_line(value, chances[group])
+        axes.text(x, top + 1.5, f'{value:.1f}', ha='center', fontsize=9,
+                  color=svg.INK)
+  for group, chance in enumerate(chances):
+    if chance is not None:
+      axes.plot([group - 0.5, group + 0.5], [chance, chance],
+                color=svg.INK, linewidth=1.2, dashes=(3, 2.5), clip_on=False)
+  axes.set_xlim(-0.5, len(groups) - 0.5)
+  axes.set_ylim(0, 100)
+  axes.set_xticks(range(len(groups)), groups, color=svg.INK)
+  axes.set_yticks(range(0, 101, 25))
+  axes.grid(axis='y', color=svg.LINE, linewidth=0.8, clip_on=False)
+  axes.set_axisbelow(True)
+  return drawing.to_svg(description)
+
+
+def _above_line(value: float, chance: float | None) -> float:
+  """Returns where a bar's number may stand without the line across it."""
+  if chance is not None and value <= chance < value + _LABEL_HEIGHT:
+    return chance
+  return value
+
+
+def stacked_bars(rows: Mapping[str, Sequence[tuple[str, float]]],
+                 description: str) -> str:
+  """Returns one bar of shares per row.
+
+  Args:
+    rows: name -> (verdict, per cent) in drawing order.
+    description: for screen readers.
+  """
+  drawing = svg.Drawing(_BARS[0], _ROW * len(rows) + 4, left=_ROW_NAMES,
+                        right=2, top=2, bottom=2)
+  axes = drawing.axes
+  for row, shares in enumerate(rows.values()):
+    left = 0.0
+    for verdict, share in shares:
+      axes.barh(row, share, 0.68, left=left, color=svg.VERDICTS[verdict],
+                clip_on=False)
+      if share >= _LABELLED_SHARE:
+        axes.text(left + share / 2, row, f'{share:.1f}', ha='center',
+                  va='center_baseline', fontsize=11,
+                  color=svg.ON_VERDICTS[verdict])
+      left += share
+  axes.set_xlim(0, 100)
+  axes.set_ylim(len(rows) - 0.5, -0.5)
+  axes.set_xticks([])
+  axes.set_yticks(range(len(rows)), list(rows), color=svg.INK)
+  axes.spines['bottom'].set_visible(False)
+  return drawing.to_svg(description)

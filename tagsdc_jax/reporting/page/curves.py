@@ -1,0 +1,62 @@
+"""Lines of metrics.jsonl -> curves to draw. Numpy only."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from tagsdc_jax.reporting.page import content
+
+# More points than pixels only make the page heavy.
+_MOST_POINTS = 240
+# The smoothed line is a mean over this share of the curve.
+_WINDOW = 0.08
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+  """One quantity over a phase; float [n] each, no NaN."""
+  updates: np.ndarray
+  values: np.ndarray
+
+  @property
+  def last(self) -> float:
+    """Mean over the last window, what the smoothed line ends with."""
+    return float(self.smoothed()[-1])
+
+  def smoothed(self) -> np.ndarray:
+    """Returns centred running means, narrower towards both ends.
+
+    A window that shrinks to both sides alike does not bend the ends of a
+    curve that falls.
+    """
+    count = len(self.values)
+    half = max(1, round(_WINDOW * count / 2))
+    sums = np.concatenate([[0.0], np.cumsum(self.values)])
+    places = np.arange(count)
+    # Not below 1 at the ends, where one noisy value would stand alone.
+    reach = np.clip(np.minimum(places, count - 1 - places), 1, half)
+    low = np.maximum(places - reach, 0)
+    high = np.minimum(places + reach + 1, count)
+    return (sums[high] - sums[low]) / (high - low)
+
+
+def read(lines: Sequence[content.Line], name: str) -> Curve | None:
+  """Returns the curve of one quantity, None if it is in no line.
+
+  Args:
+    lines: by update; those without the quantity, or where it is not finite,
+      are left out.
+    name: of the quantity.
+  """
+  points = [(line['update'], line[name]) for line in lines
+            if isinstance(line.get(name), (int, float))
+            and math.isfinite(line[name])]
+  if not points:
+    return None
+  # Neighbours are averaged where there are too many.
+  shares = np.array_split(np.array(points, float),
+                          min(len(points), _MOST_POINTS))
+  means = np.array([share.mean(axis=0) for share in shares])
+  return Curve(means[:, 0], means[:, 1])

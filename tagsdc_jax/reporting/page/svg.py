@@ -1,0 +1,88 @@
+"""Matplotlib figures as SVG inside a page: themed, deterministic, no ids."""
+
+import html
+import io
+import re
+from typing import Any
+
+# Matplotlib draws in these colours; in the page they are CSS variables, so
+# that one drawing serves light, dark and print.
+INK, MUTED, LINE = '#000001', '#000002', '#000003'
+PHASES = {'pretrain': '#000011', 'tags': '#000012', 'dc': '#000013'}
+VERDICTS = {'false': '#000021', 'still_true': '#000022',
+            'not_a_sentence': '#000023'}
+ON_VERDICTS = {'false': '#000031', 'still_true': '#000032',
+               'not_a_sentence': '#000033'}
+
+_VARIABLES = {
+    INK: 'ink', MUTED: 'muted', LINE: 'line',
+    **{colour: name for name, colour in PHASES.items()},
+    **{colour: name.replace('_', '-') for name, colour in VERDICTS.items()},
+    **{colour: f'on-{name.replace("_", "-")}'
+       for name, colour in ON_VERDICTS.items()},
+}
+_SETTINGS: dict[Any, Any] = {
+    'svg.fonttype': 'none', 'svg.hashsalt': 'tagsdc', 'axes.edgecolor': LINE,
+    'xtick.labelcolor': MUTED, 'ytick.labelcolor': MUTED}
+_NOT_WANTED = (
+    r'<metadata>.*?</metadata>', r'<!--.*?-->', r'<defs>.*?</defs>',
+    r' (?:id|clip-path|version|xmlns(?::\w+)?)="[^"]*"',
+    r' transform="rotate\(-?0 [^"]*"', r"font-family: [^;\"]*;? ?",
+    r'<g\s*/>')
+
+
+class Drawing:
+  """A figure of fixed size in CSS pixels, with one pair of axes.
+
+  Text is drawn by the browser in the page's own font, so the margins are
+  given and not measured.
+  """
+
+  def __init__(self, width: int, height: int, *, font: float = 11,
+               left: int = 30, right: int = 6, top: int = 8,
+               bottom: int = 20) -> None:
+    # Late: matplotlib takes a second to import.
+    import matplotlib
+    from matplotlib.figure import Figure
+    with matplotlib.rc_context(_SETTINGS):
+      self._figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+      self.axes = self._figure.add_axes((
+          left / width, bottom / height, 1 - (left + right) / width,
+          1 - (top + bottom) / height))
+    self.axes.patch.set_visible(False)
+    self._figure.patch.set_visible(False)
+    for side in ('left', 'right', 'top'):
+      self.axes.spines[side].set_visible(False)
+    self.axes.tick_params(length=0, pad=4, labelsize=font)
+
+  def to_svg(self, description: str) -> str:
+    """Returns the `<svg>` element; nothing in it depends on the time.
+
+    Args:
+      description: what a screen reader says.
+    """
+    import matplotlib
+    stream = io.StringIO()
+    with matplotlib.rc_context(_SETTINGS):
+      self._figure.savefig(stream, format='svg', metadata={
+          'Date': None, 'Creator': None, 'Format': None, 'Type': None})
+    return _clean(stream.getvalue(), description)
+
+
+def _clean(text: str, description: str) -> str:
+  """Returns an element for inline use of a whole SVG file.
+
+  Without ids, which several drawings in one page would share, and without
+  what needs them: nothing may be clipped or drawn by reference.
+  """
+  text = text[text.index('<svg'):]
+  for pattern in _NOT_WANTED:
+    text = re.sub(pattern, '', text, flags=re.DOTALL)
+  text = re.sub(r'\s+', ' ', text).replace('> <', '><')
+  for colour, variable in _VARIABLES.items():
+    text = text.replace(colour, f'var(--{variable})')
+  box = re.search(r'viewBox="[^"]*"', text)
+  assert box is not None
+  head = (f'<svg role="img" aria-label="{html.escape(description)}" '
+          f'{box[0]}>')
+  return re.sub(r'<svg[^>]*>', lambda _: head, text, count=1).strip()

@@ -1,0 +1,35 @@
+"""All that is said of parameters when a run has ended."""
+
+from typing import Any
+
+import jax
+
+from tagsdc_jax import settings
+from tagsdc_jax.data import dataset, opening
+from tagsdc_jax.models.retrieval import RetrievalModel
+from tagsdc_jax.running import evaluation, measuring
+
+
+def judge(model: RetrievalModel, params: Any, config: settings.Settings,
+          phase: str, train: dataset.RetrievalDataset,
+          devices: list[jax.Device]) -> dict[str, Any]:
+  """Evaluates on the test split, and asks the embedded world's oracle.
+
+  Args:
+    model: the network.
+    params: its parameters, replicated over the devices.
+    config: settings with the data's sizes.
+    phase: which trained the parameters.
+    train: the training split.
+    devices: this process's.
+  Returns:
+    `evaluation`, see `evaluating.evaluate`; `measures`, see
+    `measuring.measure`, None for data that has no oracle.
+  """
+  test = opening.open_split(config.data, 'test')
+  result, _ = evaluation.evaluate_split(model, params, test, config, phase,
+                                        devices)
+  measures = None
+  if config.data.source == 'world':
+    measures = measuring.measure(params, config, phase, train, devices)
+  return {'evaluation': result, 'measures': measures}

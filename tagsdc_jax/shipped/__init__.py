@@ -1,0 +1,46 @@
+"""Weights that come with the package, each a folder beside this file.
+
+A folder holds an Orbax checkpoint without optimiser state (`parameters`,
+`about`), the `metrics.jsonl` of the run that made it, and `recipe.json`: the
+command, the machine, and the hash of the parameters.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tagsdc_jax import errors
+
+PREFIX = 'shipped:'
+RECIPE = 'recipe.json'
+_ROOT = Path(__file__).parent
+
+
+def find(init_from: str) -> Path:
+  """Returns the path that `init_from` stands for.
+
+  Args:
+    init_from: `shipped:NAME`, or a path, which is returned as it is.
+  Raises:
+    UserError: if nothing of that name is shipped.
+  """
+  if not init_from.startswith(PREFIX):
+    return Path(init_from)
+  path = _ROOT / init_from.removeprefix(PREFIX)
+  if path.parent != _ROOT or not (path / RECIPE).is_file():
+    raise errors.UserError(
+        f'init_from = {init_from}: no such weights come with the package; '
+        f'there is {", ".join(PREFIX + name for name in names())}')
+  return path
+
+
+def names() -> list[str]:
+  """Returns the names of what is shipped."""
+  return sorted(p.parent.name for p in _ROOT.glob(f'*/{RECIPE}'))
+
+
+def recipe(name: str) -> dict[str, Any]:
+  """Returns how the weights were made: `command`, `machine`, `seconds`,
+  `parameters_sha256`, `updates`."""
+  text = (_ROOT / name / RECIPE).read_text(encoding='utf-8')
+  return json.loads(text)

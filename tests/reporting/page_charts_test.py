@@ -1,0 +1,117 @@
+"""Curves and drawings: numbers worked by hand, SVG that fits into a page."""
+
+import math
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from tagsdc_jax.reporting.page import charts, curves, svg
+
+
+def _lines(values):
+  return [{'update': i + 1, 'loss': value} for i, value in enumerate(values)]
+
+
+def test_smoothing_is_a_centred_mean():
+  curve = curves.read(_lines([0.0, 3.0, 0.0, 3.0]), 'loss')
+  np.testing.assert_allclose(curve.smoothed(), [1.5, 1.0, 2.0, 1.5])
+  assert curve.last == 1.5
+
+
+def test_a_window_is_a_share_of_the_curve():
+  values = np.zeros(100)
+  values[50] = 9.0
+  # 8 per cent of 100: four to each side.
+  smoothed = curves.read(_lines(values), 'loss').smoothed()
+  np.testing.assert_allclose(np.flatnonzero(smoothed), np.arange(46, 55))
+  np.testing.assert_allclose(smoothed[46:55], 1.0)
+
+
+def test_what_is_no_number_is_left_out():
+  lines = _lines([1.0, math.nan, 2.0, math.inf]) + [{'update': 5}]
+  curve = curves.read(lines, 'loss')
+  assert curve.updates.tolist() == [1, 3]
+  assert curve.values.tolist() == [1.0, 2.0]
+  assert curves.read(lines, 'mlm') is None
+  assert curves.read(_lines([math.nan]), 'loss') is None
+
+
+def test_one_point_is_a_curve():
+  assert curves.read(_lines([2.0]), 'loss').smoothed().tolist() == [2.0]
+
+
+def test_long_curves_are_thinned_by_means():
+  curve = curves.read(_lines(range(10_000)), 'loss')
+  assert 100 < len(curve.values) < 500
+  # Update u has the value u - 1, and so has every mean.
+  np.testing.assert_allclose(curve.updates - curve.values, 1.0)
+  assert curve.values[0] < 50 and curve.values[-1] > 9950
+
+
+def _drawings():
+  curve = curves.read(_lines([3.0, 2.0, 1.0]), 'loss')
+  said = 'R@1 <"now">'
+  return [
+      charts.loss_panel(curve, 5, svg.PHASES['tags'], said),
+      charts.score_panel(curve, 5, svg.INK, said, 0.5),
+      charts.score_panel(curve, 5, svg.INK, said, None),
+      charts.grouped_bars(['R@1', 'R@5'], {'tags': [50.0, None],
+                                           'dc': [100.0, 25.0]},
+                          [4.0, None], said),
+      charts.stacked_bars({'Stage 1': [('false', 95.0),
+                                       ('still_true', 5.0)]}, said)]
+
+
+def test_drawings_fit_into_a_page():
+  for drawing in _drawings():
+    element = ElementTree.fromstring(drawing)
+    assert element.tag == 'svg' and element.get('role') == 'img'
+    assert element.get('aria-label') == 'R@1 <"now">'
+    assert element.get('viewBox').startswith('0 0 ')
+    # Ids would clash, styles would leak into the page.
+    assert not re.search(r' id=|<style|<defs|href|url\(', drawing)
+    # Every colour is one of the page's, so that it can be dark.
+    assert not re.search(r'#[0-9a-f]{3}', drawing)
+    assert 'var(--' in drawing
+    texts = element.findall('.//text')
+    assert all('var(--' in text.get('style') for text in texts)
+
+
+def test_drawings_are_always_the_same():
+  assert _drawings() == _drawings()
+
+
+def _boxes(drawing, name):
+  """Returns x, y, width and height of the filled shapes of a colour."""
+  found = []
+  for path in ElementTree.fromstring(drawing).iter('path'):
+    if f'fill: var(--{name})' in path.get('style', ''):
+      numbers = [float(x) for x in re.findall(r'-?[\d.]+', path.get('d'))]
+      xs, ys = numbers[0::2], numbers[1::2]
+      found.append((min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)))
+  return found
+
+
+def test_bars_are_as_high_as_their_numbers():
+  drawing = _drawings()[3]
+  (tags,), dc = _boxes(drawing, 'tags'), _boxes(drawing, 'dc')
+  assert len(dc) == 2
+  assert dc[0][3] == pytest.approx(2 * tags[3], rel=1e-3)
+  assert dc[0][3] == pytest.approx(4 * dc[1][3], rel=1e-3)
+  # In the order of the phases, the second group right of the first.
+  assert tags[0] < dc[0][0] < dc[1][0]
+  assert [text.text for text in ElementTree.fromstring(drawing).iter('text')
+          if '.' in (text.text or '')] == ['50.0', '100.0', '25.0']
+
+
+def test_shares_stand_side_by_side():
+  drawing = _drawings()[4]
+  (false,), (still_true,) = (_boxes(drawing, name)
+                             for name in ('false', 'still-true'))
+  assert false[2] == pytest.approx(19 * still_true[2], rel=1e-3)
+  assert false[0] + false[2] == pytest.approx(still_true[0], abs=0.01)
+  texts = [t.text for t in ElementTree.fromstring(drawing).iter('text')]
+  # Five per cent have no room for a number; the label says it.
+  assert texts == ['Stage 1', '95.0']

@@ -1,0 +1,37 @@
+"""Data that does not fit the network."""
+
+import dataclasses
+
+import pytest
+
+from tagsdc_jax import errors, settings
+from tagsdc_jax.running import building
+from tests import tiny
+
+
+@pytest.fixture(name='data', scope='module')
+def _data(world_dir):
+  return tiny.open_train(world_dir)[0]
+
+
+def _model(data, **changes):
+  return dataclasses.replace(settings.Model(
+      vocab_size=data.vocabulary.size, feature_size=data.feature_size,
+      max_positions=32), **changes)
+
+
+def test_sizes_are_filled_in(data):
+  filled = building.with_data_sizes(settings.Settings(), data).model
+  assert filled.vocab_size == data.vocabulary.size
+  assert filled.feature_size == data.feature_size
+  building.check_data(dataclasses.replace(filled, max_positions=32), data)
+
+
+@pytest.mark.parametrize('changes, message', [
+    ({'feature_size': 9}, 'numbers per region, but the network takes 9 '),
+    ({'vocab_size': 9}, r'tokens, but the network takes 9 \(model.vocab_size'),
+    ({'max_positions': 9}, 'but model.max_positions is 9'),
+])
+def test_what_does_not_fit_is_refused(data, changes, message):
+  with pytest.raises(errors.UserError, match=message):
+    building.check_data(_model(data, **changes), data)

@@ -1,0 +1,80 @@
+"""Run folders: who may use them, and what a failed start leaves."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from tagsdc_jax import errors, settings
+from tagsdc_jax.running import folder
+
+CONFIG = settings.Settings()
+OTHER = dataclasses.replace(CONFIG, seed=3)
+
+
+def _fail_in(run_dir, config=CONFIG, update=None):
+  """Starts a run that fails, after saving a checkpoint if `update` is given."""
+  with pytest.raises(errors.UserError, match='bad data'):
+    with folder.claimed(run_dir, config):
+      (run_dir / 'metrics.jsonl').write_text('{}')
+      (run_dir / 'checkpoints' / 'newest').mkdir(parents=True)
+      if update is not None:
+        (run_dir / 'checkpoints' / 'newest' / str(update)).mkdir()
+      raise errors.UserError('bad data')
+
+
+def test_a_failed_start_frees_the_folder(tmp_path):
+  run_dir = tmp_path / 'run'
+  _fail_in(run_dir)
+  assert not any(run_dir.iterdir())
+  folder.claim(run_dir, OTHER)
+  assert folder.read_config(run_dir)['seed'] == 3
+
+
+def test_what_has_saved_stays(tmp_path):
+  _fail_in(tmp_path, update=7)
+  assert (tmp_path / 'metrics.jsonl').exists()
+  folder.claim(tmp_path, CONFIG)
+  with pytest.raises(errors.UserError, match='seed was 0, now 3; .*Give '
+                     'another --run-dir, or the same settings'):
+    folder.claim(tmp_path, OTHER)
+
+
+def test_another_run_is_not_touched(tmp_path):
+  folder.claim(tmp_path, CONFIG)  # It may be at work, with nothing saved yet.
+  with pytest.raises(errors.UserError, match='saved nothing yet: if it has '
+                     'ended, remove the folder'):
+    with folder.claimed(tmp_path, OTHER):
+      raise AssertionError
+  assert folder.read_config(tmp_path)['seed'] == 0
+
+
+def test_cutting_the_scoring_otherwise_is_allowed(tmp_path):
+  folder.claim(tmp_path, CONFIG)
+  folder.claim(tmp_path, dataclasses.replace(
+      CONFIG, evaluation=dataclasses.replace(CONFIG.evaluation,
+                                             tile_texts=4)))
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
+  path = tmp_path / 'results.json'
+  folder.write_json(path, {'a': 1})
+  write_text = Path.write_text
+
+  def fill(path, text, **options):
+    write_text(path, text[:3], **options)
+    raise OSError(28, 'No space left on device')
+  monkeypatch.setattr(Path, 'write_text', fill)
+  with pytest.raises(errors.UserError, match='results.json cannot be written: '
+                     'no space is left'):
+    folder.write_json(path, {'a': 2})
+  assert json.loads(path.read_text()) == {'a': 1}
+  assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+  (tmp_path / 'file').write_text('')
+  with pytest.raises(errors.UserError, match='run cannot be written: Not a '
+                     'directory; give another path'):
+    folder.claim(tmp_path / 'file' / 'run', CONFIG)

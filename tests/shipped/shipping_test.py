@@ -1,0 +1,62 @@
+"""Tests of making a folder of weights out of a run."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tagsdc_jax import errors, settings, shipped
+from tagsdc_jax.running import building, folder, shipping
+from tagsdc_jax.training import checkpoints, state
+
+
+@pytest.fixture
+def run(tmp_path):
+  """A finished run of three updates, of made-up parameters."""
+  path = tmp_path / 'run'
+  path.mkdir()
+  params = {'dense': {'kernel': np.arange(6, dtype=np.float32).reshape(2, 3)}}
+  saves = checkpoints.Checkpoints(path)
+  config = settings.Settings(phase='pretrain',
+                             batch=settings.Batch(positives=8))
+  last = state.TrainState(np.int32(3), params, {'moments': np.zeros(2)})
+  saves.save('newest', last, {
+      'phase': 'pretrain', 'settings': settings.flatten(config),
+      'versions': {}, 'best_mean_r1': 1.0})
+  saves.wait()
+  saves.close()
+  (path / folder.METRICS).write_text('{"update": 1, "kind": "train"}\n')
+  (path / folder.RESULTS).write_text(json.dumps({
+      'updates': 3, 'seconds': 2.5, 'evaluation': {'mean_r1': 1.0},
+      'measures': None}))
+  return path, params
+
+
+def test_what_is_shipped_is_the_run(run, tmp_path):
+  path, params = run
+  target = tmp_path / 'made'
+  for _ in range(2):  # The second one replaces the first.
+    recipe = shipping.ship(path, target, ['make it'])
+  loaded = checkpoints.load(target)
+  np.testing.assert_array_equal(loaded.parameters['dense']['kernel'],
+                                params['dense']['kernel'])
+  assert loaded.about['phase'] == 'pretrain' and loaded.about['update'] == 3
+  assert not (target / 'optimizer').exists()
+  for file in target.rglob('*'):  # No path of the machine that made it.
+    if file.is_file():
+      assert str(tmp_path).encode() not in file.read_bytes(), file
+  assert recipe == json.loads((target / shipped.RECIPE).read_text())
+  assert recipe['commands'] == ['make it'] and recipe['updates'] == 3
+  assert recipe['parameters_sha256'] == building.parameters_sha256(params)
+  assert (target / folder.METRICS).read_text() == (
+      path / folder.METRICS).read_text()
+
+
+def test_an_unfinished_run_is_refused(run, tmp_path):
+  path, _ = run
+  results = json.loads((path / folder.RESULTS).read_text())
+  del results['evaluation']
+  (path / folder.RESULTS).write_text(json.dumps(results))
+  with pytest.raises(errors.UserError, match='must be a finished run'):
+    shipping.ship(path, tmp_path / 'made', [])
+  assert not (tmp_path / 'made').exists()

@@ -1,0 +1,75 @@
+"""The shipped weights are what their recipe says, and the recipe repeats."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tagsdc_jax import errors, settings, shipped
+from tagsdc_jax.commands import configs
+from tagsdc_jax.models import retrieval
+from tagsdc_jax.running import building, folder, training
+from tagsdc_jax.training import checkpoints
+
+_NAME = 'world_pretrain'
+_NUM_FIRST = 3
+
+
+@pytest.fixture(scope='module')
+def path() -> Path:
+  return shipped.find(shipped.PREFIX + _NAME)
+
+
+def _metrics(run_dir: Path) -> dict[int, dict]:
+  lines = (run_dir / folder.METRICS).read_text(encoding='utf-8').splitlines()
+  return {line['update']: line for line in map(json.loads, lines)
+          if line['kind'] == 'train'}
+
+
+def test_names():
+  assert _NAME in shipped.names()
+  assert shipped.find('runs/tags') == Path('runs/tags')
+  for wrong in ('shipped:nothing', 'shipped:', 'shipped:../shipped'):
+    with pytest.raises(errors.UserError, match=f'there is shipped:{_NAME}'):
+      shipped.find(wrong)
+
+
+def test_weights_are_small_and_those_of_the_recipe(path):
+  assert sum(f.stat().st_size for f in path.rglob('*')) < 3e6
+  loaded = checkpoints.load(path)
+  recipe = shipped.recipe(_NAME)
+  assert (building.parameters_sha256(loaded.parameters)
+          == recipe['parameters_sha256'])
+  assert loaded.about['phase'] == 'pretrain'
+  # The config of that name still describes them.
+  made_with = settings.from_flat(loaded.about['settings'])
+  config = configs.load(_NAME, ())
+  assert recipe['updates'] == loaded.about['update'] == config.num_updates
+  sizes = {name: getattr(made_with.model, name)
+           for name in ('vocab_size', 'feature_size')}
+  assert made_with == dataclasses.replace(
+      config, model=dataclasses.replace(config.model, **sizes))
+  checkpoints.check_parameters(
+      loaded.parameters,
+      retrieval.parameter_shapes(building.make_model(made_with)), path)
+  assert recipe['commands'][-1].startswith(f'tagsdc train --config {_NAME}')
+
+
+def test_the_recipe_begins_as_its_log_says(path, tmp_path):
+  config = configs.load(_NAME, ())
+  config = dataclasses.replace(
+      config, log_every=1, stop_at_update=_NUM_FIRST, num_devices=1,
+      data=dataclasses.replace(config.data, root=str(tmp_path / 'data')))
+  training.train(config, tmp_path / 'run')
+  repeated, logged = _metrics(tmp_path / 'run'), _metrics(path)
+  for update in range(1, _NUM_FIRST + 1):
+    for name in ('loss', 'matching', 'mlm', 'matching_accuracy',
+                 'gradient_norm', 'learning_rate'):
+      # Compilers sum in other orders; a draw that differed would show at once.
+      np.testing.assert_allclose(repeated[update][name], logged[update][name],
+                                 rtol=2e-3, err_msg=f'{name}, {update}')
+  # And the losses of different updates do differ by more than that.
+  losses = [logged[update]['loss'] for update in range(1, _NUM_FIRST + 1)]
+  assert np.min(np.abs(np.diff(losses))) > 4e-3 * losses[0]
