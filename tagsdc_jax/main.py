@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from types import TracebackType
 from typing import NoReturn
 
 from absl import logging
@@ -53,6 +54,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
   """Runs a command; returns the exit code."""
+  sys.excepthook = _show_uncaught
   parser = make_parser()
   args, rest = parser.parse_known_args(arguments)
   if args.command is None and not rest:
@@ -85,6 +87,13 @@ def _run(args: argparse.Namespace, rest: list[str]) -> None:
     raise errors.UserError(
         f'unknown arguments: {" ".join(unknown)}; see --help')
   module.run(args, config)
+
+
+def _show_uncaught(kind: type[BaseException], error: BaseException,
+                   trace: TracebackType | None) -> None:
+  # TensorStore's threads say this after a failed write, which Orbax raises.
+  if str(error) != 'Event loop is closed':
+    sys.__excepthook__(kind, error, trace)
 
 
 def _explain(error: Exception) -> str | None:

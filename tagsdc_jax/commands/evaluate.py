@@ -68,8 +68,7 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   if args.json is not None:
     folder.write_json(args.json, result | {'checkpoint': str(loaded.path)})
   if args.scores is not None:
-    with errors.named(args.scores):
-      np.save(args.scores, scores)
+    folder.write_whole(args.scores, lambda file: np.save(file, scores))
 
 
 def _check_outputs(args: argparse.Namespace) -> None:

@@ -47,7 +47,7 @@ def print_phases(entries: Sequence[dict[str, Any]]) -> None:
   for way in ('image', 'text'):
     for k in recall.CUTOFFS:
       table.add_column(f'{way} R@{k}', justify='right')
-  for name in ('mean R@1', 'foils', 'seconds'):
+  for name in ('mean R@1', 'foils', 's'):
     table.add_column(name, justify='right')
   guess = chance(entries[0])
   # Of a caption and its foil either may score higher.

@@ -27,6 +27,7 @@ class MetricsWriter:
         self._lines.write('\n')
       board.mkdir(exist_ok=True)
       self._board = event_file_writer.EventsWriter(str(board / 'events'))
+      self._board.flush()
 
   def write(self, update: int, kind: str, values: dict[str, float]) -> None:
     """Writes scalars.

@@ -3,11 +3,11 @@
 import json
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tagsdc_jax import errors, settings
 
@@ -111,16 +111,25 @@ def versions() -> dict[str, str]:
 
 
 def write_json(path: Path, content: Any) -> None:
+  """As `write_whole`, of something JSON-able."""
+  text = json.dumps(content, indent=1) + '\n'
+  write_whole(path, lambda file: file.write(text.encode('utf-8')))
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
   """Writes the file whole or not at all.
 
+  Args:
+    path: replaced if it is there.
+    write: writes the content to an open file.
   Raises:
     UserError: if the file system refuses.
   """
   partial = path.with_suffix('.partial')
   with errors.named(path):
     try:
-      partial.write_text(json.dumps(content, indent=1) + '\n',
-                         encoding='utf-8')
+      with open(partial, 'wb') as file:
+        write(file)
       partial.replace(path)
     finally:
       partial.unlink(missing_ok=True)

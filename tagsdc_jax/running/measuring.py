@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from tagsdc_jax import arrays, parallel, progress, settings
@@ -121,9 +122,9 @@ def _judge_negatives(
   with progress.progress_bar(count, 'judging negatives', 'batches') as bar:
     for number in range(count):
       batch = batches[number]
-      made = parallel.first(program(own, parallel.put(
+      generated, hardest = parallel.first(program(own, parallel.put(
           jax.tree.map(lambda x: x[None], batch), [device])))
-      found = _ask_oracle(batch, *made, scenes)
+      found = _ask_oracle(batch, generated, hardest, scenes)
       synthetic += found[0]
       retrieved += found[1]
       bar.update(1)
@@ -135,7 +136,8 @@ def _ask_oracle(batch: arrays.MicroBatch, generated: generating.Generated,
                 scenes: Sequence[world_scenes.Scene]
                 ) -> tuple[list[str], list[str]]:
   """Returns verdicts on one micro-batch's sentences and hardest texts."""
-  synthetic, retrieved = [], []
+  synthetic: list[str] = []
+  retrieved: list[str] = []
   pool = batch.pool_texts
   for row, image in enumerate(batch.image_numbers):
     scene, end = scenes[image], batch.texts.num_tokens[row] - 1
@@ -162,7 +164,8 @@ def _program(task: passes.Task, device: jax.Device) -> Callable:
   def make(params: Any, batch: arrays.MicroBatch
            ) -> tuple[generating.Generated, candidates.Hardest]:
     config = task.settings
-    batch_keys = keys.micro_batch_keys(config.seed, 0, batch.number)
+    batch_keys = keys.micro_batch_keys(config.seed, jnp.int32(0),
+                                       batch.number)
     generated = generating.generate(
         batch_keys.mask, batch_keys.refill, batch,
         lambda masked, uniforms: passes.predict_masked(

@@ -77,7 +77,7 @@ def check_inputs(config: settings.Settings, batch: Any,
   update = sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize
                for x in jax.tree.leaves(batch))
   needed = (_UPDATES_HELD + config.data.num_prefetched) * update
-  if config.data.cache_regions:
+  if _caches(config):
     needed += (int(data.num_regions.sum()) * data.feature_size
                * data.feature_dtype.itemsize)
   limit = host_memory()
@@ -137,6 +137,11 @@ def _on_host(config: settings.Settings) -> Sequence[str]:
   return _ON_HOST[1:] if config.phase == 'pretrain' else _ON_HOST
 
 
+def _caches(config: settings.Settings) -> bool:
+  # The world lies in memory as a whole.
+  return config.data.cache_regions and config.data.source != 'world'
+
+
 def _too_little(config: settings.Settings, doing: str, needed: float | None,
                 limit: float | None,
                 names: Sequence[str]) -> errors.UserError:
@@ -150,7 +155,7 @@ def _too_little(config: settings.Settings, doing: str, needed: float | None,
   remedies = [f'lower one or more of {", ".join(lowered)}'] if lowered else []
   if names in _ON_DEVICE.values() and config.compute.dtype != 'bfloat16':
     remedies.append('compute.dtype=bfloat16 halves the activations')
-  if 'data.num_prefetched' in names and config.data.cache_regions:
+  if 'data.num_prefetched' in names and _caches(config):
     remedies.append('data.cache_regions=false keeps no region features')
   return errors.UserError(
       f'out of memory: {doing} needs {numbers}; '

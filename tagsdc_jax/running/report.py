@@ -59,8 +59,7 @@ def read_report(run_dir: Path) -> content.Report:
     notes += [f'{rendering.LABELS[name]} has not begun.' for name in later]
   found, problem = _gather_examples(folders)
   return content.Report(
-      run_dir.resolve().name, phases, found, [*notes, *problem],
-      results.get('parameters_sha256') or '')
+      run_dir.resolve().name, phases, found, [*notes, *problem])
 
 
 def _phase_folders(run_dir: Path) -> dict[str, Path]:
@@ -101,6 +100,9 @@ def _read_phase(name: str, run_dir: Path | None, entry: dict[str, Any],
         'settings': folder.read_config(run_dir),
         'versions': _read_json(run_dir / folder.CONFIG).get('versions') or {}}
   lines = read_metrics(log_dir / folder.METRICS) if log_dir else []
+  done = max((int(line['update']) for line in lines), default=0)
+  if results.get('updates', done) < done:
+    results = {}  # Of an earlier stop; the run has been continued.
   test = results.get('evaluation')
   if 'image_retrieval' in entry:
     test = {**(test or {}), **entry}
@@ -108,9 +110,9 @@ def _read_phase(name: str, run_dir: Path | None, entry: dict[str, Any],
   return content.Phase(
       name, test=test, validation=results.get('validation'),
       seconds=entry.get('seconds', results.get('seconds')),
-      # A run that was continued and killed has results of before.
-      updates=max([results.get('updates') or 0,
-                   *(int(line['update']) for line in lines)]),
+      updates=results.get('updates', done),
+      parameters_sha256=entry.get('parameters_sha256', results.get(
+          'parameters_sha256', '')),
       measures={key: entry.get(key) or measures.get(key)
                 for key in _MEASURES},
       train=[x for x in lines if x['kind'] == 'train'],

@@ -12,7 +12,8 @@ from tagsdc_jax import errors, settings
 from tagsdc_jax.running import memory
 
 GIB = 2**30
-CONFIG = settings.Settings(batch=settings.Batch(positives=32))
+CONFIG = settings.Settings(batch=settings.Batch(positives=32),
+                           data=settings.Data(source='uniter_lmdb'))
 CPU = jax.local_devices()[:2]
 
 

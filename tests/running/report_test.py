@@ -45,9 +45,10 @@ def test_a_finished_run(tmp_path):
       'parameters_sha256': 'abc', 'measures': measures},
       [_line(1, 3.0), _line(2, 2.0), _line(2, 9.0, 'validation')])
   found = report.read_report(run_dir)
-  assert found.name == 'mine' and found.parameters_sha256 == 'abc'
+  assert found.name == 'mine'
   assert found.examples is FOUND and not found.notes
   (phase,) = found.phases
+  assert phase.parameters_sha256 == 'abc'
   assert (phase.name, phase.updates, phase.seconds) == ('dc', 4, 61.0)
   assert phase.test['captions'] == 120 and phase.validation['images'] == 8
   assert phase.measures == measures | {'synthetic_negatives': None}
@@ -80,6 +81,15 @@ def test_an_unfinished_run_has_a_page_that_says_so(tmp_path, results,
   assert 'Total loss' in page
 
 
+def test_results_of_an_earlier_stop_are_not_shown(tmp_path):
+  run_dir = _make_run(tmp_path / 'run', 'tags', {
+      'phase': 'tags', 'updates': 2, 'seconds': 9.0,
+      'parameters_sha256': 'old'}, [_line(1, 3.0), _line(3, 2.0)])
+  (phase,) = report.read_report(run_dir).phases
+  assert phase.updates == 3
+  assert phase.seconds is None and phase.parameters_sha256 == ''
+
+
 def _make_demo(root, phases=('tags', 'dc')):
   for phase in phases:
     _make_run(root / phase, phase, {
@@ -95,7 +105,7 @@ def test_a_demo_with_shipped_pretraining(tmp_path):
            'synthetic_negatives': SHARES, 'retrieved_negatives': None}
   folder.write_json(root / 'results.json', {
       'phases': [{'name': name} | entry for name in ('pretrain', 'tags', 'dc')],
-      'parameters_sha256': 'of the demo'})
+      'parameters_sha256': 'dc'})
   found = report.read_report(root)
   assert [phase.name for phase in found.phases] == ['pretrain', 'tags', 'dc']
   first, last = found.phases[0], found.phases[-1]
@@ -103,7 +113,8 @@ def test_a_demo_with_shipped_pretraining(tmp_path):
   assert first.test['images'] == 24 and first.test['text_retrieval']['r1'] == 4
   assert last.measures['synthetic_negatives'] == SHARES
   assert last.seconds == 0.5 and last.train
-  assert found.parameters_sha256 == 'of the demo'
+  assert [phase.parameters_sha256 for phase in found.phases] == [
+      '', 'tags', 'dc']
   assert found.notes == [
       'Pretraining has no curves here: its weights come with the package.']
   page = rendering.render(found)

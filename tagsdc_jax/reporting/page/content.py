@@ -26,6 +26,7 @@ class Phase:
     validation: the same of the validation subset.
     measures: `foil_accuracy`, `synthetic_negatives`, `retrieved_negatives`,
       each a dict of per cents or None.
+    parameters_sha256: of its parameters; '' if unknown.
     train: training's lines, by update.
     validations: validation's lines, by update.
   """
@@ -37,6 +38,7 @@ class Phase:
   test: dict[str, Any] | None = None
   validation: dict[str, Any] | None = None
   measures: dict[str, Any] = dataclasses.field(default_factory=dict)
+  parameters_sha256: str = ''
   train: Sequence[Line] = ()
   validations: Sequence[Line] = ()
 
@@ -153,10 +155,8 @@ class Report:
     phases: in their order, at least one.
     examples: None if they could not be made.
     notes: what is missing and why, a sentence each.
-    parameters_sha256: of the last phase's parameters; '' if unknown.
   """
   name: str
   phases: Sequence[Phase]
   examples: Examples | None = None
   notes: Sequence[str] = ()
-  parameters_sha256: str = ''
