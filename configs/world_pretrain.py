@@ -13,9 +13,9 @@ def get_config() -> ml_collections.ConfigDict:
   """Returns MLM and image-text matching from scratch."""
   config = settings.default_config()
   config.phase = 'pretrain'
-  config.num_updates = 1500
+  config.num_updates = 2200
   config.checkpoint_every = 250
-  config.eval_every = 500
+  config.eval_every = 1100
   config.log_every = 20
   config.data.max_caption_tokens = 20
   config.model.num_layers = 3

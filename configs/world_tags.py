@@ -13,8 +13,8 @@ def get_config() -> ml_collections.ConfigDict:
   config = world_pretrain.get_config()
   config.phase = 'tags'
   config.init_from = 'shipped:world_pretrain'
-  config.num_updates = 200
-  config.checkpoint_every = 100
+  config.num_updates = 250
+  config.checkpoint_every = 125
   config.eval_every = 0  # Only at the end, so the last checkpoint is the best.
   config.log_every = 10
   # Many positives that share a small pool: on two cores the step's time goes

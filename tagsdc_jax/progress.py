@@ -7,7 +7,7 @@ says nothing.
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tqdm import tqdm
@@ -19,6 +19,8 @@ _AT_ONCE = 2.0
 
 class _Lines:
   """Stands in for tqdm's bar where nothing can be drawn over."""
+
+  delay = 0.0
 
   def __init__(self, total: int, description: str, unit: str,
                initial: int) -> None:
@@ -42,6 +44,11 @@ class _Lines:
     """Sets what the next line ends with."""
     del refresh
     self._note = note
+
+  def refresh(self) -> None:
+    """Writes a line if nothing is counted yet, as programs are compiled."""
+    if self._done == self._initial:
+      self._write('')
 
   def close(self) -> None:
     """Writes the last line, unless all was done at once."""
@@ -76,7 +83,8 @@ def progress_bar(total: int, description: str, unit: str,
   else:
     bar = _Lines(total, description, unit, initial)
   try:
-    yield bar
+    with _later(lambda: _show(bar)):
+      yield bar
   finally:
     bar.close()
 
@@ -95,6 +103,17 @@ def waiting(description: str) -> Iterator[None]:
     is_shown.set()
     print(f'{description} ...', end='', file=sys.stderr, flush=True)
 
+  try:
+    with _later(show):
+      yield
+  finally:
+    if is_shown.is_set():
+      print(f' {time.monotonic() - start:.0f} s', file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _later(show: Callable[[], None]) -> Iterator[None]:
+  """Calls `show` if the block takes longer than what is done at once."""
   timer = threading.Timer(_AT_ONCE, show)
   timer.daemon = True
   timer.start()
@@ -103,5 +122,8 @@ def waiting(description: str) -> Iterator[None]:
   finally:
     timer.cancel()
     timer.join()
-    if is_shown.is_set():
-      print(f' {time.monotonic() - start:.0f} s', file=sys.stderr, flush=True)
+
+
+def _show(bar: tqdm | _Lines) -> None:
+  bar.delay = 0  # For tqdm: from now on it is shown, so close() draws it.
+  bar.refresh()

@@ -49,9 +49,22 @@ def test_a_terminal_gets_a_bar(capsys, monkeypatch):
   with progress.progress_bar(5, 'reading', 'captions') as bar:
     bar.delay = 0
     bar.update(5)
-    bar.refresh()
   shown = capsys.readouterr().err
   assert 'reading: 100%' in shown and '5/5' in shown
+
+
+@pytest.mark.parametrize('is_terminal, text', [
+    (False, 'judging: 0 of 3 batches\n'), (True, 'judging:   0%|')])
+def test_long_before_the_first_count_it_is_named(is_terminal, text, capsys,
+                                                 monkeypatch):
+  monkeypatch.setattr(progress, '_AT_ONCE', 0.01)
+  monkeypatch.setattr(progress.sys.stderr, 'isatty', lambda: is_terminal,
+                      raising=False)
+  with progress.progress_bar(3, 'judging', 'batches') as bar:
+    time.sleep(0.3)
+    assert text in capsys.readouterr().err
+    bar.update(3)
+  assert '3/3' in (shown := capsys.readouterr().err) or '3 of 3' in shown
 
 
 def test_waiting_says_what_for_and_how_long(capsys, monkeypatch):

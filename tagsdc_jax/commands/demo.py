@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--seed', type=int, default=0)
   parser.add_argument('--from-scratch', action='store_true',
                       help='pretrain first, instead of taking the weights '
-                      'that come with the package; about an hour on two cores')
+                      'that come with the package; ten minutes more')
 
 
 def run(args: argparse.Namespace, config: None = None) -> None:

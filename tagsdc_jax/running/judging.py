@@ -7,7 +7,7 @@ import jax
 from tagsdc_jax import settings
 from tagsdc_jax.data import dataset, opening
 from tagsdc_jax.models.retrieval import RetrievalModel
-from tagsdc_jax.running import evaluation, measuring
+from tagsdc_jax.running import evaluation, measuring, memory
 
 
 def judge(model: RetrievalModel, params: Any, config: settings.Settings,
@@ -31,5 +31,6 @@ def judge(model: RetrievalModel, params: Any, config: settings.Settings,
                                         devices)
   measures = None
   if config.data.source == 'world':
-    measures = measuring.measure(params, config, phase, train, devices)
+    with memory.explained(config, memory.TRAINING, devices):
+      measures = measuring.measure(params, config, phase, train, devices)
   return {'evaluation': result, 'measures': measures}
