@@ -1,7 +1,9 @@
-"""Pretraining on the embedded world: UNITER's recipe in small.
+"""Pretraining on the embedded world: UNITER's recipe in small, from scratch.
 
-Masked words and image-text matching, from scratch. launch/pretrain_world.sh
-makes the weights that come with the package with it.
+launch/pretrain_world.sh makes the weights that come with the package with it:
+nine minutes on two CPU cores, about half of them shared with other work. Test
+split, 200 pictures: image R@1 81.3, text R@1 81.0 (chance 0.5); foils 86.5.
+What is wrong then is mostly relations, which stay at chance (53 of 100).
 """
 
 import ml_collections

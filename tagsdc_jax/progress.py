@@ -4,11 +4,13 @@ A terminal gets a bar, a log file a line now and then. What is done at once
 says nothing.
 """
 
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from tqdm import tqdm
 
@@ -78,8 +80,8 @@ def progress_bar(total: int, description: str, unit: str,
   if sys.stderr.isatty():
     # The time left is by the mean rate: validations come now and then.
     bar = tqdm(total=total, desc=description, unit=unit, initial=initial,
-               delay=1.0, mininterval=0.5, dynamic_ncols=True,
-               unit_scale=total > 100_000, smoothing=0)
+               delay=1.0, mininterval=0.5, unit_scale=total > 100_000,
+               smoothing=0, **_width())
   else:
     bar = _Lines(total, description, unit, initial)
   try:
@@ -122,6 +124,16 @@ def _later(show: Callable[[], None]) -> Iterator[None]:
   finally:
     timer.cancel()
     timer.join()
+
+
+def _width() -> dict[str, Any]:
+  """Returns tqdm's settings for a bar as wide as the terminal."""
+  try:
+    columns = os.get_terminal_size(sys.stderr.fileno()).columns
+  except (OSError, ValueError):
+    columns = 0
+  # Terminals of containers may say that they have no columns at all.
+  return {'dynamic_ncols': True} if columns else {'ncols': 80}
 
 
 def _show(bar: tqdm | _Lines) -> None:
