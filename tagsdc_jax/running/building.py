@@ -44,7 +44,8 @@ def _sizes_of(data: dataset.RetrievalDataset) -> dict[str, int]:
 
 def _check_sizes(config: settings.Model,
                  data: dataset.RetrievalDataset) -> None:
-  units = {'vocab_size': 'tokens', 'feature_size': 'numbers per region'}
+  units = {'vocab_size': 'tokens in its vocabulary',
+           'feature_size': 'numbers per region'}
   for name, size in _sizes_of(data).items():
     wanted = getattr(config, name)
     if wanted not in (0, size):

@@ -29,7 +29,7 @@ def test_sizes_are_filled_in(data):
 
 @pytest.mark.parametrize('changes, message', [
     ({'feature_size': 9}, 'numbers per region, but the network takes 9 '),
-    ({'vocab_size': 9}, r'tokens, but the network takes 9 \(model.vocab_size'),
+    ({'vocab_size': 9}, r'vocabulary, but the network takes 9 \(model.vocab'),
     ({'max_positions': 9}, 'but model.max_positions is 9'),
 ])
 def test_what_does_not_fit_is_refused(data, changes, message):
