@@ -6,6 +6,7 @@ Every line names the settings to lower, and to what.
 import math
 import os
 import re
+import resource
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -126,6 +127,9 @@ def host_memory() -> int | None:
     found.append(int(Path('/sys/fs/cgroup/memory.max').read_text('ascii')))
   except (OSError, ValueError):
     pass
+  of_process = resource.getrlimit(resource.RLIMIT_AS)[0]  # `ulimit -v`
+  if of_process != resource.RLIM_INFINITY:
+    found.append(of_process)
   return min(found, default=None)
 
 

@@ -143,3 +143,9 @@ def test_memory_of_this_machine(monkeypatch):
   monkeypatch.undo()
   found = memory.host_memory()
   assert found is None or found > 2**20
+
+
+def test_a_limit_of_the_process_counts(monkeypatch):
+  monkeypatch.undo()
+  monkeypatch.setattr(memory.resource, 'getrlimit', lambda _: (2**20, 2**30))
+  assert memory.host_memory() == 2**20
