@@ -18,7 +18,7 @@ ARROW = (
     ('commands',),
     ('running',),
     ('reporting',),
-    ('training', 'evaluation'),
+    ('training', 'evaluation', 'conversion'),
     ('scoring',),
     ('models', 'negatives', 'losses', 'data'),
     ('parallel', 'packing', 'shipped', 'progress'),

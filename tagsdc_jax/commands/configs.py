@@ -32,6 +32,7 @@ def load(name: str, overrides: Sequence[str]) -> settings.Settings:
   for override in overrides:
     _check_key(override)
   config = _run_file(path, name)
+  _apply_preset(config, overrides)
   arguments = ['tagsdc', *overrides]
   values = flags.FlagValues()
   # Without sys_argv it would look for the overrides in this process's own.
@@ -45,6 +46,18 @@ def load(name: str, overrides: Sequence[str]) -> settings.Settings:
     return settings.from_config(config)
   except (ValueError, KeyError) as error:
     raise errors.UserError(f'config {name}: {error}') from error
+
+
+def _apply_preset(config: ml_collections.ConfigDict,
+                  overrides: Sequence[str]) -> None:
+  """Applies `--config.preset=NAME`, before all other overrides."""
+  given = [word.partition('=')[2] for word in overrides
+           if word.startswith('--config.preset=')]
+  if given:
+    try:
+      settings.apply_preset(config, given[-1])
+    except ValueError as error:
+      raise errors.UserError(f'--config.{error}') from error
 
 
 def names() -> list[str]:

@@ -55,10 +55,9 @@ class TextEmbeddings(nn.Module):
                dropout_key: jax.Array | None) -> jax.Array:
     """Returns float [N, L, D] for token_ids int32 [N, L]."""
     words = self.word(token_ids)
-    # Row 0 is [PAD]: it learns through the tied decoders only, never through
-    # a look-up (the reference's padding_idx=0).
-    words = jnp.where((token_ids == 0)[..., None],
-                      jax.lax.stop_gradient(words), words)
+    if not self.config.train_padding_row:
+      words = jnp.where((token_ids == 0)[..., None],
+                        jax.lax.stop_gradient(words), words)
     positions = self.position(jnp.arange(token_ids.shape[-1]))
     x = words + positions[None] + self.type_row(TEXT_TYPE)
     return dropout.dropout(self.norm(x), self.config.dropout_rate,

@@ -38,7 +38,7 @@ def generate(mask_key: jax.Array, refill_key: jax.Array,
     refill_key: PRNG key, used once.
     batch: captions, their phrases, and the captions of their images.
     fill_targets: the language head at masked positions.
-    config: K, S, mask rate.
+    config: K, S, mask rate, which candidates are excluded.
     mask_id: id of [MASK].
     random_range: [low, high) of random replacement tokens.
   """
@@ -52,7 +52,8 @@ def generate(mask_key: jax.Array, refill_key: jax.Array,
   mlm_losses, sampled = fill_targets(
       masked, uniforms.reshape(*masked.is_target.shape, -1, 2))
   candidates = refilling.refill(captions, masked.is_target, sampled)
-  is_valid = selecting.valid_candidates(candidates, batch.references)
+  is_valid = selecting.valid_candidates(
+      candidates, captions, batch.references, exclude=config.exclude)
   return Generated(candidates, is_valid, masked.is_target, mlm_losses)
 
 

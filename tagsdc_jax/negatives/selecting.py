@@ -1,5 +1,7 @@
 """Which candidates may serve as negatives, and the hardest of them."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -13,6 +15,20 @@ def is_reference(candidates: jax.Array, references: jax.Array) -> jax.Array:
   """
   same = candidates[:, :, None] == references[:, None]
   return jnp.any(jnp.all(same, axis=-1), axis=-1)
+
+
+def is_made_of(candidates: jax.Array, references: jax.Array) -> jax.Array:
+  """Returns whether all tokens are tokens of the references, bool [B, G].
+
+  Args:
+    candidates: int32 [B, G, L].
+    references: int32 [B, C, L].
+  """
+  def one(rows: jax.Array, words: jax.Array) -> jax.Array:
+    words = jnp.sort(words.reshape(-1))
+    place = jnp.minimum(jnp.searchsorted(words, rows), words.size - 1)
+    return jnp.all(words[place] == rows, axis=-1)
+  return jax.vmap(one)(candidates, references)
 
 
 def is_repeated(candidates: jax.Array) -> jax.Array:
@@ -47,15 +63,32 @@ def _is_repeated(rows: jax.Array) -> jax.Array:
   return jnp.zeros(num_rows, bool).at[places].set(repeated)
 
 
-def valid_candidates(candidates: jax.Array,
-                     references: jax.Array) -> jax.Array:
+# Which candidates are true of the image for sure, or might be. By the name of
+# `negatives.exclude`: (candidates, captions [B, L], references) -> bool [B, G].
+IS_EXCLUDED: dict[str, Callable[..., jax.Array]] = {
+    'caption': lambda candidates, captions, references: is_reference(
+        candidates, captions[:, None]),
+    'image': lambda candidates, captions, references: is_reference(
+        candidates, references),
+    'words': lambda candidates, captions, references: is_made_of(
+        candidates, references),
+}
+
+
+def valid_candidates(candidates: jax.Array, captions: jax.Array,
+                     references: jax.Array, *, exclude: str) -> jax.Array:
   """Returns which candidates may be negatives, bool [B, G].
 
-  Captions of the image are excluded, and so are repetitions; of equal
-  candidates the first survives. (The release pushes both down by a penalty
-  and keeps the last copy; QUIRKS 4 to 6.)
+  Repetitions may not; of equal candidates the first survives.
+
+  Args:
+    candidates: int32 [B, G, L].
+    captions: int32 [B, L], what they were made from.
+    references: int32 [B, C, L], all captions of the image.
+    exclude: a name of IS_EXCLUDED.
   """
-  return ~is_reference(candidates, references) & ~is_repeated(candidates)
+  is_excluded = IS_EXCLUDED[exclude](candidates, captions, references)
+  return ~is_excluded & ~is_repeated(candidates)
 
 
 def select_hardest(match_logits: jax.Array, is_valid: jax.Array,

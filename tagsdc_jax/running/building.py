@@ -37,7 +37,7 @@ def check_data(config: settings.Model,
   check_positions(config, data)
 
 
-def _sizes_of(data: dataset.RetrievalDataset) -> dict[str, int]:
+def _sizes_of(data: dataset.RetrievalDataset) -> dict[str, Any]:
   return {'vocab_size': data.vocabulary.size,
           'feature_size': data.feature_size}
 

@@ -23,7 +23,8 @@ KINDS = ('newest', 'best', 'kept')
 # Newest ones kept: one could be damaged by a full disk.
 _NUM_NEWEST = 2
 # Settings of the network that another phase may change.
-_MAY_DIFFER = ('model.dropout_rate', 'model.initializer_range')
+_MAY_DIFFER = ('model.dropout_rate', 'model.initializer_range',
+               'model.train_padding_row')
 # What TensorStore, which Orbax writes with, says of the system's errors.
 _SYSTEM_ERROR = re.compile(r"([^:]*) \[os_error_code='\d+'\]")
 

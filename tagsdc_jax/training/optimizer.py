@@ -13,8 +13,6 @@ from tagsdc_jax import settings
 # These two norms are called img_layer_norm and pos_layer_norm there, so
 # their weights are decayed.
 DECAYED_NORMS = ('feature_norm', 'box_norm')
-# A rate that the schedule brings to 0 or below becomes this.
-LEAST_RATE = 1e-8
 
 
 def learning_rate(config: settings.Optimizer, num_updates: int,
@@ -31,7 +29,7 @@ def learning_rate(config: settings.Optimizer, num_updates: int,
   rising = n / warmup
   falling = (num_updates - n) / (num_updates - warmup)
   rate = config.learning_rate * jnp.where(n < warmup, rising, falling)
-  return jnp.where(rate > 0, rate, LEAST_RATE)
+  return jnp.where(rate > 0, rate, config.least_rate)
 
 
 def decay_mask(params: Any) -> Any:

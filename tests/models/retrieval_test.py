@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tagsdc_jax import settings
+from tagsdc_jax.conversion import converting
 from tagsdc_jax.models import layers, retrieval
 from tagsdc_jax.scoring import scorer
 from tests.golden import reading
@@ -24,7 +25,7 @@ _SMALL = settings.Model(
 @functools.cache
 def _recorded():
   arrays = reading.load('forward.npz')
-  return arrays, reading.convert(reading.under(arrays, 'weights/'))
+  return arrays, converting.to_parameters(reading.under(arrays, 'weights/'))
 
 
 @functools.cache

@@ -17,12 +17,20 @@ def test_valid_candidates_by_hand():
   candidates = np.array([[
       [1, 5, 3], [1, 2, 3], [1, 5, 3], [1, 4, 3], [1, 3, 5], [1, 5, 3],
       [0, 0, 1], [1, 2, 3]]], np.int32)
-  # Captions of the image: rows 1, 3 and 7. Copies of row 0: rows 2 and 5.
-  expected = [[True, False, False, False, True, False, True, False]]
-  for function in (selecting.valid_candidates,
-                   jax.jit(selecting.valid_candidates)):
+  captions = references[:, 0]
+  # Copies of earlier rows: 2, 5 and 7. The caption: 1. Captions of the image:
+  # 1 and 3. Of their words and padding only: 1, 3 and 6.
+  expected = {name: [[row in kept for row in range(8)]] for name, kept in {
+      'caption': (0, 3, 4, 6), 'image': (0, 4, 6), 'words': (0, 4)}.items()}
+  function = jax.jit(selecting.valid_candidates,
+                     static_argnames='exclude')
+  for name, rows in expected.items():
     np.testing.assert_array_equal(
-        function(jnp.asarray(candidates), jnp.asarray(references)), expected)
+        function(candidates, captions, references, exclude=name), rows)
+    np.testing.assert_array_equal(
+        selecting.valid_candidates(
+            *map(jnp.asarray, (candidates, captions, references)),
+            exclude=name), rows)
 
 
 def test_is_repeated_equals_brute_force():
@@ -91,7 +99,8 @@ def test_no_caption_and_no_copy_is_ever_selected():
 
   @jax.jit
   def select(candidates, references, logits):
-    is_valid = selecting.valid_candidates(candidates, references)
+    is_valid = selecting.valid_candidates(
+        candidates, references[:, 0], references, exclude='image')
     return selecting.select_hardest(logits, is_valid, 10)
 
   indices, is_filled = map(np.asarray, select(candidates, references, logits))

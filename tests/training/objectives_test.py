@@ -40,7 +40,7 @@ def test_jitted_equals_unjitted(world_dir):
 def test_positives_without_negatives_count_nothing(world_dir, monkeypatch):
   monkeypatch.setattr(
       selecting, 'valid_candidates',
-      lambda candidates, references: jnp.zeros(candidates.shape[:2], bool))
+      lambda candidates, *_, **options: jnp.zeros(candidates.shape[:2], bool))
   task = tiny.make_task(tiny.make_settings('dc', world_dir))
   _, state = tiny.make_state(task)
   batch = _first_batch(task)

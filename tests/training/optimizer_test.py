@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from tagsdc_jax import settings
+from tagsdc_jax.conversion import converting
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.training import optimizer
 from tests.golden import reading
@@ -167,13 +168,14 @@ def _recorded_history():
   arrays = reading.load('optimizer.npz')
   config = settings.Optimizer(
       learning_rate=0.002, warmup_updates=5, weight_decay=0.01, clip_norm=2.0)
-  params = reading.convert(reading.under(arrays, 'param_0/'))
+  params = converting.to_parameters(reading.under(arrays, 'param_0/'))
   # Stands for the parameters left out of the recording, as one number with
   # their gradients' norm.
   params['others'] = {'bias': np.float32(0)}
   gradients = []
   for update in range(1, 7):
-    gradient = reading.convert(reading.under(arrays, f'grad_{update}/'))
+    gradient = converting.to_parameters(
+        reading.under(arrays, f'grad_{update}/'))
     gradient['others'] = {
         'bias': arrays[f'other_gradients_norm/{update}']}
     # Never trained: they have no gradient.
@@ -198,9 +200,9 @@ def test_gradient_norms_are_the_recorded_ones():
 @pytest.mark.parametrize('update', [1, 2, 6])
 def test_updates_are_the_recorded_ones(update):
   arrays, _, history = _recorded_history()
-  expected = reading.convert(reading.under(arrays, f'param_{update}/'))
+  expected = converting.to_parameters(reading.under(arrays, f'param_{update}/'))
   found = {k: v for k, v in history[update - 1].items() if k != 'others'}
-  start = reading.convert(reading.under(arrays, 'param_0/'))
+  start = converting.to_parameters(reading.under(arrays, 'param_0/'))
   jax.tree.map(lambda a, b: np.testing.assert_allclose(
       a, b, atol=1e-6, rtol=0), found, expected)
   # The updates are much larger than what is allowed for.

@@ -1,0 +1,43 @@
+"""Whole behaviours as plain dictionaries of settings."""
+
+import dataclasses
+from typing import Any
+
+import ml_collections
+
+from tagsdc_jax.settings.schema import Quirks
+
+_QUIRKS = tuple(field.name for field in dataclasses.fields(Quirks))
+# Quirks that need `plain_step`.
+IN_PLAIN_STEP = _QUIRKS[:_QUIRKS.index('reset_rank_head')]
+# Whole behaviours, as settings. Where the release crashes (stage 2 compares
+# candidates of one shape with captions of another) `as_released` compares with
+# the caption, as its stage 1 does.
+PRESETS: dict[str, dict[str, Any]] = {
+    'corrected': {f'quirks.{name}': False for name in _QUIRKS}
+    | {'negatives.exclude': 'image'},
+    'as_released': {f'quirks.{name}': True for name in _QUIRKS}
+    | {'negatives.exclude': 'caption'},
+}
+
+
+def apply_preset(config: ml_collections.ConfigDict, name: str) -> None:
+  """Sets everything that a preset names, in place.
+
+  The release's step takes one positive at a time; the number of positives per
+  update stays what it was.
+
+  Args:
+    config: from `default_config`.
+    name: one of PRESETS.
+  Raises:
+    ValueError: if there is no such preset.
+  """
+  if name not in PRESETS:
+    raise ValueError(f'preset must be one of {", ".join(PRESETS)}, '
+                     f'got {name!r}')
+  config.preset = name
+  config.update_from_flattened_dict(PRESETS[name])
+  if config.quirks.plain_step and config.phase != 'pretrain':
+    config.batch.micro_batches *= config.batch.positives
+    config.batch.positives = 1
