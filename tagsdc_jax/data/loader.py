@@ -62,10 +62,19 @@ class MicroBatches:
         caption_numbers=np.array(numbers, np.int32),
         image_numbers=np.array(image_numbers, np.int32))
 
+  @property
+  def num_rows(self) -> int:
+    """How many captions a micro-batch holds."""
+    return self.positives
+
   def caption_numbers(self, number: int) -> list[int]:
-    """Returns the B positives: a slice of the shuffled, endless epochs."""
+    """Returns the B positives."""
+    return self.shuffled(number, self.seed)
+
+  def shuffled(self, number: int, seed: int) -> list[int]:
+    """Returns B captions: a slice of the shuffled, endless epochs."""
     order = grain.MapDataset.range(len(self.data.captions)).seed(
-        self.seed).shuffle().repeat()
+        seed).shuffle().repeat()
     start = number * self.positives
     return [int(order[start + i]) for i in range(self.positives)]
 
@@ -102,7 +111,7 @@ def update_shapes(source: MicroBatches, micro_batches: int,
   """
   _check_devices(micro_batches, num_devices)
   data, shapes = source.data, source.shapes
-  positives, pool = source.positives, source.pool_size
+  positives, pool = source.num_rows, source.pool_size
   length = shapes.max_tokens + 2
 
   def of(*shape: int, dtype: Any = np.int32) -> jax.ShapeDtypeStruct:

@@ -11,7 +11,8 @@ import jax
 import numpy as np
 
 from tagsdc_jax import errors, parallel, progress, settings, shipped
-from tagsdc_jax.data import assembling, dataset, loader, opening
+from tagsdc_jax.data import (assembling, dataset, loader, opening,
+                             paired_loader)
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.reporting import writer
 from tagsdc_jax.running import (building, evaluation, folder, judging,
@@ -52,9 +53,7 @@ def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
   for split in (validation, opening.open_split(config.data, 'test')):
     building.check_data(config.model, split)
 
-  source = loader.MicroBatches(
-      data, shapes, config.seed, config.batch.positives,
-      0 if config.phase == 'pretrain' else config.negatives.pool_size)
+  source = _source(config, data, shapes)
   start = time.perf_counter()
   fresh = _fresh_state(task)
   # A wrong init_from must not leave a folder that is bound to it.
@@ -94,6 +93,16 @@ def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
     saves.wait()
   return _finish(task, final, device_state.params, devices, data, validate,
                  run_dir, time.perf_counter() - start)
+
+
+def _source(config: settings.Settings, data: dataset.RetrievalDataset,
+            shapes: assembling.Shapes) -> loader.MicroBatches:
+  is_pretraining = config.phase == 'pretrain'
+  is_paired = config.quirks.other_caption and not is_pretraining
+  kind = (paired_loader.PairedMicroBatches if is_paired
+          else loader.MicroBatches)
+  return kind(data, shapes, config.seed, config.batch.positives,
+              0 if is_pretraining else config.negatives.pool_size)
 
 
 def _optimizer(config: settings.Settings) -> Any:

@@ -15,9 +15,10 @@ from tagsdc_jax.losses import combining, ranking, words
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.negatives import generating, masking
 from tagsdc_jax.scoring import scorer
-from tagsdc_jax.training import candidates, keys, passes
+from tagsdc_jax.training import (candidates, keys, parts, passes,
+                                 plain_objective)
 
-Metrics = dict[str, jax.Array]
+Metrics = parts.Metrics
 Objective = Callable[[Any, arrays.MicroBatch, keys.MicroBatchKeys],
                      tuple[jax.Array, Metrics]]
 
@@ -33,7 +34,9 @@ UNTRAINED = {
 
 def make_objective(task: passes.Task) -> Objective:
   """Returns the objective of the settings' phase."""
-  by_phase = {'pretrain': _pretraining, 'tags': _tailored, 'dc': _tailored}
+  tailored = (plain_objective.tailored if task.settings.quirks.plain_step
+              else _tailored)
+  by_phase = {'pretrain': _pretraining, 'tags': tailored, 'dc': tailored}
   function = by_phase[task.settings.phase]
   return lambda params, batch, batch_keys: function(task, params, batch,
                                                     batch_keys)
@@ -77,11 +80,13 @@ def _pretraining(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   matching = 0.5 * (losses[:, 0]
                     + words.masked_mean(losses[:, 1:], is_other[:, 1:], 1))
   is_right = (jnp.argmax(logits, -1) == 1) == is_match
-  parts = {'matching': matching,
-           'mlm': words.masked_mean(mlm_losses, masked.is_target, (1, 2))}
-  return combining.combine_losses(parts, task.settings.losses), _metrics(
-      parts, matching_accuracy=words.masked_mean(
-          is_right.astype(jnp.float32), is_match | is_other, (0, 1)))
+  loss_parts = {
+      'matching': matching,
+      'mlm': words.masked_mean(mlm_losses, masked.is_target, (1, 2))}
+  return combining.combine_losses(
+      loss_parts, task.settings.losses), parts.metrics(
+          loss_parts, matching_accuracy=words.masked_mean(
+              is_right.astype(jnp.float32), is_match | is_other, (0, 1)))
 
 
 def in_batch_partners(key: jax.Array, batch: int,
@@ -119,7 +124,7 @@ def _tailored(task: passes.Task, params: Any, batch: arrays.MicroBatch,
     return ranking.triplet_loss(positive, negative_probs,
                                 margin=config.losses.margin)
 
-  parts = {
+  loss_parts = {
       'text_to_image': jnp.mean(triplet(hard_images), axis=1),
       'image_to_text': jnp.mean(triplet(hard_texts), axis=1),
       'synthetic': words.masked_mean(triplet(sentence_probs), filled, 1),
@@ -127,13 +132,11 @@ def _tailored(task: passes.Task, params: Any, batch: arrays.MicroBatch,
                                (1, 2)),
   }
   if config.phase == 'dc':
-    parts |= _word_parts(task, params, batch, generated, hardest, states)
-  below = (sentence_probs < positive[:, None]).astype(jnp.float32)
-  return combining.combine_losses(parts, config.losses), _metrics(
-      parts, distinct_sentences=jnp.mean(generated.is_valid),
-      filled_negatives=jnp.mean(filled),
-      targets_per_caption=jnp.sum(generated.is_target) / len(filled),
-      synthetic_accuracy=words.masked_mean(below, filled, (0, 1)))
+    loss_parts |= parts.word_parts(task, params, batch, generated, hardest,
+                                   states, words.word_loss)
+  return combining.combine_losses(loss_parts, config.losses), parts.metrics(
+      loss_parts, **parts.sentence_metrics(generated, hardest, positive,
+                                           sentence_probs))
 
 
 def _retrieved_probs(task: passes.Task, params: Any, batch: arrays.MicroBatch,
@@ -196,37 +199,3 @@ def _sentence_states(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   return passes.encode(
       task, params, text, image, dropout_key=encoder_key,
       num_outputs=token_ids.shape[-1] if task.settings.phase == 'dc' else 1)
-
-
-def _word_parts(task: passes.Task, params: Any, batch: arrays.MicroBatch,
-                generated: generating.Generated, hardest: candidates.Hardest,
-                states: jax.Array) -> dict[str, jax.Array]:
-  """Word discrimination and correction per positive, float32 [B] each."""
-  config = task.settings
-  captions = batch.texts.token_ids[:, None]
-  token_ids = generating.take_rows(generated.token_ids, hardest.sentences)
-  filled = hardest.is_filled[..., None]
-  is_token = arrays.length_mask(batch.texts.num_tokens[:, None],
-                                token_ids.shape[-1])
-  copies = hardest.sentences // config.negatives.num_samples
-  is_target = generating.take_rows(generated.is_target, copies) & filled
-  disc_logits = retrieval.apply(task.model, params, 'disc_logits', states)
-  disc_losses = words.discrimination_loss(
-      disc_logits, token_ids == captions,
-      replaced_weight=config.losses.replaced_weight,
-      kept_weight=config.losses.kept_weight)
-  correction = passes.correction_losses(
-      task, params, states, jnp.broadcast_to(captions, token_ids.shape),
-      is_target)
-  return {
-      'discrimination': words.masked_mean(disc_losses, is_token & filled,
-                                          (1, 2)),
-      'correction': words.masked_mean(correction, is_target, (1, 2)),
-  }
-
-
-def _metrics(parts: dict[str, jax.Array], **others: jax.Array) -> Metrics:
-  """Returns means over the micro-batch, float32 [] each."""
-  means = {name: jnp.mean(loss) for name, loss in parts.items()}
-  return jax.lax.stop_gradient(
-      means | {name: jnp.float32(x) for name, x in others.items()})

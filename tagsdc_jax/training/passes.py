@@ -125,7 +125,8 @@ def predict_masked(task: Task, params: Any, batch: arrays.MicroBatch,
 
 
 def correction_losses(task: Task, params: Any, states: jax.Array,
-                      labels: jax.Array, is_target: jax.Array) -> jax.Array:
+                      labels: jax.Array, is_target: jax.Array,
+                      cross_entropy: words.CrossEntropy) -> jax.Array:
   """Returns the word-correction loss, float32 [..., L], zero off targets.
 
   Args:
@@ -134,12 +135,13 @@ def correction_losses(task: Task, params: Any, states: jax.Array,
     states: float [..., L, D], of refilled sentences.
     labels: int32 [..., L], the caption's own tokens.
     is_target: bool [..., L], positions that had been masked.
+    cross_entropy: one of `losses.words`.
   """
   def read(word_params: Any, rows: Any) -> tuple[jax.Array, tuple]:
     hidden, label = rows
     logits = retrieval.apply(task.model, word_params, 'correction_logits',
                              hidden)
-    return words.word_loss(logits, label), ()
+    return cross_entropy(logits, label), ()
 
   losses, _ = _at_targets(task, params, 'correction_output', read,
                           (states, labels), is_target)

@@ -1,0 +1,60 @@
+"""The release's choice among candidates: pushed down, not left out."""
+
+import jax
+import jax.numpy as jnp
+
+from tagsdc_jax import settings
+from tagsdc_jax.negatives import selecting
+
+# What the release takes off a candidate's score, both adding up.
+EXCLUDED_PENALTY, REPEATED_PENALTY = 3.0, 2.0
+# Below any score, yet small enough that the order among these rows survives.
+_LEFT_OUT = 1e4
+
+
+def is_repeated(candidates: jax.Array, *, last_copy: bool) -> jax.Array:
+  """Returns whether an equal candidate counts instead, bool [B, G].
+
+  Args:
+    candidates: int32 [B, G, L].
+    last_copy: of equal candidates the last counts (as in the release), not
+      the first.
+  """
+  if not last_copy:
+    return selecting.is_repeated(candidates)
+  return selecting.is_repeated(candidates[:, ::-1])[:, ::-1]
+
+
+def penalties(is_excluded: jax.Array, is_repeated: jax.Array) -> jax.Array:
+  """Returns what is taken off the scores, float32 of the same shape.
+
+  Args:
+    is_excluded: bool, e.g. whether the candidate is the caption itself.
+    is_repeated: bool, whether an equal candidate counts instead.
+  """
+  return (EXCLUDED_PENALTY * is_excluded.astype(jnp.float32)
+          + REPEATED_PENALTY * is_repeated.astype(jnp.float32))
+
+
+def choose(scores: jax.Array, is_excluded: jax.Array, is_repeated: jax.Array,
+           num_hard: int, quirks: settings.Quirks
+           ) -> tuple[jax.Array, jax.Array]:
+  """Returns the hardest candidates as the quirks have it.
+
+  Args:
+    scores: float32 [B, G], logits or probabilities.
+    is_excluded: bool [B, G].
+    is_repeated: bool [B, G].
+    num_hard: H <= G.
+    quirks: `penalties` and `fill_up` are read.
+  Returns:
+    indices int32 [B, H], hardest first, and is_filled bool [B, H], which of
+    them count in the loss.
+  """
+  is_clean = ~is_excluded & ~is_repeated
+  below = (penalties(is_excluded, is_repeated) if quirks.penalties
+           else jnp.where(is_clean, 0.0, _LEFT_OUT))
+  _, indices = jax.lax.top_k(scores - below, num_hard)
+  if quirks.fill_up:
+    return indices, jnp.ones(indices.shape, bool)
+  return indices, jnp.take_along_axis(is_clean, indices, axis=1)

@@ -1,0 +1,151 @@
+"""Stages 1 and 2 as the release computes them, one positive at a time.
+
+For comparisons with the release: every quirk of the settings' first group can
+be switched on here, and with none on it minimises what the fast step does.
+Every candidate is scored, padded to one width, in passes of their own per
+loss; nothing is shared and nothing skipped.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from tagsdc_jax import arrays
+from tagsdc_jax.losses import combining, words
+from tagsdc_jax.negatives import generating, penalising, selecting
+from tagsdc_jax.training import (candidates, keys, parts, passes,
+                                 plain_passes)
+
+
+def tailored(task: passes.Task, params: Any, batch: arrays.MicroBatch,
+             batch_keys: keys.MicroBatchKeys
+             ) -> tuple[jax.Array, parts.Metrics]:
+  """Returns the loss of one positive and its parts.
+
+  Args:
+    task: network and settings.
+    params: parameters.
+    batch: one positive; or two, the second for the retrieved texts' loss.
+    batch_keys: keys of the micro-batch.
+  """
+  config = task.settings.negatives
+  mlm_key, loss_key = jax.random.split(batch_keys.dropout)
+  own = positive_of(batch, 0)
+  generated = generating.generate(
+      batch_keys.mask, batch_keys.refill, own,
+      lambda masked, uniforms: passes.predict_masked(
+          task, params, own, masked, uniforms, mlm_key),
+      config, mask_id=task.mask_id, random_range=task.random_range)
+  return losses_of(task, params, batch, generated, loss_key)
+
+
+def losses_of(task: passes.Task, params: Any, batch: arrays.MicroBatch,
+              generated: generating.Generated, dropout_key: jax.Array
+              ) -> tuple[jax.Array, parts.Metrics]:
+  """As `tailored`, of sentences that are made already ([1, G, L])."""
+  config = task.settings
+  image_key, text_key, sentence_key, word_key = jax.random.split(dropout_key,
+                                                                 4)
+  own = positive_of(batch, 0)
+  images = rank_images(task, params, own, image_key)
+  texts = rank_texts(task, params, positive_of(batch, -1), text_key)
+  sentences, rows = rank_sentences(task, params, own, generated, sentence_key)
+  hardest = candidates.Hardest(
+      images.indices[None], texts.indices[None], sentences.indices[None],
+      sentences.is_filled[None])
+  loss_parts = {
+      'text_to_image': jnp.mean(images.losses, keepdims=True),
+      'image_to_text': jnp.mean(texts.losses, keepdims=True),
+      'synthetic': words.masked_mean(sentences.losses[None],
+                                     hardest.is_filled, 1),
+      'mlm': words.masked_mean(generated.mlm_losses, generated.is_target,
+                               (1, 2)),
+  }
+  if config.phase == 'dc':
+    states = plain_passes.encode(
+        task, params, plain_passes.take(rows, 1 + sentences.indices),
+        num_outputs=generated.token_ids.shape[-1], dropout_key=word_key)
+    loss_parts |= parts.word_parts(
+        task, params, own, generated, hardest, states[None],
+        words.clamped_word_loss if config.quirks.clamped_words
+        else words.word_loss)
+  return combining.combine_losses(loss_parts, config.losses), parts.metrics(
+      loss_parts, **parts.sentence_metrics(
+          generated, hardest, sentences.probs[:1], sentences.probs[None, 1:]))
+
+
+def positive_of(batch: arrays.MicroBatch, row: int) -> arrays.MicroBatch:
+  """Returns the micro-batch with one of its positives only."""
+  one = lambda tree: jax.tree.map(lambda x: x[row][None], tree)
+  return dataclasses.replace(
+      batch, texts=one(batch.texts), images=one(batch.images),
+      phrase_counts=one(batch.phrase_counts),
+      references=one(batch.references),
+      caption_numbers=one(batch.caption_numbers),
+      image_numbers=one(batch.image_numbers))
+
+
+def rank_images(task: passes.Task, params: Any, batch: arrays.MicroBatch,
+                dropout_key: jax.Array) -> plain_passes.Ranked:
+  """Returns the caption with its image against the pool's images (L_t)."""
+  rows = plain_passes.pair_rows(
+      batch.texts, _with_pool(batch.images, batch.pool_images))
+  return plain_passes.rank(task, params, rows, _hardest_of(task), dropout_key)
+
+
+def rank_texts(task: passes.Task, params: Any, batch: arrays.MicroBatch,
+               dropout_key: jax.Array) -> plain_passes.Ranked:
+  """Returns the image with its caption against the pool's texts (L_i)."""
+  start = (batch.pool_texts.num_tokens[-1]
+           if task.settings.quirks.last_text_offset else None)
+  rows = plain_passes.pair_rows(
+      _with_pool(batch.texts, batch.pool_texts), batch.images, start)
+  return plain_passes.rank(task, params, rows, _hardest_of(task), dropout_key)
+
+
+def rank_sentences(task: passes.Task, params: Any, batch: arrays.MicroBatch,
+                   generated: generating.Generated, dropout_key: jax.Array
+                   ) -> tuple[plain_passes.Ranked, plain_passes.Rows]:
+  """Returns the caption against its refilled sentences (L_syn), and the rows.
+
+  Args:
+    task: network and settings.
+    params: parameters.
+    batch: one positive.
+    generated: its sentences, [1, G, L].
+    dropout_key: PRNG key, used once.
+  """
+  quirks, sentences = task.settings.quirks, generated.token_ids
+  is_excluded = selecting.IS_EXCLUDED[task.settings.negatives.exclude](
+      sentences, batch.texts.token_ids, batch.references)
+  is_repeated = penalising.is_repeated(sentences, last_copy=quirks.last_copy)
+  token_ids = jnp.concatenate([batch.texts.token_ids, sentences[0]])
+  rows = plain_passes.pair_rows(
+      arrays.Texts(token_ids, jnp.broadcast_to(batch.texts.num_tokens,
+                                               token_ids.shape[:1])),
+      batch.images)
+  if quirks.first_word_positive:
+    rows = plain_passes.first_word_only(rows)
+
+  def choose(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
+    # Stage 2 of the release takes its penalties off probabilities.
+    scores = logits if task.settings.phase == 'tags' else jax.nn.sigmoid(logits)
+    indices, is_filled = penalising.choose(
+        scores[None], is_excluded, is_repeated,
+        task.settings.negatives.num_hard, quirks)
+    return indices[0], is_filled[0]
+
+  return plain_passes.rank(task, params, rows, choose, dropout_key), rows
+
+
+def _hardest_of(task: passes.Task) -> plain_passes.Choose:
+  def choose(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
+    _, indices = jax.lax.top_k(logits, task.settings.negatives.num_hard)
+    return indices, jnp.ones(indices.shape, bool)
+  return choose
+
+
+def _with_pool(own: Any, pool: Any) -> Any:
+  return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), own, pool)

@@ -1,0 +1,120 @@
+"""Pairs as the release runs them: one row each, padded, none skipped.
+
+The release joins a row's text and its regions by an index into [text padded
+to the batch's longest, regions]. Two of its errors are wrong indices, so rows
+carry theirs.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from tagsdc_jax import arrays
+from tagsdc_jax.losses import ranking
+from tagsdc_jax.models import retrieval
+from tagsdc_jax.training import passes
+
+# scores [N] of the candidates -> (indices int32 [H], is_filled bool [H])
+Choose = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
+
+
+@struct.dataclass
+class Rows:
+  """Pairs of a text and an image."""
+  texts: arrays.Texts  # [M, L]
+  images: arrays.Images  # [M, R, .]
+  places: jax.Array  # int32 [M, L + R], of each token among [text, regions]
+  mask: jax.Array  # bool [M, L + R], True where real
+
+
+def pair_rows(texts: arrays.Texts, images: arrays.Images,
+              image_start: jax.Array | None = None) -> Rows:
+  """Returns pairs row by row; a single text or image goes to all rows.
+
+  Args:
+    texts: [M or 1, L].
+    images: [M or 1, R, .].
+    image_start: int32 [], where the release looks for the regions: a place
+      among [text padded to the longest of these texts, regions]. None: where
+      they are, behind the padding.
+  """
+  count = max(texts.num_tokens.shape[0], images.num_regions.shape[0])
+  texts, images = jax.tree.map(
+      lambda x: jnp.broadcast_to(x, (count, *x.shape[1:])), (texts, images))
+  length, regions = texts.token_ids.shape[1], images.boxes.shape[1]
+  text_width = jnp.max(texts.num_tokens)
+  start = text_width if image_start is None else image_start
+  tokens = texts.num_tokens[:, None]
+  place = jnp.broadcast_to(jnp.arange(length + regions)[None],
+                           (count, length + regions))
+  index = jnp.where(place < tokens, place, start + place - tokens)
+  # From the release's padded width to ours.
+  index = jnp.where(index < text_width, index, index - text_width + length)
+  return Rows(texts, images, jnp.minimum(index, length + regions - 1),
+              place < tokens + images.num_regions[:, None])
+
+
+def first_word_only(rows: Rows) -> Rows:
+  """Returns rows whose first one consists of copies of its first word.
+
+  Reference: the release takes the attention mask, all ones, for the index of
+  the positive; see QUIRKS 1.
+  """
+  return dataclasses.replace(rows, places=rows.places.at[0].set(1))
+
+
+def take(rows: Rows, indices: jax.Array) -> Rows:
+  """Returns some of the rows."""
+  return jax.tree.map(lambda x: x[indices], rows)
+
+
+def encode(task: passes.Task, params: Any, rows: Rows, *, num_outputs: int,
+           dropout_key: jax.Array | None = None) -> jax.Array:
+  """Returns float [M, num_outputs, D]; dropout if a key is given."""
+  text_key, image_key, encoder_key = (
+      (None,) * 3 if dropout_key is None else jax.random.split(dropout_key, 3))
+  states = jnp.concatenate([
+      passes.embed_text(task, params, rows.texts.token_ids, text_key),
+      passes.embed_image(task, params, rows.images, image_key)], axis=1)
+  joined = jnp.take_along_axis(states, rows.places[..., None], axis=1)
+  return retrieval.apply(task.model, params, 'encode', joined, rows.mask,
+                         num_outputs=num_outputs, dropout_key=encoder_key)
+
+
+@struct.dataclass
+class Ranked:
+  """A positive against its candidates."""
+  match_logits: jax.Array  # float32 [1 + N], without gradient and dropout
+  indices: jax.Array  # int32 [H] into the candidates
+  is_filled: jax.Array  # bool [H]
+  probs: jax.Array  # float32 [1 + H], with gradient
+  losses: jax.Array  # float32 [H], with gradient
+
+
+def rank(task: passes.Task, params: Any, rows: Rows, choose: Choose,
+         dropout_key: jax.Array) -> Ranked:
+  """Scores all rows, keeps the hardest, runs them again with gradient.
+
+  Args:
+    task: network and settings.
+    params: parameters.
+    rows: the positive, then its N candidates.
+    choose: picks among the candidates' raw scores [N].
+    dropout_key: PRNG key, used once.
+  """
+  def match_logits(params: Any, rows: Rows,
+                   key: jax.Array | None) -> jax.Array:
+    states = encode(task, params, rows, num_outputs=1, dropout_key=key)
+    return retrieval.apply(task.model, params, 'match_logits', states)
+
+  logits = match_logits(jax.lax.stop_gradient(params), rows, None)
+  indices, is_filled = choose(logits[1:])
+  kept = take(rows, jnp.concatenate([jnp.zeros(1, jnp.int32), 1 + indices]))
+  probs = jax.nn.sigmoid(match_logits(params, kept, dropout_key))
+  losses = ranking.triplet_loss(probs[0], probs[1:],
+                                margin=task.settings.losses.margin)
+  return Ranked(logits, indices, is_filled, probs, losses)

@@ -1,0 +1,83 @@
+"""The release's step: equal to the fast one without quirks, and each quirk."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tagsdc_jax import settings
+from tagsdc_jax.data import paired_loader
+from tagsdc_jax.training import keys, objectives
+from tests import tiny
+
+
+def _config(phase, data_dir, **quirks):
+  base = tiny.make_settings(phase, data_dir)
+  return dataclasses.replace(
+      base, model=dataclasses.replace(base.model, dropout_rate=0.0),
+      batch=settings.Batch(positives=1, micro_batches=4),
+      negatives=dataclasses.replace(base.negatives, num_hard=4),
+      quirks=settings.Quirks(**quirks))
+
+
+@functools.cache
+def _value_and_grad(phase, data_dir, **quirks):
+  """Returns loss, parts and gradient of the first micro-batch."""
+  config = _config(phase, data_dir, **quirks)
+  task = tiny.make_task(config)
+  _, state = tiny.make_state(task)
+  source = tiny.make_source(config)
+  # One in which the text drawn last is not the longest.
+  lengths = (source[i].pool_texts.num_tokens for i in range(20))
+  number = next(i for i, found in enumerate(lengths)
+                if found[-1] < found.max())
+  if config.quirks.other_caption:
+    source = paired_loader.PairedMicroBatches(**{
+        f.name: getattr(source, f.name) for f in dataclasses.fields(source)})
+  batch = source[number]
+  draws = keys.micro_batch_keys(0, jnp.int32(0), batch.number)
+  (loss, parts), grads = jax.jit(jax.value_and_grad(
+      objectives.make_objective(task), has_aux=True))(
+          state.params, batch, draws)
+  return (float(loss), {k: float(v) for k, v in parts.items()},
+          jax.tree.map(np.asarray, grads))
+
+
+def test_without_quirks_both_steps_minimise_the_same(world_dir):
+  loss, parts, grads = _value_and_grad('dc', world_dir)
+  plain_loss, plain_parts, plain_grads = _value_and_grad(
+      'dc', world_dir, plain_step=True)
+  assert parts.keys() == plain_parts.keys()
+  for name, value in parts.items():
+    np.testing.assert_allclose(plain_parts[name], value, rtol=1e-5, atol=1e-6,
+                               err_msg=name)
+  np.testing.assert_allclose(plain_loss, loss, rtol=1e-5)
+  for ours, theirs in zip(jax.tree.leaves(grads),
+                          jax.tree.leaves(plain_grads), strict=True):
+    np.testing.assert_allclose(theirs, ours, atol=2e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize('quirk, moved', [
+    ('first_word_positive', 'synthetic'),
+    ('last_text_offset', 'image_to_text'),
+    ('other_caption', 'image_to_text'),
+])
+def test_a_quirk_moves_its_part_only(quirk, moved, world_dir):
+  _, parts, _ = _value_and_grad('tags', world_dir, plain_step=True)
+  _, changed, _ = _value_and_grad('tags', world_dir, plain_step=True,
+                                  **{quirk: True})
+  for name in ('text_to_image', 'image_to_text', 'synthetic', 'mlm'):
+    same = np.isclose(changed[name], parts[name], rtol=1e-5, atol=1e-7)
+    assert same != (name == moved), (name, parts[name], changed[name])
+
+
+def test_filling_up_makes_all_negatives_count(world_dir):
+  config = _config('tags', world_dir)
+  candidates = config.negatives.num_copies * config.negatives.num_samples
+  assert config.negatives.num_hard < candidates
+  _, parts, _ = _value_and_grad('tags', world_dir, plain_step=True,
+                                fill_up=True)
+  assert parts['filled_negatives'] == 1.0
