@@ -42,18 +42,34 @@ def generate(mask_key: jax.Array, refill_key: jax.Array,
     mask_id: id of [MASK].
     random_range: [low, high) of random replacement tokens.
   """
-  captions = batch.texts.token_ids
   masked = masking.mask_tokens(
-      mask_key, captions, batch.phrase_counts,
+      mask_key, batch.texts.token_ids, batch.phrase_counts,
       num_copies=config.num_copies, mask_rate=config.mask_rate,
       mask_id=mask_id, random_range=random_range)
   uniforms = refilling.draw_uniforms(
       refill_key, masked.is_target.size, config.num_samples)
-  mlm_losses, sampled = fill_targets(
-      masked, uniforms.reshape(*masked.is_target.shape, -1, 2))
+  return fill_masked(
+      masked, uniforms.reshape(*masked.is_target.shape, -1, 2), batch,
+      fill_targets, exclude=config.exclude)
+
+
+def fill_masked(masked: masking.MaskedText, uniforms: jax.Array,
+                batch: arrays.MicroBatch, fill_targets: FillTargets, *,
+                exclude: str) -> Generated:
+  """As `generate`, of captions that are masked already.
+
+  Args:
+    masked: [B, K, L].
+    uniforms: float32 [B, K, L, S, 2], what the refills are drawn with.
+    batch: captions, and the captions of their images.
+    fill_targets: the language head at masked positions.
+    exclude: see `selecting.valid_candidates`.
+  """
+  captions = batch.texts.token_ids
+  mlm_losses, sampled = fill_targets(masked, uniforms)
   candidates = refilling.refill(captions, masked.is_target, sampled)
   is_valid = selecting.valid_candidates(
-      candidates, captions, batch.references, exclude=config.exclude)
+      candidates, captions, batch.references, exclude=exclude)
   return Generated(candidates, is_valid, masked.is_target, mlm_losses)
 
 

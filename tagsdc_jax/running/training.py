@@ -69,8 +69,8 @@ def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
     last = min(config.stop_at_update or config.num_updates,
                config.num_updates)
     train_step = parallel.pmap_step(
-        step.make_train_step(task, _optimizer(config), parallel.AXIS),
-        devices)
+        step.make_train_step(config, objectives.make_objective(task),
+                             _optimizer(config), parallel.AXIS), devices)
     if first < last:
       train_step = _compile(train_step, config, source, host_state, devices)
     batches = loader.iterate_updates(

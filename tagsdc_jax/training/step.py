@@ -6,19 +6,22 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from tagsdc_jax import arrays
-from tagsdc_jax.training import keys, objectives, optimizer, passes, state
+from tagsdc_jax import arrays, settings
+from tagsdc_jax.training import keys, objectives, optimizer, state
 
 Step = Callable[[state.TrainState, arrays.MicroBatch],
                 tuple[state.TrainState, objectives.Metrics]]
 
 
-def make_train_step(task: passes.Task, tx: optax.GradientTransformation,
+def make_train_step(config: settings.Settings,
+                    objective: objectives.Objective,
+                    tx: optax.GradientTransformation,
                     axis_name: str | None) -> Step:
   """Returns train_step(state, batches) -> (state, metrics).
 
   Args:
-    task: network, settings, length classes.
+    config: seed and schedule are read.
+    objective: what is minimised, from `objectives.make_objective`.
     tx: the optimiser.
     axis_name: the devices' axis, None for a single device without one.
   Returns:
@@ -26,8 +29,6 @@ def make_train_step(task: passes.Task, tx: optax.GradientTransformation,
     update, stacked on a leading axis; each contributes equally. Metrics are
     means over all micro-batches of all devices.
   """
-  config = task.settings
-  objective = objectives.make_objective(task)
   gradient = jax.value_and_grad(objective, has_aux=True)
 
   def train_step(train_state, batches):

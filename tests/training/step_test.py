@@ -17,6 +17,11 @@ PHASES = ('pretrain', 'tags', 'dc')
 
 
 @functools.cache
+def _make_step(task, tx, axis_name):
+  return step.make_train_step(
+      task.settings, objectives.make_objective(task), tx, axis_name)
+
+
 def _run(phase, data_dir, num_devices, num_updates=3):
   """Returns metrics per update, the last state, and compilations per update.
   """
@@ -24,8 +29,7 @@ def _run(phase, data_dir, num_devices, num_updates=3):
   task = tiny.make_task(config)
   tx, state = tiny.make_state(task)
   devices = parallel.local_devices(num_devices)
-  train_step = parallel.pmap_step(
-      step.make_train_step(task, tx, parallel.AXIS), devices)
+  train_step = parallel.pmap_step(_make_step(task, tx, parallel.AXIS), devices)
   compiled = []
   monitoring.register_event_duration_secs_listener(
       lambda name, _, **kw: compiled.append(name)
@@ -93,7 +97,7 @@ def test_no_host_callback_in_the_step(world_dir):
   tx, state = tiny.make_state(task)
   [batch] = tiny.make_updates(task.settings, 1, 1)
   batch = jax.tree.map(lambda x: x[0], batch)
-  lowered = jax.jit(step.make_train_step(task, tx, None)).lower(state, batch)
+  lowered = jax.jit(_make_step(task, tx, None)).lower(state, batch)
   text = lowered.as_text()
   assert 'while' in text  # it is the program that we mean
   assert 'callback' not in text and 'infeed' not in text
