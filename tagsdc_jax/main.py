@@ -17,11 +17,11 @@ os.environ.setdefault('HF_HUB_VERBOSITY', 'error')
 logging.set_verbosity(logging.FATAL)
 
 from tagsdc_jax import __version__, errors  # noqa: E402
-from tagsdc_jax.commands import (configs, demo, evaluate, prepare,  # noqa: E402
-                                 report, train)
+from tagsdc_jax.commands import (compare, configs, demo,  # noqa: E402
+                                 evaluate, prepare, report, train)
 
 COMMANDS = {'demo': demo, 'prepare': prepare, 'train': train,
-            'evaluate': evaluate, 'report': report}
+            'evaluate': evaluate, 'compare': compare, 'report': report}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.print_help()
     return 0
   try:
-    _run(args, rest)
+    return _run(args, rest)
   except KeyboardInterrupt:
     return _say(args, 'interrupted; run the same command again to continue',
                 130)
@@ -73,10 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if line is None:
       raise
     return _say(args, line)
-  return 0
 
 
-def _run(args: argparse.Namespace, rest: list[str]) -> None:
+def _run(args: argparse.Namespace, rest: list[str]) -> int:
   module = COMMANDS.get(args.command)
   takes_config = module is not None and module.NEEDS_CONFIG
   overrides = [word for word in rest
@@ -86,7 +85,8 @@ def _run(args: argparse.Namespace, rest: list[str]) -> None:
   if unknown or module is None:
     raise errors.UserError(
         f'unknown arguments: {" ".join(unknown)}; see --help')
-  module.run(args, config)
+  # Only a verdict is a number; else what went wrong is raised.
+  return module.run(args, config) or 0
 
 
 def _show_uncaught(kind: type[BaseException], error: BaseException,

@@ -16,6 +16,7 @@ MAX_LINES = 300
 ARROW = (
     ('main',),
     ('commands',),
+    ('comparison',),
     ('running',),
     ('reporting',),
     ('training', 'evaluation', 'conversion'),

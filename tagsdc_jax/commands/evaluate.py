@@ -11,7 +11,7 @@ from tagsdc_jax.data import opening
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.reporting import tables
 from tagsdc_jax.running import building, evaluation, folder
-from tagsdc_jax.training import checkpoints
+from tagsdc_jax.training import checkpoints, initialising
 
 HELP = 'rank captions and images of a split with a trained model'
 EXAMPLES = """examples:
@@ -19,10 +19,16 @@ EXAMPLES = """examples:
   tagsdc evaluate runs/tags --split validation --json result.json
   tagsdc evaluate runs/tags/checkpoints/kept/2000 --scores scores.npy
   tagsdc evaluate runs/tags --config.evaluation.tile_texts=8
+  tagsdc evaluate runs/tags --config.quirks.untrained_rank_head=true
 A run folder stands for its best checkpoint by validation.
 """
 NEEDS_CONFIG = False
 TILES = ('tile_texts', 'tile_images')
+QUIRKS = {
+    'untrained_rank_head': 'rank with the head that stage 1 began with',
+    'float16_scores': 'round the scores before they are ranked',
+    'overcounted_recall': 'count image retrieval as the PyTorch release does',
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(f'--config.evaluation.{name}', type=int, dest=name,
                         metavar='NUMBER', help='scored at once; fewer take '
                         'less memory (default: as trained)')
+  for name, meaning in QUIRKS.items():
+    parser.add_argument(f'--config.quirks.{name}', choices=('true', 'false'),
+                        dest=name, help=f'{meaning} (default: as trained)')
 
 
 def run(args: argparse.Namespace, config: None = None) -> None:
@@ -50,17 +59,24 @@ def run(args: argparse.Namespace, config: None = None) -> None:
         trained_with,
         data=dataclasses.replace(trained_with.data, root=args.data_root))
   tiles = {name: getattr(args, name) for name in TILES if getattr(args, name)}
+  quirks = {name: getattr(args, name) == 'true' for name in QUIRKS
+            if getattr(args, name)}
   trained_with = dataclasses.replace(
       trained_with,
-      evaluation=dataclasses.replace(trained_with.evaluation, **tiles))
+      evaluation=dataclasses.replace(trained_with.evaluation, **tiles),
+      quirks=dataclasses.replace(trained_with.quirks, **quirks))
   data = opening.open_split(trained_with.data, args.split)
   trained_with = building.with_data_sizes(trained_with, data)
   model = building.make_model(trained_with)
   checkpoints.check_parameters(loaded.parameters,
                                retrieval.parameter_shapes(model), loaded.path)
+  phase, parameters = loaded.about['phase'], loaded.parameters
+  # Pretraining ranks with both rows of its head; it has lost nothing.
+  if trained_with.quirks.untrained_rank_head and phase != 'pretrain':
+    parameters = initialising.reset_rank_head(parameters)
   result, scores = evaluation.evaluate_on_host(
-      model, loaded.parameters, data, trained_with, loaded.about['phase'])
-  tables.print_recalls([(f'{loaded.about["phase"]}, update '
+      model, parameters, data, trained_with, phase)
+  tables.print_recalls([(f'{phase}, update '
                          f'{loaded.about["update"]}', result)],
                        f'{data.name}, per cent')
   print(f'{result["captions"] * result["images"]:,} pairs in '

@@ -23,14 +23,14 @@ def evaluate(model: RetrievalModel, params: Any,
     model: the network.
     params: replicated parameters.
     data: the split.
-    config: tile sizes and number of widths are read.
+    config: tile sizes, number of widths and how hits are counted are read.
     devices: this process's devices.
     progress: see `matrix.score_matrix`.
   Returns:
     the result ({`image_retrieval`, `text_retrieval`: {`r1`, `r5`, `r10`},
     `mean_r1`} in per cent, `captions`, `images`, `seconds`,
     `pairs_per_second`, compilation included) and the scores, float32
-    [captions, images].
+    [captions, images], as they were computed.
   """
   start = time.perf_counter()
   scores = matrix.score_matrix(
@@ -39,8 +39,12 @@ def evaluate(model: RetrievalModel, params: Any,
       progress=progress)
   seconds = time.perf_counter() - start
   image_of_text = np.array([c.image for c in data.captions])
-  result = recall.evaluate_scores(scores, image_of_text,
-                                  data.captions_of_image)
+  quirks = config.quirks
+  result = recall.evaluate_scores(
+      recall.as_float16(scores) if quirks.float16_scores else scores,
+      image_of_text, data.captions_of_image,
+      image_recalls=(recall.overcounted_recalls if quirks.overcounted_recall
+                     else recall.recalls))
   return {
       **result, 'mean_r1': recall.mean_r1(result),
       'captions': scores.shape[0], 'images': scores.shape[1],

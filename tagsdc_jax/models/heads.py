@@ -39,6 +39,6 @@ class WordHead(nn.Module):
     return self.norm(layers.gelu(self.dense(states)))
 
   def add_bias(self, logits: jax.Array) -> jax.Array:
-    """Returns float32 [..., V]."""
+    """Returns float32 [..., V], float64 if the network computes in that."""
     bias = self.bias.reshape((1,) * (logits.ndim - 1) + (-1,))
-    return logits.astype(jnp.float32) + bias
+    return logits.astype(layers.score_dtype(self.dtype)) + bias

@@ -11,6 +11,11 @@ from tagsdc_jax.models import dropout
 LAYER_NORM_EPSILON = 1e-12
 
 
+def score_dtype(dtype: jnp.dtype) -> jnp.dtype:
+  """Returns what attention and scores are computed in: float32 at least."""
+  return jnp.promote_types(dtype, jnp.float32)
+
+
 def initializer(config: settings.Model) -> nn.initializers.Initializer:
   """Weights of linear layers and embeddings: N(0, range); 0.02 in BERT."""
   return nn.initializers.normal(config.initializer_range)
@@ -24,7 +29,7 @@ def dense(config: settings.Model, features: int, dtype: jnp.dtype,
 
 
 def layer_norm(dtype: jnp.dtype, name: str | None) -> nn.LayerNorm:
-  """LayerNorm with BERT's epsilon; statistics are taken in float32."""
+  """LayerNorm with BERT's epsilon; statistics in float32 at least."""
   return nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, dtype=dtype, name=name)
 
 
@@ -63,8 +68,8 @@ class Attention(nn.Module):
 
     query = heads('query', x[:, :num_queries])
     key, value = heads('key', x), heads('value', x)
-    logits = jnp.einsum('nqhd,nkhd->nhqk', query, key).astype(jnp.float32)
-    logits = logits / jnp.sqrt(jnp.float32(head_size))
+    logits = jnp.einsum('nqhd,nkhd->nhqk', query, key)
+    logits = logits.astype(score_dtype(self.dtype)) / head_size**0.5
     # The reference adds -10000, which is exactly zero weight in float32. The
     # lowest float does the same and stays finite for rows without any token.
     logits = jnp.where(token_mask[:, None, None, :], logits,

@@ -16,6 +16,8 @@ class RetrievalModel(nn.Module):
 
   All heads exist in every phase, so that a checkpoint of one phase starts the
   next; the optimiser leaves alone those that a phase does not use.
+
+  What is float32 below is float64 if dtype is (comparisons need that).
   """
 
   config: settings.Model
@@ -27,10 +29,11 @@ class RetrievalModel(nn.Module):
     self.image_embeddings = uniter.ImageEmbeddings(config, dtype)
     self.encoder = uniter.Encoder(config, dtype)
     self.pooler = heads.Pooler(config, dtype)
-    # Scores are float32 whatever the encoder computes in.
-    self.rank_output = layers.dense(config, 1, jnp.float32, None)
-    self.itm_output = layers.dense(config, 2, jnp.float32, None)
-    self.disc_output = layers.dense(config, 2, jnp.float32, None)
+    # Scores are float32 where the encoder computes in bfloat16.
+    scores = layers.score_dtype(dtype)
+    self.rank_output = layers.dense(config, 1, scores, None)
+    self.itm_output = layers.dense(config, 2, scores, None)
+    self.disc_output = layers.dense(config, 2, scores, None)
     self.mlm_output = heads.WordHead(config, dtype)
     self.correction_output = heads.WordHead(config, dtype)
 
@@ -45,6 +48,22 @@ class RetrievalModel(nn.Module):
     return self.image_embeddings(
         features, boxes, self.text_embeddings.type_row(uniter.IMAGE_TYPE),
         dropout_key)
+
+  def mask_regions(self, features: jax.Array,
+                   is_masked: jax.Array) -> jax.Array:
+    """Returns region features, the learnt vector added where masked.
+
+    Neither phase masks regions; UNITER's pretraining does.
+
+    Args:
+      features: float [N, R, F].
+      is_masked: bool [N, R].
+    """
+    return self.image_embeddings.mask_regions(features, is_masked)
+
+  def pooled(self, states: jax.Array) -> jax.Array:
+    """Returns float [N, D], what scores are read off, for [N, >=1, D]."""
+    return self.pooler(states)
 
   def encode(self, embeddings: jax.Array, token_mask: jax.Array, *,
              num_outputs: int,

@@ -78,7 +78,31 @@ class ImageEmbeddings(nn.Module):
   config: settings.Model
   dtype: jnp.dtype
 
-  @nn.compact
+  def setup(self) -> None:
+    config = self.config
+    self.region_mask_embedding = self.param(
+        'region_mask_embedding', layers.initializer(config),
+        (2, config.feature_size))
+
+    def projection() -> nn.Dense:
+      return layers.dense(config, config.hidden_size, self.dtype, None)
+
+    self.feature_projection = projection()
+    self.feature_norm = layers.layer_norm(self.dtype, None)
+    self.box_projection = projection()
+    self.box_norm = layers.layer_norm(self.dtype, None)
+    self.norm = layers.layer_norm(self.dtype, None)
+
+  def mask_regions(self, features: jax.Array,
+                   is_masked: jax.Array) -> jax.Array:
+    """Returns features [N, R, F], a learnt vector added where masked.
+
+    Of the table's two rows the first stands for what is not masked: nothing is
+    added there, whatever the row holds.
+    """
+    return jnp.where(is_masked[..., None],
+                     features + self.region_mask_embedding[1], features)
+
   def __call__(self, features: jax.Array, boxes: jax.Array,
                type_row: jax.Array,
                dropout_key: jax.Array | None) -> jax.Array:
@@ -90,20 +114,11 @@ class ImageEmbeddings(nn.Module):
       type_row: float [1, 1, D], token-type embedding of images.
       dropout_key: PRNG key, or None for no dropout.
     """
-    # Used by UNITER's masked-region pretraining only; kept so that a
-    # checkpoint converts to the reference's parameters without a gap.
-    config = self.config
-    self.param('region_mask_embedding', layers.initializer(config),
-               (2, config.feature_size))
-
-    def project(name: str, x: jax.Array) -> jax.Array:
-      y = layers.dense(config, config.hidden_size, self.dtype,
-                       f'{name}_projection')(x.astype(self.dtype))
-      return layers.layer_norm(self.dtype, f'{name}_norm')(y)
-
-    x = project('feature', features) + project('box', boxes) + type_row
-    x = layers.layer_norm(self.dtype, 'norm')(x)
-    return dropout.dropout(x, config.dropout_rate, dropout_key, 0)
+    x = (self.feature_norm(self.feature_projection(features.astype(self.dtype)))
+         + self.box_norm(self.box_projection(boxes.astype(self.dtype)))
+         + type_row)
+    return dropout.dropout(self.norm(x), self.config.dropout_rate, dropout_key,
+                           0)
 
 
 class Encoder(nn.Module):

@@ -60,6 +60,30 @@ def print_phases(entries: Sequence[dict[str, Any]]) -> None:
   _print(table)
 
 
+def print_differences(rows: Sequence[tuple[str, ...]], title: str) -> None:
+  """Prints a comparison, file by file.
+
+  Args:
+    rows: file, what, largest absolute and relative error, tolerance, verdict,
+      note; one line each.
+    title: heading.
+  """
+  table = Table(title=title)
+  for name, justify in (('file', 'left'), ('compared', 'left'),
+                        ('max abs', 'right'), ('max rel', 'right'),
+                        ('tolerance', 'right'), ('verdict', 'left'),
+                        ('note', 'left')):
+    table.add_column(name, justify=justify,  # type: ignore[arg-type]
+                     overflow='fold', no_wrap=name == 'verdict')
+  before = None
+  for file, *cells in rows:
+    if before not in (None, file):
+      table.add_section()
+    table.add_row('' if file == before else file, *cells)
+    before = file
+  _print(table)
+
+
 def chance(result: dict[str, Any]) -> dict[str, Any]:
   """Returns the recalls of random scores, captions spread evenly."""
   images, captions = result['images'], result['captions']

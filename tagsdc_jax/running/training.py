@@ -149,6 +149,8 @@ def _start_phase(task: passes.Task,
           f'init_from = {config.init_from} was trained in phase {came_from}, '
           f'which comes after {config.phase}; give an earlier one')
   params = initialising.start_heads(params, came_from, config.phase)
+  if config.quirks.reset_rank_head and config.phase == 'dc':
+    params = initialising.reset_rank_head(params)
   return dataclasses.replace(fresh, params=params)
 
 

@@ -13,7 +13,7 @@ def start_heads(params: Any, came_from: str, phase: str) -> Any:
   Stage 1's matching head starts as the "match" row of pretraining's, stage
   2's word heads as the matching and language heads. Heads that the earlier
   phase has trained are kept (the release throws stage 1's matching head away
-  at the start of stage 2; QUIRKS 22).
+  at the start of stage 2: `reset_rank_head`).
 
   Args:
     params: the earlier phase's parameters; not changed.
@@ -23,13 +23,25 @@ def start_heads(params: Any, came_from: str, phase: str) -> Any:
   params = dict(params)
   new = PHASES[PHASES.index(came_from) + 1:PHASES.index(phase) + 1]
   if 'tags' in new:
-    itm = params['itm_output']
-    params['rank_output'] = {'kernel': np.array(itm['kernel'][:, 1:]),
-                             'bias': np.array(itm['bias'][1:])}
+    params = reset_rank_head(params)
   if 'dc' in new:
     params['disc_output'] = _copy(params['itm_output'])
     params['correction_output'] = _copy(params['mlm_output'])
   return params
+
+
+def reset_rank_head(params: Any) -> Any:
+  """Returns parameters whose matching head is pretraining's "match" row.
+
+  What stage 1 starts from. The release goes back to it at the start of stage 2
+  and before it ranks, so that what was learnt there is lost (QUIRKS 22, 23).
+
+  Args:
+    params: on the host; not changed.
+  """
+  rank = {name: np.array(leaf[..., 1:])
+          for name, leaf in params['itm_output'].items()}
+  return params | {'rank_output': rank}
 
 
 def matching_parameters(params: Any, phase: str) -> Any:

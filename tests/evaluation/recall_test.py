@@ -112,3 +112,36 @@ def test_result_is_the_recorded_bound_where_scores_tie(name):
       texts, 100 * arrays['text_retrieval_pessimistic'], rtol=1e-9)
   np.testing.assert_allclose(
       images, 100 * arrays['image_retrieval_pessimistic'], rtol=1e-9)
+
+
+def test_overcounting_by_hand():
+  # 12 captions. Ranks below 1, 5, 10: 2, 4, 6. Listed (below 10): captions 0,
+  # 2, 3, 6, 8, 9; of the first 1, 5, 10 captions: 1, 3, 6.
+  ranks = np.array([3, 10, 0, 9, 50, 11, 0, 10, 4, 5, 30, 12])
+  found = recall.overcounted_recalls(ranks)
+  assert found == pytest.approx({
+      'r1': 100 * (2 + 1) / 12, 'r5': 100 * (4 + 3) / 12,
+      'r10': 100 * (6 + 6) / 12})
+
+
+def test_overcounting_of_a_perfect_matrix_exceeds_everything():
+  # QUIRKS 40: 12 x 12 gives 1.083 and 1.833.
+  result = recall.evaluate_scores(
+      np.eye(12, dtype=np.float32), np.arange(12), [(i,) for i in range(12)],
+      image_recalls=recall.overcounted_recalls)
+  assert result['image_retrieval'] == pytest.approx({
+      'r1': 100 * 13 / 12, 'r5': 100 * 17 / 12, 'r10': 100 * 22 / 12})
+  assert result['text_retrieval'] == {'r1': 100, 'r5': 100, 'r10': 100}
+
+
+def test_rounding_to_float16_makes_ties():
+  # Near 8 neighbours are 2^-7 apart: 8.001 is no longer above 8, 8.005 is
+  # rounded up to 8.0078125.
+  scores = np.array([[8.001, 8, 3], [8, 8.005, 1], [0, 1, 2]], np.float32)
+  rounded = recall.as_float16(scores)
+  assert rounded.dtype == np.float32
+  np.testing.assert_array_equal(
+      rounded, [[8, 8, 3], [8, 8.0078125, 1], [0, 1, 2]])
+  owner = np.arange(3)
+  np.testing.assert_array_equal(recall.image_ranks(scores, owner), [0, 0, 0])
+  np.testing.assert_array_equal(recall.image_ranks(rounded, owner), [1, 0, 0])

@@ -1,0 +1,77 @@
+"""`tagsdc compare`: our code against recordings of the PyTorch release."""
+
+import argparse
+import collections
+import dataclasses
+import time
+from pathlib import Path
+
+from tagsdc_jax import errors, progress
+from tagsdc_jax.comparison import comparing, items, recordings
+from tagsdc_jax.reporting import tables
+from tagsdc_jax.running import folder
+
+HELP = 'compare with recorded numbers of the PyTorch release'
+EXAMPLES = """examples:
+  tagsdc compare recordings
+  tagsdc compare recordings --x64 --json differences.json
+A folder of recordings holds a MANIFEST.json, which says what every array is.
+Each recorded output is computed anew by the code that trains and evaluates,
+from the recorded inputs and random choices.
+
+verdicts:
+  holds    computed anew, within the tolerance
+  FAILS    outside of it, or not of the recorded shape
+  missing  listed in MANIFEST.json, or needed, but not there
+  unknown  there, but not known to this program: nothing is said about it
+  skipped  known and there, but not compared; the note says why
+exit code: 0 if something was compared and nothing fails or is missing, else 1;
+2 if the folder cannot be read. What is unknown or skipped does not change it,
+and is counted in the last line.
+"""
+NEEDS_CONFIG = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the command's own flags."""
+  parser.add_argument('folder', type=Path, help='folder of recordings')
+  parser.add_argument('--json', type=Path, help='write all items here')
+  parser.add_argument('--x64', action='store_true',
+                      help='compute in float64 as well, and compare with the '
+                      'arrays recorded so')
+
+
+def run(args: argparse.Namespace, config: None = None) -> int:
+  """Compares, prints the table, and returns the exit code."""
+  del config
+  if args.json is not None and not args.json.parent.is_dir():
+    raise errors.UserError(f'{args.json} cannot be written: folder '
+                           f'{args.json.parent} is missing; make it, or give '
+                           'another path')
+  start = time.perf_counter()
+  opened = recordings.open_folder(args.folder, x64=args.x64)
+  total = len(opened.manifest['files'])
+  with progress.progress_bar(total, 'comparing', 'files') as bar:
+    found = comparing.compare(opened, bar.update)
+  holds = comparing.all_hold(found)
+  tables.print_differences([_cells(item) for item in found], str(args.folder))
+  counts = collections.Counter(item.verdict for item in found)
+  words = ', '.join(f'{counts[verdict]} {verdict}'
+                    for verdict in items.VERDICTS if counts[verdict])
+  print(f'{"all holds" if holds else "NOT as recorded"}: {words or "nothing"}; '
+        f'{time.perf_counter() - start:.0f} s')
+  if args.json is not None:
+    folder.write_json(args.json, {
+        'folder': str(args.folder), 'holds': holds, 'x64': args.x64,
+        'counts': dict(counts), 'versions': folder.versions(),
+        'items': [dataclasses.asdict(item) | {'holds': item.holds}
+                  for item in found]})
+  return 0 if holds else 1
+
+
+def _cells(item: items.Item) -> tuple[str, ...]:
+  """Returns the item as a row of the table."""
+  errs = ('' if error is None else f'{error:.1e}'
+          for error in (item.max_abs, item.max_rel))
+  name = f'{item.name} ({item.variant})' if item.variant else item.name
+  return (item.file, name, *errs, item.tolerance, item.verdict, item.note)

@@ -1,0 +1,117 @@
+"""Runs the comparisons of a folder and says what none of them looked at."""
+
+from collections.abc import Callable, Iterator
+
+from tagsdc_jax import errors
+from tagsdc_jax.comparison import forward, items
+from tagsdc_jax.comparison.recordings import MANIFEST, Recordings
+
+# Yields one item per thing compared; asks `Recordings` for all that it reads,
+# so that what no comparison asked for is known.
+Comparison = Callable[[Recordings], Iterator[items.Item]]
+Progress = Callable[[int], None]  # Takes the number of files just done.
+
+FILES: dict[str, Comparison] = {
+    forward.FILE: forward.compare,
+}
+_DOCUMENTS = (MANIFEST, 'README.md')
+_FLOAT64 = 'f64/'
+
+
+def compare(recordings: Recordings,
+            progress: Progress = lambda files: None
+            ) -> list[items.Item]:
+  """Returns everything that can be said of a folder.
+
+  Args:
+    recordings: the opened folder.
+    progress: called after every file.
+  """
+  found = []
+  for name in recordings.manifest['files']:
+    found += _compare_file(recordings, name)
+    progress(1)
+  return [*found, *_other_files(recordings)]
+
+
+def all_hold(found: list[items.Item]) -> bool:
+  """Returns the verdict: something was compared, and nothing is amiss."""
+  return (any(item.holds for item in found)
+          and not any(item.holds is False for item in found))
+
+
+def _compare_file(recordings: Recordings, name: str) -> Iterator[items.Item]:
+  if not (recordings.folder / name).is_file():
+    yield items.Item(name, 'the file', items.MISSING,
+                     note=f'listed in {MANIFEST}, not in the folder')
+    return
+  if name not in FILES:
+    yield items.Item(name, 'the file', items.UNKNOWN,
+                     note='no comparison is made for this file')
+    return
+  yield from _as_listed(name, recordings)
+  try:
+    yield from FILES[name](recordings)
+  except errors.UserError as error:
+    yield items.Item(name, 'the rest of the file', items.MISSING,
+                     note=str(error))
+    return
+  except (ValueError, TypeError, IndexError, KeyError) as error:
+    # Shapes that do not belong together, and the like. The verdict is no, and
+    # the other files are compared all the same.
+    yield items.Item(name, 'the rest of the file', items.FAILS,
+                     note=f'{type(error).__name__}: {error}')
+    return
+  yield from _not_asked_for(name, recordings)
+
+
+def _as_listed(name: str, recordings: Recordings) -> Iterator[items.Item]:
+  """Yields arrays that are not as the manifest says."""
+  listed, there = recordings.entry(name)['keys'], recordings.arrays(name)
+  for key, entry in listed.items():
+    if key not in there:
+      yield items.Item(name, key, items.MISSING,
+                       note=f'listed in {MANIFEST}, not in the file')
+      continue
+    wanted = list(entry.get('shape', [])), entry.get('dtype')
+    array = there.peek(key)
+    actual = list(array.shape), str(array.dtype)
+    if 'shape' in entry and wanted != actual:
+      yield items.Item(name, key, items.FAILS,
+                       note=f'{actual[1]} {actual[0]}, but {MANIFEST} says '
+                       f'{wanted[1]} {wanted[0]}')
+
+
+def _not_asked_for(name: str, recordings: Recordings) -> Iterator[items.Item]:
+  """Yields the arrays of a file that its comparison did not look at."""
+  unused = recordings.arrays(name).unused()
+  if not recordings.x64:
+    float64 = [key for key in unused if key.startswith(_FLOAT64)]
+    unused = [key for key in unused if key not in float64]
+    if float64:
+      yield items.Item(name, f'{_FLOAT64}...', items.SKIPPED,
+                       note=f'{len(float64)} arrays; --x64 compares them')
+  for key in unused:
+    yield items.Item(name, key, items.UNKNOWN,
+                     note='no comparison looks at this array')
+
+
+def _other_files(recordings: Recordings) -> Iterator[items.Item]:
+  """Yields what lies in the folder besides files of arrays, or should."""
+  folder, manifest = recordings.folder, recordings.manifest
+  others = manifest.get('other_files', {})
+  for name in others:
+    if not (folder / name).exists():
+      yield items.Item(name, 'the file', items.MISSING,
+                       note=f'listed in {MANIFEST}, not in the folder')
+    elif name not in recordings.used:
+      yield items.Item(name, 'the file', items.UNKNOWN,
+                       note='no comparison looks at this file')
+  listed = {*manifest['files'], *others, *_DOCUMENTS}
+  for path in sorted(folder.rglob('*')):
+    name = path.relative_to(folder).as_posix()
+    parents = (parent.as_posix() for parent in
+               path.relative_to(folder).parents)
+    if path.is_file() and name not in listed and not listed & {*parents}:
+      yield items.Item(name, 'the file', items.UNKNOWN,
+                       note=f'not listed in {MANIFEST}')

@@ -1,0 +1,140 @@
+"""What a comparison says of one thing: how far off, how far it may be."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+# Compared, in bounds or not; known and not there; there and not known; known
+# and there, but this run was not asked for it or cannot read it.
+HOLDS, FAILS, MISSING, UNKNOWN, SKIPPED = VERDICTS = (
+    'holds', 'FAILS', 'missing', 'unknown', 'skipped')
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+  """One line of the table.
+
+  Attributes:
+    file: of the recordings, e.g. "forward.npz".
+    name: what is compared; begins with the recorded array's name.
+    verdict: one of VERDICTS.
+    variant: whose behaviour, `as_released` or `fixed`; '' where they agree.
+    max_abs: largest absolute error.
+    max_rel: the same by the largest recorded value.
+    tolerance: what the errors may be.
+    note: what else there is to say.
+  """
+  file: str
+  name: str
+  verdict: str
+  variant: str = ''
+  max_abs: float | None = None
+  max_rel: float | None = None
+  tolerance: str = ''
+  note: str = ''
+
+  @property
+  def holds(self) -> bool | None:
+    """Returns whether it is as recorded; None if that was not looked at."""
+    return {HOLDS: True, FAILS: False, MISSING: False}.get(self.verdict)
+
+
+def close(file: str, name: str, ours: Any, theirs: Any, *, atol: float,
+          rtol: float | None = None, variant: str = '',
+          note: str = '') -> Item:
+  """Compares numbers.
+
+  Args:
+    file: of the recordings.
+    name: what is compared.
+    ours: what our code gives.
+    theirs: what was recorded, of the same shape.
+    atol: largest absolute error that holds.
+    rtol: if given, an error of at most this share of the largest recorded
+      value holds as well.
+    variant: whose behaviour.
+    note: shown beside the verdict.
+  """
+  tolerance = f'{atol:g}' + ('' if rtol is None else f' or {rtol:g} rel.')
+  errors = _errors(ours, theirs)
+  if errors is None:
+    return Item(file, name, FAILS, variant, tolerance=tolerance,
+                note=_shapes(ours, theirs))
+  max_abs, max_rel = errors
+  holds = max_abs <= atol or (rtol is not None and max_rel <= rtol)
+  return Item(file, name, HOLDS if holds else FAILS, variant, max_abs, max_rel,
+              tolerance, note)
+
+
+def equal(file: str, name: str, ours: Any, theirs: Any, *, variant: str = '',
+          note: str = '') -> Item:
+  """Compares what must be the same: numbers, or lists of anything."""
+  if _is_numeric(ours) and _is_numeric(theirs):
+    return dataclasses.replace(
+        close(file, name, ours, theirs, atol=0.0, variant=variant, note=note),
+        tolerance='exact')
+  is_same = ours == theirs
+  if not is_same:
+    note = f'{note} ours: {_short(ours)}, recorded: {_short(theirs)}'.strip()
+  return Item(file, name, HOLDS if is_same else FAILS, variant,
+              tolerance='exact', note=note)
+
+
+def as_sets(file: str, name: str, ours: Any, theirs: Any, *, variant: str = '',
+            note: str = '') -> Item:
+  """Compares rows of whole numbers whose order means nothing.
+
+  Args:
+    file: of the recordings.
+    name: what is compared.
+    ours: int [..., n].
+    theirs: int [..., n].
+    variant: whose behaviour.
+    note: shown beside the verdict.
+  """
+  return equal(file, name, np.sort(ours, axis=-1), np.sort(theirs, axis=-1),
+               variant=variant, note=note or 'as sets')
+
+
+def largest(items: Iterable[Item], name: str) -> Item:
+  """Returns one item for many: the worst of them, and which it is."""
+  items = list(items)
+  worst = max(items, key=lambda item: (item.verdict != HOLDS,
+                                       item.max_abs or 0.0))
+  note = f'{len(items)} arrays; largest: {worst.name}'
+  return dataclasses.replace(worst, name=name, note='; '.join(
+      text for text in (note, worst.note) if text))
+
+
+def _errors(ours: Any, theirs: Any) -> tuple[float, float] | None:
+  ours, theirs = np.asarray(ours), np.asarray(theirs)
+  if ours.shape != theirs.shape:
+    return None
+  if not ours.size:
+    return 0.0, 0.0
+  kind = np.result_type(ours.dtype, theirs.dtype, np.float64)
+  ours, theirs = ours.astype(kind), theirs.astype(kind)
+  with np.errstate(invalid='ignore'):
+    error = np.where(ours == theirs, 0.0, np.abs(ours - theirs))
+  # NaN compares false with everything, also with a tolerance.
+  max_abs = float(np.max(np.where(np.isnan(error), np.inf, error)))
+  scale = float(np.max(np.abs(theirs)))
+  return max_abs, (max_abs / scale if scale > 0 else
+                   0.0 if max_abs == 0 else np.inf)
+
+
+def _is_numeric(value: Any) -> bool:
+  if isinstance(value, (np.ndarray, np.number, int, float)):
+    return np.asarray(value).dtype.kind in 'biuf'
+  return hasattr(value, '__array__') and hasattr(value, 'dtype')
+
+
+def _shapes(ours: Any, theirs: Any) -> str:
+  return f'shape {np.shape(ours)}, recorded {np.shape(theirs)}'
+
+
+def _short(value: Any) -> str:
+  text = str(value)
+  return text if len(text) <= 60 else f'{text[:57]}...'

@@ -1,0 +1,250 @@
+"""A folder of recordings of the PyTorch release.
+
+MANIFEST.json says of every array what it is, and of the whole folder sizes,
+special ids and settings; nothing here or in the comparisons knows them from
+elsewhere.
+"""
+
+import dataclasses
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from tagsdc_jax import errors, settings
+from tagsdc_jax.conversion import converting
+from tagsdc_jax.data.dataset import Vocabulary
+
+MANIFEST = 'MANIFEST.json'
+_WORDS = 'uniter.embeddings.word_embeddings.weight'
+# Every head's decoder is the word embedding; safetensors hold copies.
+_TIED = '.predictions.decoder.weight'
+_MODEL = {'num_layers': 'num_hidden_layers', 'hidden_size': 'hidden_size',
+          'num_heads': 'num_attention_heads',
+          'intermediate_size': 'intermediate_size',
+          'max_positions': 'max_position_embeddings',
+          'num_token_types': 'type_vocab_size', 'vocab_size': 'vocab_size',
+          'feature_size': 'img_dim'}
+_SPECIAL = ('PAD', 'UNK', 'CLS', 'SEP', 'MASK', 'v_range')
+
+
+class Missing(errors.UserError):
+  """Something that a comparison needs is not in the recordings."""
+
+
+class Arrays(Mapping[str, np.ndarray]):
+  """The arrays of one file. Remembers which of them were asked for."""
+
+  def __init__(self, name: str, source: Mapping[str, np.ndarray]) -> None:
+    self._name, self._source = name, source
+    self._used: set[str] = set()
+
+  def __getitem__(self, key: str) -> np.ndarray:
+    """Returns an array; raises Missing if there is none of that name."""
+    if key not in self._source:
+      raise Missing(f'{self._name} holds no {key}')
+    self._used.add(key)
+    return self._source[key]
+
+  def __contains__(self, key: object) -> bool:
+    return key in self._source
+
+  def __iter__(self) -> Iterator[str]:
+    return iter(self._source)
+
+  def __len__(self) -> int:
+    return len(self._source)
+
+  def peek(self, key: str) -> np.ndarray:
+    """Returns an array without noting that it was asked for."""
+    return self._source[key]
+
+  def under(self, prefix: str) -> dict[str, np.ndarray]:
+    """Returns the arrays whose names start so, by the rest of the name."""
+    return {key.removeprefix(prefix): self[key] for key in self
+            if key.startswith(prefix)}
+
+  def groups(self) -> list[str]:
+    """Returns what stands before the first "/" of the names, in order."""
+    return list(dict.fromkeys(key.split('/')[0] for key in self
+                              if '/' in key))
+
+  def unused(self) -> list[str]:
+    """Returns the names that nobody asked for."""
+    return [key for key in self if key not in self._used]
+
+
+@dataclasses.dataclass(frozen=True)
+class Recordings:
+  """An opened folder.
+
+  Attributes:
+    folder: where it lies.
+    manifest: the content of MANIFEST.json.
+    x64: whether float64 arrays are compared as well.
+    opened: the files of arrays that were asked for.
+    used: names of the other files that were.
+  """
+  folder: Path
+  manifest: dict[str, Any]
+  x64: bool = False
+  opened: dict[str, Arrays] = dataclasses.field(default_factory=dict)
+  used: set[str] = dataclasses.field(default_factory=set)
+
+  def entry(self, name: str) -> dict[str, Any]:
+    """Returns what the manifest says of a file of arrays."""
+    return self.manifest['files'].get(name, {})
+
+  def note(self, name: str, *keys: str) -> Any:
+    """Returns one value of `entry`; raises Missing if it is not there."""
+    value: Any = self.entry(name)
+    for key in keys:
+      if not isinstance(value, dict) or key not in value:
+        raise Missing(f'{MANIFEST} has no {" / ".join(keys)} for {name}')
+      value = value[key]
+    return value
+
+  def arrays(self, name: str) -> Arrays:
+    """Returns the arrays of a file; they are read when asked for."""
+    if name not in self.opened:
+      self.opened[name] = Arrays(name, _open_npz(self.folder / name))
+    return self.opened[name]
+
+  def path(self, name: str) -> Path:
+    """Returns where a file or folder lies, and notes that it is used."""
+    self.used.add(name)
+    path = self.folder / name
+    if not path.exists():
+      raise Missing(f'{name} is not in the folder')
+    return path
+
+  def json(self, name: str) -> Any:
+    """Returns the content of a JSON file."""
+    return _read_json(self.path(name))
+
+  def model(self, sizes: Mapping[str, Any] | None = None) -> settings.Model:
+    """Returns the network's sizes, without dropout.
+
+    Args:
+      sizes: in the release's words; the manifest's if not given.
+    """
+    sizes = self.manifest['model'] if sizes is None else sizes
+    try:
+      return settings.Model(dropout_rate=0.0, **{
+          ours: int(sizes[theirs]) for ours, theirs in _MODEL.items()})
+    except (KeyError, TypeError, ValueError) as error:
+      raise errors.UserError(
+          f'{self.folder / MANIFEST}: model must give whole numbers as '
+          f'{", ".join(_MODEL.values())}, got {sizes}') from error
+
+  def vocabulary(self) -> Vocabulary:
+    """Returns the special ids."""
+    ids = self.manifest['special_ids']
+    low, high = ids['v_range']
+    return Vocabulary(
+        size=self.model().vocab_size, random_range=(low, high),
+        **{key.lower(): ids[key] for key in _SPECIAL if key != 'v_range'})
+
+  def weights(self, name: str) -> dict[str, np.ndarray]:
+    """Returns the arrays of a safetensors file, by the release's names.
+
+    Args:
+      name: of the file.
+    Raises:
+      UserError: if it cannot be read or copies of tied weights disagree.
+    """
+    path = self.path(name)
+    try:
+      weights = load_file(path)
+    except Exception as error:  # safetensors raises its own, and OSErrors.
+      raise errors.UserError(f'{path} cannot be read as safetensors '
+                             f'({error}); copy it again') from error
+    return without_copies(weights, str(path))
+
+  def parameters(self, name: str) -> Any:
+    """Returns the parameters of a safetensors file as our network's."""
+    return converting.to_parameters(self.weights(name))
+
+
+def without_copies(weights: Mapping[str, np.ndarray],
+                   name: str) -> dict[str, np.ndarray]:
+  """Returns the weights without the copies that tied decoders are.
+
+  Raises:
+    UserError: if a copy is not equal to the word embedding.
+  """
+  for key, array in weights.items():
+    if key.endswith(_TIED) and not np.array_equal(array, weights[_WORDS]):
+      raise errors.UserError(f'{name}: {key} must equal {_WORDS}, which it is '
+                             'tied to; write the file again')
+  return {key: array for key, array in weights.items()
+          if not key.endswith(_TIED)}
+
+
+def open_folder(folder: Path, *, x64: bool = False) -> Recordings:
+  """Opens a folder and checks that everything in it can be read.
+
+  Args:
+    folder: with a MANIFEST.json.
+    x64: whether float64 arrays are compared as well.
+  Raises:
+    UserError: if folder or manifest are missing, or a file is damaged.
+  """
+  if not folder.is_dir():
+    raise errors.UserError(f'{folder} must be a folder of recordings with a '
+                           f'{MANIFEST}, but there is no such folder')
+  path = folder / MANIFEST
+  if not path.is_file():
+    raise errors.UserError(f'{folder} holds no {MANIFEST}; give a folder of '
+                           'recordings of the PyTorch release')
+  manifest = _read_json(path)
+  _check_manifest(path, manifest)
+  for name in manifest['files']:
+    if (folder / name).is_file():
+      _open_npz(folder / name, check=True)
+  return Recordings(folder, manifest, x64)
+
+
+def _check_manifest(path: Path, manifest: Any) -> None:
+  wanted = {'files': (), 'model': _MODEL.values(), 'special_ids': _SPECIAL}
+  for part, keys in wanted.items():
+    content = manifest.get(part) if isinstance(manifest, dict) else None
+    if not isinstance(content, dict):
+      raise errors.UserError(f'{path} must hold a dictionary {part!r}, got '
+                             f'{type(content).__name__}; copy it again')
+    lacking = [key for key in keys if key not in content]
+    if lacking:
+      raise errors.UserError(f'{path}: {part} must give {", ".join(keys)}, '
+                             f'but {lacking[0]} is not there')
+  for name, entry in manifest['files'].items():
+    if not isinstance(entry, dict) or not isinstance(entry.get('keys'), dict):
+      raise errors.UserError(f'{path}: the entry of {name} must hold a '
+                             'dictionary \'keys\' of its arrays')
+
+
+def _read_json(path: Path) -> Any:
+  with errors.named(path, 'read'):
+    try:
+      return json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as error:
+      raise errors.UserError(f'{path} must be JSON, got: {error}; copy it '
+                             'again') from error
+
+
+def _open_npz(path: Path, *, check: bool = False) -> Mapping[str, np.ndarray]:
+  """Returns the arrays of a file; optionally reads all of it once."""
+  with errors.named(path, 'read'):
+    try:
+      arrays = np.load(path, allow_pickle=False)
+      if check:
+        for key in arrays.files:
+          arrays[key]  # Object arrays and cut-off headers are refused here.
+      return arrays
+    except (ValueError, EOFError, zipfile.BadZipFile, AttributeError,
+            KeyError) as error:
+      raise errors.UserError(f'{path} cannot be read as arrays ({error}); '
+                             'copy it again') from error
