@@ -90,19 +90,30 @@ def positive_of(batch: arrays.MicroBatch, row: int) -> arrays.MicroBatch:
 def rank_images(task: passes.Task, params: Any, batch: arrays.MicroBatch,
                 dropout_key: jax.Array) -> plain_passes.Ranked:
   """Returns the caption with its image against the pool's images (L_t)."""
-  rows = plain_passes.pair_rows(
+  return plain_passes.rank(task, params, image_rows(batch),
+                           _hardest_of(task), dropout_key)
+
+
+def image_rows(batch: arrays.MicroBatch) -> plain_passes.Rows:
+  """Returns the caption with its own image, then with the pool's."""
+  return plain_passes.pair_rows(
       batch.texts, _with_pool(batch.images, batch.pool_images))
-  return plain_passes.rank(task, params, rows, _hardest_of(task), dropout_key)
 
 
 def rank_texts(task: passes.Task, params: Any, batch: arrays.MicroBatch,
                dropout_key: jax.Array) -> plain_passes.Ranked:
   """Returns the image with its caption against the pool's texts (L_i)."""
+  return plain_passes.rank(task, params, text_rows(task, batch),
+                           _hardest_of(task), dropout_key)
+
+
+def text_rows(task: passes.Task,
+              batch: arrays.MicroBatch) -> plain_passes.Rows:
+  """Returns the image with its own caption, then with the pool's."""
   start = (batch.pool_texts.num_tokens[-1]
            if task.settings.quirks.last_text_offset else None)
-  rows = plain_passes.pair_rows(
+  return plain_passes.pair_rows(
       _with_pool(batch.texts, batch.pool_texts), batch.images, start)
-  return plain_passes.rank(task, params, rows, _hardest_of(task), dropout_key)
 
 
 def rank_sentences(task: passes.Task, params: Any, batch: arrays.MicroBatch,

@@ -16,7 +16,8 @@ def _settings(phase, data_dir, **changes):
       if key.startswith('quirks.')})
   base = tiny.make_settings(
       phase, data_dir, preset='as_released', quirks=quirks, num_updates=3,
-      num_devices=1, batch=settings.Batch(positives=1, micro_batches=4), **changes)
+      num_devices=1, batch=settings.Batch(positives=1, micro_batches=4),
+      **changes)
   return dataclasses.replace(base, negatives=dataclasses.replace(
       base.negatives, exclude='caption'))
 

@@ -1,0 +1,199 @@
+"""Recorded batches and choices as our training step takes them."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from tagsdc_jax import arrays, settings
+from tagsdc_jax.comparison import items
+from tagsdc_jax.comparison.recordings import Recordings
+from tagsdc_jax.models.retrieval import RetrievalModel
+from tagsdc_jax.negatives import generating, masking
+from tagsdc_jax.training import passes, plain_passes
+
+# Wrong indices are what the recordings' `fixed` variant corrects; all else of
+# the release is in both.
+CORRECTED = {
+    'as_released': (), 'fixed': ('first_word_positive', 'last_text_offset')}
+LOSS, SCORE = 1e-5, 2e-5  # Tolerances, absolute.
+
+
+def quirks_of(variant: str) -> settings.Quirks:
+  """Returns the quirks of a variant of the recordings."""
+  quirks = {key.removeprefix('quirks.'): value
+            for key, value in settings.PRESETS['as_released'].items()
+            if key.startswith('quirks.')}
+  return settings.Quirks(**quirks | dict.fromkeys(CORRECTED[variant], False))
+
+
+def task_of(recordings: Recordings, phase: str, variant: str,
+            **parts: Any) -> passes.Task:
+  """Returns the task of a recording.
+
+  Args:
+    recordings: for sizes and ids.
+    phase: 'tags' or 'dc'.
+    variant: a name of CORRECTED.
+    **parts: other parts of the settings.
+  """
+  vocabulary = recordings.vocabulary()
+  model = recordings.model()
+  config = settings.Settings(
+      phase=phase, model=model, quirks=quirks_of(variant),
+      batch=settings.Batch(1, 1), **parts)
+  return passes.Task(
+      model=RetrievalModel(model), settings=config, mask_id=vocabulary.mask,
+      random_range=vocabulary.random_range, widths=())
+
+
+@struct.dataclass
+class Example:
+  """One positive with its recorded choices."""
+  batch: arrays.MicroBatch
+  masked: masking.MaskedText  # [1, K, L]
+  sampled: jax.Array  # int32 [1, K, L, S]
+
+  @property
+  def number(self) -> jax.Array:
+    """Of the micro-batch, as the train step asks for it."""
+    return self.batch.number
+
+
+def complete(task: passes.Task, params: Any, example: Example,
+             dropout_key: jax.Array) -> generating.Generated:
+  """Returns the recorded sentences, and the language loss with gradient."""
+  own = first_positive(example.batch)
+
+  def fill(masked: masking.MaskedText, uniforms: jax.Array
+           ) -> tuple[jax.Array, jax.Array]:
+    losses, _ = passes.predict_masked(task, params, own, masked, uniforms,
+                                      dropout_key)
+    return losses, example.sampled
+
+  nothing = jnp.zeros((*example.masked.is_target.shape, 0, 2))
+  return generating.fill_masked(example.masked, nothing, own, fill,
+                                exclude=task.settings.negatives.exclude)
+
+
+def first_positive(batch: arrays.MicroBatch) -> arrays.MicroBatch:
+  """Returns the batch with its first positive only."""
+  one = lambda tree: jax.tree.map(lambda x: x[:1], tree)
+  return dataclasses.replace(
+      batch, texts=one(batch.texts), images=one(batch.images),
+      references=one(batch.references))
+
+
+def example_of(recorded: Mapping[str, np.ndarray], prefix: str, num_samples:
+               int, *, images: arrays.Images, length: int,
+               second: arrays.Texts | None = None,
+               pool_texts: arrays.Texts | None = None,
+               pool_images: arrays.Images | None = None) -> Example:
+  """Returns a recorded positive, padded.
+
+  Args:
+    recorded: `input_ids` [1, T], `mlm_input_ids`, `mlm_txt_labels` [K, T] and
+      `fill_input_ids` [K * S, T] under the prefix.
+    prefix: of their names.
+    num_samples: S.
+    images: the positive's, [1, R, .]; a second one's behind it.
+    length: L, what texts are padded to.
+    second: the second positive's caption, [1, L].
+    pool_texts: retrieved captions.
+    pool_images: retrieved images.
+  """
+  ids = recorded[f'{prefix}input_ids']
+  own = texts_of(ids, [ids.shape[1]], length)
+  texts = own if second is None else jax.tree.map(
+      lambda a, b: np.concatenate([a, b]), own, second)
+  labels = pad(recorded[f'{prefix}mlm_txt_labels'], length, -1)
+  fills = pad(recorded[f'{prefix}fill_input_ids'], length)
+  nobody = jax.tree.map(lambda x: x[:0], (own, images))
+  count = len(texts.num_tokens)
+  batch = arrays.MicroBatch(
+      number=np.int32(0), texts=texts, images=images,
+      phrase_counts=np.zeros((count, 1, length), np.int8),
+      references=texts.token_ids[:, None],
+      pool_texts=nobody[0] if pool_texts is None else pool_texts,
+      pool_images=nobody[1] if pool_images is None else pool_images,
+      caption_numbers=np.arange(count, dtype=np.int32),
+      image_numbers=np.arange(count, dtype=np.int32))
+  masked = masking.MaskedText(
+      jnp.asarray(pad(recorded[f'{prefix}mlm_input_ids'], length)[None]),
+      jnp.asarray((labels != -1)[None]))
+  sampled = np.swapaxes(fills.reshape(-1, num_samples, length), 1, 2)
+  return Example(batch, masked, jnp.asarray(sampled[None]))
+
+
+def texts_of(token_ids: np.ndarray, lengths: Any, length: int) -> arrays.Texts:
+  """Returns captions [M, T] padded to [M, length]."""
+  return arrays.Texts(pad(token_ids, length), np.asarray(lengths, np.int32))
+
+
+def images_of(features: np.ndarray, boxes: np.ndarray, lengths: Any,
+              regions: int) -> arrays.Images:
+  """Returns region features [M, R, F] padded to [M, regions, F]."""
+  features, boxes = (
+      np.pad(np.asarray(x, np.float32),
+             ((0, 0), (0, regions - x.shape[1]), (0, 0)))
+      for x in (features, boxes))
+  return arrays.Images(features, boxes, np.asarray(lengths, np.int32))
+
+
+def pad(token_ids: np.ndarray, length: int, value: int = 0) -> np.ndarray:
+  """Returns int32 [M, length] for [M, T]."""
+  return np.pad(token_ids, ((0, 0), (0, length - token_ids.shape[1])),
+                constant_values=value).astype(np.int32)
+
+
+def gather_index(rows: plain_passes.Rows) -> list[np.ndarray]:
+  """Returns where each row's real tokens come from, as the release counts.
+
+  Ours count from texts padded to L, the release's from the longest text.
+  """
+  length = rows.texts.token_ids.shape[1]
+  shift = length - int(np.max(rows.texts.num_tokens))
+  places = np.asarray(rows.places)
+  places = np.where(places < length, places, places - shift)
+  return [row[mask] for row, mask in zip(places, np.asarray(rows.mask))]
+
+
+def in_order_of(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+  """Returns where each of their rows stands among ours, int [H].
+
+  The order among rows of equal score is arbitrary. Rows that we did not keep:
+  ours as they are.
+  """
+  places = {int(row): place for place, row in enumerate(ours)}
+  if set(places) != {int(row) for row in theirs}:
+    return np.arange(len(ours))
+  return np.array([places[int(row)] for row in theirs])
+
+
+def gap(scores: np.ndarray, num_hard: int) -> float:
+  """Returns by how much the last row that is kept beats the next one."""
+  ranked = np.sort(np.asarray(scores, np.float64))[::-1]
+  return ranked[num_hard - 1] - ranked[num_hard]
+
+
+def hinge_gap(probs: np.ndarray, margin: float) -> float:
+  """Returns how close the triplet loss comes to its kink."""
+  return float(np.min(np.abs(margin + probs[1:] - probs[0])))
+
+
+def same_layout(file: str, rows: plain_passes.Rows,
+                recorded: Mapping[str, np.ndarray], *, masks: str,
+                index: str, variant: str = '') -> Iterator[items.Item]:
+  """Compares masks and gather indices, the latter at real tokens."""
+  theirs = recorded[masks].astype(bool)
+  ours = np.asarray(rows.mask)
+  width = theirs.shape[1]
+  yield items.equal(file, masks, ours[:, :width], theirs, variant=variant)
+  places = [row[mask] for row, mask in zip(recorded[index], theirs)]
+  yield items.equal(file, index, np.concatenate(gather_index(rows)),
+                    np.concatenate(places), variant=variant,
+                    note='at real tokens')

@@ -1,0 +1,167 @@
+"""Word discrimination and correction of synthetic_stage2.npz."""
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from tagsdc_jax import arrays
+from tagsdc_jax.comparison import items, replaying
+from tagsdc_jax.comparison.recordings import Arrays
+from tagsdc_jax.losses import words
+from tagsdc_jax.models import retrieval
+from tagsdc_jax.negatives import generating
+from tagsdc_jax.training import candidates, parts, passes, plain_passes
+
+_GRADIENT = 5e-6
+# Which heads the clamp case scales, and by which of its factors.
+_CLAMPED = (('correction_output', 'norm', 0), ('disc_output', None, 1))
+
+
+@struct.dataclass
+class WordOutcome:
+  """What stage 2 makes of the kept sentences."""
+  is_token: jax.Array  # bool [H, L]
+  is_same: jax.Array  # bool [H, L]
+  is_target: jax.Array  # bool [H, L]
+  disc_probs: jax.Array  # float32 [H, L, 2]
+  disc_losses: jax.Array  # float32 [H, L]
+  correction_losses: jax.Array  # float32 [H, L]
+  corrected: jax.Array  # int32 [H, L], the correction head's best words
+  means: dict[str, jax.Array]  # float32 [1] each
+
+
+def compare(file: str, case: str, recorded: Arrays, task: passes.Task,
+            params: Any, example: replaying.Example,
+            outcome: Any) -> Iterator[items.Item]:
+  """Yields items of a case, and of the one with scaled heads if it is there.
+
+  Args:
+    file: of the recordings.
+    case: whose sentences are taken.
+    recorded: the file's arrays.
+    task: network and settings.
+    params: parameters.
+    example: the case.
+    outcome: from `synthetic`, its sentences and which of them were kept.
+  """
+  kept = np.asarray(outcome.ranked.indices)
+  indices = jnp.asarray(kept[replaying.in_order_of(
+      1 + kept, recorded[f'{case}/selected_indices'])])
+  run = functools.partial(_run, task)
+  arguments = example, outcome.generated, outcome.rows, indices
+  (_, found), _ = run(params, *arguments)
+  yield from _compare_case(file, case, recorded, example, found)
+  factors_key = 'clamp/factors'
+  if case != 'main' or factors_key not in recorded:
+    return
+  scaled = _scale(params, recorded[factors_key])
+  (_, found), gradient = run(scaled, *arguments)
+  length = recorded[f'{case}/disc_labels'].shape[1]
+  for key, values, where in (
+      ('correction_loss', found.correction_losses, found.is_target),
+      ('disc_loss', found.disc_losses, found.is_token)):
+    yield items.close(
+        file, f'clamp/{key}', np.asarray(values)[:, :length][
+            np.asarray(where)[:, :length]], recorded[f'clamp/{key}'],
+        # Scaled logits are scaled errors.
+        atol=replaying.LOSS, rtol=1e-5)
+  for key, ours in (
+      ('grad_correction_bias', gradient['correction_output']['bias']),
+      ('grad_disc_weight', gradient['disc_output']['kernel'].T)):
+    yield items.close(file, f'clamp/{key}', ours, recorded[f'clamp/{key}'],
+                      atol=_GRADIENT, rtol=1e-4)
+
+
+def _scale(params: Any, factors: np.ndarray) -> Any:
+  scaled = dict(params)
+  for head, inner, number in _CLAMPED:
+    times = lambda x, f=factors[number]: np.float32(x * f)
+    if inner is None:
+      scaled[head] = jax.tree.map(times, params[head])
+    else:
+      scaled[head] = params[head] | {
+          inner: jax.tree.map(times, params[head][inner])}
+  return scaled
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _run(task: passes.Task, params: Any, example: replaying.Example,
+         generated: generating.Generated, rows: plain_passes.Rows,
+         indices: jax.Array) -> Any:
+  """Returns ((loss, WordOutcome), gradient)."""
+  cross_entropy = (words.clamped_word_loss
+                   if task.settings.quirks.clamped_words else words.word_loss)
+  captions = example.batch.texts
+  ids = generated.token_ids[0, indices]
+  hardest = candidates.Hardest(
+      indices[None], indices[None], indices[None],
+      jnp.ones((1, len(indices)), bool))
+  copies = indices // task.settings.negatives.num_samples
+  is_target = generated.is_target[0, copies]
+
+  def loss(params: Any) -> tuple[jax.Array, WordOutcome]:
+    states = plain_passes.encode(
+        task, params, plain_passes.take(rows, 1 + indices),
+        num_outputs=ids.shape[-1])
+    means = parts.word_parts(task, params, example.batch, generated, hardest,
+                             states[None], cross_entropy)
+    apply = functools.partial(retrieval.apply, task.model, params)
+    logits = apply('disc_logits', states)
+    is_same = ids == captions.token_ids
+    losses = words.discrimination_loss(
+        logits, is_same,
+        replaced_weight=task.settings.losses.replaced_weight,
+        kept_weight=task.settings.losses.kept_weight,
+        cross_entropy=cross_entropy)
+    correction = passes.correction_losses(
+        task, params, states, jnp.broadcast_to(captions.token_ids, ids.shape),
+        is_target, cross_entropy)
+    is_token = arrays.length_mask(
+        jnp.broadcast_to(captions.num_tokens, ids.shape[:1]), ids.shape[1])
+    return sum(map(jnp.mean, means.values()), jnp.float32(0)), WordOutcome(
+        is_token, is_same, is_target, jax.nn.softmax(logits), losses,
+        correction, jnp.argmax(apply('correction_logits', states), -1), means)
+
+  return jax.value_and_grad(loss, has_aux=True)(params)
+
+
+def _compare_case(file: str, case: str, recorded: Arrays,
+                  example: replaying.Example, found: WordOutcome
+                  ) -> Iterator[items.Item]:
+  length = recorded[f'{case}/disc_labels'].shape[1]
+  found = jax.tree.map(np.asarray, found)
+  cut = lambda x: x[:, :length]
+  same, probs = cut(found.is_same), cut(found.disc_probs)
+  is_target, corrected = cut(found.is_target), cut(found.corrected)
+  caption = np.asarray(example.batch.texts.token_ids)[0, :length]
+  is_right = (np.argmax(probs, -1) == 1) == same
+  fixed = corrected == caption
+
+  for key, ours in (
+      ('syn_txt_labels', np.where(is_target, caption, -1)),
+      ('disc_labels', same), ('disc_samples', same.size),
+      ('disc_corrects', is_right.sum()),
+      ('disc_pos_corrects', (is_right & same).sum()),
+      ('disc_pos_samples', same.sum()),
+      ('disc_neg_corrects', (is_right & ~same).sum()),
+      ('disc_neg_samples', (~same).sum()),
+      ('correction_corrects', fixed[is_target]),
+      ('correction_texts', corrected),
+      ('all_correction_corrects', fixed[:, 1:-1])):
+    name = f'{case}/{key}'
+    yield items.equal(file, name, ours, recorded[name])
+  for key, values, atol in (
+      ('disc_p', probs, replaying.SCORE),
+      ('disc_loss', cut(found.disc_losses).reshape(-1), replaying.LOSS),
+      ('disc_loss_mean', found.means['discrimination'][0], replaying.LOSS),
+      ('correction_loss', cut(found.correction_losses)[is_target],
+       replaying.LOSS),
+      ('correction_loss_mean', found.means['correction'][0],
+       replaying.LOSS)):
+    name = f'{case}/{key}'
+    yield items.close(file, name, values, recorded[name], atol=atol)
