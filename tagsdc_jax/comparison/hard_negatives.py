@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import struct
 
 from tagsdc_jax import arrays, settings
 from tagsdc_jax.comparison import items, replaying
@@ -27,8 +29,9 @@ def compare(recordings: Recordings) -> Iterator[items.Item]:
     task = replaying.task_of(recordings, 'tags', variant,
                              negatives=negatives, losses=losses)
     batch = batch_of(recorded, f'{path}/', path)
-    ranked, rows = _rank(task, path, params, batch)
-    yield from _compare(recorded, path, group, variant, task, ranked, rows)
+    outcome = rank(task, path, params, batch)
+    yield from _compare(recorded, path, group, variant, task, outcome.ranked,
+                        outcome.rows)
 
 
 def _cases(recorded: Mapping[str, np.ndarray]
@@ -41,14 +44,15 @@ def _cases(recorded: Mapping[str, np.ndarray]
       yield 'i', f'i/{group}', variant
 
 
-def batch_of(recorded: Mapping[str, np.ndarray], prefix: str,
-             path: str) -> arrays.MicroBatch:
+def batch_of(recorded: Mapping[str, np.ndarray], prefix: str, path: str,
+             regions: int = 0) -> arrays.MicroBatch:
   """Returns a positive and its candidates as a micro-batch.
 
   Args:
     recorded: arrays of the release's batch under the prefix.
     prefix: of their names.
     path: 't', one text and many images, or 'i', one image and many texts.
+    regions: what images are padded to; 0: as they are.
   """
   ids, masks = (recorded[prefix + key] for key in ('input_ids', 'attn_masks'))
   features, boxes = (recorded[prefix + key]
@@ -56,9 +60,11 @@ def batch_of(recorded: Mapping[str, np.ndarray], prefix: str,
   real = masks.sum(axis=1)
   # The single side is never padded.
   tokens = ([ids.shape[1]] if path == 't' else real - features.shape[1])
-  regions = ([features.shape[1]] if path == 'i' else real - ids.shape[1])
+  real_regions = ([features.shape[1]] if path == 'i'
+                  else real - ids.shape[1])
   texts = replaying.texts_of(ids, tokens, ids.shape[1])
-  images = replaying.images_of(features, boxes, regions, features.shape[1])
+  images = replaying.images_of(features, boxes, real_regions,
+                               regions or features.shape[1])
   own, pool = (jax.tree.map(lambda x, s=s: x[s], (texts, images))
                for s in (slice(0, 1), slice(1, None)))
   one = np.zeros(1, np.int32)
@@ -69,16 +75,40 @@ def batch_of(recorded: Mapping[str, np.ndarray], prefix: str,
       pool_images=pool[1], caption_numbers=one, image_numbers=one)
 
 
+@struct.dataclass
+class RankOutcome:
+  """What training computes of one direction."""
+  ranked: plain_passes.Ranked
+  rows: plain_passes.Rows
+  loss: jax.Array  # float32 []
+  gradient: Any  # Of the parameters.
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _rank(task: passes.Task, path: str, params: Any, batch: arrays.MicroBatch
-          ) -> tuple[plain_passes.Ranked, plain_passes.Rows]:
-  """Returns what training computes, and all its rows."""
+def rank(task: passes.Task, path: str, params: Any,
+         batch: arrays.MicroBatch) -> RankOutcome:
+  """Ranks a positive against its candidates as training does.
+
+  Args:
+    task: network and settings.
+    path: 't' or 'i', see `batch_of`.
+    params: parameters.
+    batch: one positive and its candidates.
+  """
   key = jax.random.key(0)  # There is no dropout to be drawn.
-  if path == 't':
-    return (plain_objective.rank_images(task, params, batch, key),
-            plain_objective.image_rows(batch))
-  return (plain_objective.rank_texts(task, params, batch, key),
-          plain_objective.text_rows(task, batch))
+
+  def loss(params: Any) -> tuple[jax.Array, Any]:
+    if path == 't':
+      ranked = plain_objective.rank_images(task, params, batch, key)
+      rows = plain_objective.image_rows(batch)
+    else:
+      ranked = plain_objective.rank_texts(task, params, batch, key)
+      rows = plain_objective.text_rows(task, batch)
+    return jnp.mean(ranked.losses), (ranked, rows)
+
+  (value, (ranked, rows)), gradient = jax.value_and_grad(
+      loss, has_aux=True)(params)
+  return RankOutcome(ranked, rows, value, gradient)
 
 
 def _compare(recorded: Any, path: str, group: str, variant: str,

@@ -45,35 +45,52 @@ def losses_of(task: passes.Task, params: Any, batch: arrays.MicroBatch,
               generated: generating.Generated, dropout_key: jax.Array
               ) -> tuple[jax.Array, parts.Metrics]:
   """As `tailored`, of sentences that are made already ([1, G, L])."""
-  config = task.settings
-  image_key, text_key, sentence_key, word_key = jax.random.split(dropout_key,
-                                                                 4)
+  image_key, text_key, sentence_key = jax.random.split(dropout_key, 3)
   own = positive_of(batch, 0)
   images = rank_images(task, params, own, image_key)
   texts = rank_texts(task, params, positive_of(batch, -1), text_key)
-  sentences, rows = rank_sentences(task, params, own, generated, sentence_key)
-  hardest = candidates.Hardest(
-      images.indices[None], texts.indices[None], sentences.indices[None],
-      sentences.is_filled[None])
+  loss_parts, metrics = sentence_parts(task, params, own, generated,
+                                       sentence_key)
+  loss_parts |= {'text_to_image': jnp.mean(images.losses, keepdims=True),
+                 'image_to_text': jnp.mean(texts.losses, keepdims=True)}
+  return combining.combine_losses(
+      loss_parts, task.settings.losses), parts.metrics(loss_parts, **metrics)
+
+
+def sentence_parts(task: passes.Task, params: Any, batch: arrays.MicroBatch,
+                   generated: generating.Generated, dropout_key: jax.Array
+                   ) -> tuple[dict[str, jax.Array], parts.Metrics]:
+  """Returns the parts made of refilled sentences, float32 [1] each.
+
+  Args:
+    task: network and settings.
+    params: parameters.
+    batch: one positive.
+    generated: its sentences, [1, G, L].
+    dropout_key: PRNG key, used once.
+  Returns:
+    L_syn and L_mlm, in stage 2 the word losses too, and what is logged.
+  """
+  rank_key, word_key = jax.random.split(dropout_key)
+  ranked, rows = rank_sentences(task, params, batch, generated, rank_key)
+  indices = ranked.indices[None]
+  hardest = candidates.Hardest(indices, indices, indices,
+                               ranked.is_filled[None])
   loss_parts = {
-      'text_to_image': jnp.mean(images.losses, keepdims=True),
-      'image_to_text': jnp.mean(texts.losses, keepdims=True),
-      'synthetic': words.masked_mean(sentences.losses[None],
-                                     hardest.is_filled, 1),
+      'synthetic': words.masked_mean(ranked.losses[None], hardest.is_filled,
+                                     1),
       'mlm': words.masked_mean(generated.mlm_losses, generated.is_target,
-                               (1, 2)),
-  }
-  if config.phase == 'dc':
+                               (1, 2))}
+  if task.settings.phase == 'dc':
     states = plain_passes.encode(
-        task, params, plain_passes.take(rows, 1 + sentences.indices),
+        task, params, plain_passes.take(rows, 1 + ranked.indices),
         num_outputs=generated.token_ids.shape[-1], dropout_key=word_key)
     loss_parts |= parts.word_parts(
-        task, params, own, generated, hardest, states[None],
-        words.clamped_word_loss if config.quirks.clamped_words
+        task, params, batch, generated, hardest, states[None],
+        words.clamped_word_loss if task.settings.quirks.clamped_words
         else words.word_loss)
-  return combining.combine_losses(loss_parts, config.losses), parts.metrics(
-      loss_parts, **parts.sentence_metrics(
-          generated, hardest, sentences.probs[:1], sentences.probs[None, 1:]))
+  return loss_parts, parts.sentence_metrics(
+      generated, hardest, ranked.probs[:1], ranked.probs[None, 1:])
 
 
 def positive_of(batch: arrays.MicroBatch, row: int) -> arrays.MicroBatch:

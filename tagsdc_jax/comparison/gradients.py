@@ -1,0 +1,184 @@
+"""gradients.npz: of every term and of the weighted sum, for one positive."""
+
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from tagsdc_jax import settings
+from tagsdc_jax.comparison import hard_negatives, items, replaying, synthetic
+from tagsdc_jax.comparison.recordings import Arrays, Recordings
+from tagsdc_jax.conversion import converting
+from tagsdc_jax.losses import combining
+from tagsdc_jax.training import passes, plain_objective
+
+FILE = 'gradients.npz'
+STAGES = {'stage1': 'tags', 'stage2': 'dc'}
+_ABSOLUTE, _RELATIVE = 5e-6, 1e-4
+# The recordings' names of terms, and ours of parts.
+TERMS = {'mlm': 'mlm', 'rank_syn': 'synthetic', 'disc': 'discrimination',
+         'corr': 'correction', 'rank_i': 'image_to_text',
+         'rank_t': 'text_to_image'}
+_RELEASED = 'rank_i_released_gather'
+# Terms of retrieved candidates: path and variant.
+_RANKED = (('rank_t', 't', 'fixed'), ('rank_i', 'i', 'fixed'),
+           (_RELEASED, 'i', 'as_released'))
+_WORD_HEADS = ('disc_output', 'correction_output')
+# The recordings' names of weights, and ours.
+WEIGHTS = {'mlm_lambda': 'mlm', 'nsgd_rank_lambda': 'synthetic',
+           'disc_lambda': 'discrimination', 'correction_lambda': 'correction'}
+
+
+def compare(recordings: Recordings) -> Iterator[items.Item]:
+  """Yields one item per term and stage: the worst of its parameters."""
+  recorded = recordings.arrays(FILE)
+  for stage, phase in STAGES.items():
+    if f'{stage}/loss/mlm' in recorded:
+      yield from _compare_stage(recordings, recorded, stage, phase)
+
+
+def _compare_stage(recordings: Recordings, recorded: Arrays, stage: str,
+                   phase: str) -> Iterator[items.Item]:
+  weights = recordings.weights(synthetic.WEIGHTS[phase])
+  params = converting.to_parameters(weights)
+  recorded.under(f'{stage}/in/')  # All of it is input.
+  losses, grads = _sentence_terms(recordings, recorded, stage, phase, params)
+  for term, path, variant in _RANKED:
+    found = _rank_term(recordings, recorded, stage, path, variant, params)
+    losses[term], grads[term] = found.loss, found.gradient
+  terms = [term for term in (*TERMS, _RELEASED) if term in losses]
+  for term in terms:
+    variant = 'as_released' if term == _RELEASED else 'fixed'
+    prefix = f'{stage}/grad/{term}/'
+    yield items.close(FILE, f'{stage}/loss/{term}', losses[term],
+                      recorded[f'{stage}/loss/{term}'], atol=replaying.LOSS,
+                      variant=variant)
+    yield compare_gradients(prefix, grads[term], weights,
+                            recorded.under(prefix), variant)
+  for name, lambdas in recordings.note(FILE, 'lambdas').items():
+    yield from _compare_total(recorded, f'{stage}/total_{name}/', losses,
+                              grads, weights, _losses(recordings, lambdas))
+
+
+def _compare_total(recorded: Arrays, prefix: str, losses: dict[str, Any],
+                   grads: dict[str, Any], weights: Mapping[str, np.ndarray],
+                   config: settings.Losses) -> Iterator[items.Item]:
+  """The weighted sum; its gradient by the chain rule through the sum."""
+  parts = {ours: jnp.reshape(losses[term], 1)
+           for term, ours in TERMS.items() if term in losses}
+  total, factors = jax.value_and_grad(combining.combine_losses)(parts, config)
+  names = [term for term in TERMS if term in losses]
+  grad = jax.tree.map(
+      lambda *xs: sum(factors[TERMS[term]][0] * x
+                      for term, x in zip(names, xs)),
+      *(grads[term] for term in names))
+  yield items.close(FILE, f'{prefix}loss', total, recorded[f'{prefix}loss'],
+                    atol=replaying.LOSS, variant='fixed')
+  yield compare_gradients(f'{prefix}grad/', grad, weights,
+                          recorded.under(f'{prefix}grad/'), 'fixed')
+  key = f'{prefix}grad_global_norm'
+  yield items.close(FILE, key, optax.global_norm(grad), recorded[key],
+                    atol=_ABSOLUTE, rtol=_RELATIVE, variant='fixed')
+
+
+def _losses(recordings: Recordings,
+            lambdas: Mapping[str, float]) -> settings.Losses:
+  return settings.Losses(
+      margin=recordings.note(FILE, 'margin'),
+      **{ours: float(lambdas[theirs]) for theirs, ours in WEIGHTS.items()})
+
+
+def _rank_term(recordings: Recordings, recorded: Arrays, stage: str, path: str,
+               variant: str, params: Any) -> hard_negatives.RankOutcome:
+  # As of stage 1 in both: the program is the same.
+  task = replaying.task_of(
+      recordings, 'tags', variant,
+      losses=settings.Losses(margin=recordings.note(FILE, 'margin')),
+      negatives=settings.Negatives(
+          num_hard=recordings.note(FILE, 'hard_size_ti')))
+  regions = max(recorded[f'{name}/in/{path}/img_feat'].shape[1]
+                for name in STAGES if f'{name}/in/{path}/img_feat' in recorded)
+  batch = hard_negatives.batch_of(recorded, f'{stage}/in/{path}/', path,
+                                  regions)
+  used = {key: params[key] for key in params if key not in _WORD_HEADS}
+  outcome = hard_negatives.rank(task, path, used, batch)
+  zeros = jax.tree.map(np.zeros_like, {
+      key: params[key] for key in params if key in _WORD_HEADS})
+  return outcome.replace(gradient=outcome.gradient | zeros)
+
+
+def _sentence_terms(recordings: Recordings, recorded: Arrays, stage: str,
+                    phase: str, params: Any
+                    ) -> tuple[dict[str, Any], dict[str, Any]]:
+  """Returns losses and gradients of the terms that sentences make."""
+  prefix = f'{stage}/in/gi/'
+  masked = len(recorded[f'{prefix}mlm_input_ids'])
+  task = replaying.task_of(
+      recordings, phase, 'fixed',
+      losses=settings.Losses(margin=recordings.note(FILE, 'margin')),
+      negatives=settings.Negatives(
+          num_hard=recordings.note(FILE, 'hard_size_gi'), exclude='caption',
+          temperature=recordings.note(FILE, 'temperature'),
+          num_copies=masked,
+          num_samples=len(recorded[f'{prefix}fill_input_ids']) // masked))
+  example = synthetic.example_of(
+      recorded, prefix, task, recorded[f'{prefix}input_ids'].shape[1],
+      len(recorded[f'{prefix}img_feat']))
+  losses, grads = _sentence_gradients(task, params, example)
+  names = [term for term, ours in TERMS.items() if ours in losses]
+  # Stacked in the order of a dictionary inside a compiled function.
+  places = {ours: i for i, ours in enumerate(sorted(losses))}
+  return ({term: losses[TERMS[term]] for term in names},
+          {term: jax.tree.map(lambda x, i=places[TERMS[term]]: x[i], grads)
+           for term in names})
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _sentence_gradients(task: passes.Task, params: Any,
+                        example: replaying.Example
+                        ) -> tuple[dict[str, jax.Array], Any]:
+  """Returns the losses, and their gradients stacked by sorted name."""
+  key = jax.random.key(0)  # There is no dropout to be drawn.
+
+  def losses_of(params: Any) -> dict[str, jax.Array]:
+    generated = replaying.complete(task, params, example, key)
+    found, _ = plain_objective.sentence_parts(task, params, example.batch,
+                                              generated, key)
+    return {name: loss[0] for name, loss in found.items()}
+
+  losses, pull_back = jax.vjp(losses_of, params)
+  names = sorted(losses)
+
+  def gradient(row: jax.Array) -> Any:
+    return pull_back({name: row[i] for i, name in enumerate(names)})[0]
+
+  # One after the other: the backward pass is compiled once.
+  return losses, jax.lax.map(gradient, jnp.eye(len(names)))
+
+
+def compare_gradients(name: str, ours: Any, weights: Mapping[str, np.ndarray],
+                      theirs: Mapping[str, np.ndarray],
+                      variant: str) -> items.Item:
+  """Compares a gradient parameter by parameter; the worst is the item.
+
+  Args:
+    name: of the item.
+    ours: gradient of our parameters.
+    weights: all of the release's parameters.
+    theirs: {name: gradient}; those that are not there are zero.
+    variant: of the recordings.
+  """
+  filled = converting.to_parameters(
+      {key: theirs.get(key, np.zeros_like(w)) for key, w in weights.items()})
+  return items.largest(
+      [items.close(FILE, jax.tree_util.keystr(path, simple=True,
+                                              separator='/'),
+                   a, b, atol=_ABSOLUTE, rtol=_RELATIVE, variant=variant)
+       for (path, a), (_, b) in zip(
+           jax.tree_util.tree_leaves_with_path(ours),
+           jax.tree_util.tree_leaves_with_path(filled), strict=True)],
+      name.removesuffix('/'))
