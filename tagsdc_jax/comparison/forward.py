@@ -88,9 +88,11 @@ def _outputs(model: RetrievalModel, params: Any, recorded: Arrays) -> _Outputs:
       **{f'hidden_{k}': x for k, x in enumerate(states)},
       **_heads(model, params, states[-1], length)}
 
-  joined, is_real, last, scores = _real_tokens(model, params, *(
-      scorer.Embedded(x, recorded[key].astype(np.int32))
-      for x, key in ((text, 'txt_lens'), (image, 'num_bbs'))), width)
+  texts, images = (
+      scorer.Embedded(jnp.asarray(x), jnp.asarray(recorded[key], jnp.int32))
+      for x, key in ((text, 'txt_lens'), (image, 'num_bbs')))
+  joined, is_real, last, scores = _real_tokens(model, params, texts, images,
+                                               width)
   real = np.asarray(is_real)
   outputs |= {
       'joint_embedding, real tokens': np.asarray(joined)[real],
@@ -180,7 +182,7 @@ def _heads(model: RetrievalModel, params: Any, states: jax.Array,
 
 @functools.partial(jax.jit, static_argnums=(0, 2))
 def _probe(model: RetrievalModel, params: Any, name: str,
-           x: jax.Array) -> jax.Array:
+           x: jax.Array) -> Any:
   if name == 'gelu':
     return layers.gelu(x)
   return layers.layer_norm(model.dtype, None).apply(

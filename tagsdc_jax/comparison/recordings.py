@@ -23,6 +23,7 @@ MANIFEST = 'MANIFEST.json'
 _WORDS = 'uniter.embeddings.word_embeddings.weight'
 # Every head's decoder is the word embedding; safetensors hold copies.
 _TIED = '.predictions.decoder.weight'
+_UNUSED = ('feat_regress.', 'region_classifier.')
 _MODEL = {'num_layers': 'num_hidden_layers', 'hidden_size': 'hidden_size',
           'num_heads': 'num_attention_heads',
           'intermediate_size': 'intermediate_size',
@@ -134,7 +135,7 @@ class Recordings:
     """
     sizes = self.manifest['model'] if sizes is None else sizes
     try:
-      return settings.Model(dropout_rate=0.0, **{
+      return dataclasses.replace(settings.Model(dropout_rate=0.0), **{
           ours: int(sizes[theirs]) for ours, theirs in _MODEL.items()})
     except (KeyError, TypeError, ValueError) as error:
       raise errors.UserError(
@@ -166,8 +167,14 @@ class Recordings:
     return without_copies(weights, str(path))
 
   def parameters(self, name: str) -> Any:
-    """Returns the parameters of a safetensors file as our network's."""
-    return converting.to_parameters(self.weights(name))
+    """Returns the parameters of a safetensors file as our network's.
+
+    Without the heads of UNITER's masked-region pretraining, which no phase
+    has.
+    """
+    return converting.to_parameters({
+        key: array for key, array in self.weights(name).items()
+        if not key.startswith(_UNUSED)})
 
 
 def without_copies(weights: Mapping[str, np.ndarray],
