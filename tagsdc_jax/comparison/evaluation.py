@@ -44,7 +44,8 @@ def compare(recordings: Recordings) -> Iterator[items.Item]:
              if key.startswith(_SCRIPT) == bool(prefix)}
       if own:
         result, scores = _rank(model, head, data)
-        yield from _scores(f'{stage}/{prefix}', scores[:, columns], own)
+        yield from _scores(f'{stage}/{prefix}', scores[:, columns], own,
+                           recordings.tolerance('raw scores', _SCORES))
         if result_key in arrays:
           yield _result(f'{stage}/{result_key}', result, scores, data,
                         arrays[result_key])
@@ -62,17 +63,17 @@ def _rank(model: RetrievalModel, params: Any, data: RetrievalDataset
                              config, devices=devices)
 
 
-def _scores(prefix: str, ours: np.ndarray, recorded: dict[str, np.ndarray]
-            ) -> Iterator[items.Item]:
+def _scores(prefix: str, ours: np.ndarray, recorded: dict[str, np.ndarray],
+            tolerance: float) -> Iterator[items.Item]:
   if 'scores_f32' in recorded:
     yield items.close(FILE, f'{prefix}scores_f32', ours,
-                      recorded['scores_f32'], atol=_SCORES)
+                      recorded['scores_f32'], atol=tolerance)
   if 'scores_f16' in recorded:
     theirs = recorded['scores_f16']
     yield items.within(
         FILE, f'{prefix}scores_f16', ours, theirs.astype(np.float32),
-        bounds=_SCORES + 0.5 * np.spacing(np.abs(theirs)).astype(np.float32),
-        tolerance=f'{_SCORES:g} + rounding', note='rounded to float16 there')
+        bounds=tolerance + 0.5 * np.spacing(np.abs(theirs)).astype(np.float32),
+        tolerance=f'{tolerance:g} + rounding', note='rounded to float16 there')
 
 
 def _result(name: str, result: dict[str, Any], scores: np.ndarray,

@@ -30,7 +30,8 @@ def compare(recordings: Recordings) -> Iterator[items.Item]:
   yield from _inputs(recorded)
   noise = recordings.entry(FILE).get('float32_vs_float64_max_abs', {})
   yield from _compare(
-      recorded, '', lambda key: max(FLOAT32, 2 * noise.get(key, 0.0)),
+      recorded, '', lambda key: max(recordings.tolerance(FILE, FLOAT32),
+                                    2 * noise.get(key, 0.0)),
       _outputs(RetrievalModel(recordings.model()), params, recorded))
   if recordings.x64:
     with jax.enable_x64(True):

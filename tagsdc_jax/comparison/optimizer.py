@@ -24,7 +24,8 @@ FILE = 'optimizer.npz'
 # Rates and norms are float32 here and float64 there; parameters are of order 1.
 _RATE, _NORM, _PARAMETER = 1e-6, 1e-5, 2e-6
 # The table's own peak rate stands in its description only.
-_TABLE, _TABLE_RATE = 'lr_schedule/table', re.compile(r'learning_rate (\S+)')
+_TABLE, _TABLE_RATE = 'lr_schedule/table', re.compile(
+    r'learning_rate (\d+(?:\.\d+)?(?:e-?\d+)?)')
 
 
 def compare(recordings: Recordings) -> Iterator[items.Item]:

@@ -1,5 +1,6 @@
 """lmdb_expected.npz: captions, regions and batches of the LMDB folders."""
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,8 @@ def _regions(recordings: Recordings, recorded: Arrays,
           items.equal(FILE, name, ours[part], array))
   place = store.relative_to(recordings.folder).as_posix()
   for part, several in found.items():
-    yield items.largest(several, f'img/{kind}/.../{part}, {place}')
+    worst = items.largest(several, f'img/{kind}/.../{part}, {store.name}')
+    yield dataclasses.replace(worst, note=f'{worst.note}; {place}')
 
 
 def _batches(recordings: Recordings, recorded: Arrays,

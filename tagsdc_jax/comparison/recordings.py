@@ -7,6 +7,7 @@ elsewhere.
 
 import dataclasses
 import json
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ MANIFEST = 'MANIFEST.json'
 _WORDS = 'uniter.embeddings.word_embeddings.weight'
 # Every head's decoder is the word embedding; safetensors hold copies.
 _TIED = '.predictions.decoder.weight'
+_NUMBER = re.compile(r'\d+(\.\d+)?(e-?\d+)?')
 _UNUSED = ('feat_regress.', 'region_classifier.')
 _MODEL = {'num_layers': 'num_hidden_layers', 'hidden_size': 'hidden_size',
           'num_heads': 'num_attention_heads',
@@ -109,6 +111,18 @@ class Recordings:
       value = value[key]
     return value
 
+  def tolerance(self, name: str, least: float) -> float:
+    """Returns what an error may be, from the manifest where it is more.
+
+    Args:
+      name: an entry of the manifest's `tolerances`, whose text begins with a
+        number.
+      least: the tolerance that is usual.
+    """
+    text = self.manifest.get('tolerances', {}).get(name, '')
+    found = _NUMBER.match(str(text))
+    return max(least, float(found[0])) if found else least
+
   def arrays(self, name: str) -> Arrays:
     """Returns the arrays of a file; they are read when asked for."""
     if name not in self.opened:
@@ -135,8 +149,9 @@ class Recordings:
     """
     sizes = self.manifest['model'] if sizes is None else sizes
     try:
-      return dataclasses.replace(settings.Model(dropout_rate=0.0), **{
-          ours: int(sizes[theirs]) for ours, theirs in _MODEL.items()})
+      wanted: dict[str, Any] = {ours: int(sizes[theirs])
+                                for ours, theirs in _MODEL.items()}
+      return settings.Model(dropout_rate=0.0, **wanted)
     except (KeyError, TypeError, ValueError) as error:
       raise errors.UserError(
           f'{self.folder / MANIFEST}: model must give whole numbers as '

@@ -1,4 +1,4 @@
-"""Files of weights and model_config.json: of the manifest's sizes, and whole."""
+"""Files of weights, and model_config.json: whole, of the manifest's sizes."""
 
 from collections.abc import Iterator
 
