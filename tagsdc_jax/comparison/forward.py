@@ -48,7 +48,7 @@ def _inputs(recorded: Arrays) -> Iterator[items.Item]:
   ours = structs.length_mask(
       jnp.asarray(recorded['txt_lens'] + recorded['num_bbs']), width)
   yield items.equal(FILE, 'attn_masks', np.asarray(ours),
-                    recorded['attn_masks'].astype(bool))
+                    recorded['attn_masks'])
 
 
 def _compare(recorded: Arrays, prefix: str, bounds: Callable[[str], float],

@@ -86,22 +86,6 @@ def fit_p_value(counts: np.ndarray, probs: np.ndarray) -> float:
   return _survival(statistic, int(kept.sum()) - 1)
 
 
-def same_law_p_value(first: np.ndarray, second: np.ndarray) -> float:
-  """Returns the chi-square p-value that two samples have one law.
-
-  Args:
-    first: int [n], counts of outcomes.
-    second: int [n].
-  """
-  both = first + second
-  kept = both > 0
-  ratio = np.sqrt(second.sum() / max(first.sum(), 1))
-  if not ratio:
-    return float(first.sum() == 0)
-  gaps = (first * ratio - second / ratio)[kept] ** 2
-  return _survival(np.sum(gaps / both[kept]), int(kept.sum()) - 1)
-
-
 def _survival(statistic: float, freedom: int) -> float:
   if freedom < 1:
     return 1.0

@@ -8,7 +8,7 @@ import pytest
 
 from tagsdc_jax import main
 
-TOY = Path(__file__).parent.parent / 'data' / 'lmdb_toy'
+TOY = Path(__file__).parents[1] / 'golden' / 'recordings' / 'lmdb'
 STORE = 'img_db/toy/feat_th0.2_max100_min10'
 TEXT = 'txt_db/itm_toy.db'
 DATA = [f'--config.data.root={TOY}',
