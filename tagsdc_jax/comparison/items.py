@@ -118,6 +118,7 @@ def equal(file: str, name: str, ours: Any, theirs: Any, *, variant: str = '',
         tolerance='exact')
   is_same = ours == theirs
   if not is_same:
+    ours, theirs = _differing(ours, theirs)
     note = f'{note} ours: {_short(ours)}, recorded: {_short(theirs)}'.strip()
   return Item(file, name, HOLDS if is_same else FAILS, variant,
               tolerance='exact', note=note)
@@ -176,6 +177,17 @@ def _is_numeric(value: Any) -> bool:
 
 def _shapes(ours: Any, theirs: Any) -> str:
   return f'shape {np.shape(ours)}, recorded {np.shape(theirs)}'
+
+
+def _differing(ours: Any, theirs: Any) -> tuple[Any, Any]:
+  """Returns of two dictionaries what is not the same."""
+  if not isinstance(ours, dict) or not isinstance(theirs, dict):
+    return ours, theirs
+  keys = [key for key in (ours | theirs)
+          if key not in ours or key not in theirs or ours[key] != theirs[key]]
+  return tuple(  # type: ignore[return-value]
+      {key: side[key] for key in keys if key in side}
+      for side in (ours, theirs))
 
 
 def _short(value: Any) -> str:
