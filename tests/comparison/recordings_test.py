@@ -36,15 +36,6 @@ def test_sizes_and_ids_come_from_the_manifest(tmp_path):
   assert words.random_range == (5, 50)
 
 
-def test_arrays_remember_who_was_asked_for():
-  arrays = recordings.Arrays('f', {'a/x': 1, 'a/y': 2, 'b/x': 3, 'c': 4})
-  assert arrays.under('a/') == {'x': 1, 'y': 2} and arrays['c'] == 4
-  assert arrays.unused() == ['b/x']
-  assert arrays.groups() == ['a', 'b']
-  with pytest.raises(recordings.Missing, match='f holds no d'):
-    arrays['d']
-
-
 def test_tolerance_is_the_manifests_where_it_is_more(tmp_path):
   opened = recordings.open_folder(_write(tmp_path, tolerances={
       'a': '2e-5; more in b', 'b': '1e-7', 'c': 'exact'}))
