@@ -56,9 +56,10 @@ def run(args: argparse.Namespace, config: None = None) -> int:
   holds = comparing.all_hold(found)
   tables.print_differences([_cells(item) for item in found], str(args.folder))
   counts = collections.Counter(item.verdict for item in found)
-  words = ', '.join(f'{counts[verdict]} {verdict}'
-                    for verdict in items.VERDICTS if counts[verdict])
-  print(f'{"all holds" if holds else "NOT as recorded"}: {words or "nothing"}; '
+  words = ', '.join(f'{counts[kind]} {kind}' for kind in items.VERDICTS
+                    if counts[kind])
+  verdict = 'all that was compared holds' if holds else 'NOT as recorded'
+  print(f'{verdict}: {words or "nothing to compare"}; '
         f'{time.perf_counter() - start:.0f} s')
   if args.json is not None:
     folder.write_json(args.json, {

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator
 
 from tagsdc_jax import errors
-from tagsdc_jax.comparison import forward, items
+from tagsdc_jax.comparison import (evaluation, forward, initialising, items,
+                                   masking, metrics, optimizer, readers,
+                                   weights)
 from tagsdc_jax.comparison.recordings import MANIFEST, Recordings
 
 # Yields one item per thing compared; asks `Recordings` for all that it reads,
@@ -13,6 +15,12 @@ Progress = Callable[[int], None]  # Takes the number of files just done.
 
 FILES: dict[str, Comparison] = {
     forward.FILE: forward.compare,
+    optimizer.FILE: optimizer.compare,
+    metrics.FILE: metrics.compare,
+    masking.FILE: masking.compare,
+    readers.FILE: readers.compare,
+    initialising.FILE: initialising.compare,
+    evaluation.FILE: evaluation.compare,
 }
 _DOCUMENTS = (MANIFEST, 'README.md')
 _FLOAT64 = 'f64/'
@@ -27,11 +35,11 @@ def compare(recordings: Recordings,
     recordings: the opened folder.
     progress: called after every file.
   """
-  found = []
+  found: list[items.Item] = []
   for name in recordings.manifest['files']:
     found += _compare_file(recordings, name)
     progress(1)
-  return [*found, *_other_files(recordings)]
+  return [*found, *weights.compare(recordings), *_other_files(recordings)]
 
 
 def all_hold(found: list[items.Item]) -> bool:

@@ -30,7 +30,8 @@ def compare(recordings: Recordings) -> Iterator[items.Item]:
   yield from _inputs(recorded)
   noise = recordings.entry(FILE).get('float32_vs_float64_max_abs', {})
   yield from _compare(
-      recorded, '', lambda key: max(FLOAT32, 2 * noise.get(key, 0.0)),
+      recorded, '', lambda key: max(recordings.tolerance(FILE, FLOAT32),
+                                    2 * noise.get(key, 0.0)),
       _outputs(RetrievalModel(recordings.model()), params, recorded))
   if recordings.x64:
     with jax.enable_x64(True):
@@ -47,7 +48,7 @@ def _inputs(recorded: Arrays) -> Iterator[items.Item]:
   ours = structs.length_mask(
       jnp.asarray(recorded['txt_lens'] + recorded['num_bbs']), width)
   yield items.equal(FILE, 'attn_masks', np.asarray(ours),
-                    recorded['attn_masks'].astype(bool))
+                    recorded['attn_masks'])
 
 
 def _compare(recorded: Arrays, prefix: str, bounds: Callable[[str], float],
@@ -88,9 +89,11 @@ def _outputs(model: RetrievalModel, params: Any, recorded: Arrays) -> _Outputs:
       **{f'hidden_{k}': x for k, x in enumerate(states)},
       **_heads(model, params, states[-1], length)}
 
-  joined, is_real, last, scores = _real_tokens(model, params, *(
-      scorer.Embedded(x, recorded[key].astype(np.int32))
-      for x, key in ((text, 'txt_lens'), (image, 'num_bbs'))), width)
+  texts, images = (
+      scorer.Embedded(jnp.asarray(x), jnp.asarray(recorded[key], jnp.int32))
+      for x, key in ((text, 'txt_lens'), (image, 'num_bbs')))
+  joined, is_real, last, scores = _real_tokens(model, params, texts, images,
+                                               width)
   real = np.asarray(is_real)
   outputs |= {
       'joint_embedding, real tokens': np.asarray(joined)[real],
@@ -180,7 +183,7 @@ def _heads(model: RetrievalModel, params: Any, states: jax.Array,
 
 @functools.partial(jax.jit, static_argnums=(0, 2))
 def _probe(model: RetrievalModel, params: Any, name: str,
-           x: jax.Array) -> jax.Array:
+           x: jax.Array) -> Any:
   if name == 'gelu':
     return layers.gelu(x)
   return layers.layer_norm(model.dtype, None).apply(

@@ -41,7 +41,7 @@ class Item:
     return {HOLDS: True, FAILS: False, MISSING: False}.get(self.verdict)
 
 
-def close(file: str, name: str, ours: Any, theirs: Any, *, atol: float,
+def close(file: str, name: str, ours: Any, theirs: Any, *, atol: float = 0.0,
           rtol: float | None = None, variant: str = '',
           note: str = '') -> Item:
   """Compares numbers.
@@ -57,7 +57,9 @@ def close(file: str, name: str, ours: Any, theirs: Any, *, atol: float,
     variant: whose behaviour.
     note: shown beside the verdict.
   """
-  tolerance = f'{atol:g}' + ('' if rtol is None else f' or {rtol:g} rel.')
+  tolerance = ' or '.join(
+      [f'{atol:.3g}'] * (rtol is None or atol > 0)
+      + ([] if rtol is None else [f'{rtol:.3g} rel.']))
   errors = _errors(ours, theirs)
   if errors is None:
     return Item(file, name, FAILS, variant, tolerance=tolerance,
@@ -66,6 +68,45 @@ def close(file: str, name: str, ours: Any, theirs: Any, *, atol: float,
   holds = max_abs <= atol or (rtol is not None and max_rel <= rtol)
   return Item(file, name, HOLDS if holds else FAILS, variant, max_abs, max_rel,
               tolerance, note)
+
+
+def within(file: str, name: str, ours: Any, theirs: Any, *, bounds: Any,
+           tolerance: str, variant: str = '', note: str = '') -> Item:
+  """Compares numbers, each with a bound of its own.
+
+  Args:
+    file: of the recordings.
+    name: what is compared.
+    ours: what our code gives.
+    theirs: what was recorded, of the same shape.
+    bounds: largest absolute error that holds, of the same shape.
+    tolerance: the bounds in words.
+    variant: whose behaviour.
+    note: shown beside the verdict.
+  """
+  item = dataclasses.replace(
+      close(file, name, ours, theirs, variant=variant, note=note),
+      tolerance=tolerance)
+  if item.max_abs is None:
+    return item
+  holds = bool(np.all(np.abs(np.asarray(ours) - theirs) <= bounds))
+  return dataclasses.replace(item, verdict=HOLDS if holds else FAILS)
+
+
+def probable(file: str, name: str, p_value: float, least: float, *,
+             note: str = '') -> Item:
+  """Judges a test of draws by its p-value, which the note shows.
+
+  Args:
+    file: of the recordings.
+    name: what is compared.
+    p_value: of a chi-square test.
+    least: what holds; right code falls below it in so many of 1 cases.
+    note: shown beside the verdict.
+  """
+  note = f'{note}; ' * bool(note) + f'p-value {p_value:.3g}'
+  return Item(file, name, HOLDS if p_value >= least else FAILS,
+              tolerance=f'p >= {least:.1g}', note=note)
 
 
 def equal(file: str, name: str, ours: Any, theirs: Any, *, variant: str = '',
@@ -77,6 +118,7 @@ def equal(file: str, name: str, ours: Any, theirs: Any, *, variant: str = '',
         tolerance='exact')
   is_same = ours == theirs
   if not is_same:
+    ours, theirs = _differing(ours, theirs)
     note = f'{note} ours: {_short(ours)}, recorded: {_short(theirs)}'.strip()
   return Item(file, name, HOLDS if is_same else FAILS, variant,
               tolerance='exact', note=note)
@@ -103,7 +145,9 @@ def largest(items: Iterable[Item], name: str) -> Item:
   items = list(items)
   worst = max(items, key=lambda item: (item.verdict != HOLDS,
                                        item.max_abs or 0.0))
-  note = f'{len(items)} arrays; largest: {worst.name}'
+  note = f'{len(items)} arrays'
+  if worst.max_abs or worst.verdict != HOLDS:
+    note += f'; worst: {worst.name}'
   return dataclasses.replace(worst, name=name, note='; '.join(
       text for text in (note, worst.note) if text))
 
@@ -133,6 +177,17 @@ def _is_numeric(value: Any) -> bool:
 
 def _shapes(ours: Any, theirs: Any) -> str:
   return f'shape {np.shape(ours)}, recorded {np.shape(theirs)}'
+
+
+def _differing(ours: Any, theirs: Any) -> tuple[Any, Any]:
+  """Returns of two dictionaries what is not the same."""
+  if not isinstance(ours, dict) or not isinstance(theirs, dict):
+    return ours, theirs
+  keys = [key for key in (ours | theirs)
+          if key not in ours or key not in theirs or ours[key] != theirs[key]]
+  return tuple(  # type: ignore[return-value]
+      {key: side[key] for key in keys if key in side}
+      for side in (ours, theirs))
 
 
 def _short(value: Any) -> str:

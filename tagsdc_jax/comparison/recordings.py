@@ -6,9 +6,8 @@ elsewhere.
 """
 
 import dataclasses
-import json
-import zipfile
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from tagsdc_jax import errors, settings
+from tagsdc_jax.comparison.stored import (Arrays, Missing, open_arrays,
+                                          read_json)
 from tagsdc_jax.conversion import converting
 from tagsdc_jax.data.dataset import Vocabulary
 
@@ -23,6 +24,8 @@ MANIFEST = 'MANIFEST.json'
 _WORDS = 'uniter.embeddings.word_embeddings.weight'
 # Every head's decoder is the word embedding; safetensors hold copies.
 _TIED = '.predictions.decoder.weight'
+_NUMBER = re.compile(r'\d+(\.\d+)?(e-?\d+)?')
+_UNUSED = ('feat_regress.', 'region_classifier.')
 _MODEL = {'num_layers': 'num_hidden_layers', 'hidden_size': 'hidden_size',
           'num_heads': 'num_attention_heads',
           'intermediate_size': 'intermediate_size',
@@ -30,52 +33,6 @@ _MODEL = {'num_layers': 'num_hidden_layers', 'hidden_size': 'hidden_size',
           'num_token_types': 'type_vocab_size', 'vocab_size': 'vocab_size',
           'feature_size': 'img_dim'}
 _SPECIAL = ('PAD', 'UNK', 'CLS', 'SEP', 'MASK', 'v_range')
-
-
-class Missing(errors.UserError):
-  """Something that a comparison needs is not in the recordings."""
-
-
-class Arrays(Mapping[str, np.ndarray]):
-  """The arrays of one file. Remembers which of them were asked for."""
-
-  def __init__(self, name: str, source: Mapping[str, np.ndarray]) -> None:
-    self._name, self._source = name, source
-    self._used: set[str] = set()
-
-  def __getitem__(self, key: str) -> np.ndarray:
-    """Returns an array; raises Missing if there is none of that name."""
-    if key not in self._source:
-      raise Missing(f'{self._name} holds no {key}')
-    self._used.add(key)
-    return self._source[key]
-
-  def __contains__(self, key: object) -> bool:
-    return key in self._source
-
-  def __iter__(self) -> Iterator[str]:
-    return iter(self._source)
-
-  def __len__(self) -> int:
-    return len(self._source)
-
-  def peek(self, key: str) -> np.ndarray:
-    """Returns an array without noting that it was asked for."""
-    return self._source[key]
-
-  def under(self, prefix: str) -> dict[str, np.ndarray]:
-    """Returns the arrays whose names start so, by the rest of the name."""
-    return {key.removeprefix(prefix): self[key] for key in self
-            if key.startswith(prefix)}
-
-  def groups(self) -> list[str]:
-    """Returns what stands before the first "/" of the names, in order."""
-    return list(dict.fromkeys(key.split('/')[0] for key in self
-                              if '/' in key))
-
-  def unused(self) -> list[str]:
-    """Returns the names that nobody asked for."""
-    return [key for key in self if key not in self._used]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,10 +65,22 @@ class Recordings:
       value = value[key]
     return value
 
+  def tolerance(self, name: str, least: float) -> float:
+    """Returns what an error may be, from the manifest where it is more.
+
+    Args:
+      name: an entry of the manifest's `tolerances`, whose text begins with a
+        number.
+      least: the tolerance that is usual.
+    """
+    text = self.manifest.get('tolerances', {}).get(name, '')
+    found = _NUMBER.match(str(text))
+    return max(least, float(found[0])) if found else least
+
   def arrays(self, name: str) -> Arrays:
     """Returns the arrays of a file; they are read when asked for."""
     if name not in self.opened:
-      self.opened[name] = Arrays(name, _open_npz(self.folder / name))
+      self.opened[name] = Arrays(name, open_arrays(self.folder / name))
     return self.opened[name]
 
   def path(self, name: str) -> Path:
@@ -124,7 +93,7 @@ class Recordings:
 
   def json(self, name: str) -> Any:
     """Returns the content of a JSON file."""
-    return _read_json(self.path(name))
+    return read_json(self.path(name))
 
   def model(self, sizes: Mapping[str, Any] | None = None) -> settings.Model:
     """Returns the network's sizes, without dropout.
@@ -134,8 +103,9 @@ class Recordings:
     """
     sizes = self.manifest['model'] if sizes is None else sizes
     try:
-      return settings.Model(dropout_rate=0.0, **{
-          ours: int(sizes[theirs]) for ours, theirs in _MODEL.items()})
+      wanted: dict[str, Any] = {ours: int(sizes[theirs])
+                                for ours, theirs in _MODEL.items()}
+      return settings.Model(dropout_rate=0.0, **wanted)
     except (KeyError, TypeError, ValueError) as error:
       raise errors.UserError(
           f'{self.folder / MANIFEST}: model must give whole numbers as '
@@ -144,10 +114,16 @@ class Recordings:
   def vocabulary(self) -> Vocabulary:
     """Returns the special ids."""
     ids = self.manifest['special_ids']
-    low, high = ids['v_range']
-    return Vocabulary(
-        size=self.model().vocab_size, random_range=(low, high),
-        **{key.lower(): ids[key] for key in _SPECIAL if key != 'v_range'})
+    try:
+      low, high = map(int, ids['v_range'])
+      special: dict[str, Any] = {key.lower(): int(ids[key])
+                                 for key in _SPECIAL if key != 'v_range'}
+      return Vocabulary(size=self.model().vocab_size,
+                        random_range=(low, high), **special)
+    except (TypeError, ValueError) as error:
+      raise errors.UserError(
+          f'{self.folder / MANIFEST}: special_ids must give whole numbers as '
+          f'{", ".join(_SPECIAL)} (two of them), got {ids}') from error
 
   def weights(self, name: str) -> dict[str, np.ndarray]:
     """Returns the arrays of a safetensors file, by the release's names.
@@ -166,8 +142,14 @@ class Recordings:
     return without_copies(weights, str(path))
 
   def parameters(self, name: str) -> Any:
-    """Returns the parameters of a safetensors file as our network's."""
-    return converting.to_parameters(self.weights(name))
+    """Returns the parameters of a safetensors file as our network's.
+
+    Without the heads of UNITER's masked-region pretraining, which no phase
+    has.
+    """
+    return converting.to_parameters({
+        key: array for key, array in self.weights(name).items()
+        if not key.startswith(_UNUSED)})
 
 
 def without_copies(weights: Mapping[str, np.ndarray],
@@ -201,12 +183,15 @@ def open_folder(folder: Path, *, x64: bool = False) -> Recordings:
   if not path.is_file():
     raise errors.UserError(f'{folder} holds no {MANIFEST}; give a folder of '
                            'recordings of the PyTorch release')
-  manifest = _read_json(path)
+  manifest = read_json(path)
   _check_manifest(path, manifest)
   for name in manifest['files']:
     if (folder / name).is_file():
-      _open_npz(folder / name, check=True)
-  return Recordings(folder, manifest, x64)
+      open_arrays(folder / name, check=True)
+  opened = Recordings(folder, manifest, x64)
+  opened.model()
+  opened.vocabulary()
+  return opened
 
 
 def _check_manifest(path: Path, manifest: Any) -> None:
@@ -224,27 +209,3 @@ def _check_manifest(path: Path, manifest: Any) -> None:
     if not isinstance(entry, dict) or not isinstance(entry.get('keys'), dict):
       raise errors.UserError(f'{path}: the entry of {name} must hold a '
                              'dictionary \'keys\' of its arrays')
-
-
-def _read_json(path: Path) -> Any:
-  with errors.named(path, 'read'):
-    try:
-      return json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-      raise errors.UserError(f'{path} must be JSON, got: {error}; copy it '
-                             'again') from error
-
-
-def _open_npz(path: Path, *, check: bool = False) -> Mapping[str, np.ndarray]:
-  """Returns the arrays of a file; optionally reads all of it once."""
-  with errors.named(path, 'read'):
-    try:
-      arrays = np.load(path, allow_pickle=False)
-      if check:
-        for key in arrays.files:
-          arrays[key]  # Object arrays and cut-off headers are refused here.
-      return arrays
-    except (ValueError, EOFError, zipfile.BadZipFile, AttributeError,
-            KeyError) as error:
-      raise errors.UserError(f'{path} cannot be read as arrays ({error}); '
-                             'copy it again') from error

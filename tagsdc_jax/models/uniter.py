@@ -100,8 +100,8 @@ class ImageEmbeddings(nn.Module):
     Of the table's two rows the first stands for what is not masked: nothing is
     added there, whatever the row holds.
     """
-    return jnp.where(is_masked[..., None],
-                     features + self.region_mask_embedding[1], features)
+    masked = features + self.region_mask_embedding[1].reshape(1, 1, -1)
+    return jnp.where(is_masked[..., None], masked, features)
 
   def __call__(self, features: jax.Array, boxes: jax.Array,
                type_row: jax.Array,

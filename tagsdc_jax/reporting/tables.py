@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -68,20 +69,19 @@ def print_differences(rows: Sequence[tuple[str, ...]], title: str) -> None:
       note; one line each.
     title: heading.
   """
-  table = Table(title=title)
-  for name, justify in (('file', 'left'), ('compared', 'left'),
-                        ('max abs', 'right'), ('max rel', 'right'),
-                        ('tolerance', 'right'), ('verdict', 'left'),
-                        ('note', 'left')):
-    table.add_column(name, justify=justify,  # type: ignore[arg-type]
-                     overflow='fold', no_wrap=name == 'verdict')
+  table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False)
+  table.add_column('compared', overflow='fold')
+  for name in ('max abs', 'max rel', 'tolerance'):
+    table.add_column(name, justify='right', no_wrap=True)
+  table.add_column('verdict', no_wrap=True)
+  table.add_column('note', overflow='fold')
   before = None
-  for file, *cells in rows:
-    if before not in (None, file):
-      table.add_section()
-    table.add_row('' if file == before else file, *cells)
+  for file, name, *cells in rows:
+    if file != before:
+      table.add_row(file, style='bold')
+    table.add_row(f'  {name}', *cells)
     before = file
-  _print(table)
+  _print(table, 170)  # One line for each.
 
 
 def chance(result: dict[str, Any]) -> dict[str, Any]:
@@ -109,6 +109,6 @@ def _cells(result: dict[str, Any]) -> list[str]:
   return [f'{value:.1f}' for value in [*values, result['mean_r1']]]
 
 
-def _print(table: Table) -> None:
+def _print(table: Table, width: int = 110) -> None:
   # Log files have no width; 80 columns would cut the names.
-  Console(width=None if Console().is_terminal else 110).print(table)
+  Console(width=None if Console().is_terminal else width).print(table)

@@ -148,9 +148,9 @@ def _start_phase(task: passes.Task,
       raise errors.UserError(
           f'init_from = {config.init_from} was trained in phase {came_from}, '
           f'which comes after {config.phase}; give an earlier one')
-  params = initialising.start_heads(params, came_from, config.phase)
-  if config.quirks.reset_rank_head and config.phase == 'dc':
-    params = initialising.reset_rank_head(params)
+  start = (initialising.start_heads_as_released
+           if config.quirks.reset_rank_head else initialising.start_heads)
+  params = start(params, came_from, config.phase)
   return dataclasses.replace(fresh, params=params)
 
 

@@ -12,8 +12,7 @@ def start_heads(params: Any, came_from: str, phase: str) -> Any:
 
   Stage 1's matching head starts as the "match" row of pretraining's, stage
   2's word heads as the matching and language heads. Heads that the earlier
-  phase has trained are kept (the release throws stage 1's matching head away
-  at the start of stage 2: `reset_rank_head`).
+  phase has trained are kept.
 
   Args:
     params: the earlier phase's parameters; not changed.
@@ -30,11 +29,20 @@ def start_heads(params: Any, came_from: str, phase: str) -> Any:
   return params
 
 
+def start_heads_as_released(params: Any, came_from: str, phase: str) -> Any:
+  """As `start_heads`, but stage 2 always begins with pretraining's match row.
+
+  What stage 1 has learnt there is lost (QUIRKS 22).
+  """
+  params = start_heads(params, came_from, phase)
+  return reset_rank_head(params) if phase == 'dc' else params
+
+
 def reset_rank_head(params: Any) -> Any:
   """Returns parameters whose matching head is pretraining's "match" row.
 
-  What stage 1 starts from. The release goes back to it at the start of stage 2
-  and before it ranks, so that what was learnt there is lost (QUIRKS 22, 23).
+  What stage 1 starts from. The release's ranking script goes back to it, so
+  that it does not see what was learnt there (QUIRKS 23).
 
   Args:
     params: on the host; not changed.

@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from tagsdc_jax import main
+from tagsdc_jax.training import checkpoints, initialising
 
-TOY = Path(__file__).parent.parent / 'data' / 'lmdb_toy'
+TOY = Path(__file__).parents[1] / 'golden' / 'recordings' / 'lmdb'
 STORE = 'img_db/toy/feat_th0.2_max100_min10'
 TEXT = 'txt_db/itm_toy.db'
 DATA = [f'--config.data.root={TOY}',
@@ -56,6 +58,39 @@ def test_train_and_evaluate(run_dir, tmp_path, capsys):
     assert again[way] == results['evaluation'][way]
   matrix = np.load(scores)
   assert matrix.shape == (60, 12) and matrix.dtype == np.float32
+
+
+def _ranked(checkpoint, out, *flags):
+  assert main.main(['evaluate', str(checkpoint), '--scores', str(out),
+                    '--json', str(out.with_suffix('.json')), *flags]) == 0
+  return np.load(out), json.loads(out.with_suffix('.json').read_text())
+
+
+def test_quirks_of_evaluation(run_dir, tmp_path):
+  loaded = checkpoints.load(run_dir / 'checkpoints' / 'newest' / '2')
+  # As if stage 1 had trained its head: another one than the match row.
+  trained = jax.tree.map(np.array, loaded.parameters)
+  trained['rank_output'] = {'kernel': np.ones((16, 1), np.float32),
+                            'bias': np.zeros(1, np.float32)}
+  lost = initialising.reset_rank_head(trained)
+  about = loaded.about | {'phase': 'tags', 'settings': loaded.about['settings']
+                          | {'phase': 'tags', 'negatives.num_hard': 2}}
+  paths = {}
+  for name, parameters in (('trained', trained), ('lost', lost)):
+    paths[name] = tmp_path / name
+    checkpoints.export(paths[name], parameters, about)
+  plain, _ = _ranked(paths['trained'], tmp_path / 'plain.npy')
+  wanted, counted = _ranked(paths['lost'], tmp_path / 'wanted.npy')
+  found, released = _ranked(
+      paths['trained'], tmp_path / 'found.npy',
+      '--config.quirks.untrained_rank_head=true',
+      '--config.quirks.overcounted_recall=true')
+  np.testing.assert_array_equal(found, wanted)
+  assert np.max(np.abs(plain - wanted)) > 0.1
+  # Of the first ten captions some have their image among the first ten.
+  assert (released['image_retrieval']['r10']
+          > counted['image_retrieval']['r10'])
+  assert released['text_retrieval'] == counted['text_retrieval']
 
 
 def test_report_without_pictures_and_oracle(run_dir, capsys):

@@ -10,7 +10,7 @@ import pytest
 
 from tagsdc_jax import main
 
-TOY = Path(__file__).parent.parent / 'data' / 'lmdb_toy'
+TOY = Path(__file__).parents[1] / 'golden' / 'recordings' / 'lmdb'
 
 
 @pytest.fixture(name='root')

@@ -1,6 +1,6 @@
 """Reader of UNITER's LMDB folders, against recordings and damaged folders.
 
-What is in lmdb_toy/ and where it comes from is said in its README.
+What was recorded, and where it comes from, is said in golden/README.md.
 """
 
 import concurrent.futures
@@ -23,7 +23,8 @@ from tagsdc_jax.data import captions as captions_lib
 from tagsdc_jax.data import uniter_lmdb
 from tagsdc_jax.errors import UserError
 
-_TOY = Path(__file__).parent / "lmdb_toy"
+_RECORDED = Path(__file__).parents[1] / "golden" / "recordings"
+_TOY = _RECORDED / "lmdb"
 _TEXT = _TOY / "txt_db" / "itm_toy.db"
 _IMAGES = _TOY / "img_db" / "toy"
 _ALL = _TOY / "img_db_all" / "toy"
@@ -32,7 +33,7 @@ _THRESHOLD = "feat_th0.2_max100_min10"
 
 @pytest.fixture(name="expected", scope="module")
 def _expected():
-  with np.load(_TOY / "expected.npz") as stored:
+  with np.load(_RECORDED / "lmdb_expected.npz") as stored:
     return dict(stored)
 
 
@@ -132,7 +133,7 @@ def test_images_as_the_reference_reads_them(folder, options, kind, expected):
 
 def test_captions_as_the_reference_reads_them(expected):
   data = uniter_lmdb.load_uniter_lmdb(_TEXT, _IMAGES / _THRESHOLD)
-  records = json.loads((_TOY / "txt_records.json").read_text())
+  records = json.loads((_RECORDED / "lmdb_txt_records.json").read_text())
   img2txts = json.loads((_TEXT / "img2txts.json").read_text())
   assert data.name == "itm_toy.db"
   assert [caption.caption_id for caption in data.captions] == list(records)
