@@ -3,6 +3,7 @@
 import argparse
 import collections
 import dataclasses
+import os
 import time
 from pathlib import Path
 
@@ -49,6 +50,10 @@ def run(args: argparse.Namespace, config: None = None) -> int:
                            f'{args.json.parent} is missing; make it, or give '
                            'another path')
   start = time.perf_counter()
+  # Before a device is touched: most of the time goes into compiling many small
+  # programs, each for a few runs.
+  os.environ['XLA_FLAGS'] = (f'{os.environ.get("XLA_FLAGS", "")} '
+                             '--xla_backend_optimization_level=0').strip()
   opened = recordings.open_folder(args.folder, x64=args.x64)
   total = len(opened.manifest['files'])
   with progress.progress_bar(total, 'comparing', 'files') as bar:

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator
 
 from tagsdc_jax import errors
-from tagsdc_jax.comparison import (evaluation, forward, initialising, items,
+from tagsdc_jax.comparison import (evaluation, forward, gradients,
+                                   hard_negatives, initialising, items,
                                    masking, metrics, optimizer, readers,
-                                   weights)
+                                   synthetic, trajectories, weights)
 from tagsdc_jax.comparison.recordings import MANIFEST, Recordings
 
 # Yields one item per thing compared; asks `Recordings` for all that it reads,
@@ -21,6 +22,12 @@ FILES: dict[str, Comparison] = {
     readers.FILE: readers.compare,
     initialising.FILE: initialising.compare,
     evaluation.FILE: evaluation.compare,
+    hard_negatives.FILE: hard_negatives.compare,
+    synthetic.FILES['tags']: synthetic.compare_stage1,
+    synthetic.FILES['dc']: synthetic.compare_stage2,
+    gradients.FILE: gradients.compare,
+    **{file: trajectories.make_comparison(file)
+       for file in trajectories.FILES},
 }
 _DOCUMENTS = (MANIFEST, 'README.md')
 _FLOAT64 = 'f64/'

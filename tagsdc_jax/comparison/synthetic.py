@@ -184,11 +184,15 @@ class _Checks:
     yield items.close(self._file, f'{self._case}/penalized_scores',
                       self._penalised[1:], theirs[1:], atol=self._scores,
                       note='candidates')
-    theirs = self._recorded[f'{self._case}/selected_indices']
-    yield items.close(
-        self._file, f'{self._case}/selected_indices',
-        np.sort(self._penalised[self._kept])[::-1], self._penalised[theirs],
-        atol=self._scores, note='as the scores they have')
+    name = f'{self._case}/selected_indices'
+    theirs = self._recorded[name]
+    if set(theirs) != set(self._kept):
+      yield items.as_sets(self._file, name, self._kept, theirs)
+    else:  # The order among rows of equal score is arbitrary.
+      yield items.close(
+          self._file, name, np.sort(self._penalised[self._kept])[::-1],
+          self._penalised[theirs], atol=self._scores,
+          note='same rows; order by their scores')
     yield self._equal('selected_indices_sorted', np.sort(self._kept))
     ids = np.asarray(self._outcome.rows.texts.token_ids)[self._kept]
     width = self._recorded[f'{self._case}/selected_input_ids'].shape[1]

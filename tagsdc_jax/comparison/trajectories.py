@@ -125,14 +125,9 @@ class _Run:
   """Training with our train step, one update after the other."""
 
   def __init__(self, task: passes.Task, params: Any) -> None:
-    config = task.settings
-    tx = optimizer.make_optimizer(config.optimizer, config.num_updates,
-                                  objectives.UNTRAINED[config.phase])
-    # Heads of stage 2 are not there in a recording of stage 1.
+    tx, self._step = _train_step(task)
     self.state = state.TrainState(jnp.int32(0), params, tx.init(params))
     self._details = functools.partial(_details, task)
-    self._step = jax.jit(step.make_train_step(
-        config, functools.partial(_objective, task), tx, None))
     self.updates = 0
 
   def update(self, examples: list[replaying.Example]
@@ -144,6 +139,16 @@ class _Run:
     self.state, metrics = self._step(self.state, stacked)
     self.updates += 1
     return details, {k: float(v) for k, v in metrics.items()}
+
+
+@functools.cache
+def _train_step(task: passes.Task) -> tuple[Any, Callable]:
+  """Returns the optimiser and the train step of a recording."""
+  config = task.settings
+  tx = optimizer.make_optimizer(config.optimizer, config.num_updates,
+                                objectives.UNTRAINED[config.phase])
+  return tx, jax.jit(step.make_train_step(
+      config, functools.partial(_objective, task), tx, None))
 
 
 def _objective(task: passes.Task, params: Any, example: replaying.Example,
@@ -223,7 +228,8 @@ def _selections(file: str, recorded: Arrays, task: passes.Task,
         file, f'gap_{path}', [replaying.gap(x[1:], num_hard) for x in logits],
         recorded[f'gap_{path}'], atol=4 * _PARAMETERS, variant=variant)
   yield items.close(
-      file, 'gap_gi', [replaying.gap(d.ranked_by, num_hard) for d in details],
+      file, 'gap_gi', [replaying.gap(np.asarray(d.ranked_by), num_hard)
+                       for d in details],
       recorded['gap_gi'], atol=4 * _PARAMETERS, variant=variant)
   of_sentences = [_of_sentence(file, recorded, task, number, d, variant)
                   for number, d in enumerate(details)]

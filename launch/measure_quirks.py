@@ -1,0 +1,116 @@
+"""Measures what each quirk of the PyTorch release changes, on the world.
+
+Trains stage 1 with each quirk alone and stage 2 with each of its own, with
+several seeds, beside the same step without quirks, and prints a table of what
+became better or worse. Run it with the environment's Python:
+
+  .venv/bin/python launch/measure_quirks.py runs/quirks --seeds 3
+
+Hours on a laptop. Interrupted, the same command goes on where it was.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+STAGE_1 = ('first_word_positive', 'last_text_offset', 'other_caption',
+           'penalties', 'last_copy', 'fill_up')
+STAGE_2 = ('first_word_positive', 'penalties', 'clamped_words',
+           'reset_rank_head')
+EVALUATION = ('untrained_rank_head', 'float16_scores', 'overcounted_recall')
+WITHOUT, TOGETHER = 'none', 'all'
+
+
+def main() -> None:
+  """Runs what is missing and prints the table."""
+  parser = argparse.ArgumentParser(
+      description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+  parser.add_argument('folder', type=Path, help='of the runs; made if missing')
+  parser.add_argument('--seeds', type=int, default=3)
+  parser.add_argument('--updates', type=int, default=250)
+  parser.add_argument('--stages', type=int, nargs='*', default=[1, 2])
+  parser.add_argument('--quirks', nargs='*', help='only these')
+  args = parser.parse_args()
+  rows = []
+  for stage, names in ((1, STAGE_1), (2, STAGE_2), (0, EVALUATION)):
+    if stage and stage not in args.stages:
+      continue
+    for name in (WITHOUT, *names, *([TOGETHER] if stage else [])):
+      if args.quirks and name not in (WITHOUT, *args.quirks):
+        continue
+      rows.append((stage, name, [_measure(args, stage, name, seed)
+                                 for seed in range(args.seeds)]))
+      _print_table(rows)
+
+
+def _measure(args: argparse.Namespace, stage: int, name: str,
+             seed: int) -> dict[str, float]:
+  """Returns mean R@1 and foil accuracy, in per cent."""
+  if not stage:
+    return _evaluate(args, name, seed)
+  run = args.folder / f'stage{stage}_{name}_{seed}'
+  if stage == 1:
+    start = 'shipped:world_pretrain'
+  else:  # As released means as released from the beginning.
+    before = TOGETHER if name == TOGETHER else WITHOUT
+    _measure(args, 1, before, seed)
+    start = str(args.folder / f'stage1_{before}_{seed}')
+  if not (run / 'results.json').exists():
+    preset = ([] if name != TOGETHER else ['preset=as_released'])
+    quirks = (['quirks.plain_step=true', 'batch.positives=1',
+               'batch.micro_batches=32'] if name != TOGETHER else [])
+    quirks += [f'quirks.{name}=true'] if name not in (WITHOUT, TOGETHER) else []
+    _tagsdc('train', '--config', ('world_tags', 'world_dc')[stage - 1],
+            '--run-dir', str(run), *(f'--config.{x}' for x in (
+                *preset, *quirks, f'seed={seed}', f'init_from={start}',
+                f'num_updates={args.updates}',
+                f'checkpoint_every={args.updates}')))
+  results = json.loads((run / 'results.json').read_text('utf-8'))
+  return {'mean_r1': results['evaluation']['mean_r1'],
+          'foils': results['measures']['foil_accuracy']['all']}
+
+
+def _evaluate(args: argparse.Namespace, name: str,
+              seed: int) -> dict[str, float]:
+  """Returns what an evaluation with a quirk says of a run without any."""
+  _measure(args, 1, WITHOUT, seed)
+  run = args.folder / f'stage1_{WITHOUT}_{seed}'
+  path = args.folder / f'evaluation_{name}_{seed}.json'
+  if not path.exists():
+    quirks = [f'--config.quirks.{name}=true'] if name != WITHOUT else []
+    _tagsdc('evaluate', str(run), '--json', str(path), *quirks)
+  return {'mean_r1': json.loads(path.read_text('utf-8'))['mean_r1']}
+
+
+def _tagsdc(*arguments: str) -> None:
+  print('tagsdc', *arguments, file=sys.stderr, flush=True)
+  subprocess.run([str(Path(sys.executable).parent / 'tagsdc'), *arguments],
+                 check=True, stdout=subprocess.DEVNULL)
+
+
+def _print_table(rows: list[tuple[int, str, list[dict[str, float]]]]) -> None:
+  """Prints differences to the run without quirks, seed by seed."""
+  print('\n| stage | quirk | mean R@1 | change, mean (least to most) | foils '
+        '| change |\n|---|---|---|---|---|---|')
+  for stage, name, found in rows:
+    without = next(f for s, n, f in rows if (s, n) == (stage, WITHOUT))
+    cells = []
+    for key in ('mean_r1', 'foils'):
+      values = [x[key] for x in found if key in x]
+      changes = [x[key] - y[key] for x, y in zip(found, without) if key in x]
+      cells += [_mean(values) if values else '',
+                '' if name == WITHOUT or not changes else
+                f'{_mean(changes, "+")} ({min(changes):+.1f} to '
+                f'{max(changes):+.1f})']
+    print(f'| {stage or "evaluation"} | {name} | {" | ".join(cells)} |',
+          flush=True)
+
+
+def _mean(values: list[float], sign: str = '') -> str:
+  return f'{sum(values) / len(values):{sign}.1f}'
+
+
+if __name__ == '__main__':
+  main()
