@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tagsdc_jax import errors
+from tagsdc_jax import errors, settings
 from tagsdc_jax.running import building, demo, memory, training
 from tagsdc_jax.training import checkpoints
 from tests import tiny
@@ -187,3 +187,29 @@ def test_heads_between_phases(runs):
   assert np.abs(rank - trained['rank_output']['kernel']).max() < 0.02
   disc = kept('dc', 1)['disc_output']['kernel']
   assert np.abs(disc - start['kernel']).max() < 0.02
+
+
+@pytest.mark.parametrize('is_reset', [False, True])
+def test_stage_2_forgets_the_matching_head_if_told(is_reset, world_dir,
+                                                   tmp_path):
+  path = tmp_path / 'tags'
+  config = tiny.make_settings(
+      'dc', world_dir, init_from=str(path),
+      quirks=settings.Quirks(reset_rank_head=is_reset))
+  task = tiny.make_task(config)
+  fresh = training._fresh_state(task)
+  trained = {'kernel': np.ones((16, 1), np.float32),
+             'bias': np.ones(1, np.float32)}
+  checkpoints.export(
+      path, fresh.params | {'rank_output': trained},
+      {'phase': 'tags', 'update': 1, 'settings': settings.flatten(
+          dataclasses.replace(task.settings, phase='tags'))})
+  started = training._start_phase(task, fresh).params
+  match_row = {name: leaf[..., 1:]
+               for name, leaf in fresh.params['itm_output'].items()}
+  expected = match_row if is_reset else trained
+  for name, leaf in expected.items():
+    np.testing.assert_array_equal(started['rank_output'][name], leaf)
+  # The word heads start alike either way.
+  np.testing.assert_array_equal(started['disc_output']['kernel'],
+                                fresh.params['itm_output']['kernel'])
