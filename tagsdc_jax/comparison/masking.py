@@ -128,8 +128,13 @@ def _compare_tree(tree: _Tree, phrases: Sequence[Sequence[int]],
                      note='more sets of targets than can be written out')
   else:
     yield from _compare_targets(tree, sets, law)
-  yield from _compare_kinds(tree, phrases, law)
-  yield from _compare_words(tree, law)
+  # Where it takes one phrase because none was chosen, the release replaces a
+  # position twice that the phrase lists twice (QUIRKS 12b); we do not.
+  is_plain = np.array([
+      all(list(phrase).count(x) < 2 for phrase in phrases)
+      for x in range(tree.is_target.shape[1])])
+  yield from _compare_kinds(tree, is_plain, law)
+  yield from _compare_words(tree, is_plain, law)
 
 
 def _compare_targets(tree: _Tree, sets: dict[int, float],
@@ -170,20 +175,20 @@ def _compare_targets(tree: _Tree, sets: dict[int, float],
         note=f'{len(sets)} sets')
 
 
-def _compare_kinds(tree: _Tree, phrases: Sequence[Sequence[int]],
+def _compare_kinds(tree: _Tree, is_plain: np.ndarray,
                    law: _Law) -> Iterator[items.Item]:
-  """Compares what targets become: [MASK], another word, or the same."""
-  original = tree.recorded['input_ids']
-  # Where it draws one phrase because none was chosen, the release replaces a
-  # position twice that the phrase lists twice (QUIRKS 12b); we do not.
-  is_plain = np.array([
-      all(list(phrase).count(x) < 2 for phrase in phrases)
-      for x in range(len(original))])
+  """Compares what targets become: [MASK], another word, or the same.
+
+  Args:
+    tree: recorded and drawn.
+    is_plain: bool [tokens], positions that the release replaces once.
+    law: of the file.
+  """
   note = ('' if is_plain.all() else
           f'without positions {np.flatnonzero(~is_plain).tolist()}, which the '
           'release replaces twice at times')
   kinds, targets = tree.kinds(law.mask_id), tree.is_target.sum(axis=0)
-  probs = _kind_probs(original, law)
+  probs = _kind_probs(tree.recorded['input_ids'], law)
   for kind in _KINDS:
     key = f'p_{kind}_given_labelled'
     if key not in tree.recorded:
@@ -213,7 +218,8 @@ def _kind_probs(original: np.ndarray, law: _Law) -> dict[str, np.ndarray]:
   return {'mask': mask, 'changed': changed, 'same': 1 - mask - changed}
 
 
-def _compare_words(tree: _Tree, law: _Law) -> Iterator[items.Item]:
+def _compare_words(tree: _Tree, is_plain: np.ndarray,
+                   law: _Law) -> Iterator[items.Item]:
   """Compares the words that take a target's place."""
   words = tree.token_ids[tree.kinds(law.mask_id)['changed']]
   low, high = law.random_range
@@ -234,6 +240,8 @@ def _compare_words(tree: _Tree, law: _Law) -> Iterator[items.Item]:
       yield items.probable(
           FILE, f'{tree.name}/random_token_hist{whose}',
           masking_law.fit_p_value(counts, probs), law.least)
+    if not is_plain.all():
+      return  # Their number is another one, see above.
     per_draw = tree.kinds(law.mask_id)['changed'].sum(axis=1)
     yield items.within(
         FILE, f'{tree.name}/random_token_hist, words per draw',

@@ -3,13 +3,13 @@
 import dataclasses
 import functools
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
 from tagsdc_jax.comparison import recordings
+from tests.golden import reading
 
-FOLDER = Path(__file__).parents[1] / 'golden' / 'recordings'
+FOLDER = reading.FOLDER
 
 
 @functools.cache
@@ -20,8 +20,7 @@ def _open(x64: bool) -> recordings.Recordings:
 @functools.cache
 def arrays(name: str) -> dict[str, np.ndarray]:
   """Returns all arrays of a file."""
-  with np.load(FOLDER / name, allow_pickle=False) as stored:
-    return dict(stored)
+  return reading.load(name)
 
 
 def recorded(name: str, changes: Mapping[str, np.ndarray] | None = None,

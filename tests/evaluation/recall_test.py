@@ -89,7 +89,7 @@ def test_shape_must_fit():
 
 def _recorded(name):
   arrays = reading.under(reading.load('metrics.npz'), f'{name}/')
-  owner = arrays['image_of_text']
+  owner = arrays['gt_image_column']
   captions = [tuple(np.flatnonzero(owner == i))
               for i in range(arrays['scores'].shape[1])]
   result = recall.evaluate_scores(arrays['scores'], owner, captions)
@@ -107,11 +107,13 @@ def test_result_is_the_recorded_one(name):
 
 @pytest.mark.parametrize('name', ['tied_f16', 'saturated_f16'])
 def test_result_is_the_recorded_bound_where_scores_tie(name):
-  arrays, texts, images = _recorded(name)
-  np.testing.assert_allclose(
-      texts, 100 * arrays['text_retrieval_pessimistic'], rtol=1e-9)
-  np.testing.assert_allclose(
-      images, 100 * arrays['image_retrieval_pessimistic'], rtol=1e-9)
+  _, texts, images = _recorded(name)
+  bounds = reading.manifest()['files']['metrics.npz']['results'][
+      f'{name}/ties']
+  for way, found in (('text', texts), ('image', images)):
+    np.testing.assert_allclose(
+        found, 100 * np.array(bounds[f'{way}_retrieval_pessimistic']),
+        rtol=1e-9)
 
 
 def test_overcounting_by_hand():

@@ -1,17 +1,34 @@
-"""Recorded arrays."""
+"""Recorded arrays and weights."""
 
+import functools
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from safetensors.numpy import load_file
 
-_FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / 'recordings'
 
 
 def load(name: str) -> dict[str, np.ndarray]:
   """Returns the arrays of a recorded file."""
-  with np.load(_FOLDER / name, allow_pickle=False) as arrays:
+  with np.load(FOLDER / name, allow_pickle=False) as arrays:
     return dict(arrays)
+
+
+@functools.cache
+def manifest() -> dict[str, Any]:
+  """Returns what is said of all recordings."""
+  return json.loads((FOLDER / 'MANIFEST.json').read_text('utf-8'))
+
+
+def weights(name: str) -> dict[str, np.ndarray]:
+  """Returns a checkpoint's arrays, without the copies of tied weights."""
+  return {key: array
+          for key, array in load_file(FOLDER / f'{name}.safetensors').items()
+          if not key.endswith('.decoder.weight')}
 
 
 def under(arrays: Mapping[str, np.ndarray],

@@ -25,7 +25,7 @@ _SMALL = settings.Model(
 @functools.cache
 def _recorded():
   arrays = reading.load('forward.npz')
-  return arrays, converting.to_parameters(reading.under(arrays, 'weights/'))
+  return arrays, converting.to_parameters(reading.weights('checkpoint_stage2'))
 
 
 @functools.cache
