@@ -3,9 +3,11 @@
 import argparse
 import collections
 import dataclasses
+import math
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from tagsdc_jax import errors, progress
 from tagsdc_jax.comparison import comparing, items, recordings
@@ -70,9 +72,15 @@ def run(args: argparse.Namespace, config: None = None) -> int:
     folder.write_json(args.json, {
         'folder': str(args.folder), 'holds': holds, 'x64': args.x64,
         'counts': dict(counts), 'versions': folder.versions(),
-        'items': [dataclasses.asdict(item) | {'holds': item.holds}
-                  for item in found]})
+        'items': [_entry(item) for item in found]})
   return 0 if holds else 1
+
+
+def _entry(item: items.Item) -> dict[str, Any]:
+  """Returns the item for JSON, which knows no infinity."""
+  entry = dataclasses.asdict(item) | {'holds': item.holds}
+  return {key: str(value) if value in (math.inf, -math.inf) else value
+          for key, value in entry.items()}
 
 
 def _cells(item: items.Item) -> tuple[str, ...]:

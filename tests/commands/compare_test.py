@@ -38,12 +38,17 @@ def test_table_file_and_success(folder, tmp_path, capsys):
   assert 0 <= item['max_abs'] < 1e-12 and item['tolerance'] == '1e-09'
 
 
-def test_failure(folder, capsys):
+def test_failure(folder, tmp_path, capsys):
   with np.load(folder / _NAME) as stored:
     arrays = dict(stored)
   arrays['tied_f16/result'] = arrays['tied_f16/result'] + 1e-8
+  arrays['random_f32/result'][0] = np.nan
   np.savez(folder / _NAME, **arrays)
-  assert main.main(['compare', str(folder)]) == 1
+  out = tmp_path / 'differences.json'
+  assert main.main(['compare', str(folder), '--json', str(out)]) == 1
+  result = json.loads(out.read_text(), parse_constant=pytest.fail)
+  assert result['holds'] is False and result['counts']['FAILS'] == 2
+  assert 'inf' in [item['max_abs'] for item in result['items']]
   shown = capsys.readouterr().out
   line = next(x for x in shown.splitlines() if 'tied_f16/result (' in x)
   assert 'FAILS' in line and '1.0e-08' in line
