@@ -1,13 +1,14 @@
 """Runs the comparisons of a folder and says what none of them looked at."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from tagsdc_jax import errors
 from tagsdc_jax.comparison import (evaluation, forward, gradients,
                                    hard_negatives, initialising, items,
                                    masking, metrics, optimizer, readers,
                                    synthetic, trajectories, weights)
-from tagsdc_jax.comparison.recordings import MANIFEST, Recordings
+from tagsdc_jax.comparison.recordings import MANIFEST, Missing, Recordings
 
 # Yields one item per thing compared; asks `Recordings` for all that it reads,
 # so that what no comparison asked for is known.
@@ -30,7 +31,7 @@ FILES: dict[str, Comparison] = {
        for file in trajectories.FILES},
 }
 _DOCUMENTS = (MANIFEST, 'README.md')
-_FLOAT64 = 'f64/'
+_FLOAT64, _REST = 'f64/', 'the rest of the file'
 
 
 def compare(recordings: Recordings,
@@ -67,14 +68,16 @@ def _compare_file(recordings: Recordings, name: str) -> Iterator[items.Item]:
   yield from _as_listed(name, recordings)
   try:
     yield from FILES[name](recordings)
+  except Missing as error:
+    yield items.Item(name, _REST, items.MISSING, note=str(error))
+    return
   except errors.UserError as error:
-    yield items.Item(name, 'the rest of the file', items.MISSING,
-                     note=str(error))
+    yield items.Item(name, _REST, items.FAILS, note=str(error))
     return
   except (ValueError, TypeError, IndexError, KeyError) as error:
     # Shapes that do not belong together, and the like. The verdict is no, and
     # the other files are compared all the same.
-    yield items.Item(name, 'the rest of the file', items.FAILS,
+    yield items.Item(name, _REST, items.FAILS,
                      note=f'{type(error).__name__}: {error}')
     return
   yield from _not_asked_for(name, recordings)
@@ -123,10 +126,18 @@ def _other_files(recordings: Recordings) -> Iterator[items.Item]:
       yield items.Item(name, 'the file', items.UNKNOWN,
                        note='no comparison looks at this file')
   listed = {*manifest['files'], *others, *_DOCUMENTS}
-  for path in sorted(folder.rglob('*')):
+  for name in _unlisted(folder, '', listed):
+    yield items.Item(name, 'all of it', items.UNKNOWN,
+                     note=f'not listed in {MANIFEST}')
+
+
+def _unlisted(folder: Path, prefix: str, listed: set[str]) -> Iterator[str]:
+  """Yields files, and folders of which nothing is listed, by name."""
+  for path in sorted((folder / prefix).iterdir()):
     name = path.relative_to(folder).as_posix()
-    parents = (parent.as_posix() for parent in
-               path.relative_to(folder).parents)
-    if path.is_file() and name not in listed and not listed & {*parents}:
-      yield items.Item(name, 'the file', items.UNKNOWN,
-                       note=f'not listed in {MANIFEST}')
+    if name in listed:
+      continue
+    if any(other.startswith(f'{name}/') for other in listed):
+      yield from _unlisted(folder, name, listed)
+    else:
+      yield name

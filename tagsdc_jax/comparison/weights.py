@@ -1,11 +1,12 @@
 """Files of weights, and model_config.json: whole, of the manifest's sizes."""
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
 from flax import traverse_util
 
-from tagsdc_jax import errors
+from tagsdc_jax import errors, settings
 from tagsdc_jax.comparison import items
 from tagsdc_jax.comparison.recordings import MANIFEST, Recordings
 from tagsdc_jax.models import retrieval
@@ -39,12 +40,17 @@ def compare(recordings: Recordings) -> Iterator[items.Item]:
       yield items.Item(name, 'the file', items.FAILS, note=str(error))
 
 
+@functools.lru_cache(maxsize=4)
+def _wanted(config: settings.Model) -> dict[tuple[str, ...], tuple[int, ...]]:
+  """Returns the shape of each of our parameters."""
+  shapes = retrieval.parameter_shapes(RetrievalModel(config))
+  return {path: tuple(shape.shape) for path, shape in
+          traverse_util.flatten_dict(shapes).items()}
+
+
 def _shapes(recordings: Recordings, name: str) -> items.Item:
   """Compares which parameters there are, and their shapes."""
-  model = RetrievalModel(recordings.model())
-  wanted = {path: tuple(shape.shape) for path, shape in
-            traverse_util.flatten_dict(
-                retrieval.parameter_shapes(model)).items()}
+  wanted = _wanted(recordings.model())
   actual = {path: np.shape(array) for path, array in
             traverse_util.flatten_dict(recordings.parameters(name)).items()}
   wanted = {path: shape for path, shape in wanted.items()

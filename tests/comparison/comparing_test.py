@@ -112,17 +112,27 @@ def test_what_is_not_known_is_listed_and_fails_nothing(folder):
   (folder / 'extra.npz').write_bytes(b'')
   (folder / 'more').mkdir()
   (folder / 'more' / 'notes.txt').write_text('')
+  (folder / 'more' / 'words').mkdir()
+  (folder / 'more' / 'words' / 'vocab.txt').write_text('')
+  (folder / 'aside').mkdir()
+  (folder / 'aside' / 'notes.txt').write_text('')
   _manifest(folder, lambda m: (
       m['files'].update({'later.npz': {'keys': {}}}),
-      m['other_files'].update({'vocab.txt': ''})))
+      m['other_files'].update({'more/words': ''})))
   np.savez(folder / 'later.npz', x=np.zeros(1))
-  (folder / 'vocab.txt').write_text('')
   found = _compare(folder)
   assert _of(found, items.UNKNOWN) == [
       ('init_output.npz', 'new'), ('later.npz', 'the file'),
-      ('vocab.txt', 'the file'), ('extra.npz', 'the file'),
-      ('more/notes.txt', 'the file')]
+      ('more/words', 'the file'), ('aside', 'all of it'),
+      ('extra.npz', 'all of it'), ('more/notes.txt', 'all of it')]
   assert comparing.all_hold(found)
+
+
+def test_damaged_weights_fail(folder):
+  (folder / 'pretrained_like.safetensors').write_bytes(b'nothing')
+  found = _compare(folder)
+  assert ('init_output.npz', 'the rest of the file') in _of(found, items.FAILS)
+  assert not comparing.all_hold(found)
 
 
 def test_nothing_compared_is_no_success(folder):

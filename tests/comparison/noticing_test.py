@@ -10,7 +10,7 @@ import re
 import numpy as np
 import pytest
 
-from tagsdc_jax.comparison import comparing, items, masking
+from tagsdc_jax.comparison import comparing, evaluation, items, masking
 from tests.comparison import opening
 
 # {file: (arrays that are outputs, what is added to one of their numbers)}; the
@@ -52,6 +52,23 @@ def _few_draws():
   before, masking.NUM_DRAWS = masking.NUM_DRAWS, 5000
   yield
   masking.NUM_DRAWS = before
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _rank_once():
+  # Scores do not depend on what is changed.
+  before, kept = evaluation._rank, {}
+
+  def rank(model, params, data):
+    key = b''.join(params[name]['bias'].tobytes() for name in
+                   ('rank_output', 'itm_output'))
+    if key not in kept:
+      kept[key] = before(model, params, data)
+    return kept[key]
+
+  evaluation._rank = rank
+  yield
+  evaluation._rank = before
 
 
 def _amount(key, patterns):
