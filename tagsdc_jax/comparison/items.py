@@ -116,6 +116,8 @@ def equal(file: str, name: str, ours: Any, theirs: Any, *, variant: str = '',
     return dataclasses.replace(
         close(file, name, ours, theirs, atol=0.0, variant=variant, note=note),
         tolerance='exact')
+  ours, theirs = (x.tolist() if isinstance(x, np.ndarray) else x
+                  for x in (ours, theirs))
   is_same = ours == theirs
   if not is_same:
     ours, theirs = _differing(ours, theirs)

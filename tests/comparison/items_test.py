@@ -49,6 +49,7 @@ def test_equal():
   assert item.holds is False and item.max_abs == 2
   assert items.equal('f', 'n', np.array([True]), np.array([1])).holds
   assert items.equal('f', 'n', ['a', (1, 2)], ['a', (1, 2)]).holds
+  assert items.equal('f', 'n', ['a', 'b'], np.array(['a', 'b'])).holds
   item = items.equal('f', 'n', ['a'], ['b' * 100])
   assert item.holds is False
   assert "ours: ['a'], recorded: ['bbb" in item.note and len(item.note) < 100
