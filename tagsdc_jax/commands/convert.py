@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from tagsdc_jax import errors, settings
+from tagsdc_jax import errors, settings, shipped
 from tagsdc_jax.commands import configs
-from tagsdc_jax.conversion import reading, tying
+from tagsdc_jax.conversion import tying
 from tagsdc_jax.running import converting
 
 HELP = 'convert weights of the PyTorch release to ours, and back'
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       help='file of weights, run folder or checkpoint')
   parser.add_argument('target', metavar='TO', type=Path,
                       help='new folder, or new file of weights')
-  files = parser.add_argument_group('of a file of weights')
+  files = parser.add_argument_group('where FROM is a file of weights')
   files.add_argument('--model-config', type=Path, metavar='JSON',
                      help='the release\'s model config; tells the number of '
                      'attention heads, which weights do not')
@@ -53,7 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: settings.Settings | None) -> None:
   """Converts, and prints what was done."""
   source = Path(args.source)
-  if not (source.is_file() or reading.has_name(source) and not source.is_dir()):
+  if not (source.exists() or args.source.startswith(shipped.PREFIX)):
+    raise errors.UserError(f'{source} is missing; give a file of weights, a '
+                           'run folder or a checkpoint')
+  if not source.is_file():
     useless = [name for name in _HINTS if getattr(args, name) is not None]
     if useless:
       raise errors.UserError(

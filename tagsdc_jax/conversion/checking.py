@@ -41,13 +41,13 @@ def with_modern_names(weights: Mapping[str, np.ndarray],
   return result
 
 
-def check(weights: Mapping[str, np.ndarray], known_sizes: Mapping[str, int],
-          path: Path) -> Contents:
+def check(weights: Mapping[str, np.ndarray], path: Path) -> Contents:
   """Returns what a file holds.
+
+  Sizes are what most parameters have; those that have others are misshaped.
 
   Args:
     weights: {today's name: array}.
-    known_sizes: those of settings.Model that are known beforehand.
     path: the file's, for messages.
   Raises:
     UserError: with all names that are missing, unknown, of another shape or
@@ -57,7 +57,7 @@ def check(weights: Mapping[str, np.ndarray], known_sizes: Mapping[str, int],
   dropped = tuple(sorted(
       name for name in weights
       if phase == 'pretrain' and name.startswith(name_rules.DROPPED)))
-  num_layers = known_sizes.get('num_layers', name_rules.count_layers(weights))
+  num_layers = name_rules.count_layers(weights)
   expected = {name: parameter.shape for name, parameter
               in name_rules.parameters(phase, num_layers).items()}
   expected |= dict.fromkeys(name_rules.tied(phase), expected[name_rules.WORDS])
@@ -66,11 +66,11 @@ def check(weights: Mapping[str, np.ndarray], known_sizes: Mapping[str, int],
     raise errors.UserError(
         f'{path} holds {shown} ..., and none of the parameters of UNITER or '
         'TAGS-DC; give a state_dict of the PyTorch release')
-  sizes = (_measured(weights, expected) | {'num_layers': num_layers}
-           | dict(known_sizes))
+  sizes = _measured(weights, expected) | {'num_layers': num_layers}
   problems = (
-      listed('missing', expected.keys() - weights.keys())
-      + listed('unknown', weights.keys() - expected.keys() - set(dropped))
+      listed('missing', (name for name in expected if name not in weights))
+      + listed('unknown', (name for name in weights if name not in expected
+                           and name not in dropped))
       + listed('of another shape', _misshaped(weights, expected, sizes))
       + listed('not floating point', (
           f'{name} is {weights[name].dtype}' for name in expected
@@ -78,9 +78,8 @@ def check(weights: Mapping[str, np.ndarray], known_sizes: Mapping[str, int],
   if problems:
     raise errors.UserError(
         f'{path} is taken for {LAYOUTS[phase]} by its names, but does not '
-        f'match: {"; ".join(problems)}. Nothing was converted; give the '
-        'release\'s own state_dict'
-        + (' and the model config it was made with' if known_sizes else ''))
+        f'match: {"; ".join(problems)}. Nothing was converted; give a '
+        'state_dict as the release saves it')
   return Contents(phase, sizes, dropped)
 
 
@@ -91,7 +90,7 @@ def listed(what: str, names: Iterable[str]) -> list[str]:
     what: what is wrong with them.
     names: all of them are shown.
   """
-  names = sorted(names)
+  names = list(names)
   return [f'{len(names)} {what} ({", ".join(names)})'] if names else []
 
 

@@ -70,10 +70,10 @@ def from_parameters(tree: Any, phase: str) -> dict[str, np.ndarray]:
     array = flat[path][layer] if is_inner else flat[path]
     weights[name] = np.ascontiguousarray(
         array.T if parameter.is_transposed else array)
-  unknown = sorted(path for path in flat.keys() - used
-                   if path.split('/')[0] not in name_rules.heads_after(phase))
+  unknown = (path for path in flat.keys() - used
+             if path.split('/')[0] not in name_rules.heads_after(phase))
   problems = (checking.listed('missing', missing)
-              + checking.listed('unknown', unknown))
+              + checking.listed('unknown', sorted(unknown)))
   if problems:
     raise errors.UserError(
         f'the parameters are not those of {checking.LAYOUTS[phase]}: '

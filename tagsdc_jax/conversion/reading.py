@@ -21,6 +21,7 @@ from tagsdc_jax import errors
 TORCH, SAFETENSORS = ('.pt', '.pth', '.bin'), ('.safetensors',)
 # Before 2.6 weights_only could be made to run code (CVE-2025-32434).
 _OLDEST_TORCH = (2, 6)
+_STRANGE = 'numbers are of a type that numpy does not have'
 # What torch says of the first thing in a pickle that is no tensor.
 _CODE = re.compile(r'GLOBAL (\S+)')
 
@@ -83,9 +84,10 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
   try:
     with safetensors.safe_open(path, framework='np') as file:
       return {name: file.get_tensor(name) for name in file.keys()}
-  except (safetensors.SafetensorError, AttributeError) as error:
-    # AttributeError: of a type that numpy does not have.
-    raise _unreadable(path, 'safetensors', error) from error
+  except safetensors.SafetensorError as error:
+    raise _unreadable(path, str(error)) from error
+  except AttributeError as error:
+    raise _unreadable(path, _STRANGE) from error
 
 
 def _read_torch(path: Path) -> dict[str, np.ndarray]:
@@ -107,11 +109,12 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
         'made the weights, or write torch.save(model.state_dict(), FILE) '
         'there') from error
   except Exception as error:  # Whatever a damaged file leads torch to.
-    raise _unreadable(path, 'PyTorch', error) from error
+    raise _unreadable(path, str(error) if isinstance(error, RuntimeError)
+                      else type(error).__name__) from error
   if not isinstance(content, Mapping):
     raise errors.UserError(f'{path} must hold a state_dict, names to tensors, '
                            f'got {type(content).__name__}')
-  others = [f'{name!r} is {type(value).__name__}'
+  others = [f'{name!r} is {getattr(value, "layout", type(value).__name__)}'
             for name, value in content.items()
             if not (isinstance(name, str) and isinstance(value, torch.Tensor)
                     and value.layout == torch.strided)]
@@ -121,8 +124,8 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
         f'{"; ".join(others)}; save model.state_dict() alone')
   try:
     return {name: _to_numpy(torch, tensor) for name, tensor in content.items()}
-  except (TypeError, RuntimeError) as error:  # Of a type numpy does not have.
-    raise _unreadable(path, 'PyTorch', error) from error
+  except (TypeError, RuntimeError) as error:
+    raise _unreadable(path, _STRANGE) from error
 
 
 def _to_numpy(torch: Any, tensor: Any) -> np.ndarray:
@@ -148,9 +151,10 @@ def _torch(path: Path) -> Any:
   return torch
 
 
-def _unreadable(path: Path, kind: str, error: Exception) -> errors.UserError:
-  lines = str(error).splitlines() or [type(error).__name__]
+def _unreadable(path: Path, reason: str) -> errors.UserError:
+  # Torch says where in its code, and after the first sentence what to do.
+  reason = re.sub(r'^\[.*?\][ .]*', '', reason)
+  reason = re.split(r'\.?\s*\n|\.\s', reason)[0].rstrip('.')
   return errors.UserError(
-      f'{path} cannot be read as a file of {kind} weights: '
-      f'{lines[0].rstrip(".")}; if it is damaged or cut short, copy or '
-      'download it again')
+      f'{path} cannot be read as a file of weights: {reason}; if it is damaged '
+      'or cut short, copy or download it again')

@@ -3,6 +3,7 @@
 import dataclasses
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from tagsdc_jax import errors, progress, settings, shipped
 from tagsdc_jax.conversion import (checking, converting, model_config,
@@ -53,9 +54,8 @@ def to_checkpoint(source: Path, target: Path, hints: Hints) -> list[str]:
   known = model_config.read(hints.model_config) if hints.model_config else {}
   with progress.waiting(f'reading {source}'):
     weights = checking.with_modern_names(reading.read(source), source)
-    contents = checking.check(
-        weights, {name: value for name, value in known.items()
-                  if name in _SHAPED}, source)
+    contents = checking.check(weights, source)
+    _check_sizes(source, contents.sizes, hints.model_config, known)
     for name in contents.dropped:
       del weights[name]
     num_tensors = len(weights)
@@ -123,7 +123,18 @@ def to_file(source: str, target: Path) -> list[str]:
           f'{_LOADED_BY[phase]}']
 
 
-def _num_heads(model: settings.Model, known: dict,
+def _check_sizes(source: Path, actual: dict[str, int], config: Path | None,
+                 told: dict[str, Any]) -> None:
+  """Raises UserError unless sizes are those that a model config tells."""
+  differing = [f'{name} is {actual[name]} in {source}, {told[name]} in {config}'
+               for name in _SHAPED if told.get(name, actual[name])
+               != actual[name]]
+  if differing:
+    raise errors.UserError(f'{"; ".join(differing)}; give the config that the '
+                           'weights were made with')
+
+
+def _num_heads(model: settings.Model, known: dict[str, Any],
                hints: Hints) -> tuple[int, str]:
   """Returns how many heads attention has, and who says so."""
   given, told = hints.num_heads, known.get('num_heads')
