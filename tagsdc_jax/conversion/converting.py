@@ -72,7 +72,7 @@ def from_parameters(tree: Any, phase: str) -> dict[str, np.ndarray]:
         array.T if parameter.is_transposed else array)
   unknown = (path for path in flat.keys() - used
              if path.split('/')[0] not in name_rules.heads_after(phase))
-  problems = (checking.listed('missing', missing)
+  problems = (checking.listed('missing', dict.fromkeys(missing))
               + checking.listed('unknown', sorted(unknown)))
   if problems:
     raise errors.UserError(

@@ -14,6 +14,11 @@ def load(name: str) -> dict[str, np.ndarray]:
     return dict(arrays)
 
 
+def path_of(name: str) -> Path:
+  """Returns where a recorded file is."""
+  return _FOLDER / name
+
+
 def under(arrays: Mapping[str, np.ndarray],
           prefix: str) -> dict[str, np.ndarray]:
   """Returns the arrays whose names start with a prefix, without it."""
