@@ -151,6 +151,10 @@ def test_heads_are_assumed_where_that_is_usual(tmp_path, capsys):
   config = checkpoints.settings_of(checkpoints.load(tmp_path / 'ours'))
   assert config.model.num_heads == 2 and config.phase == 'tags'
   assert config.data.source == 'uniter_lmdb'
+  _run(tmp_path / 'ours', tmp_path / 'back.safetensors')
+  back = reading.read(tmp_path / 'back.safetensors')
+  assert back.keys() == weights.keys()
+  assert all(np.array_equal(back[name], weights[name]) for name in weights)
 
 
 def test_shipped_weights_become_a_file(tmp_path, capsys):
