@@ -13,7 +13,7 @@ from tagsdc_jax.running import building
 from tagsdc_jax.training import checkpoints
 from tests.golden import reading as golden
 
-TOY = Path(__file__).parent.parent / 'data' / 'lmdb_toy'
+TOY = golden.path_of('lmdb')
 CONFIG = ['--model-config', str(golden.path_of('model_config.json'))]
 # The recorded columns, as parts of the images' names.
 COLUMNS = ('18', '25', '32', '81', '60', '67', '88', '74', '46', '53', '39',

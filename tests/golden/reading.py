@@ -10,13 +10,14 @@ _FOLDER = Path(__file__).parent
 
 def load(name: str) -> dict[str, np.ndarray]:
   """Returns the arrays of a recorded file."""
-  with np.load(_FOLDER / name, allow_pickle=False) as arrays:
+  with np.load(path_of(name), allow_pickle=False) as arrays:
     return dict(arrays)
 
 
 def path_of(name: str) -> Path:
-  """Returns where a recorded file is."""
-  return _FOLDER / name
+  """Returns where a recorded file is, be it in `recordings`."""
+  path = _FOLDER / name
+  return path if path.exists() else _FOLDER / 'recordings' / name
 
 
 def under(arrays: Mapping[str, np.ndarray],
