@@ -17,11 +17,12 @@ os.environ.setdefault('HF_HUB_VERBOSITY', 'error')
 logging.set_verbosity(logging.FATAL)
 
 from tagsdc_jax import __version__, errors  # noqa: E402
-from tagsdc_jax.commands import (compare, configs, demo,  # noqa: E402
-                                 evaluate, prepare, report, train)
+from tagsdc_jax.commands import (compare, configs, convert,  # noqa: E402
+                                 demo, evaluate, prepare, report, train)
 
 COMMANDS = {'demo': demo, 'prepare': prepare, 'train': train,
-            'evaluate': evaluate, 'compare': compare, 'report': report}
+            'evaluate': evaluate, 'compare': compare, 'convert': convert,
+            'report': report}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -77,7 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace, rest: list[str]) -> int:
   module = COMMANDS.get(args.command)
-  takes_config = module is not None and module.NEEDS_CONFIG
+  # Some may have one without needing it.
+  takes_config = getattr(args, 'config', None) is not None
   overrides = [word for word in rest
                if takes_config and word.startswith('--config.')]
   unknown = [word for word in rest if word not in overrides]

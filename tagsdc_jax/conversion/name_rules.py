@@ -1,69 +1,170 @@
-"""The release's parameter names and ours."""
+"""The release's parameters: their names, their shapes, and where ours lie."""
 
-import numpy as np
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
 
-MODULES = {
-    'uniter.embeddings.word_embeddings': 'text_embeddings/word',
-    'uniter.embeddings.position_embeddings': 'text_embeddings/position',
-    'uniter.embeddings.token_type_embeddings': 'text_embeddings/token_type',
-    'uniter.embeddings.LayerNorm': 'text_embeddings/norm',
-    'uniter.img_embeddings.img_linear': 'image_embeddings/feature_projection',
-    'uniter.img_embeddings.pos_linear': 'image_embeddings/box_projection',
-    'uniter.img_embeddings.img_layer_norm': 'image_embeddings/feature_norm',
-    'uniter.img_embeddings.pos_layer_norm': 'image_embeddings/box_norm',
-    'uniter.img_embeddings.LayerNorm': 'image_embeddings/norm',
-    'uniter.pooler.dense': 'pooler/dense',
-    'rank_output': 'rank_output',
-    'itm_output': 'itm_output',
-    'disc_output': 'disc_output',
-    'cls.predictions': 'mlm_output',
-    'cls.predictions.transform.dense': 'mlm_output/dense',
-    'cls.predictions.transform.LayerNorm': 'mlm_output/norm',
-    'correction_output.predictions': 'correction_output',
-    'correction_output.predictions.transform.dense':
-        'correction_output/dense',
-    'correction_output.predictions.transform.LayerNorm':
-        'correction_output/norm',
+Shape = tuple[int | str, ...]
+
+# Tied to the word embedding: the release's files hold the table once more for
+# each decoder. In the order in which its classes register them.
+WORDS = 'uniter.embeddings.word_embeddings.weight'
+TIED = ('cls.predictions.decoder.weight',
+        'correction_output.predictions.decoder.weight')
+# Heads of UNITER's pretraining that nothing here uses.
+DROPPED = ('feat_regress.', 'region_classifier.')
+
+# Sizes by their names in settings.Model.
+_VOCAB, _HIDDEN, _FEATURES = 'vocab_size', 'hidden_size', 'feature_size'
+_INNER = 'intermediate_size'
+
+
+class Parameter(NamedTuple):
+  """Where a parameter of the release is in our tree."""
+  path: str  # Below `encoder/layers` or `encoder/last_layer` for a layer's.
+  shape: Shape  # The release's; words name sizes of settings.Model.
+
+  @property
+  def is_transposed(self) -> bool:
+    """Whether ours is the release's transposed: torch's linear layers."""
+    return self.path.endswith('/kernel')
+
+
+def _linear(release: str, ours: str, outputs: int | str,
+            inputs: int | str) -> dict[str, Parameter]:
+  return {f'{release}.weight': Parameter(f'{ours}/kernel', (outputs, inputs)),
+          f'{release}.bias': Parameter(f'{ours}/bias', (outputs,))}
+
+
+def _norm(release: str, ours: str) -> dict[str, Parameter]:
+  return {f'{release}.weight': Parameter(f'{ours}/scale', (_HIDDEN,)),
+          f'{release}.bias': Parameter(f'{ours}/bias', (_HIDDEN,))}
+
+
+def _table(name: str, rows: str) -> dict[str, Parameter]:
+  return {f'uniter.embeddings.{name}_embeddings.weight': Parameter(
+      f'text_embeddings/{name}/embedding', (rows, _HIDDEN))}
+
+
+def _word_head(release: str, ours: str) -> dict[str, Parameter]:
+  return {f'{release}.predictions.bias': Parameter(f'{ours}/bias', (_VOCAB,)),
+          **_linear(f'{release}.predictions.transform.dense', f'{ours}/dense',
+                    _HIDDEN, _HIDDEN),
+          **_norm(f'{release}.predictions.transform.LayerNorm',
+                  f'{ours}/norm')}
+
+
+_IMAGES = 'uniter.img_embeddings'
+_EMBEDDINGS = {
+    **_table('word', _VOCAB),
+    **_table('position', 'max_positions'),
+    **_table('token_type', 'num_token_types'),
+    **_norm('uniter.embeddings.LayerNorm', 'text_embeddings/norm'),
+    **_linear(f'{_IMAGES}.img_linear', 'image_embeddings/feature_projection',
+              _HIDDEN, _FEATURES),
+    **_norm(f'{_IMAGES}.img_layer_norm', 'image_embeddings/feature_norm'),
+    **_norm(f'{_IMAGES}.pos_layer_norm', 'image_embeddings/box_norm'),
+    **_linear(f'{_IMAGES}.pos_linear', 'image_embeddings/box_projection',
+              _HIDDEN, 7),
+    f'{_IMAGES}.mask_embedding.weight': Parameter(
+        'image_embeddings/region_mask_embedding', (2, _FEATURES)),
+    **_norm(f'{_IMAGES}.LayerNorm', 'image_embeddings/norm'),
 }
-LAYER_MODULES = {
-    'attention.self.query': 'attention/query',
-    'attention.self.key': 'attention/key',
-    'attention.self.value': 'attention/value',
-    'attention.output.dense': 'attention/output',
-    'attention.output.LayerNorm': 'attention_norm',
-    'intermediate.dense': 'intermediate',
-    'output.dense': 'output',
-    'output.LayerNorm': 'output_norm',
+_LAYER = {
+    **_linear('attention.self.query', 'attention/query', _HIDDEN, _HIDDEN),
+    **_linear('attention.self.key', 'attention/key', _HIDDEN, _HIDDEN),
+    **_linear('attention.self.value', 'attention/value', _HIDDEN, _HIDDEN),
+    **_linear('attention.output.dense', 'attention/output', _HIDDEN, _HIDDEN),
+    **_norm('attention.output.LayerNorm', 'attention_norm'),
+    **_linear('intermediate.dense', 'intermediate', _INNER, _HIDDEN),
+    **_linear('output.dense', 'output', _HIDDEN, _INNER),
+    **_norm('output.LayerNorm', 'output_norm'),
 }
-MASK_EMBEDDING = 'uniter.img_embeddings.mask_embedding.weight'
-LAYER = 'uniter.encoder.layer.'
+_POOLER = _linear('uniter.pooler.dense', 'pooler/dense', _HIDDEN, _HIDDEN)
+# What each phase adds to the network that it starts from.
+_HEADS = {
+    'pretrain': {**_word_head('cls', 'mlm_output'),
+                 **_linear('itm_output', 'itm_output', 2, _HIDDEN)},
+    'tags': _linear('rank_output', 'rank_output', 1, _HIDDEN),
+    'dc': {**_linear('disc_output', 'disc_output', 2, _HIDDEN),
+           **_word_head('correction_output', 'correction_output')},
+}
+_LAYER_NAME = re.compile(r'uniter\.encoder\.layer\.(\d+)\.(.+)')
+_OLD_KINDS = {'gamma': 'weight', 'beta': 'bias'}
 
 
-def layer_number(name: str) -> int:
-  """Returns which encoder layer a parameter is of, -1 if of none."""
-  return int(name.split('.')[3]) if name.startswith(LAYER) else -1
+def layer_of(name: str) -> tuple[int, str]:
+  """Returns the encoder layer that a name is of, -1 if none, and the rest."""
+  match = _LAYER_NAME.fullmatch(name)
+  return (int(match[1]), match[2]) if match else (-1, name)
 
 
-def place(name: str, array: np.ndarray) -> tuple[str, np.ndarray]:
-  """Returns our path of a parameter and the array as we keep it.
+def place(name: str) -> Parameter:
+  """Returns where a parameter of the release lies.
 
-  Of the encoder's layers the path within a layer; we stack all but the last.
+  Raises:
+    KeyError: if the release has no such parameter, or a tied copy's name.
+  """
+  layer, rest = layer_of(name)
+  return _OUTSIDE_LAYERS[name] if layer < 0 else _LAYER[rest]
+
+
+def parameters(phase: str, num_layers: int) -> dict[str, Parameter]:
+  """Returns all parameters of a phase's network, without tied copies.
 
   Args:
-    name: the release's.
-    array: its value.
-  Raises:
-    KeyError: if the release has no such parameter.
+    phase: one of settings.PHASES; `pretrain` is UNITER without DROPPED.
+    num_layers: of the encoder.
   """
-  if name == MASK_EMBEDDING:
-    return 'image_embeddings/region_mask_embedding', array
-  module, kind = name.rsplit('.', 1)
-  path = (LAYER_MODULES[module.split('.', 4)[4]]
-          if module.startswith(LAYER) else MODULES[module])
-  if kind == 'bias':
-    return f'{path}/bias', array
-  if module.endswith('_embeddings'):
-    return f'{path}/embedding', array
-  if array.ndim == 1:
-    return f'{path}/scale', array
-  return f'{path}/kernel', array.T
+  result = dict(_EMBEDDINGS)
+  for layer in range(num_layers):
+    result |= {f'uniter.encoder.layer.{layer}.{rest}': parameter
+               for rest, parameter in _LAYER.items()}
+  result |= _POOLER
+  for name, head in _HEADS.items():
+    result |= head
+    if name == phase:
+      return result
+  raise ValueError(f'phase must be one of {", ".join(_HEADS)}, got {phase!r}')
+
+
+def count_layers(names: Iterable[str]) -> int:
+  """Returns how many encoder layers there are parameters of, 1 if none."""
+  layers = (layer_of(name) for name in names)
+  return max(len({layer for layer, rest in layers
+                  if layer >= 0 and rest in _LAYER}), 1)
+
+
+def tied(phase: str) -> tuple[str, ...]:
+  """Returns the names of a phase's copies of the word embedding."""
+  return TIED if phase == 'dc' else TIED[:1]
+
+
+def heads_after(phase: str) -> tuple[str, ...]:
+  """Returns our names of the heads that only later phases train."""
+  phases = list(_HEADS)
+  later = phases[phases.index(phase) + 1:]
+  return tuple(dict.fromkeys(parameter.path.split('/')[0] for name in later
+                             for parameter in _HEADS[name].values()))
+
+
+def recognise(names: Iterable[str]) -> str:
+  """Returns the last phase any of whose own heads' names is there."""
+  tops = {name.split('.')[0] for name in names}
+  found = [phase for phase, head in _HEADS.items()
+           if tops & {name.split('.')[0] for name in head}]
+  return found[-1] if found else 'pretrain'
+
+
+def modern(name: str) -> str:
+  """Returns today's name of a parameter: LayerNorm had gamma and beta.
+
+  The release replaces these words wherever they stand in a name; in the names
+  that it knows they only ever stand at the end.
+  """
+  head, dot, kind = name.rpartition('.')
+  return head + dot + _OLD_KINDS.get(kind, kind)
+
+
+_OUTSIDE_LAYERS = {name: parameter for part in (
+    _EMBEDDINGS, _POOLER, *_HEADS.values()) for name, parameter in part.items()}

@@ -31,6 +31,12 @@ def weights(name: str) -> dict[str, np.ndarray]:
           if not key.endswith('.decoder.weight')}
 
 
+def path_of(name: str) -> Path:
+  """Returns where a recorded file is, be it beside `recordings`."""
+  path = FOLDER.parent / name
+  return path if path.exists() else FOLDER / name
+
+
 def under(arrays: Mapping[str, np.ndarray],
           prefix: str) -> dict[str, np.ndarray]:
   """Returns the arrays whose names start with a prefix, without it."""

@@ -1,0 +1,70 @@
+"""`tagsdc convert`: the PyTorch release's files <-> checkpoints of ours."""
+
+import argparse
+from pathlib import Path
+
+from tagsdc_jax import errors, settings, shipped
+from tagsdc_jax.commands import configs
+from tagsdc_jax.conversion import tying
+from tagsdc_jax.running import converting
+
+HELP = 'convert weights of the PyTorch release to ours, and back'
+EXAMPLES = """examples:
+  tagsdc convert uniter-base.pt weights/uniter --model-config uniter-base.json
+  tagsdc convert model_step_2000.pt weights/tags --num-heads 12 \\
+      --config flickr30k_base_tags --config.data.root=DATA
+  tagsdc train --config flickr30k_base_tags --run-dir runs/tags \\
+      --config.init_from=weights/uniter
+  tagsdc convert runs/tags model_step_5000.pt
+  tagsdc convert runs/tags/checkpoints/kept/2000 stage1.safetensors
+A file (.pt, .pth, .bin, .safetensors) becomes a checkpoint in a new folder:
+pretrained UNITER, stage 1 or stage 2, whichever its names say. A run folder or
+a checkpoint becomes a file that the release's class of that phase loads.
+Names, shapes and copies of tied weights must match exactly. Files of PyTorch
+need it installed, as pip install "tagsdc_jax[torch]" does.
+"""
+NEEDS_CONFIG = False
+# Names the folders as the README does.
+_DEFAULT_CONFIG = 'uniter_lmdb_small'
+_HINTS = ('model_config', 'num_heads', 'tied', 'config')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the command's own flags."""
+  parser.add_argument('source', metavar='FROM',
+                      help='file of weights, run folder or checkpoint')
+  parser.add_argument('target', metavar='TO', type=Path,
+                      help='new folder, or new file of weights')
+  files = parser.add_argument_group('where FROM is a file of weights')
+  files.add_argument('--model-config', type=Path, metavar='JSON',
+                     help='the release\'s model config; tells the number of '
+                     'attention heads, which weights do not')
+  files.add_argument('--num-heads', type=int, metavar='NUMBER',
+                     help='instead of it (default: hidden size / 64)')
+  files.add_argument('--tied', choices=list(tying.COPIES),
+                     help='which copy of the word embedding counts if the '
+                     'file\'s differ (default: they must not)')
+  files.add_argument('--config', metavar='NAME|FILE',
+                     help='where `tagsdc evaluate` finds the data and all '
+                     'else that weights do not tell; override with '
+                     f'--config.NAME=VALUE (default: {_DEFAULT_CONFIG})')
+
+
+def run(args: argparse.Namespace, config: settings.Settings | None) -> None:
+  """Converts, and prints what was done."""
+  source = Path(args.source)
+  if not (source.exists() or args.source.startswith(shipped.PREFIX)):
+    raise errors.UserError(f'{source} is missing; give a file of weights, a '
+                           'run folder or a checkpoint')
+  if not source.is_file():
+    useless = [name for name in _HINTS if getattr(args, name) is not None]
+    if useless:
+      raise errors.UserError(
+          f'--{useless[0].replace("_", "-")} is for files of weights, but '
+          f'{args.source} is none; leave it out')
+    lines = converting.to_file(args.source, args.target)
+  else:
+    hints = converting.Hints(config or configs.load(_DEFAULT_CONFIG, ()),
+                             args.model_config, args.num_heads, args.tied)
+    lines = converting.to_checkpoint(source, args.target, hints)
+  print('\n'.join(lines))

@@ -1,0 +1,122 @@
+"""Whether a file holds a network of the release: whole, and of one size."""
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tagsdc_jax import errors
+from tagsdc_jax.conversion import name_rules
+
+_FLOATS = ('float16', 'bfloat16', 'float32', 'float64')
+LAYOUTS = {'pretrain': 'pretrained UNITER', 'tags': 'stage 1 (TAGS)',
+           'dc': 'stage 2 (DC)'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Contents:
+  """What a file holds."""
+  phase: str  # One of settings.PHASES.
+  sizes: dict[str, int]  # Those of settings.Model that shapes tell.
+  dropped: tuple[str, ...]  # Known names that nothing here uses.
+
+
+def with_modern_names(weights: Mapping[str, np.ndarray],
+                      path: Path) -> dict[str, np.ndarray]:
+  """Returns the arrays under today's names.
+
+  Raises:
+    UserError: if a file has both an old and a new name of one parameter.
+  """
+  result: dict[str, np.ndarray] = {}
+  for name, array in weights.items():
+    modern = name_rules.modern(name)
+    if modern != name and modern in weights:
+      raise errors.UserError(f'{path} holds both {name} and {modern}, which '
+                             'are old and new name of one parameter; remove '
+                             'one of them')
+    result[modern] = array
+  return result
+
+
+def check(weights: Mapping[str, np.ndarray], path: Path) -> Contents:
+  """Returns what a file holds.
+
+  Sizes are what most parameters have; those that have others are misshaped.
+
+  Args:
+    weights: {today's name: array}.
+    path: the file's, for messages.
+  Raises:
+    UserError: with all names that are missing, unknown, of another shape or
+      not floating point.
+  """
+  phase = name_rules.recognise(weights)
+  dropped = tuple(sorted(
+      name for name in weights
+      if phase == 'pretrain' and name.startswith(name_rules.DROPPED)))
+  num_layers = name_rules.count_layers(weights)
+  expected = {name: parameter.shape for name, parameter
+              in name_rules.parameters(phase, num_layers).items()}
+  expected |= dict.fromkeys(name_rules.tied(phase), expected[name_rules.WORDS])
+  if not expected.keys() & weights.keys():
+    shown = ', '.join(list(weights)[:3]) or 'nothing'
+    raise errors.UserError(
+        f'{path} holds {shown} ..., and none of the parameters of UNITER or '
+        'TAGS-DC; give a state_dict of the PyTorch release')
+  sizes = _measured(weights, expected) | {'num_layers': num_layers}
+  problems = (
+      listed('missing', (name for name in expected if name not in weights))
+      + listed('unknown', (name for name in weights if name not in expected
+                           and name not in dropped))
+      + listed('of another shape', _misshaped(weights, expected, sizes))
+      + listed('not floating point', (
+          f'{name} is {weights[name].dtype}' for name in expected
+          if name in weights and weights[name].dtype.name not in _FLOATS)))
+  if problems:
+    raise errors.UserError(
+        f'{path} is taken for {LAYOUTS[phase]} by its names, but does not '
+        f'match: {"; ".join(problems)}. Nothing was converted; give a '
+        'state_dict as the release saves it')
+  return Contents(phase, sizes, dropped)
+
+
+def listed(what: str, names: Iterable[str]) -> list[str]:
+  """Returns the names as one text, in a list; an empty list if there are none.
+
+  Args:
+    what: what is wrong with them.
+    names: all of them are shown.
+  """
+  names = list(names)
+  return [f'{len(names)} {what} ({", ".join(names)})'] if names else []
+
+
+def _measured(weights: Mapping[str, np.ndarray],
+              expected: Mapping[str, name_rules.Shape]) -> dict[str, int]:
+  """Returns each size as most parameters have it."""
+  votes: dict[str, collections.Counter] = {}
+  for name, shape in expected.items():
+    actual = np.shape(weights[name]) if name in weights else ()
+    if len(actual) == len(shape):
+      for size, number in zip(shape, actual):
+        if isinstance(size, str):
+          votes.setdefault(size, collections.Counter())[number] += 1
+  return {size: counter.most_common(1)[0][0]
+          for size, counter in votes.items()}
+
+
+def _misshaped(weights: Mapping[str, np.ndarray],
+               expected: Mapping[str, name_rules.Shape],
+               sizes: Mapping[str, int]) -> list[str]:
+  result = []
+  for name, shape in expected.items():
+    # A size that nothing shows is of parameters that are missing or flat.
+    wanted = [sizes.get(size, '?') if isinstance(size, str) else size
+              for size in shape]
+    if name in weights and list(np.shape(weights[name])) != wanted:
+      result.append(f'{name} is {list(np.shape(weights[name]))}, expected '
+                    f'{wanted}'.replace("'", ''))
+  return result

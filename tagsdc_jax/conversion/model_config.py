@@ -1,0 +1,66 @@
+"""The release's model config, a JSON file -> sizes of settings.Model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tagsdc_jax import errors
+
+_SIZES = {
+    'vocab_size': 'vocab_size', 'hidden_size': 'hidden_size',
+    'num_hidden_layers': 'num_layers', 'num_attention_heads': 'num_heads',
+    'intermediate_size': 'intermediate_size',
+    'max_position_embeddings': 'max_positions',
+    'type_vocab_size': 'num_token_types'}
+_RATES = ('hidden_dropout_prob', 'attention_probs_dropout_prob')
+
+
+def read(path: Path) -> dict[str, Any]:
+  """Returns what the file says of settings.Model, `num_heads` among it.
+
+  Args:
+    path: such as the release's config/uniter-base.json; keys that make no
+      difference to the network are ignored.
+  Raises:
+    UserError: if it is no such file, or of a network that we do not have.
+  """
+  with errors.named(path, 'read'):
+    text = path.read_bytes()
+  try:
+    content = json.loads(text)
+  except ValueError as error:
+    raise errors.UserError(f'{path} must be a JSON file such as the release\'s '
+                           f'config/uniter-base.json: {error}') from error
+  if not isinstance(content, dict) or 'num_attention_heads' not in content:
+    raise errors.UserError(
+        f'{path} must tell num_attention_heads, as the release\'s '
+        'config/uniter-base.json does; give that file, or --num-heads')
+  model: dict[str, Any] = {}
+  for key, name in _SIZES.items():
+    value = content.get(key, 1)
+    if type(value) is not int or value < 1:
+      raise errors.UserError(f'{path}: {key} must be a positive whole number, '
+                             f'got {value!r}')
+    if key in content:
+      model[name] = value
+  if content.get('hidden_act', 'gelu') != 'gelu':
+    raise errors.UserError(f'{path}: hidden_act must be gelu, the only one '
+                           f'that we have, got {content["hidden_act"]!r}')
+  return model | _rates(content, path)
+
+
+def _rates(content: dict[str, Any], path: Path) -> dict[str, Any]:
+  """Returns dropout and the range of fresh weights, if they are told."""
+  rates = {content[key] for key in _RATES if key in content}
+  if len(rates) > 1:
+    raise errors.UserError(
+        f'{path}: {" and ".join(_RATES)} must be equal, for we have one rate, '
+        f'got {" and ".join(str(content[key]) for key in _RATES)}; change the '
+        'file: training sets its own rate anyway (model.dropout_rate)')
+  result = {'dropout_rate': rate for rate in rates}
+  if 'initializer_range' in content:
+    result['initializer_range'] = content['initializer_range']
+  for name, value in result.items():
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+      raise errors.UserError(f'{path}: {name} must be a number, got {value!r}')
+  return result

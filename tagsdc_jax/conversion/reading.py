@@ -1,0 +1,160 @@
+"""Files of weights <-> numpy arrays; the only place that knows PyTorch.
+
+Torch is an extra, imported where it is needed; safetensors need it not.
+"""
+
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import safetensors
+from safetensors import numpy as safetensors_numpy
+
+from tagsdc_jax import errors
+
+TORCH, SAFETENSORS = ('.pt', '.pth', '.bin'), ('.safetensors',)
+# Before 2.6 weights_only could be made to run code (CVE-2025-32434).
+_OLDEST_TORCH = (2, 6)
+_STRANGE = 'numbers are of a type that numpy does not have'
+# What torch says of the first thing in a pickle that is no tensor.
+_CODE = re.compile(r'GLOBAL (\S+)')
+
+
+def has_name(path: Path) -> bool:
+  """Returns whether a path ends as a file of weights does."""
+  return path.suffix in TORCH + SAFETENSORS
+
+
+def check_name(path: Path) -> None:
+  """Raises UserError unless files of that name can be read and written."""
+  if not has_name(path):
+    raise errors.UserError(
+        f'{path} must end in {", ".join(TORCH + SAFETENSORS)} to be a file of '
+        f'weights, got {path.suffix or "no ending"}')
+  if path.suffix in TORCH:
+    _torch(path)
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+  """Returns the arrays of a file, in the types that it holds them in.
+
+  Args:
+    path: a state_dict as torch.save writes it, or safetensors. Its arrays may
+      stay on disk until they are used.
+  Raises:
+    UserError: if it is missing, damaged, something else, or holds something
+      that could run code.
+  """
+  check_name(path)
+  with errors.named(path, 'read'):
+    if not path.stat().st_size:
+      raise errors.UserError(f'{path} is empty; copy or download it again')
+    is_torch = path.suffix in TORCH
+    return _read_torch(path) if is_torch else _read_safetensors(path)
+
+
+def write(path: Path, kind: str, weights: Mapping[str, np.ndarray]) -> None:
+  """Writes a file of weights.
+
+  Args:
+    path: an existing file of any name; its content is replaced.
+    kind: the ending that says the format.
+    weights: {name: contiguous float32 array}. For torch an array that comes
+      twice is stored once, as the release's tied weights are.
+  """
+  if kind in SAFETENSORS:
+    mode = path.stat().st_mode
+    safetensors_numpy.save_file(dict(weights), path)
+    path.chmod(mode)  # It puts a new file there, which only its owner may read.
+    return
+  torch = _torch(path)
+  tensors = {id(array): torch.from_numpy(array) for array in weights.values()}
+  # The release's container has torch 1.1, which reads the old format only.
+  torch.save({name: tensors[id(array)] for name, array in weights.items()},
+             path, _use_new_zipfile_serialization=False)
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+  try:
+    with safetensors.safe_open(path, framework='np') as file:
+      return {name: file.get_tensor(name) for name in file.keys()}
+  except safetensors.SafetensorError as error:
+    raise _unreadable(path, str(error)) from error
+  except AttributeError as error:
+    raise _unreadable(path, _STRANGE) from error
+
+
+def _read_torch(path: Path) -> dict[str, np.ndarray]:
+  torch = _torch(path)
+  try:
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore')
+      content = torch.load(path, map_location='cpu', weights_only=True,
+                           mmap=zipfile.is_zipfile(path) or None)
+  except OSError:
+    raise
+  except pickle.UnpicklingError as error:
+    wanted = _CODE.search(str(error))
+    raise errors.UserError(
+        f'{path} is refused: '
+        + (f'reading it would run {wanted[1]}' if wanted else
+           'it is no file of torch.save, or reading it would run code')
+        + '. A file of weights holds names and tensors only: get it from who '
+        'made the weights, or write torch.save(model.state_dict(), FILE) '
+        'there') from error
+  except Exception as error:  # Whatever a damaged file leads torch to.
+    raise _unreadable(path, str(error) if isinstance(error, RuntimeError)
+                      else type(error).__name__) from error
+  if not isinstance(content, Mapping):
+    raise errors.UserError(f'{path} must hold a state_dict, names to tensors, '
+                           f'got {type(content).__name__}')
+  others = [f'{name!r} is {getattr(value, "layout", type(value).__name__)}'
+            for name, value in content.items()
+            if not (isinstance(name, str) and isinstance(value, torch.Tensor)
+                    and value.layout == torch.strided)]
+  if others:
+    raise errors.UserError(
+        f'{path} must hold a state_dict, names to tensors, but in it '
+        f'{"; ".join(others)}; save model.state_dict() alone')
+  try:
+    return {name: _to_numpy(torch, tensor) for name, tensor in content.items()}
+  except (TypeError, RuntimeError) as error:
+    raise _unreadable(path, _STRANGE) from error
+
+
+def _to_numpy(torch: Any, tensor: Any) -> np.ndarray:
+  tensor = tensor.detach()
+  if tensor.dtype == torch.bfloat16:  # Torch does not hand these to numpy.
+    return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+  return tensor.numpy()
+
+
+def _torch(path: Path) -> Any:
+  try:
+    import torch
+  except ImportError as error:
+    raise errors.UserError(
+        f'{path} needs PyTorch, which is not installed: pip install '
+        '"tagsdc_jax[torch]", or use a .safetensors file') from error
+  version = tuple(int(x) for x in re.findall(r'\d+', torch.__version__)[:2])
+  if version < _OLDEST_TORCH:
+    raise errors.UserError(
+        f'{path} needs torch 2.6 or newer, got {torch.__version__}: older ones '
+        'can be made to run code by a file of weights. pip install --upgrade '
+        '"tagsdc_jax[torch]"')
+  return torch
+
+
+def _unreadable(path: Path, reason: str) -> errors.UserError:
+  # Torch says where in its code, and after the first sentence what to do.
+  reason = re.sub(r'^\[.*?\][ .]*', '', reason)
+  reason = re.split(r'\.?\s*\n|\.\s', reason)[0].rstrip('.')
+  return errors.UserError(
+      f'{path} cannot be read as a file of weights: {reason}; if it is damaged '
+      'or cut short, copy or download it again')
