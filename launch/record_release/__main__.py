@@ -1,0 +1,26 @@
+"""Writes recordings of the PyTorch release, for `tagsdc compare`.
+
+Run it as `python launch/record_release --help`. It needs this folder, a
+checkout of the release and what the release needs (torch, numpy, lmdb, lz4,
+msgpack, msgpack-numpy); any Python from 3.6 on, any torch, no GPU.
+"""
+
+import sys
+
+from recorder import recording
+from recorder.arguments import parse
+from recorder.problems import Problem
+
+
+def main() -> int:
+  """Returns the exit code: 0 done, 2 bad input."""
+  try:
+    recording.record(parse(sys.argv[1:]))
+  except Problem as problem:
+    print('record_release: {}'.format(problem), file=sys.stderr)
+    return 2
+  return 0
+
+
+if __name__ == '__main__':
+  sys.exit(main())

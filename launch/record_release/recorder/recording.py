@@ -1,0 +1,174 @@
+"""One run of the recorder, from the options to the folders."""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import time
+from typing import Any
+from typing import Dict
+from typing import Iterator
+
+import numpy as np
+import torch
+
+from recorder import batches
+from recorder import databases as databases_lib
+from recorder import evaluation
+from recorder import forward
+from recorder import hard_negatives
+from recorder import lmdb_copies
+from recorder import manifest as manifest_lib
+from recorder import release as release_lib
+from recorder import stages
+from recorder import weights
+from recorder.databases import Databases
+from recorder.progress import duration
+from recorder.progress import say
+from recorder.release import Release
+
+# Choices closer than this may fall out differently in another program.
+_SAFE_GAP = 1e-4
+
+
+def record(options: argparse.Namespace) -> None:
+  """Writes the recordings that the options ask for.
+
+  Raises:
+    Problem: if release, weights and data do not fit each other.
+  """
+  start = time.time()
+  with _quiet():
+    release = release_lib.load(options.release)
+    for name in release.standins:
+      say('{}: cannot be imported here, stood in for'.format(name))
+    config = weights.read_config(options.model_config)
+    databases = databases_lib.open_databases(release, options)
+    state = weights.read(options.checkpoint)
+    databases_lib.check(databases, options, state, config)
+    captions = batches.choose_captions(databases, options)
+    for caption in captions:
+      databases_lib.check_caption(databases, caption, options)
+    data = (evaluation.make_dataset(release, databases, options)
+            if options.eval_images else None)
+    model = weights.build(release, state, options)
+    for number, caption in enumerate(captions):
+      folder = options.out if len(captions) == 1 else os.path.join(
+          options.out, 'batch_{}'.format(number + 1))
+      say('caption {} -> {}'.format(caption, folder))
+      os.makedirs(folder, exist_ok=True)
+      # Scores do not depend on the batch: one evaluation is enough.
+      _record_batch(release, databases, model, caption, folder, options,
+                    dict(config, img_dim=weights.feature_size(state)),
+                    options.seed + number, None if number else data)
+  say('done in {}'.format(duration(time.time() - start)))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+  """Hides what the release prints."""
+  with open(os.devnull, 'w') as sink, contextlib.redirect_stdout(sink):
+    yield
+
+
+def _record_batch(release: Release, databases: Databases,
+                  model: torch.nn.Module, caption: str, folder: str,
+                  options: argparse.Namespace, sizes: Dict[str, Any],
+                  seed: int, data: Any) -> None:
+  """Writes one folder of recordings."""
+  checkpoint = 'checkpoint_stage{}'.format(options.stage)
+  release.misc.set_random_seed(seed)
+  rows, row_names = batches.for_forward(release, databases, caption, options)
+  arrays = forward.record(release, model, rows)
+  rounding = forward.rounding(arrays)
+  manifest = manifest_lib.Manifest(
+      folder, config='recorded', seed=seed, model=sizes,
+      special_ids=_special_ids(databases), generated_with=_environment(release),
+      settings=_settings(options),
+      tolerances=manifest_lib.tolerances(rounding))
+  of_checkpoint = 'of the stage-{} model ({}.*)'.format(options.stage,
+                                                        checkpoint)
+  manifest.add(
+      'forward.npz', arrays, 'forward pass {}, evaluation mode, mixed '
+      'lengths'.format(of_checkpoint), checkpoint=checkpoint,
+      float32_vs_float64_max_abs=rounding, **row_names)
+
+  text, text_names = batches.from_text(release, databases, caption, options)
+  image, image_names = batches.from_image(release, databases, caption, options)
+  arrays = hard_negatives.record(release, model, text, image)
+  _warn_of_ties(arrays)
+  manifest.add(
+      'hard_negatives.npz', arrays, 'retrieved negatives {}, training mode, '
+      'dropout 0'.format(of_checkpoint), checkpoint=checkpoint,
+      hard_size=options.hard_size, margin=options.margin, t=text_names,
+      i=image_names)
+
+  counts: Dict[str, Any] = {
+      'hard_size': options.hard_size, 'nsgd_sample_size': options.nsgd_samples,
+      'mlm_sample_size': options.mlm_samples,
+      'temperature': options.temperature, 'margin': options.margin,
+      'caption_id': text_names['caption_id'],
+      'image_id': text_names['image_id']}
+  if options.stage == 1:
+    arrays = stages.stage1(model, text)
+  else:
+    arrays, counts['released_error'] = stages.stage2(model, text,
+                                                     options.release)
+    counts['disc_weights'] = [round(weight, 6) for weight
+                              in model.disc_weights.tolist()]
+  _warn_of_ties(arrays)
+  manifest.add(
+      'synthetic_stage{}.npz'.format(options.stage), arrays, 'written '
+      'negatives {}, training mode, dropout 0'.format(of_checkpoint),
+      checkpoint=checkpoint, **counts)
+
+  if data is not None:
+    arrays, results = evaluation.record(release, model, data, options)
+    names = lmdb_copies.write(databases, data, options, folder)
+    manifest.add(
+        'evaluation.npz', arrays, 'retrieval evaluation {} on {}, as evaluate() and '
+        'as inf_nsgd.py'.format(of_checkpoint, ' and '.join(names)),
+        checkpoint=checkpoint, **results)
+    manifest.add_others(names, 'records that the evaluation reads')
+  manifest.add_others(weights.save(model, folder, checkpoint),
+                      'state dict that all of this was computed with')
+  with open(os.path.join(folder, 'model_config.json'), 'w',
+            encoding='utf-8') as file:
+    json.dump({key: value for key, value in sizes.items()
+               if key != 'img_dim'}, file, indent=1)
+  manifest.add_others(['model_config.json'], 'sizes, as the release reads them')
+  manifest.write()
+
+
+def _warn_of_ties(arrays: Dict[str, np.ndarray]) -> None:
+  """Says where the choice of negatives hangs on rounding."""
+  for key, value in arrays.items():
+    if key.endswith('boundary_gap') and value < _SAFE_GAP:
+      say('warning: {} is {:.1e}: the last selected negative and the next one '
+          'score nearly the same, so another program may choose differently; '
+          'take another --seed or caption if it does'.format(key, value))
+
+
+def _special_ids(databases: Databases) -> Dict[str, Any]:
+  meta = databases.meta
+  ids = {name: meta[name] for name in ('UNK', 'CLS', 'SEP', 'MASK', 'v_range')
+         if name in meta}
+  # The release pads with 0, whatever the vocabulary says.
+  return dict(ids, PAD=0)
+
+
+def _environment(release: Release) -> Dict[str, Any]:
+  return {'torch': torch.__version__, 'numpy': np.__version__,
+          'python': platform.python_version(), 'device': 'cpu',
+          'threads': torch.get_num_threads(),
+          'dtype': 'float32 unless a key starts with f64/', 'dropout': 0.0,
+          'release_commit': release.commit, 'standins': release.standins}
+
+
+def _settings(options: argparse.Namespace) -> Dict[str, Any]:
+  """Returns the options, paths as names only."""
+  paths = ('release', 'model_config', 'checkpoint', 'txt_db', 'img_db', 'out')
+  return {name: os.path.basename(os.path.abspath(value))
+          if name in paths else value
+          for name, value in sorted(vars(options).items())}
