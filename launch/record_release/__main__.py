@@ -13,12 +13,15 @@ from recorder.problems import Problem
 
 
 def main() -> int:
-  """Returns the exit code: 0 done, 2 bad input."""
+  """Returns the exit code: 0 done, 2 bad input, 130 stopped by hand."""
   try:
     recording.record(parse(sys.argv[1:]))
-  except Problem as problem:
+  except (Problem, OSError) as problem:
     print('record_release: {}'.format(problem), file=sys.stderr)
     return 2
+  except KeyboardInterrupt:
+    print('record_release: stopped; --out is not complete', file=sys.stderr)
+    return 130
   return 0
 
 

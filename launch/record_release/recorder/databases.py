@@ -45,12 +45,14 @@ def open_databases(release: Release, options: argparse.Namespace) -> Databases:
   with open(os.path.join(options.txt_db, 'meta.json'),
             encoding='utf-8') as file:
     meta = json.load(file)
-  if options.conf_th != -1:
-    missing = [name for name in text.img2txts if name not in images.name2nbb]
-    if missing:
-      raise Problem('--img-db {}: {} images of --txt-db are not in it, the '
-                    'first: {}'.format(options.img_db, len(missing),
-                                       missing[0]))
+  # Without an nbb json every name is in name2nbb.
+  missing = [
+      name for name in text.img2txts
+      if images.txn.get(name.encode('utf-8')) is None
+      or options.conf_th != -1 and name not in images.name2nbb]
+  if missing:
+    raise Problem('--img-db {}: {} images of --txt-db are not in it, the '
+                  'first: {}'.format(options.img_db, len(missing), missing[0]))
   return Databases(text, short, images, meta)
 
 
@@ -66,6 +68,8 @@ def check(databases: Databases, options: argparse.Namespace,
   """
   text = databases.text
   images, captions = text.img2txts, databases.short.id2len
+  for caption in options.captions:
+    check_caption(databases, caption, options)
   size, first = weights.feature_size(state), next(iter(images))
   found = databases.images[first][0].shape[1]
   if found != size:
@@ -78,21 +82,19 @@ def check(databases: Databases, options: argparse.Namespace,
                       options.txt_db, text.v_range[1] - 1,
                       config['vocab_size']))
   longest = max(text.id2len.values()) + 2
-  if longest > config['max_position_embeddings']:
+  if longest > config.get('max_position_embeddings', 512):
     raise Problem('--txt-db {}: a caption has {} tokens with [CLS] and [SEP], '
                   '--model-config has max_position_embeddings {}'.format(
                       options.txt_db, longest,
-                      config['max_position_embeddings']))
+                      config.get('max_position_embeddings', 512)))
   # The release draws until no caption of the image is among the negatives,
   # which takes for ever if it takes nearly all there are.
   most = min(len(images), len(captions)) * 3 // 4
   if options.negative_size > most:
     raise Problem(
-        '--negative-size must be at most {} (three quarters of {} images and '
-        '{} captions), got {}'.format(most, len(images), len(captions),
-                                      options.negative_size))
-  for caption in options.captions:
-    check_caption(databases, caption, options)
+        '--negative-size must be at most {} (three quarters of {} images, or '
+        'of {} captions within --max-txt-len), got {}'.format(
+            most, len(images), len(captions), options.negative_size))
 
 
 def check_caption(databases: Databases, caption: str,

@@ -1,12 +1,14 @@
 """Lines with the time left, for passes that take long."""
 
+import contextlib
 import sys
 import time
 from typing import Any
 from typing import Callable
+from typing import Iterator
 
-# Seconds between two lines.
-_PAUSE = 10.0
+# Seconds until the first line; the time to the next grows with what has passed.
+_FIRST, _GROWTH = 10.0, 0.25
 
 
 def say(text: str) -> None:
@@ -35,15 +37,17 @@ class Progress:
     """
     self._name, self._total, self._clock = name, total, clock
     self._done = 0.0
-    self._start = self._last = clock()
+    self._start = clock()
+    self._due = self._start + _FIRST
 
   def advance(self, rows: float) -> None:
     """Counts rows, and writes a line if one is due."""
     self._done += rows
     now = self._clock()
-    if now - self._last >= _PAUSE and self._done < self._total:
-      self._last = now
-      left = (self._total - self._done) * (now - self._start) / self._done
+    passed = now - self._start
+    if now >= self._due and self._done < self._total:
+      self._due = now + max(_FIRST, _GROWTH * passed)
+      left = (self._total - self._done) * passed / self._done
       say('{}: {:,} of {:,} rows, {} left'.format(
           self._name, int(self._done), self._total, duration(left)))
 
@@ -52,30 +56,25 @@ class Progress:
     say('{}: {}'.format(self._name, duration(self._clock() - self._start)))
 
 
-class counting:
-  """Context in which every layer of an encoder advances a Progress."""
+@contextlib.contextmanager
+def counting(progress: Progress, layers: Any) -> Iterator[None]:
+  """Advances a Progress with every layer of an encoder.
 
-  def __init__(self, progress: Progress, layers: Any) -> None:
-    """Takes the encoder's layers, a torch.nn.ModuleList.
+  A pass of n rows counts n when all layers have seen it, so that long passes
+  are reported while they run.
 
-    A pass of n rows counts n when all layers have seen it, so that long
-    passes are reported while they run.
-    """
-    self._progress, self._layers = progress, layers
-    self._hooks: list = []
+  Args:
+    progress: what is advanced; closed at the end.
+    layers: the encoder's, a torch.nn.ModuleList.
+  """
+  def advance(module: Any, inputs: Any, output: Any) -> None:
+    del module, inputs
+    progress.advance(len(output) / len(layers))
 
-  def __enter__(self) -> None:
-    count = len(self._layers)
-
-    def advance(module: Any, inputs: Any, output: Any) -> None:
-      del module, inputs
-      self._progress.advance(len(output) / count)
-
-    self._hooks = [layer.register_forward_hook(advance)
-                   for layer in self._layers]
-
-  def __exit__(self, *error: Any) -> None:
-    for hook in self._hooks:
+  hooks = [layer.register_forward_hook(advance) for layer in layers]
+  try:
+    yield
+  finally:
+    for hook in hooks:
       hook.remove()
-    if error[0] is None:
-      self._progress.close()
+  progress.close()

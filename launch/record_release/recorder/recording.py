@@ -9,6 +9,7 @@ import time
 from typing import Any
 from typing import Dict
 from typing import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,6 +33,13 @@ from recorder.release import Release
 _SAFE_GAP = 1e-4
 
 
+# What all batches share; `data` is the evaluation's data set or None.
+Job = NamedTuple('Job', [
+    ('options', argparse.Namespace), ('release', Release),
+    ('databases', Databases), ('model', torch.nn.Module),
+    ('sizes', Dict[str, Any]), ('data', Any)])
+
+
 def record(options: argparse.Namespace) -> None:
   """Writes the recordings that the options ask for.
 
@@ -52,16 +60,17 @@ def record(options: argparse.Namespace) -> None:
       databases_lib.check_caption(databases, caption, options)
     data = (evaluation.make_dataset(release, databases, options)
             if options.eval_images else None)
-    model = weights.build(release, state, options)
+    job = Job(options, release, databases,
+              weights.build(release, state, options),
+              dict(config, img_dim=weights.feature_size(state)), data)
     for number, caption in enumerate(captions):
       folder = options.out if len(captions) == 1 else os.path.join(
           options.out, 'batch_{}'.format(number + 1))
       say('caption {} -> {}'.format(caption, folder))
       os.makedirs(folder, exist_ok=True)
-      # Scores do not depend on the batch: one evaluation is enough.
-      _record_batch(release, databases, model, caption, folder, options,
-                    dict(config, img_dim=weights.feature_size(state)),
-                    options.seed + number, None if number else data)
+      _record_batch(job, caption, options.seed + number, folder)
+      # Its scores do not depend on the batch.
+      job = job._replace(data=None)
   say('done in {}'.format(duration(time.time() - start)))
 
 
@@ -72,73 +81,72 @@ def _quiet() -> Iterator[None]:
     yield
 
 
-def _record_batch(release: Release, databases: Databases,
-                  model: torch.nn.Module, caption: str, folder: str,
-                  options: argparse.Namespace, sizes: Dict[str, Any],
-                  seed: int, data: Any) -> None:
+def _record_batch(job: Job, caption: str, seed: int, folder: str) -> None:
   """Writes one folder of recordings."""
-  checkpoint = 'checkpoint_stage{}'.format(options.stage)
+  release, options = job.release, job.options
   release.misc.set_random_seed(seed)
-  rows, row_names = batches.for_forward(release, databases, caption, options)
-  arrays = forward.record(release, model, rows)
+  rows, names = batches.for_forward(release, job.databases, caption, options)
+  arrays = forward.record(release, job.model, rows)
   rounding = forward.rounding(arrays)
   manifest = manifest_lib.Manifest(
-      folder, config='recorded', seed=seed, model=sizes,
-      special_ids=_special_ids(databases), generated_with=_environment(release),
-      settings=_settings(options),
+      folder, config='recorded', seed=seed, model=job.sizes,
+      special_ids=_special_ids(job.databases),
+      generated_with=_environment(release), settings=_settings(options),
       tolerances=manifest_lib.tolerances(rounding))
-  of_checkpoint = 'of the stage-{} model ({}.*)'.format(options.stage,
-                                                        checkpoint)
-  manifest.add(
-      'forward.npz', arrays, 'forward pass {}, evaluation mode, mixed '
-      'lengths'.format(of_checkpoint), checkpoint=checkpoint,
-      float32_vs_float64_max_abs=rounding, **row_names)
-
-  text, text_names = batches.from_text(release, databases, caption, options)
-  image, image_names = batches.from_image(release, databases, caption, options)
-  arrays = hard_negatives.record(release, model, text, image)
-  _warn_of_ties(arrays)
-  manifest.add(
-      'hard_negatives.npz', arrays, 'retrieved negatives {}, training mode, '
-      'dropout 0'.format(of_checkpoint), checkpoint=checkpoint,
-      hard_size=options.hard_size, margin=options.margin, t=text_names,
-      i=image_names)
-
-  counts: Dict[str, Any] = {
-      'hard_size': options.hard_size, 'nsgd_sample_size': options.nsgd_samples,
-      'mlm_sample_size': options.mlm_samples,
-      'temperature': options.temperature, 'margin': options.margin,
-      'caption_id': text_names['caption_id'],
-      'image_id': text_names['image_id']}
-  if options.stage == 1:
-    arrays = stages.stage1(model, text)
-  else:
-    arrays, counts['released_error'] = stages.stage2(model, text,
-                                                     options.release)
-    counts['disc_weights'] = [round(weight, 6) for weight
-                              in model.disc_weights.tolist()]
-  _warn_of_ties(arrays)
-  manifest.add(
-      'synthetic_stage{}.npz'.format(options.stage), arrays, 'written '
-      'negatives {}, training mode, dropout 0'.format(of_checkpoint),
-      checkpoint=checkpoint, **counts)
-
-  if data is not None:
-    arrays, results = evaluation.record(release, model, data, options)
-    names = lmdb_copies.write(databases, data, options, folder)
-    manifest.add(
-        'evaluation.npz', arrays, 'retrieval evaluation {} on {}, as evaluate() and '
-        'as inf_nsgd.py'.format(of_checkpoint, ' and '.join(names)),
-        checkpoint=checkpoint, **results)
-    manifest.add_others(names, 'records that the evaluation reads')
-  manifest.add_others(weights.save(model, folder, checkpoint),
+  name = 'checkpoint_stage{}'.format(options.stage)
+  origin = 'stage-{} model ({}.*)'.format(options.stage, name)
+  manifest.add('forward.npz', arrays, 'forward pass of the {}, evaluation '
+               'mode, mixed lengths'.format(origin), checkpoint=name,
+               float32_vs_float64_max_abs=rounding, **names)
+  _add_negatives(job, caption, manifest, name, origin)
+  if job.data is not None:
+    arrays, results = evaluation.record(release, job.model, job.data, options)
+    copies = lmdb_copies.write(job.databases, job.data, options, folder)
+    manifest.add('evaluation.npz', arrays, 'retrieval evaluation of the {} on '
+                 '{}, as evaluate() and as inf_nsgd.py'.format(
+                     origin, ' and '.join(copies)), checkpoint=name, **results)
+    manifest.add_others(copies, 'records that the evaluation reads')
+  manifest.add_others(weights.save(job.model, folder, name),
                       'state dict that all of this was computed with')
   with open(os.path.join(folder, 'model_config.json'), 'w',
             encoding='utf-8') as file:
-    json.dump({key: value for key, value in sizes.items()
+    json.dump({key: value for key, value in job.sizes.items()
                if key != 'img_dim'}, file, indent=1)
   manifest.add_others(['model_config.json'], 'sizes, as the release reads them')
   manifest.write()
+
+
+def _add_negatives(job: Job, caption: str, manifest: manifest_lib.Manifest,
+                   name: str, origin: str) -> None:
+  """Adds retrieved and written negatives of one caption."""
+  model, options = job.model, job.options
+  text, text_names = batches.from_text(job.release, job.databases, caption,
+                                       options)
+  image, image_names = batches.from_image(job.release, job.databases, caption,
+                                          options)
+  arrays = hard_negatives.record(job.release, model, text, image)
+  _warn_of_ties(arrays)
+  manifest.add('hard_negatives.npz', arrays, 'retrieved negatives of the {}, '
+               'training mode, dropout 0'.format(origin), checkpoint=name,
+               hard_size=options.hard_size, margin=options.margin,
+               t=text_names, i=image_names)
+  entries: Dict[str, Any] = {
+      'hard_size': options.hard_size, 'nsgd_sample_size': options.nsgd_samples,
+      'mlm_sample_size': options.mlm_samples,
+      'temperature': options.temperature, 'margin': options.margin,
+      'caption_id': caption, 'image_id': text_names['image_id']}
+  if options.stage == 1:
+    arrays = stages.stage1(model, text)
+  else:
+    arrays, entries['released_error'] = stages.stage2(model, text,
+                                                      options.release)
+    # Rounded, because they are float32 there.
+    entries['disc_weights'] = [round(weight, 6)
+                               for weight in model.disc_weights.tolist()]
+  _warn_of_ties(arrays)
+  manifest.add('synthetic_stage{}.npz'.format(options.stage), arrays,
+               'written negatives of the {}, training mode, dropout 0'.format(
+                   origin), checkpoint=name, **entries)
 
 
 def _warn_of_ties(arrays: Dict[str, np.ndarray]) -> None:

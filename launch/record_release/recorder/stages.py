@@ -37,7 +37,8 @@ def stage1(model: torch.nn.Module, batch: Batch) -> Dict[str, np.ndarray]:
     released, fixed = (
         synthetic.run(model, batch, refills, fix_positive=fix)
         for fix in (False, True))
-  out = synthetic.record(model, batch, released, fixed, 'rank_scores')
+  out = synthetic.record(model, batch, refills, released, fixed,
+                         released.raw_scores)
   out['main/rank_output_scale'] = np.ones((), np.float32)
   return out
 
@@ -65,7 +66,8 @@ def stage2(model: torch.nn.Module, batch: Batch, release_folder: str
         synthetic.run(model, repaired, refills, fix_positive=fix)
         for fix in (False, True))
     words = _words(model, released.outputs)
-  out = synthetic.record(model, batch, released, fixed, 'rank_scores_sigmoid')
+  out = synthetic.record(model, batch, refills, released, fixed,
+                         released.sigmoid_scores)
   for name, run in (('as_released', released), ('fixed', fixed)):
     out['main/{}/rank_adv_scores'.format(name)] = array(
         run.outputs['rank_adv_scores'])

@@ -3,7 +3,6 @@
 from typing import Any
 from typing import Callable
 from typing import Dict
-from typing import List
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +13,6 @@ from recorder.arrays import boundary_gap
 from recorder.arrays import hinge_min_abs
 from recorder.batches import Batch
 from recorder.problems import Problem
-from recorder.watching import Call
 from recorder.watching import logged
 from recorder.watching import replaced
 
@@ -22,11 +20,14 @@ _CASE = 'main/'
 _MASKED = ('mlm_input_ids', 'mlm_txt_labels', 'mlm_position_ids',
            'mlm_attn_masks', 'mlm_gather_index')
 
-# One run of the release's path "gi": what it returned, both passes of the
-# encoder (scoring, training), the choice, and what the language head gave.
+# What one run of the release's path "gi" returned, and what it kept to itself:
+# logits and gather index of the scoring pass, sigmoids of the training pass,
+# penalised scores without row 0, selected rows.
 Run = NamedTuple('Run', [
-    ('outputs', Dict[str, torch.Tensor]), ('passes', List[Call]),
-    ('choice', Call), ('refills', Dict[str, torch.Tensor])])
+    ('outputs', Dict[str, torch.Tensor]), ('raw_scores', torch.Tensor),
+    ('sigmoid_scores', torch.Tensor), ('positive_gather', torch.Tensor),
+    ('training_sigmoids', torch.Tensor), ('ranked', torch.Tensor),
+    ('selected', torch.Tensor)])
 
 
 def refill(model: torch.nn.Module, batch: Batch) -> Dict[str, torch.Tensor]:
@@ -70,20 +71,27 @@ def run(model: torch.nn.Module, batch: Batch,
     # The release changes the dictionary that it gets.
     outputs = model(dict(batch), sample_from='gi', compute_loss=True,
                     compute_mlm=True)
-  return Run(outputs, passes, picks[0], refills)
+  scoring, training = passes
+  return Run(outputs, scoring.result['rank_scores'],
+             scoring.result['rank_scores_sigmoid'],
+             scoring.keywords['gather_index'][0],
+             torch.sigmoid(training.result['rank_scores']).reshape(-1),
+             picks[0].arguments[0], picks[0].result[1] + 1)
 
 
-def record(model: torch.nn.Module, batch: Batch, released: Run, fixed: Run,
-           score: str) -> Dict[str, np.ndarray]:
+def record(model: torch.nn.Module, batch: Batch,
+           refills: Dict[str, torch.Tensor], released: Run, fixed: Run,
+           scores: torch.Tensor) -> Dict[str, np.ndarray]:
   """Returns the arrays that both stages have.
 
   Args:
     model: network, dropout 0.
     batch: from `batches.from_text`.
+    refills: from `refill`.
     released: the run as released.
     fixed: the run with the positive gathered rightly.
-    score: what this stage ranks by, `rank_scores` (stage 1) or
-      `rank_scores_sigmoid` (stage 2).
+    scores: float [1 + M * K, 1], what this stage ranks by: logits in stage 1,
+      sigmoids in stage 2.
   Raises:
     Problem: if the release chose in another way than we know it.
   """
@@ -91,34 +99,32 @@ def record(model: torch.nn.Module, batch: Batch, released: Run, fixed: Run,
          for name in ('input_ids', 'input_dict') + _MASKED}
   out['img_feat'] = array(batch['mlm_img_feat'][0])
   out['img_pos_feat'] = array(batch['mlm_img_pos_feat'][0])
-  refills = released.refills
-  out['fill_input_ids'] = array(refills['fill_input_ids'])
-  out['masked_lm_loss'] = array(refills['masked_lm_loss'])
+  out.update({name: array(refills[name]) for name in (
+      'fill_input_ids', 'masked_lm_loss', 'mlm_corrects')})
   out['masked_lm_loss_mean'] = array(refills['masked_lm_loss'].mean())
-  out['mlm_corrects'] = array(refills['mlm_corrects'])
-  out.update(_choice(batch, released, score))
+  rows = torch.cat([batch['input_ids'], refills['fill_input_ids']])
+  out.update(_choice(rows, released, scores))
   for name, variant in (('as_released/', released), ('fixed/', fixed)):
     out.update({name + key: value
                 for key, value in _variant(model, variant).items()})
   return {_CASE + name: value for name, value in out.items()}
 
 
-def _choice(batch: Batch, released: Run, score: str) -> Dict[str, np.ndarray]:
+def _choice(rows: torch.Tensor, released: Run,
+            scores: torch.Tensor) -> Dict[str, np.ndarray]:
   """Returns penalties, penalised scores and the selected rows."""
-  rows = torch.cat([batch['input_ids'], released.refills['fill_input_ids']])
   same = (rows[:, None] == rows[None]).all(-1).float()
   caption = same[0] * 3
   later = (torch.triu(same, diagonal=1).sum(-1) > 0).float() * 2
-  scores = released.passes[0].result[score].squeeze(-1)
-  penalised = scores - (caption + later)
-  selected = released.choice.result[1] + 1
+  penalised = scores.squeeze(-1) - (caption + later)
   effective = ((caption + later) == 0).sum()
-  # What the release kept to itself we compute; it must be what it ranked by.
-  if not torch.equal(penalised[1:], released.choice.arguments[0]) or (
+  # What the release does not return we compute; it must be what it ranked by.
+  if not torch.equal(penalised[1:], released.ranked) or (
       int(effective) != int(released.outputs['effect_nsgd_number'])):
     raise Problem('--release: it ranks its captions in another way than commit '
                   '3c059a1 of LibertFan/TAGS does, so its choice cannot be '
                   'recorded')
+  selected = released.selected
   found = {
       'c1_penalty': caption, 'c2_penalty': later,
       'penalized_scores': penalised, 'selected_indices': selected,
@@ -128,16 +134,13 @@ def _choice(batch: Batch, released: Run, score: str) -> Dict[str, np.ndarray]:
   return {name: array(value) for name, value in found.items()}
 
 
-def _variant(model: torch.nn.Module, variant: Run) -> Dict[str, np.ndarray]:
+def _variant(model: torch.nn.Module, run_: Run) -> Dict[str, np.ndarray]:
   """Returns scores and losses of one run."""
-  scoring, training = variant.passes
-  sigmoids = torch.sigmoid(training.result['rank_scores']).reshape(-1)
-  loss = variant.outputs['rank_loss']
+  loss = run_.outputs['rank_loss']
   found = {
-      'positive_gather_index': scoring.keywords['gather_index'][0],
-      'raw_scores': scoring.result['rank_scores'],
-      'sigmoid_scores': scoring.result['rank_scores_sigmoid'],
+      'positive_gather_index': run_.positive_gather,
+      'raw_scores': run_.raw_scores, 'sigmoid_scores': run_.sigmoid_scores,
       'rank_loss': loss, 'rank_loss_mean': loss.mean(),
-      'rank_corrects': variant.outputs['rank_corrects'],
-      'hinge_min_abs': hinge_min_abs(sigmoids, model.margin)}
+      'rank_corrects': run_.outputs['rank_corrects'],
+      'hinge_min_abs': hinge_min_abs(run_.training_sigmoids, model.margin)}
   return {name: array(value) for name, value in found.items()}

@@ -32,8 +32,11 @@ def read(path: str) -> Dict[str, torch.Tensor]:
   try:
     state = torch.load(path, **settings)
   except Exception as error:
+    # Its own text advises to run whatever code is in the file.
+    reason = ('it is no such file, or holds more than tensors'
+              if 'weights_only' in str(error) else _line(error))
     raise Problem('--checkpoint {}: torch {} cannot read it as weights: {}'
-                  .format(path, torch.__version__, _line(error))) from error
+                  .format(path, torch.__version__, reason)) from error
   if not isinstance(state, dict) or not all(
       torch.is_tensor(value) for value in state.values()):
     raise Problem('--checkpoint {}: expected a state dict, name -> tensor, as '
