@@ -7,7 +7,6 @@ msgpack, msgpack-numpy); any Python from 3.6 on, any torch, no GPU.
 
 import sys
 
-from recorder import recording
 from recorder.arguments import parse
 from recorder.problems import Problem
 
@@ -15,7 +14,15 @@ from recorder.problems import Problem
 def main() -> int:
   """Returns the exit code: 0 done, 2 bad input, 130 stopped by hand."""
   try:
-    recording.record(parse(sys.argv[1:]))
+    options = parse(sys.argv[1:])
+    # Not above: help and wrong options are answered without torch.
+    from recorder import recording
+    recording.record(options)
+  except ModuleNotFoundError as error:
+    print('record_release: {}; run it where the release runs, or: pip install '
+          'torch numpy lmdb lz4 msgpack msgpack-numpy'.format(error),
+          file=sys.stderr)
+    return 2
   except (Problem, OSError) as problem:
     print('record_release: {}'.format(problem), file=sys.stderr)
     return 2

@@ -18,11 +18,9 @@ def boundary_gap(scores: torch.Tensor, count: int) -> np.ndarray:
 
   Args:
     scores: float [N].
-    count: how many were selected; with all of them the gap is infinite.
+    count: how many were selected, fewer than N.
   """
   ordered = np.sort(array(scores).astype(np.float64))[::-1]
-  if count >= len(ordered):
-    return np.asarray(np.inf)
   return np.asarray(ordered[count - 1] - ordered[count])
 
 

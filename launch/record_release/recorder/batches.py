@@ -86,7 +86,6 @@ def for_forward(release: Release, databases: Databases, caption: str,
   rows, lengths, boxes = [], [], []
   for key in [caption] + others:
     tokens = databases.text.combine_inputs(databases.text[key]['input_ids'])
-    # pylint: disable=protected-access
     features, places, num_boxes = data._get_img_feat(images[key])
     mask = torch.ones(len(tokens) + num_boxes, dtype=torch.long)
     rows.append((tokens, features, places, mask,

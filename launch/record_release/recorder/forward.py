@@ -102,7 +102,7 @@ def _parts(model: torch.nn.Module, batch: Batch) -> Dict[str, np.ndarray]:
   # The release zeroes a row of this table when it uses it.
   table = model.uniter.img_embeddings.mask_embedding.weight.data
   kept = table.clone()
-  # pylint: disable=protected-access
+
   embedding = model.uniter._compute_img_embeddings(
       features, batch['img_pos_feat'], masked)
   table.copy_(kept)

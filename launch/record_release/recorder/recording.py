@@ -63,14 +63,15 @@ def record(options: argparse.Namespace) -> None:
     job = Job(options, release, databases,
               weights.build(release, state, options),
               dict(config, img_dim=weights.feature_size(state)), data)
+    first = ''
     for number, caption in enumerate(captions):
       folder = options.out if len(captions) == 1 else os.path.join(
           options.out, 'batch_{}'.format(number + 1))
       say('caption {} -> {}'.format(caption, folder))
       os.makedirs(folder, exist_ok=True)
-      _record_batch(job, caption, options.seed + number, folder)
-      # Its scores do not depend on the batch.
-      job = job._replace(data=None)
+      _record_batch(job, caption, options.seed + number, folder, first)
+      # Neither the weights nor the evaluation depend on the batch.
+      job, first = job._replace(data=None), first or folder
   say('done in {}'.format(duration(time.time() - start)))
 
 
@@ -81,8 +82,9 @@ def _quiet() -> Iterator[None]:
     yield
 
 
-def _record_batch(job: Job, caption: str, seed: int, folder: str) -> None:
-  """Writes one folder of recordings."""
+def _record_batch(job: Job, caption: str, seed: int, folder: str,
+                  first: str) -> None:
+  """Writes one folder of recordings; `first` has the weights already."""
   release, options = job.release, job.options
   release.misc.set_random_seed(seed)
   rows, names = batches.for_forward(release, job.databases, caption, options)
@@ -106,8 +108,9 @@ def _record_batch(job: Job, caption: str, seed: int, folder: str) -> None:
                  '{}, as evaluate() and as inf_nsgd.py'.format(
                      origin, ' and '.join(copies)), checkpoint=name, **results)
     manifest.add_others(copies, 'records that the evaluation reads')
-  manifest.add_others(weights.save(job.model, folder, name),
-                      'state dict that all of this was computed with')
+  files = (weights.share(first, folder, name) if first
+           else weights.save(job.model, folder, name))
+  manifest.add_others(files, 'state dict that all of this was computed with')
   with open(os.path.join(folder, 'model_config.json'), 'w',
             encoding='utf-8') as file:
     json.dump({key: value for key, value in job.sizes.items()
@@ -160,10 +163,9 @@ def _warn_of_ties(arrays: Dict[str, np.ndarray]) -> None:
 
 def _special_ids(databases: Databases) -> Dict[str, Any]:
   meta = databases.meta
-  ids = {name: meta[name] for name in ('UNK', 'CLS', 'SEP', 'MASK', 'v_range')
-         if name in meta}
-  # The release pads with 0, whatever the vocabulary says.
-  return dict(ids, PAD=0)
+  ids = {name: meta[name] for name in ('CLS', 'SEP', 'MASK', 'v_range')}
+  # The release pads with 0, whatever the vocabulary says, and never uses UNK.
+  return dict(ids, PAD=0, UNK=meta.get('UNK', 0))
 
 
 def _environment(release: Release) -> Dict[str, Any]:

@@ -4,6 +4,7 @@ import argparse
 import inspect
 import json
 import os
+import shutil
 from typing import Any
 from typing import Dict
 from typing import List
@@ -15,6 +16,7 @@ from recorder.problems import Problem
 from recorder.release import Release
 
 _FEATURES = 'uniter.img_embeddings.img_linear.weight'
+_ENDINGS = ('.pt', '.safetensors')
 _STAGE_HEADS = {1: ('rank_output.',),
                 2: ('rank_output.', 'disc_output.', 'correction_output.')}
 
@@ -132,12 +134,25 @@ def _check_names(model: torch.nn.Module, state: Dict[str, torch.Tensor],
 
 def save(model: torch.nn.Module, folder: str, name: str) -> List[str]:
   """Writes folder/name.pt and .safetensors; returns both file names."""
+  files = [name + ending for ending in _ENDINGS]
   state = {key: value.detach() for key, value in model.state_dict().items()}
-  torch.save(state, os.path.join(folder, name + '.pt'))
-  safetensors_file.write(
-      os.path.join(folder, name + '.safetensors'),
-      {key: value.numpy() for key, value in state.items()})
-  return [name + '.pt', name + '.safetensors']
+  torch.save(state, os.path.join(folder, files[0]))
+  safetensors_file.write(os.path.join(folder, files[1]),
+                         {key: value.numpy() for key, value in state.items()})
+  return files
+
+
+def share(source: str, folder: str, name: str) -> List[str]:
+  """Puts files that `save` wrote into another folder too, by link if it can."""
+  files = [name + ending for ending in _ENDINGS]
+  for file in files:
+    paths = os.path.join(source, file), os.path.join(folder, file)
+    try:
+      os.link(*paths)
+    except OSError:
+      # Not all file systems have links.
+      shutil.copy(*paths)
+  return files
 
 
 def read_config(path: str) -> Dict[str, Any]:
