@@ -4,6 +4,7 @@ The release's own functions score and rank; only their data set is cut down.
 """
 
 import argparse
+import itertools
 from typing import Any
 from typing import Dict
 from typing import List
@@ -59,18 +60,21 @@ def make_dataset(release: Release, databases: Databases,
     Problem: if there are too few for the release's ranks.
   """
   text = databases.text
-  of_image, image_of = text.img2txts, text.txt2img
+  of_image, lengths = text.img2txts, text.id2len
+  # One caption of each image, then another of each, so that all have some.
   images = list(of_image)[:options.eval_images]
-  wanted = set(images)
-  captions = [key for key in text.id2len if image_of[key] in wanted]
-  captions = captions[:options.eval_captions]
+  rounds = itertools.zip_longest(*(of_image[name] for name in images))
+  kept = set([key for keys in rounds for key in keys if key in lengths]
+             [:options.eval_captions])
+  captions = [key for key in lengths if key in kept]
+  images = [name for name in images if kept & set(of_image[name])]
   for name, found in (('eval-images', images), ('eval-captions', captions)):
     if len(found) < 10:
       raise Problem('--{}: the release ranks ten, {} has only {}; give 0 for '
                     'no evaluation'.format(name, options.txt_db, len(found)))
   data = release.itm.ItmEvalDataset(
       text, databases.images, min(options.eval_minibatch, len(images)))
-  kept = set(captions)
+  image_of, wanted = text.txt2img, set(images)
   data.ids = captions
   data.all_img_ids = [name for name in data.all_img_ids if name in wanted]
   data.txt2img = {key: image_of[key] for key in captions}
