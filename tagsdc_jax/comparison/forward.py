@@ -26,7 +26,7 @@ _Outputs = dict[str, np.ndarray]
 def compare(recordings: Recordings) -> Iterator[items.Item]:
   """Yields one item per recorded array."""
   recorded = recordings.arrays(FILE)
-  params = recordings.parameters(WEIGHTS)
+  params = recordings.parameters(recordings.checkpoint(FILE, WEIGHTS))
   yield from _inputs(recorded)
   noise = recordings.entry(FILE).get('float32_vs_float64_max_abs', {})
   yield from _compare(
@@ -172,13 +172,15 @@ def _heads(model: RetrievalModel, params: Any, states: jax.Array,
   apply = functools.partial(retrieval.apply, model, params)
   logits = apply('match_logits', states)[:, None]
   words = states[:, :length]
-  return {
+  outputs = {
       'pooled': apply('pooled', states), 'rank_scores': logits,
       'rank_scores_sigmoid': jax.nn.sigmoid(logits),
       'itm_logits': apply('itm_logits', states),
-      'mlm_logits': apply('mlm_logits', words),
-      'disc_probs': jax.nn.softmax(apply('disc_logits', words)),
-      'correction_logits': apply('correction_logits', words)}
+      'mlm_logits': apply('mlm_logits', words)}
+  if 'disc_output' in params:  # Not in weights of stage 1.
+    outputs['disc_probs'] = jax.nn.softmax(apply('disc_logits', words))
+    outputs['correction_logits'] = apply('correction_logits', words)
+  return outputs
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2))

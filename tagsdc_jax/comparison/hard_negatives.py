@@ -22,7 +22,7 @@ _VARIANTS = {'released_gather/': 'as_released', 'fixed_gather/': 'fixed'}
 def compare(recordings: Recordings) -> Iterator[items.Item]:
   """Yields items of both directions and, of the texts, both variants."""
   recorded = recordings.arrays(FILE)
-  params = recordings.parameters(WEIGHTS)
+  params = recordings.parameters(recordings.checkpoint(FILE, WEIGHTS))
   negatives = settings.Negatives(num_hard=recordings.note(FILE, 'hard_size'))
   losses = settings.Losses(margin=recordings.note(FILE, 'margin'))
   for path, group, variant in _cases(recorded):

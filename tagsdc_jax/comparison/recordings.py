@@ -77,6 +77,16 @@ class Recordings:
     found = _NUMBER.match(str(text))
     return max(least, float(found[0])) if found else least
 
+  def checkpoint(self, name: str, usual: str) -> str:
+    """Returns the file of weights that a file of arrays was computed with.
+
+    Args:
+      name: of the file of arrays; its entry may name the `checkpoint`.
+      usual: where it does not.
+    """
+    given = self.entry(name).get('checkpoint')
+    return usual if given is None else f'{given}.safetensors'
+
   def arrays(self, name: str) -> Arrays:
     """Returns the arrays of a file; they are read when asked for."""
     if name not in self.opened:

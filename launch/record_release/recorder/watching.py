@@ -1,0 +1,54 @@
+"""Looks over the release's shoulder: calls with their inputs and outputs."""
+
+import contextlib
+from typing import Any
+from typing import Callable
+from typing import Dict
+from typing import Iterator
+from typing import List
+from typing import NamedTuple
+
+Call = NamedTuple('Call', [('arguments', tuple), ('keywords', Dict[str, Any]),
+                           ('result', Any)])
+
+
+@contextlib.contextmanager
+def replaced(owner: Any, name: str,
+             replace: Callable[[Callable], Any]) -> Iterator[None]:
+  """Replaces an attribute for the length of a block.
+
+  Args:
+    owner: object, class or module.
+    name: of the attribute.
+    replace: gets the original and returns what to put in its place.
+  """
+  # What is inherited, or is a method, is uncovered again, never copied down.
+  is_own = name in vars(owner)
+  original = getattr(owner, name)
+  setattr(owner, name, replace(original))
+  try:
+    yield
+  finally:
+    if is_own:
+      setattr(owner, name, original)
+    else:
+      delattr(owner, name)
+
+
+@contextlib.contextmanager
+def logged(owner: Any, name: str) -> Iterator[List[Call]]:
+  """Gives the list of calls that a block makes to one function.
+
+  Inputs and outputs are kept as they are, not copied.
+  """
+  calls: List[Call] = []
+
+  def replace(original: Callable) -> Callable:
+    def call(*arguments: Any, **keywords: Any) -> Any:
+      result = original(*arguments, **keywords)
+      calls.append(Call(arguments, keywords, result))
+      return result
+    return call
+
+  with replaced(owner, name, replace):
+    yield calls
