@@ -57,10 +57,12 @@ def _amount(key, patterns):
                if re.fullmatch(pattern, key)), None)
 
 
-def _changed(array, amount):
-  """Returns the array with one number moved: the last."""
+def _changed(key, array, amount):
+  """Returns the array with one number moved."""
   array = np.array(array)
-  array.flat[-1] += amount
+  # The last row's last token may be padding, the first score depends on the
+  # variant.
+  array.flat[0 if key.endswith('index') else -1] += amount
   return array
 
 
@@ -68,7 +70,7 @@ def _changed(array, amount):
 def _compare(name, is_changed):
   changes = {}
   if is_changed:
-    changes = {key: _changed(array, _amount(key, _OUTPUTS[name]))
+    changes = {key: _changed(key, array, _amount(key, _OUTPUTS[name]))
                for key, array in opening.arrays(name).items()
                if _amount(key, _OUTPUTS[name]) is not None}
     assert changes
