@@ -175,8 +175,13 @@ def in_order_of(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 
 
 def gap(scores: np.ndarray, num_hard: int) -> float:
-  """Returns by how much the last row that is kept beats the next one."""
+  """Returns by how much the last row that is kept beats the next one.
+
+  Infinite if all are kept.
+  """
   ranked = np.sort(np.asarray(scores, np.float64))[::-1]
+  if num_hard >= len(ranked):
+    return np.inf
   return ranked[num_hard - 1] - ranked[num_hard]
 
 
