@@ -1,8 +1,10 @@
 """Four CPU devices, quick compilation, and no silent broadcasting of ranks."""
 
+import gc
 import getpass
 import os
 import tempfile
+from pathlib import Path
 
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ['XLA_FLAGS'] = ' '.join([
@@ -34,3 +36,21 @@ def world_dir(tmp_path_factory) -> str:
   path = str(tmp_path_factory.mktemp('tiny_world'))
   world.load_world('train', data_dir=path, size='tiny')
   return path
+
+
+# Linux gives a process 65,530 memory mappings unless told otherwise. Every
+# compiled program takes some; beyond that XLA dies of a segmentation fault.
+_MANY_MAPPINGS = 20_000
+
+
+def _num_mappings() -> int:
+  path = Path('/proc/self/maps')
+  return path.read_bytes().count(b'\n') if path.exists() else 0
+
+
+@pytest.fixture(autouse=True)
+def _few_programs():
+  yield
+  if _num_mappings() > _MANY_MAPPINGS:
+    jax.clear_caches()
+    gc.collect()
