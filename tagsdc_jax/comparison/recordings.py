@@ -17,15 +17,11 @@ from safetensors.numpy import load_file
 from tagsdc_jax import errors, settings
 from tagsdc_jax.comparison.stored import (Arrays, Missing, open_arrays,
                                           read_json)
-from tagsdc_jax.conversion import converting
+from tagsdc_jax.conversion import converting, name_rules
 from tagsdc_jax.data.dataset import Vocabulary
 
 MANIFEST = 'MANIFEST.json'
-_WORDS = 'uniter.embeddings.word_embeddings.weight'
-# Every head's decoder is the word embedding; safetensors hold copies.
-_TIED = '.predictions.decoder.weight'
 _NUMBER = re.compile(r'\d+(\.\d+)?(e-?\d+)?')
-_UNUSED = ('feat_regress.', 'region_classifier.')
 _MODEL = {'num_layers': 'num_hidden_layers', 'hidden_size': 'hidden_size',
           'num_heads': 'num_attention_heads',
           'intermediate_size': 'intermediate_size',
@@ -159,7 +155,7 @@ class Recordings:
     """
     return converting.to_parameters({
         key: array for key, array in self.weights(name).items()
-        if not key.startswith(_UNUSED)})
+        if not key.startswith(name_rules.DROPPED)})
 
 
 def without_copies(weights: Mapping[str, np.ndarray],
@@ -169,12 +165,13 @@ def without_copies(weights: Mapping[str, np.ndarray],
   Raises:
     UserError: if a copy is not equal to the word embedding.
   """
+  words = name_rules.WORDS
   for key, array in weights.items():
-    if key.endswith(_TIED) and not np.array_equal(array, weights[_WORDS]):
-      raise errors.UserError(f'{name}: {key} must equal {_WORDS}, which it is '
+    if key in name_rules.TIED and not np.array_equal(array, weights[words]):
+      raise errors.UserError(f'{name}: {key} must equal {words}, which it is '
                              'tied to; write the file again')
   return {key: array for key, array in weights.items()
-          if not key.endswith(_TIED)}
+          if key not in name_rules.TIED}
 
 
 def open_folder(folder: Path, *, x64: bool = False) -> Recordings:

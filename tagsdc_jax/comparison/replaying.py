@@ -1,6 +1,5 @@
 """Recorded batches and choices as our training step takes them."""
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ from tagsdc_jax.comparison import items
 from tagsdc_jax.comparison.recordings import Recordings
 from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.negatives import generating, masking
-from tagsdc_jax.training import passes, plain_passes
+from tagsdc_jax.training import passes, plain_objective, plain_passes
 
 # Wrong indices are what the recordings' `fixed` variant corrects; all else of
 # the release is in both.
@@ -67,7 +66,7 @@ class Example:
 def complete(task: passes.Task, params: Any, example: Example,
              dropout_key: jax.Array) -> generating.Generated:
   """Returns the recorded sentences, and the language loss with gradient."""
-  own = first_positive(example.batch)
+  own = plain_objective.positive_of(example.batch, 0)
 
   def fill(masked: masking.MaskedText, uniforms: jax.Array
            ) -> tuple[jax.Array, jax.Array]:
@@ -78,14 +77,6 @@ def complete(task: passes.Task, params: Any, example: Example,
   nothing = jnp.zeros((*example.masked.is_target.shape, 0, 2))
   return generating.fill_masked(example.masked, nothing, own, fill,
                                 exclude=task.settings.negatives.exclude)
-
-
-def first_positive(batch: arrays.MicroBatch) -> arrays.MicroBatch:
-  """Returns the batch with its first positive only."""
-  one = lambda tree: jax.tree.map(lambda x: x[:1], tree)
-  return dataclasses.replace(
-      batch, texts=one(batch.texts), images=one(batch.images),
-      references=one(batch.references))
 
 
 def example_of(recorded: Mapping[str, np.ndarray], prefix: str, num_samples:
