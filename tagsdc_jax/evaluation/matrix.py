@@ -136,8 +136,8 @@ def _tile_program(model: RetrievalModel, devices: tuple[jax.Device, ...],
     num_texts, num_images = len(texts.num_tokens), len(images.lengths)
     text_rows = jnp.repeat(jnp.arange(num_texts), num_images)
     image_rows = jnp.tile(jnp.arange(num_images), num_texts)
-    joined, mask = scorer.join(scorer.stack(embedded, images), embedded,
-                               images, text_rows, image_rows, width)
-    logits = scorer.score_joined(model, params, joined, mask)
+    pairs = scorer.make_pairs(embedded, images, text_rows, image_rows)
+    logits = scorer.score_joined(model, params, *scorer.join(
+        scorer.stack(embedded, images), pairs, width))
     return logits.reshape(num_texts, num_images)
   return parallel.pmap_function(score_tile, devices)

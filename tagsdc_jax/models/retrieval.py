@@ -74,7 +74,7 @@ class RetrievalModel(nn.Module):
       embeddings: float [N, T, D], text first ([CLS] at 0), then regions.
       token_mask: bool [N, T], True where real.
       num_outputs: 1 for the matching score, the text's length for words.
-      dropout_key: PRNG key, or None for no dropout.
+      dropout_key: PRNG key, one per row [N], or None for no dropout.
     """
     return self.encoder(embeddings, token_mask, num_outputs=num_outputs,
                         dropout_key=dropout_key)

@@ -144,7 +144,7 @@ class Encoder(nn.Module):
       token_mask: bool [N, T], True where real.
       num_outputs: how many leading tokens the last layer is computed for.
         The matching score needs [CLS] only, which saves most of that layer.
-      dropout_key: PRNG key, or None for no dropout.
+      dropout_key: PRNG key, one per row [N], or None for no dropout.
     """
     layer = layers.EncoderLayer(self.config, self.dtype, parent=None)
 
@@ -153,8 +153,7 @@ class Encoder(nn.Module):
 
     num_inner = self.config.num_layers - 1
     last = self.param('last_layer', init)
-    keys = None if dropout_key is None else jax.random.split(
-        dropout_key, self.config.num_layers)
+    keys = _layer_keys(dropout_key, self.config.num_layers)
 
     def apply(x: jax.Array, params: Any, key: jax.Array | None,
               num_queries: int) -> Any:
@@ -167,3 +166,11 @@ class Encoder(nn.Module):
           lambda x, layer_params: (apply(x, *layer_params, x.shape[1]), None),
           x, (inner, None if keys is None else keys[:-1]))
     return apply(x, last, None if keys is None else keys[-1], num_outputs)
+
+
+def _layer_keys(key: jax.Array | None, num_layers: int) -> jax.Array | None:
+  """Returns [num_layers] keys, [num_layers, N] of a key per row."""
+  if key is None:
+    return None
+  split = lambda k: jax.random.split(k, num_layers)
+  return jax.vmap(split, out_axes=1)(key) if key.ndim else split(key)

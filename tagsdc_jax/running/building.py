@@ -93,12 +93,15 @@ def make_task(config: settings.Settings, data: dataset.RetrievalDataset,
   texts = np.array([len(c.token_ids) + 2 for c in data.captions])
   sums = (rng.choice(texts, _SAMPLED_PAIRS)
           + rng.choice(data.num_regions, _SAMPLED_PAIRS))
-  widths = queue.length_widths(sums, length + shapes.max_regions,
-                               config.compute.num_widths)
+  widths, gradient_widths = (
+      queue.length_widths(sums, length + shapes.max_regions, number)
+      for number in (config.compute.num_widths,
+                     config.compute.num_gradient_widths))
   return passes.Task(
       model=make_model(config), settings=config,
       mask_id=data.vocabulary.mask,
-      random_range=data.vocabulary.random_range, widths=widths)
+      random_range=data.vocabulary.random_range, widths=widths,
+      gradient_widths=gradient_widths)
 
 
 def parameters_sha256(params: Any) -> str:

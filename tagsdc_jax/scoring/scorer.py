@@ -19,6 +19,24 @@ class Embedded:
   lengths: jax.Array  # int32 [M], how many of them are real; they come first
 
 
+@struct.dataclass
+class Pairs:
+  """Pairs of a text and an image, as places in the table of `stack`."""
+  text_start: jax.Array  # int32 [M]
+  num_tokens: jax.Array  # int32 [M]
+  image_start: jax.Array  # int32 [M]
+  num_regions: jax.Array  # int32 [M]
+
+  @property
+  def lengths(self) -> jax.Array:
+    """int32 [M]."""
+    return self.num_tokens + self.num_regions
+
+  def take(self, rows: jax.Array) -> 'Pairs':
+    """Returns some pairs; a number beyond the last one gives the last."""
+    return jax.tree.map(lambda x: x.at[rows].get(mode='clip'), self)
+
+
 def stack(texts: Embedded, images: Embedded) -> jax.Array:
   """Returns all tokens and regions below each other, float [M*L + P*R, D]."""
   width = texts.states.shape[-1]
@@ -26,31 +44,38 @@ def stack(texts: Embedded, images: Embedded) -> jax.Array:
                           images.states.reshape(-1, width)])
 
 
-def join(table: jax.Array, texts: Embedded, images: Embedded,
-         text_rows: jax.Array, image_rows: jax.Array,
-         width: int) -> tuple[jax.Array, jax.Array]:
-  """Gathers pairs, the real regions right behind the real tokens.
+def make_pairs(texts: Embedded, images: Embedded, text_rows: jax.Array,
+               image_rows: jax.Array) -> Pairs:
+  """Returns pairs by the numbers of their text and image, int32 [M] each."""
+  num_texts, length = texts.states.shape[:2]
+  return Pairs(
+      text_rows * length, texts.lengths[text_rows],
+      num_texts * length + image_rows * images.states.shape[1],
+      images.lengths[image_rows])
+
+
+def places(pairs: Pairs, width: int) -> tuple[jax.Array, jax.Array]:
+  """Returns where a pair's tokens lie, the regions right behind the text.
 
   Args:
-    table: `stack(texts, images)`, made once for all pairs.
-    texts: embedded texts.
-    images: embedded images.
-    text_rows: int32 [M].
-    image_rows: int32 [M].
+    pairs: M pairs.
     width: at least tokens + regions of every pair.
   Returns:
-    float [M, width, D] and bool [M, width], True where real.
+    int32 [M, width] into the table, and bool [M, width], True where real;
+    elsewhere a place may be anything.
   """
-  num_texts, length = texts.states.shape[:2]
-  num_regions = images.states.shape[1]
-  tokens = texts.lengths[text_rows][:, None]
-  regions = images.lengths[image_rows][:, None]
-  place = jnp.arange(width)[None]
-  text_places = text_rows[:, None] * length + jnp.minimum(place, length - 1)
-  image_places = (num_texts * length + image_rows[:, None] * num_regions
-                  + jnp.clip(place - tokens, 0, num_regions - 1))
-  rows = jnp.where(place < tokens, text_places, image_places)
-  return table[rows], place < tokens + regions
+  place = jnp.arange(width, dtype=jnp.int32)[None]
+  tokens = pairs.num_tokens[:, None]
+  index = jnp.where(place < tokens, pairs.text_start[:, None] + place,
+                    pairs.image_start[:, None] + place - tokens)
+  return index, place < pairs.lengths[:, None]
+
+
+def join(table: jax.Array, pairs: Pairs,
+         width: int) -> tuple[jax.Array, jax.Array]:
+  """Returns the pairs' states, float [M, width, D], and bool [M, width]."""
+  index, mask = places(pairs, width)
+  return table.at[index].get(mode='clip'), mask
 
 
 def score_pairs(model: RetrievalModel, params: Any, texts: Embedded,
@@ -71,15 +96,12 @@ def score_pairs(model: RetrievalModel, params: Any, texts: Embedded,
     chunk: pairs at once.
   """
   table = stack(texts, images)
+  pairs = make_pairs(texts, images, text_rows, image_rows)
 
   def score_rows(width: int, rows: jax.Array) -> jax.Array:
-    text, image = (index.at[rows].get(mode='clip')
-                   for index in (text_rows, image_rows))
-    embeddings, mask = join(table, texts, images, text, image, width)
-    return score_joined(model, params, embeddings, mask)
+    return score_joined(model, params, *join(table, pairs.take(rows), width))
 
-  lengths = texts.lengths[text_rows] + images.lengths[image_rows]
-  return queue.run_queue(score_rows, lengths, is_valid, widths=widths,
+  return queue.run_queue(score_rows, pairs.lengths, is_valid, widths=widths,
                          chunk=chunk)
 
 

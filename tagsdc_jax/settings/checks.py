@@ -42,6 +42,8 @@ def check_values(s: Settings) -> None:
       'compute.target_chunk': (s.compute.target_chunk, 1),
       'compute.score_rows': (s.compute.score_rows, 1),
       'compute.num_widths': (s.compute.num_widths, 1),
+      'compute.num_gradient_widths': (s.compute.num_gradient_widths, 1),
+      'compute.gradient_rows': (s.compute.gradient_rows, 1),
       'model.num_layers': (s.model.num_layers, 1),
       'evaluation.tile_texts': (s.evaluation.tile_texts, 1),
       'evaluation.tile_images': (s.evaluation.tile_images, 1),

@@ -142,7 +142,9 @@ class Compute:
   dtype: str = 'float32'  # or 'bfloat16'; parameters and scores stay float32.
   target_chunk: int = 64  # Masked positions per vocabulary-wide product.
   score_rows: int = 128  # Pairs scored at once without gradient.
-  num_widths: int = 6  # Length classes of the scorer, one program each.
+  gradient_rows: int = 32  # Pairs run at once with gradient, at most.
+  num_widths: int = 8  # Length classes of the scorer, one program each.
+  num_gradient_widths: int = 4  # Of the passes with gradient.
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tagsdc_jax.losses import combining, ranking, words
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.negatives import generating, masking
 from tagsdc_jax.scoring import scorer
-from tagsdc_jax.training import (candidates, keys, parts, passes,
+from tagsdc_jax.training import (candidates, kept_passes, keys, parts, passes,
                                  plain_objective)
 
 Metrics = parts.Metrics
@@ -104,98 +104,31 @@ def _tailored(task: passes.Task, params: Any, batch: arrays.MicroBatch,
               batch_keys: keys.MicroBatchKeys) -> tuple[jax.Array, Metrics]:
   """TAGS (stage 1), and DC (stage 2) on top; METHOD.md 2."""
   config = task.settings
-  mlm_key, retrieved_key, sentence_key = jax.random.split(
-      batch_keys.dropout, 3)
+  mlm_key, kept_key = jax.random.split(batch_keys.dropout)
   generated = generating.generate(
       batch_keys.mask, batch_keys.refill, batch,
       lambda masked, uniforms: passes.predict_masked(
           task, params, batch, masked, uniforms, mlm_key),
       config.negatives, mask_id=task.mask_id, random_range=task.random_range)
   hardest = candidates.choose_hardest(task, params, batch, generated)
-
-  positive, hard_images, hard_texts = _retrieved_probs(
-      task, params, batch, hardest, retrieved_key)
-  states = _sentence_states(task, params, batch, generated, hardest,
-                            sentence_key)
-  sentence_probs = passes.match_probs(task, params, states)
-  filled = hardest.is_filled
+  kept = kept_passes.run_kept(task, params, batch, generated, hardest,
+                              kept_key)
 
   def triplet(negative_probs: jax.Array) -> jax.Array:
-    return ranking.triplet_loss(positive, negative_probs,
+    return ranking.triplet_loss(kept.positive, negative_probs,
                                 margin=config.losses.margin)
 
   loss_parts = {
-      'text_to_image': jnp.mean(triplet(hard_images), axis=1),
-      'image_to_text': jnp.mean(triplet(hard_texts), axis=1),
-      'synthetic': words.masked_mean(triplet(sentence_probs), filled, 1),
+      'text_to_image': jnp.mean(triplet(kept.images), axis=1),
+      'image_to_text': jnp.mean(triplet(kept.texts), axis=1),
+      'synthetic': words.masked_mean(triplet(kept.sentences),
+                                     hardest.is_filled, 1),
       'mlm': words.masked_mean(generated.mlm_losses, generated.is_target,
                                (1, 2)),
   }
   if config.phase == 'dc':
     loss_parts |= parts.word_parts(task, params, batch, generated, hardest,
-                                   states, words.word_loss)
+                                   kept.states, words.word_loss)
   return combining.combine_losses(loss_parts, config.losses), parts.metrics(
-      loss_parts, **parts.sentence_metrics(generated, hardest, positive,
-                                           sentence_probs))
-
-
-def _retrieved_probs(task: passes.Task, params: Any, batch: arrays.MicroBatch,
-                     hardest: candidates.Hardest, key: jax.Array
-                     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """Runs the positive, its hard images and its hard texts with gradient.
-
-  Returns:
-    sigmoid matching scores: float32 [B], [B, H], [B, H].
-  """
-  text_key, image_key, encoder_key = jax.random.split(key, 3)
-  num_hard = hardest.images.shape[1]
-
-  def with_own(own: Any, pool: Any, indices: jax.Array) -> Any:
-    return jax.tree.map(
-        lambda a, b: jnp.concatenate([a[:, None], b[indices]], axis=1),
-        own, pool)
-
-  texts = with_own(batch.texts, batch.pool_texts, hardest.texts)
-  images = with_own(batch.images, batch.pool_images, hardest.images)
-  text = scorer.Embedded(
-      passes.embed_text(task, params, texts.token_ids, text_key),
-      texts.num_tokens)
-  image = scorer.Embedded(passes.embed_image(task, params, images, image_key),
-                          images.num_regions)
-  # Rows: the positive, own text with H images, H texts with own image.
-  zeros, ones = jnp.zeros(num_hard, jnp.int32), jnp.arange(1, num_hard + 1)
-  text_rows = jnp.concatenate([zeros[:1], zeros, ones])
-  image_rows = jnp.concatenate([zeros[:1], ones, zeros])
-  states = passes.encode(
-      task, params, jax.tree.map(lambda x: x[:, text_rows], text),
-      jax.tree.map(lambda x: x[:, image_rows], image), num_outputs=1,
-      dropout_key=encoder_key)
-  probs = passes.match_probs(task, params, states)
-  return probs[:, 0], probs[:, 1:num_hard + 1], probs[:, num_hard + 1:]
-
-
-def _sentence_states(task: passes.Task, params: Any, batch: arrays.MicroBatch,
-                     generated: generating.Generated,
-                     hardest: candidates.Hardest,
-                     key: jax.Array) -> jax.Array:
-  """Runs the kept sentences with their images, with gradient.
-
-  Returns:
-    float [B, H, L, D] in stage 2, which reads words; [B, H, 1, D] in stage 1.
-  """
-  text_key, image_key, encoder_key = jax.random.split(key, 3)
-  num_hard = hardest.sentences.shape[1]
-
-  def repeat(x: jax.Array) -> jax.Array:
-    return jnp.repeat(x[:, None], num_hard, axis=1)
-
-  token_ids = generating.take_rows(generated.token_ids, hardest.sentences)
-  text = scorer.Embedded(
-      passes.embed_text(task, params, token_ids, text_key),
-      repeat(batch.texts.num_tokens))
-  image = scorer.Embedded(
-      repeat(passes.embed_image(task, params, batch.images, image_key)),
-      repeat(batch.images.num_regions))
-  return passes.encode(
-      task, params, text, image, dropout_key=encoder_key,
-      num_outputs=token_ids.shape[-1] if task.settings.phase == 'dc' else 1)
+      loss_parts, **parts.sentence_metrics(generated, hardest, kept.positive,
+                                           kept.sentences))

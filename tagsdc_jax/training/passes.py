@@ -10,7 +10,7 @@ from tagsdc_jax import arrays, packing, settings
 from tagsdc_jax.losses import words
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.negatives import masking, refilling
-from tagsdc_jax.scoring import scorer
+from tagsdc_jax.scoring import encoding, queue, scorer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,10 @@ class Task:
   settings: settings.Settings
   mask_id: int
   random_range: tuple[int, int]
+  # Of pairs that are scored; of pairs that are run with gradient, () for one
+  # class, the padded length.
   widths: tuple[int, ...]
+  gradient_widths: tuple[int, ...] = ()
 
 
 def embed_text(task: Task, params: Any, token_ids: jax.Array,
@@ -45,7 +48,7 @@ def embed_image(task: Task, params: Any, images: arrays.Images,
 def encode(task: Task, params: Any, text: scorer.Embedded,
            image: scorer.Embedded, *, num_outputs: int,
            dropout_key: jax.Array) -> jax.Array:
-  """Runs the encoder with gradient and dropout.
+  """Runs the encoder with gradient and dropout, all rows padded alike.
 
   Args:
     task: network and settings.
@@ -68,6 +71,20 @@ def encode(task: Task, params: Any, text: scorer.Embedded,
       mask.reshape(-1, mask.shape[-1]), num_outputs=num_outputs,
       dropout_key=dropout_key)
   return states.reshape(*leading, *states.shape[1:])
+
+
+def encode_pairs(task: Task, params: Any, texts: scorer.Embedded,
+                 images: scorer.Embedded, text_rows: jax.Array,
+                 image_rows: jax.Array, is_needed: jax.Array,
+                 dropout_key: jax.Array, *, num_outputs: int) -> jax.Array:
+  """Returns `encoding.encode_pairs` with the task's cuts."""
+  full = texts.states.shape[1] + images.states.shape[1]
+  return encoding.encode_pairs(
+      task.model, params, texts, images, text_rows, image_rows, is_needed,
+      dropout_key, widths=task.gradient_widths or (full,),
+      chunk=queue.even_chunk(text_rows.shape[0],
+                             task.settings.compute.gradient_rows),
+      num_outputs=num_outputs)
 
 
 def match_probs(task: Task, params: Any, states: jax.Array) -> jax.Array:
@@ -97,19 +114,23 @@ def predict_masked(task: Task, params: Any, batch: arrays.MicroBatch,
     tokens int32 [B, K, L, S].
   """
   text_key, image_key, encoder_key = jax.random.split(dropout_key, 3)
-  num_copies, length = masked.token_ids.shape[1:]
+  num_positives, num_copies, length = masked.token_ids.shape
 
   def repeat(x: jax.Array) -> jax.Array:
     return jnp.repeat(x[:, None], num_copies, axis=1)
 
   text = scorer.Embedded(
-      embed_text(task, params, masked.token_ids, text_key),
-      repeat(batch.texts.num_tokens))
+      embed_text(task, params, masked.token_ids.reshape(-1, length), text_key),
+      repeat(batch.texts.num_tokens).reshape(-1))
   image = scorer.Embedded(
-      repeat(embed_image(task, params, batch.images, image_key)),
-      repeat(batch.images.num_regions))
-  states = encode(task, params, text, image, num_outputs=length,
-                  dropout_key=encoder_key)
+      embed_image(task, params, batch.images, image_key),
+      batch.images.num_regions)
+  states = encode_pairs(
+      task, params, text, image, jnp.arange(num_positives * num_copies),
+      repeat(jnp.arange(num_positives)).reshape(-1),
+      jnp.ones(num_positives * num_copies, bool), encoder_key,
+      num_outputs=length)
+  states = states.reshape(num_positives, num_copies, *states.shape[1:])
   labels = repeat(batch.texts.token_ids)
   temperature = task.settings.negatives.temperature
 

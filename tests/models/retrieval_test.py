@@ -42,9 +42,10 @@ def _forward():
     image = apply('embed_image', features, boxes)
     texts = scorer.Embedded(text, num_tokens)
     images = scorer.Embedded(image, num_regions)
-    pairs = jnp.arange(len(token_ids))
-    joined, mask = scorer.join(scorer.stack(texts, images), texts, images,
-                               pairs, pairs, 25)
+    rows = jnp.arange(len(token_ids))
+    joined, mask = scorer.join(
+        scorer.stack(texts, images),
+        scorer.make_pairs(texts, images, rows, rows), 25)
     states = apply('encode', joined, mask, num_outputs=25)
     first = apply('encode', joined, mask, num_outputs=1)
     words = states[:, :14]

@@ -1,4 +1,5 @@
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -81,9 +82,10 @@ def test_unjitted():
 
 def test_length_widths_by_hand():
   lengths = np.arange(1, 13)
-  # Thirds of 1..12 end at (higher) positions 11/3 -> 4 and 22/3 -> 8 of 0..11.
-  assert queue.length_widths(lengths, 12, 3) == (5, 9, 12)
-  assert queue.length_widths(lengths, 20, 3) == (5, 9, 20)
+  # Padded to 4, 8, 12: 4 (4 + 8 + 12) = 96 tokens; to 5, 9, 12 they are 97.
+  assert queue.length_widths(lengths, 12, 3) == (4, 8, 12)
+  # None is padded to 20: 6 (6 + 12) = 108.
+  assert queue.length_widths(lengths, 20, 3) == (6, 12, 20)
   assert queue.length_widths(lengths, 12, 1) == (12,)
   # Equal lengths need one width, and no sample means no inner one.
   assert queue.length_widths(np.full(9, 6), 6, 4) == (6,)
@@ -102,3 +104,27 @@ def test_length_widths_properties():
     assert widths[-1] == longest
     assert all(isinstance(w, int) for w in widths)
     assert set(widths[:-1]) <= set(lengths.tolist())
+
+
+def _padded(lengths, widths):
+  return sum(min(w for w in widths if w >= length) for length in lengths)
+
+
+def test_no_other_widths_pad_less():
+  rng = np.random.default_rng(1)
+  for _ in range(20):
+    lengths = rng.integers(1, 10, 30)
+    longest = int(lengths.max()) + int(rng.integers(0, 2))
+    for number in (1, 2, 3, 4):
+      least = min(_padded(lengths, (*inner, longest))
+                  for inner in itertools.combinations(range(1, longest),
+                                                      number - 1))
+      widths = queue.length_widths(lengths, longest, number)
+      assert _padded(lengths, widths) == least
+
+
+def test_even_chunk_by_hand():
+  assert queue.even_chunk(20, 32) == 20
+  assert queue.even_chunk(94, 32) == 32  # Three chunks, two rows of filling.
+  assert queue.even_chunk(70, 32) == 24
+  assert queue.even_chunk(1, 32) == 1

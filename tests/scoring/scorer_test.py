@@ -85,8 +85,10 @@ def test_join_by_hand():
       jnp.array([[[1], [2], [3]], [[11], [12], [13]]]), jnp.array([2, 3]))
   images = scorer.Embedded(
       jnp.array([[[51], [52]], [[151], [152]]]), jnp.array([2, 1]))
-  rows, mask = scorer.join(scorer.stack(texts, images), texts, images,
-                           jnp.array([0, 1, 1]), jnp.array([1, 0, 1]), 6)
+  pairs = scorer.make_pairs(texts, images, jnp.array([0, 1, 1]),
+                            jnp.array([1, 0, 1]))
+  assert pairs.lengths.tolist() == [3, 5, 4]
+  rows, mask = scorer.join(scorer.stack(texts, images), pairs, 6)
   rows, mask = np.asarray(rows)[..., 0], np.asarray(mask)
   expected = [[1, 2, 151], [11, 12, 13, 51, 52], [11, 12, 13, 151]]
   for row, is_real, tokens in zip(rows, mask, expected):
@@ -98,8 +100,9 @@ def test_join_by_hand():
 def test_score_joined():
   texts, images = _inputs()
   rows, columns = np.array([2, 0]), np.array([1, 0])
-  joined, mask = scorer.join(scorer.stack(texts, images), texts, images, rows,
-                             columns, 9)
+  joined, mask = scorer.join(
+      scorer.stack(texts, images),
+      scorer.make_pairs(texts, images, rows, columns), 9)
   scores = jax.jit(functools.partial(scorer.score_joined, _MODEL))(
       _params(), joined, mask)
   np.testing.assert_allclose(scores, _direct_scores()[rows, columns],
