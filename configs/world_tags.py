@@ -27,6 +27,9 @@ def get_config() -> ml_collections.ConfigDict:
   config.negatives.num_samples = 6
   config.losses.synthetic = 0.3
   config.losses.mlm = 0.2
+  # Lengths differ little here, and every class is compiled.
+  config.compute.num_widths = 3
+  config.compute.num_gradient_widths = 2
   config.optimizer.learning_rate = 6e-4
   config.optimizer.warmup_updates = 20
   return config

@@ -141,9 +141,10 @@ def _real_tokens(model: RetrievalModel, params: Any, texts: scorer.Embedded,
                  images: scorer.Embedded, width: int
                  ) -> tuple[jax.Array, ...]:
   """Returns joined embeddings, mask, last states and scores [B, 1]."""
-  pairs = jnp.arange(len(texts.lengths))
-  joined, mask = scorer.join(scorer.stack(texts, images), texts, images, pairs,
-                             pairs, width)
+  rows = jnp.arange(len(texts.lengths))
+  joined, mask = scorer.join(
+      scorer.stack(texts, images),
+      scorer.make_pairs(texts, images, rows, rows), width)
   return (joined, mask, _encode(model, params, joined, mask),
           scorer.score_joined(model, params, joined, mask)[:, None])
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from tagsdc_jax import progress
 from tagsdc_jax.data.dataset import Vocabulary
 from tagsdc_jax.errors import UserError
 
@@ -196,6 +195,8 @@ def _hub_tokenizer(name: str, options: dict[str, Any]) -> Any:
   except (OSError, ValueError):
     pass
   try:
+    # Not above: launch/bench.sh runs where tqdm is missing.
+    from tagsdc_jax import progress
     with progress.waiting(f"asking the hub for vocabulary {name}"):
       return load()
   except (OSError, ValueError) as error:

@@ -188,9 +188,9 @@ def _read_words(task: passes.Task, params: Any, texts: scorer.Embedded,
     the probability that a word was replaced, float32 [H, L], and the word
     that the correction head prefers, int32 [H, L].
   """
-  embeddings, mask = scorer.join(
-      scorer.stack(texts, images), texts, images, rows, jnp.zeros_like(rows),
-      task.widths[-1])
+  pairs = scorer.make_pairs(texts, images, rows, jnp.zeros_like(rows))
+  embeddings, mask = scorer.join(scorer.stack(texts, images), pairs,
+                                 task.widths[-1])
   states = retrieval.apply(task.model, params, 'encode', embeddings, mask,
                            num_outputs=texts.states.shape[1])
   # The two classes are: replaced, same word (losses/words.py).

@@ -1,16 +1,21 @@
 """Settings as a `ConfigDict`, frozen, and flat as JSON has them."""
 
-import dataclasses
-from typing import Any
+from __future__ import annotations
 
-import ml_collections
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
 from tagsdc_jax.settings import checks
 from tagsdc_jax.settings.schema import Settings
 
+# Imported where it is used: launch/bench.sh runs where it is missing.
+if TYPE_CHECKING:
+  import ml_collections
+
 
 def default_config() -> ml_collections.ConfigDict:
   """Returns the defaults as a `ConfigDict` that takes no other keys."""
+  import ml_collections
   return ml_collections.ConfigDict(dataclasses.asdict(Settings())).lock()
 
 
@@ -20,6 +25,7 @@ def from_config(config: ml_collections.ConfigDict) -> Settings:
   Raises:
     ValueError: if a value makes no sense; names key, expectation, value.
   """
+  import ml_collections
   parts = {}
   for field in dataclasses.fields(Settings):
     value = config[field.name]

@@ -1,11 +1,14 @@
 """Whole behaviours as plain dictionaries of settings."""
 
-import dataclasses
-from typing import Any
+from __future__ import annotations
 
-import ml_collections
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
 from tagsdc_jax.settings.schema import Quirks
+
+if TYPE_CHECKING:
+  import ml_collections
 
 _QUIRKS = tuple(field.name for field in dataclasses.fields(Quirks))
 # Quirks that need `plain_step`.

@@ -143,8 +143,8 @@ class Compute:
   target_chunk: int = 64  # Masked positions per vocabulary-wide product.
   score_rows: int = 128  # Pairs scored at once without gradient.
   gradient_rows: int = 32  # Pairs run at once with gradient, at most.
-  num_widths: int = 8  # Length classes of the scorer, one program each.
-  num_gradient_widths: int = 4  # Of the passes with gradient.
+  num_widths: int = 6  # Length classes of the scorer, one program each.
+  num_gradient_widths: int = 3  # Of the passes with gradient.
 
 
 @dataclasses.dataclass(frozen=True)

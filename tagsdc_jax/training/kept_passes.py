@@ -40,17 +40,17 @@ def run_kept(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   """
   text_key, image_key, pair_key, sentence_key = jax.random.split(
       dropout_key, 4)
-  texts, images = _kept_inputs(batch, generated, hardest)
+  own_texts, own_images = _kept_inputs(batch, generated, hardest)
   num_positives, num_hard = hardest.images.shape
-  length = texts.token_ids.shape[-1]
-  flat = lambda tree: jax.tree.map(
-      lambda x: x.reshape(-1, *x.shape[2:]), tree)
-  texts, images = flat(texts), flat(images)
+  length = own_texts.token_ids.shape[-1]
+  flat_texts, flat_images = jax.tree.map(
+      lambda x: x.reshape(-1, *x.shape[2:]), (own_texts, own_images))
   embedded_texts = scorer.Embedded(
-      passes.embed_text(task, params, texts.token_ids, text_key),
-      texts.num_tokens)
+      passes.embed_text(task, params, flat_texts.token_ids, text_key),
+      flat_texts.num_tokens)
   embedded_images = scorer.Embedded(
-      passes.embed_image(task, params, images, image_key), images.num_regions)
+      passes.embed_image(task, params, flat_images, image_key),
+      flat_images.num_regions)
 
   def encode(text_places: jax.Array, image_places: jax.Array,
              is_needed: jax.Array, key: jax.Array,
@@ -66,24 +66,25 @@ def run_kept(task: passes.Task, params: Any, batch: arrays.MicroBatch,
 
   # Texts: own, H retrieved, H generated. Images: own, H retrieved.
   own, others = jnp.zeros(num_hard, jnp.int32), 1 + jnp.arange(num_hard)
-  text_places = [own[:1], own, others, num_hard + others]
-  image_places = [own[:1], others, own, own]
-  every = jnp.ones((num_positives, 1 + 2 * num_hard), bool)
+  text_places = jnp.concatenate([own[:1], own, others, num_hard + others])
+  image_places = jnp.concatenate([own[:1], others, own, own])
+  num_retrieved = 1 + 2 * num_hard
+  is_needed = jnp.concatenate([
+      jnp.ones((num_positives, num_retrieved), bool), hardest.is_filled], 1)
   if task.settings.phase == 'dc':  # Reads all words of the sentences.
-    states = encode(*(jnp.concatenate(x[:3])
-                      for x in (text_places, image_places)), every, pair_key,
-                    1)
-    sentences = encode(text_places[3], image_places[3], hardest.is_filled,
-                       sentence_key, length)
+    states = encode(text_places[:num_retrieved], image_places[:num_retrieved],
+                    is_needed[:, :num_retrieved], pair_key, 1)
+    sentences = encode(
+        text_places[num_retrieved:], image_places[num_retrieved:],
+        hardest.is_filled, sentence_key, length)
     probs = jnp.concatenate([passes.match_probs(task, params, x)
                              for x in (states, sentences)], axis=1)
   else:
-    states = encode(
-        *(jnp.concatenate(x) for x in (text_places, image_places)),
-        jnp.concatenate([every, hardest.is_filled], axis=1), pair_key, 1)
-    sentences = states[:, 1 + 2 * num_hard:]
+    states = encode(text_places, image_places, is_needed, pair_key, 1)
+    sentences = states[:, num_retrieved:]
     probs = passes.match_probs(task, params, states)
-  return Kept(probs[:, 0], *jnp.split(probs[:, 1:], 3, axis=1), sentences)
+  by_kind = jnp.split(probs[:, 1:], 3, axis=1)
+  return Kept(probs[:, 0], by_kind[0], by_kind[1], by_kind[2], sentences)
 
 
 def _kept_inputs(batch: arrays.MicroBatch, generated: generating.Generated,

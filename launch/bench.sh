@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Measures training and scoring beside eager PyTorch; see --help. `gpu` takes
+# the interpreter at hand (PYTHON chooses another), which needs jax, flax, optax
+# and numpy only; `cpu` takes the project's environment.
+set -euo pipefail
+ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
+if [[ "${1:-}" == gpu ]]; then
+  python="${PYTHON:-python3}"
+else
+  # shellcheck source=/dev/null
+  source "$ROOT/launch/environment.sh"
+  python="$VENV/bin/python"
+  export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"
+fi
+cd "$ROOT"
+PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}" exec "$python" launch/bench "$@"

@@ -1,0 +1,70 @@
+"""Positives and pairs per second, beside eager PyTorch in the same run.
+
+Run it through launch/bench.sh. Progress and a table go to the terminal,
+every number to OUT/bench.json.
+"""
+
+import argparse
+import json
+import platform
+import sys
+from pathlib import Path
+
+EXAMPLES = """examples:
+  bash launch/bench.sh cpu                     made-up data, fresh weights
+  bash launch/bench.sh cpu --data DATA --weights runs/pretrain --temperature 0.4
+  bash launch/bench.sh gpu                     UNITER-base shapes, bfloat16
+  bash launch/bench.sh gpu --set fused_attention=true
+
+--data is a folder in UNITER's format, with txt_db/*train.db, txt_db/*test.db
+and one img_db/*; --weights a run folder of that data. Without PyTorch only our
+side is measured.
+"""
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+  """Returns the options."""
+  parser = argparse.ArgumentParser(
+      prog='bench', description=__doc__, epilog=EXAMPLES,
+      formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument('size', choices=('cpu', 'gpu', 'tiny'))
+  parser.add_argument('--out', type=Path, default=Path('runs/bench'))
+  parser.add_argument('--items', default='evaluation,stage1,stage2',
+                      help='some of evaluation,stage1,stage2')
+  parser.add_argument('--data', type=Path, help='a folder of real data')
+  parser.add_argument('--weights', type=Path, help='a run folder')
+  parser.add_argument('--temperature', type=float, help='of the refilling; '
+                      'lower it until sentences repeat as in practice')
+  parser.add_argument('--set', action='append', default=[],
+                      metavar='NAME=VALUE', help='a setting of `compute`')
+  return parser.parse_args(arguments)
+
+
+def main() -> int:
+  """Returns the exit code."""
+  options = parse(sys.argv[1:])
+  # Not above: help is answered without JAX.
+  from benchmark import items, problem
+  from tagsdc_jax import errors
+  try:
+    given = problem.make(options.size, options.data, options.weights,
+                         options.temperature, options.set)
+    options.out.mkdir(parents=True, exist_ok=True)
+    result = {'size': options.size, 'data': given.source,
+              'machine': platform.processor() or platform.machine(),
+              **items.environment(given)}
+    for name in options.items.split(','):
+      print(f'{name} ...', flush=True)
+      result[name] = items.ITEMS[name](given, result)
+      (options.out / 'bench.json').write_text(
+          json.dumps(result, indent=1) + '\n', 'utf-8')
+      items.show(name, result[name])
+  except (errors.UserError, KeyError, OSError) as error:
+    print(f'bench: {error}', file=sys.stderr)
+    return 2
+  print(f'{options.out / "bench.json"} holds every number')
+  return 0
+
+
+if __name__ == '__main__':
+  sys.exit(main())

@@ -1,0 +1,133 @@
+"""Times our train step and our evaluation."""
+
+import dataclasses
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from benchmark import counting, timing
+from benchmark.problem import Problem
+from tagsdc_jax import arrays, parallel
+from tagsdc_jax.evaluation import matrix
+from tagsdc_jax.running import building
+from tagsdc_jax.training import (initialising, objectives, optimizer, passes,
+                                 state, step)
+
+
+def task_of(problem: Problem, phase: str) -> passes.Task:
+  """Returns what is fixed during training in this phase."""
+  config = dataclasses.replace(problem.config, phase=phase)
+  return building.make_task(config, problem.train, problem.shapes)
+
+
+def updates(problem: Problem, count: int) -> list[arrays.MicroBatch]:
+  """Returns the inputs of updates, micro-batches on one leading axis."""
+  micro_batches = problem.config.batch.micro_batches
+  return [jax.tree.map(lambda *xs: np.stack(xs),
+                       *[problem.micro_batch(u * micro_batches + i)
+                         for i in range(micro_batches)])
+          for u in range(count)]
+
+
+def time_training(problem: Problem, phase: str) -> dict[str, Any]:
+  """Returns positives per second of a phase and where the work lies."""
+  task = task_of(problem, phase)
+  config = task.settings
+  tx = optimizer.make_optimizer(config.optimizer, config.num_updates,
+                                objectives.UNTRAINED[phase])
+  params = initialising.start_heads(problem.params, 'pretrain', phase)
+  host = jax.tree.map(np.asarray, state.TrainState(
+      np.int32(0), params, tx.init(params)))
+  devices = jax.local_devices()[:1]
+  batches = updates(problem, 1 + problem.size.timed_updates)
+  on_device = [parallel.put(jax.tree.map(lambda x: x[None], b), devices)
+               for b in batches]
+  start = time.perf_counter()
+  program = parallel.compile_step(
+      parallel.pmap_step(step.make_train_step(
+          config, objectives.make_objective(task), tx, parallel.AXIS),
+                         devices), host, on_device[0], 1)
+  compile_seconds = time.perf_counter() - start
+  train_state = parallel.replicate(host, devices)
+  seconds, found = [], []
+  for batch in on_device:
+    start = time.perf_counter()
+    train_state, metrics = program(train_state, batch)
+    found.append({k: float(v) for k, v in parallel.first(metrics).items()})
+    seconds.append(time.perf_counter() - start)
+  return _training_result(task, batches[1:], found[1:], seconds[1:]) | {
+      'compile_seconds': compile_seconds,
+      'program_bytes': parallel.program_memory(program)}
+
+
+def _training_result(task: passes.Task, batches: list[arrays.MicroBatch],
+                     found: list[dict[str, float]],
+                     seconds: list[float]) -> dict[str, Any]:
+  config = task.settings
+  rows = config.batch.positives * config.batch.micro_batches
+  num_sentences = (config.negatives.num_copies
+                   * config.negatives.num_samples)
+  mean = {k: float(np.mean([x[k] for x in found])) for k in found[0]}
+  work, flop, gradient = [], [], []
+  for batch, metrics in zip(batches, found, strict=True):
+    # Of each positive only the mean is known; their lengths are alike.
+    distinct = np.full(batch.texts.num_tokens.shape, round(
+        metrics['distinct_sentences'] * num_sentences))
+    work.append(counting.queue_work(
+        config.model, counting.candidate_lengths(batch, distinct),
+        task.widths, config.compute.score_rows))
+    targets = metrics['targets_per_caption'] * rows
+    corrected = (targets / config.negatives.num_copies
+                 * config.negatives.num_hard)
+    flop.append(counting.gradient_flop(config, batch, targets, corrected))
+    gradient.append(counting.gradient_tokens(
+        config, batch, task.gradient_widths))
+  second = float(np.median(seconds))
+  scored = sum(w.flop for w in work)
+  return {
+      'positives_per_second': rows / second,
+      'seconds_per_positive': second / rows,
+      'flop_per_positive': (scored + sum(flop)) / rows / len(batches),
+      'flop_share_of_scoring': scored / (scored + sum(flop)),
+      'flops': (scored + sum(flop)) / len(batches) / second,
+      'real_tokens_scored': sum(w.real_tokens for w in work) / len(work),
+      'padded_tokens_scored': sum(w.padded_tokens for w in work) / len(work),
+      'real_tokens_with_gradient': float(np.mean(gradient, axis=0)[0]),
+      'padded_tokens_with_gradient': float(np.mean(gradient, axis=0)[1]),
+      'share_of_duplicates': 1 - mean['distinct_sentences'],
+      'loss': mean['loss']}
+
+
+def time_evaluation(problem: Problem
+                    ) -> tuple[dict[str, Any], np.ndarray]:
+  """Returns pairs per second, and the scores [captions, images]."""
+  config, data = problem.config, problem.test
+  model = building.make_model(config)
+  devices = jax.local_devices()[:1]
+  params = parallel.replicate(
+      initialising.start_heads(problem.params, 'pretrain', 'tags'), devices)
+
+  def score() -> np.ndarray:
+    return matrix.score_matrix(
+        model, params, data, config.evaluation,
+        num_widths=config.compute.num_widths, devices=devices)
+
+  start = time.perf_counter()
+  scores = score()
+  first = time.perf_counter() - start
+  seconds = timing.median_seconds(score, 1)
+  lengths = np.add.outer([len(c.token_ids) + 2 for c in data.captions],
+                         data.num_regions)
+  flop = counting.encoder_flop(config.model, lengths.reshape(-1), 1)
+  plan = matrix.make_plan(data, config.evaluation, config.compute.num_widths)
+  padded = sum(
+      plan.width_of(i, np.array([j])) * plan.texts.shape[1]
+      * plan.images.shape[1]
+      for i in range(len(plan.texts)) for j in range(len(plan.images)))
+  return {'pairs_per_second': scores.size / seconds, 'pairs': scores.size,
+          'compile_seconds': first - seconds, 'flops': flop / seconds,
+          'flop_per_pair': flop / scores.size,
+          'real_tokens_scored': float(lengths.sum()),
+          'padded_tokens_scored': float(padded)}, scores

@@ -1,0 +1,79 @@
+"""What is measured: the network's size, the counts, the lengths."""
+
+import dataclasses
+
+from tagsdc_jax import settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Lengths:
+  """Lengths of made-up data, drawn evenly between neighbouring quantiles.
+
+  Attributes:
+    tokens: quantiles of a caption's word pieces, [CLS] and [SEP] not counted.
+    regions: quantiles of an image's regions.
+  """
+  tokens: tuple[int, ...]
+  regions: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+  """One benchmark.
+
+  Attributes:
+    config: all settings of stage 1; vocabulary and feature size filled in.
+    lengths: of the data, if none is given.
+    timed_updates: the median is taken over these, after one of warm-up.
+    timed_positives: the same in PyTorch, which takes one at a time.
+    eval_images: every caption of them is scored against every one of them.
+    eager_captions: of these only in PyTorch, against all images.
+  """
+  config: settings.Settings
+  lengths: Lengths
+  timed_updates: int
+  timed_positives: int
+  eval_images: int
+  eager_captions: int
+
+
+# Deciles. Those of flickr8k_mini, what the CPU size is meant for.
+_SMALL = Lengths(tokens=(2, 8, 9, 10, 11, 12, 13, 14, 15, 18, 37),
+                 regions=(10, 10, 10, 10, 10, 10, 11, 12, 13, 16, 20))
+# Captions of 8 to 40 tokens and 10 to 100 regions, as the detections of
+# UNITER's Flickr30K and COCO features: most captions short, regions many.
+_LARGE = Lengths(tokens=(8, 10, 11, 11, 12, 13, 14, 15, 17, 21, 40),
+                 regions=(10, 18, 23, 27, 32, 36, 41, 47, 56, 70, 100))
+
+SIZES = {
+    'cpu': Size(
+        settings.Settings(
+            model=settings.Model(
+                num_layers=4, hidden_size=256, num_heads=4,
+                intermediate_size=1024, vocab_size=28996, feature_size=256),
+            batch=settings.Batch(positives=1, micro_batches=4)),
+        _SMALL, timed_updates=5, timed_positives=5,
+        eval_images=60, eager_captions=30),
+    'gpu': Size(
+        settings.Settings(
+            model=settings.Model(vocab_size=28996, feature_size=2048),
+            batch=settings.Batch(positives=4, micro_batches=4),
+            compute=settings.Compute(dtype='bfloat16', score_rows=512,
+                                     target_chunk=512),
+            evaluation=settings.Evaluation(tile_texts=64, tile_images=16)),
+        _LARGE, timed_updates=5, timed_positives=5,
+        eval_images=1000, eager_captions=50),
+    # For tests of the benchmark itself.
+    'tiny': Size(
+        settings.Settings(
+            model=settings.Model(
+                num_layers=2, hidden_size=32, num_heads=2,
+                intermediate_size=64, max_positions=64, vocab_size=300,
+                feature_size=16),
+            negatives=settings.Negatives(pool_size=7, num_hard=3,
+                                         num_copies=2, num_samples=3),
+            batch=settings.Batch(positives=1, micro_batches=2),
+            compute=settings.Compute(target_chunk=8, score_rows=8)),
+        _SMALL, timed_updates=2, timed_positives=2,
+        eval_images=6, eager_captions=10),
+}

@@ -1,0 +1,116 @@
+"""The benchmark: counts by hand, both programs alike, a bare machine."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tagsdc_jax import arrays, settings
+
+ROOT = Path(__file__).parents[2]
+BENCH = ROOT / 'launch' / 'bench'
+# What comes with the package but not with JAX, flax, optax and numpy.
+ABSENT = ('grain', 'lmdb', 'matplotlib', 'ml_collections',
+          'msgpack_numpy', 'PIL', 'tensorboardX', 'tensorflow_datasets',
+          'tqdm', 'transformers')
+
+
+@pytest.fixture(name='benchmark')
+def _benchmark(monkeypatch):
+  monkeypatch.syspath_prepend(str(BENCH))
+  import benchmark.counting
+  import benchmark.problem
+  return benchmark
+
+
+def test_flop_by_hand(benchmark):
+  model = settings.Model(num_layers=2, hidden_size=4, intermediate_size=8)
+  # Inner layer, 3 tokens: 2 * 3 * (4 * 16 + 2 * 32) = 768, attention
+  # 4 * 9 * 4 = 144. Last layer, one of 3: keys and values 2 * 3 * 2 * 16 =
+  # 192, query, output, feed-forward 2 * (2 * 16 + 2 * 32) = 192, attention
+  # 4 * 3 * 4 = 48.
+  assert benchmark.counting.encoder_flop(model, np.array([3]), 1) == (
+      768 + 144 + 192 + 192 + 48)
+  # All 3 of the last layer is a layer more.
+  assert benchmark.counting.encoder_flop(model, np.array([3, 3]), 3) == (
+      4 * (768 + 144))
+
+
+def test_padding_by_hand(benchmark):
+  model = settings.Model(num_layers=2, hidden_size=4, intermediate_size=8)
+  # Sorted 9 7 | 6 4 | 3: widths 9, 6, 4, the last chunk half empty.
+  work = benchmark.counting.queue_work(model, np.array([4, 9, 3, 7, 6]),
+                                       (4, 6, 9), 2)
+  assert (work.real_tokens, work.padded_tokens) == (29, 2 * (9 + 6 + 4))
+  assert work.padding == pytest.approx(1 - 29 / 38)
+
+
+def test_candidates_by_hand(benchmark):
+  texts = arrays.Texts(None, np.array([[5]]))
+  images = arrays.Images(None, None, np.array([[3]]))
+  pool_texts = arrays.Texts(None, np.array([[4, 6]]))
+  pool_images = arrays.Images(None, None, np.array([[1, 2]]))
+  batch = arrays.MicroBatch(None, texts, images, None, None, pool_texts,
+                            pool_images, None, None)
+  lengths = benchmark.counting.candidate_lengths(batch, np.array([[2]]))
+  assert lengths.tolist() == [7, 9, 6, 7, 8, 8]
+
+
+def test_evaluation_needs_nothing_but_jax_flax_optax_and_numpy(tmp_path):
+  blocked = ''.join(f'sys.modules[{name!r}] = None\n' for name in ABSENT)
+  code = (f'import sys\n{blocked}sys.path[:0] = [{str(BENCH)!r}, {str(ROOT)!r}]'
+          f'\nsys.argv[1:] = ["tiny", "--items", "evaluation", "--out", '
+          f'{str(tmp_path)!r}]\nimport runpy\n'
+          f'import tagsdc_jax.training.objectives\n'
+          f'runpy.run_path({str(BENCH / "__main__.py")!r}, '
+          'run_name="__main__")\n')
+  done = subprocess.run([sys.executable, '-c', code], capture_output=True,
+                        text=True, check=False)
+  assert done.returncode == 0, done.stderr[-2000:]
+  assert 'pairs per second' in done.stdout
+  found = json.loads((tmp_path / 'bench.json').read_text('utf-8'))
+  assert found['evaluation']['ours'] > 0
+  if 'torch' in found:
+    assert found['evaluation']['ratio'] > 0
+    assert found['evaluation']['largest_difference'] < 1e-6
+
+
+@pytest.mark.parametrize('phase', ['tags', 'dc'])
+def test_eager_steps_train_what_the_phase_trains(benchmark, phase):
+  pytest.importorskip('torch')
+  import dataclasses
+
+  import benchmark.eager_steps
+  from tagsdc_jax.training import initialising
+  problem = benchmark.problem.make('tiny', None, None, None, [])
+  problem = dataclasses.replace(problem, config=dataclasses.replace(
+      problem.config, phase=phase))
+  eager = benchmark.eager_steps.Eager(problem, initialising.start_heads(
+      problem.params, 'pretrain', phase))
+  batch = problem.micro_batch(0)
+  length = int(batch.texts.num_tokens[0])
+  masked = np.repeat(batch.texts.token_ids, 2, axis=0)
+  is_target = np.zeros(masked.shape, bool)
+  is_target[0, 1], is_target[1, length - 2] = True, True
+  assert eager.train_positive(batch, masked, is_target) > 0
+  trained = {name for name, tree in eager.net.params.items()
+             if any(x.grad is not None and float(x.grad.abs().max()) > 0
+                    for x in benchmark.eager_net.leaves(tree))}
+  expected = {'encoder', 'image_embeddings', 'mlm_output', 'pooler',
+              'rank_output', 'text_embeddings'}
+  if phase == 'dc':
+    expected |= {'disc_output', 'correction_output'}
+  assert trained == expected
+
+
+def test_unknown_setting_is_one_line(tmp_path):
+  done = subprocess.run(
+      [sys.executable, str(BENCH), 'tiny', '--set', 'score_row=3', '--out',
+       str(tmp_path)], capture_output=True, text=True, check=False,
+      env={'PYTHONPATH': str(ROOT), 'PATH': '/usr/bin:/bin'})
+  assert done.returncode == 2
+  assert 'compute.score_row is no setting' in done.stderr
+  assert 'Traceback' not in done.stderr
