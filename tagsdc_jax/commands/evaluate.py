@@ -3,14 +3,16 @@
 import argparse
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from tagsdc_jax import errors
-from tagsdc_jax.data import opening
+from tagsdc_jax import errors, settings
+from tagsdc_jax.data import dataset, opening
+from tagsdc_jax.evaluation import first_pass, protocols
 from tagsdc_jax.models import retrieval
-from tagsdc_jax.reporting import tables
-from tagsdc_jax.running import building, evaluation, folder
+from tagsdc_jax.reporting import published, tables
+from tagsdc_jax.running import building, evaluation_in_parts, folder
 from tagsdc_jax.training import checkpoints, initialising
 
 HELP = 'rank captions and images of a split with a trained model'
@@ -20,7 +22,10 @@ EXAMPLES = """examples:
   tagsdc evaluate runs/tags/checkpoints/kept/2000 --scores scores.npy
   tagsdc evaluate runs/tags --config.evaluation.tile_texts=8
   tagsdc evaluate runs/tags --config.quirks.untrained_rank_head=true
-A run folder stands for its best checkpoint by validation.
+  tagsdc evaluate runs/coco --protocol coco_5k coco_1k cxc eccv
+  tagsdc evaluate runs/large --first-pass small.npy --top-k-rerank 64
+A run folder stands for its best checkpoint by validation. The same command
+continues an evaluation that was interrupted.
 """
 NEEDS_CONFIG = False
 TILES = ('tile_texts', 'tile_images')
@@ -36,9 +41,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('model', type=Path, help='run folder or checkpoint')
   parser.add_argument('--split', choices=opening.SPLITS, default='test')
   parser.add_argument('--data-root', help='folder of the data, if moved')
+  parser.add_argument('--protocol', nargs='+', default=[],
+                      choices=tuple(protocols.PROTOCOLS), metavar='NAME',
+                      help='count as published numbers are, besides the whole '
+                      f'split; of {", ".join(protocols.PROTOCOLS)}')
   parser.add_argument('--json', type=Path, help='write the result here')
   parser.add_argument('--scores', type=Path,
                       help='write the scores here, .npy [captions, images]')
+  parser.add_argument('--top-k-rerank', type=int, metavar='K',
+                      help='score only pairs among the K best of their caption '
+                      'or image in the first pass')
+  parser.add_argument('--first-pass', type=Path, metavar='FILE',
+                      help='a cheap model\'s scores, .npy [captions, images]')
+  parser.add_argument('--work-dir', type=Path, help='keep finished parts here '
+                      'until all are (default: evaluation/ in the run folder)')
+  parser.add_argument('--keep-work', action='store_true',
+                      help='do not remove the finished parts')
   for name in TILES:
     parser.add_argument(f'--config.evaluation.{name}', type=int, dest=name,
                         metavar='NUMBER', help='scored at once; fewer take '
@@ -49,47 +67,105 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: None = None) -> None:
-  """Evaluates and prints the table."""
+  """Evaluates and prints the tables."""
   del config
-  _check_outputs(args)
+  _check(args)
   loaded = checkpoints.load(args.model)
-  trained_with = checkpoints.settings_of(loaded)
-  if args.data_root is not None:
-    trained_with = dataclasses.replace(
-        trained_with,
-        data=dataclasses.replace(trained_with.data, root=args.data_root))
-  tiles = {name: getattr(args, name) for name in TILES if getattr(args, name)}
-  quirks = {name: getattr(args, name) == 'true' for name in QUIRKS
-            if getattr(args, name)}
-  trained_with = dataclasses.replace(
-      trained_with,
-      evaluation=dataclasses.replace(trained_with.evaluation, **tiles),
-      quirks=dataclasses.replace(trained_with.quirks, **quirks))
-  data = opening.open_split(trained_with.data, args.split)
-  trained_with = building.with_data_sizes(trained_with, data)
-  model = building.make_model(trained_with)
+  config_used = _settings(args, loaded)
+  data = opening.open_split(config_used.data, args.split)
+  config_used = building.with_data_sizes(config_used, data)
+  model = building.make_model(config_used)
   checkpoints.check_parameters(loaded.parameters,
                                retrieval.parameter_shapes(model), loaded.path)
   phase, parameters = loaded.about['phase'], loaded.parameters
   # Pretraining ranks with both rows of its head; it has lost nothing.
-  if trained_with.quirks.untrained_rank_head and phase != 'pretrain':
+  if config_used.quirks.untrained_rank_head and phase != 'pretrain':
     parameters = initialising.reset_rank_head(parameters)
-  result, scores = evaluation.evaluate_on_host(
-      model, parameters, data, trained_with, phase)
-  tables.print_recalls([(f'{phase}, update '
-                         f'{loaded.about["update"]}', result)],
-                       f'{data.name}, per cent')
-  print(f'{result["captions"] * result["images"]:,} pairs in '
-        f'{result["seconds"]:.1f} s')
+  found = evaluation_in_parts.evaluate(
+      model, parameters, data, config_used, phase,
+      args.work_dir or _work_dir(loaded.path),
+      chosen=protocols.prepare(args.protocol, data),
+      first=_first_pass(args, data))
+  if found is None:
+    return  # The first process shows it.
+  _print(f'{phase}, update {loaded.about["update"]}', data, found.result)
   if args.json is not None:
-    folder.write_json(args.json, result | {'checkpoint': str(loaded.path)})
+    folder.write_json(args.json,
+                      found.result | {'checkpoint': str(loaded.path)})
   if args.scores is not None:
-    folder.write_whole(args.scores, lambda file: np.save(file, scores))
+    folder.write_whole(args.scores,
+                       lambda file: np.save(file, found.scores.matrix))
+  if args.keep_work:
+    print(f'parts kept in {found.parts.path}')
+  else:
+    found.parts.remove()
 
 
-def _check_outputs(args: argparse.Namespace) -> None:
+def _check(args: argparse.Namespace) -> None:
   """Raises UserError before the work for what would be lost after it."""
   for path in (args.json, args.scores):
     if path is not None and not path.parent.is_dir():
       raise errors.UserError(f'{path} cannot be written: folder {path.parent} '
                              'is missing; make it, or give another path')
+  if (args.top_k_rerank is None) != (args.first_pass is None):
+    raise errors.UserError(
+        '--top-k-rerank and --first-pass need each other: a number K, and a '
+        'file with a cheap model\'s scores of all pairs, as `tagsdc evaluate '
+        '--scores` writes it; without both every pair is scored')
+  for name in ('top_k_rerank', *TILES):
+    value = getattr(args, name)
+    if value is not None and value < 1:
+      raise errors.UserError(f'{name} must be at least 1, got {value}')
+
+
+def _settings(args: argparse.Namespace,
+              loaded: checkpoints.Loaded) -> settings.Settings:
+  """Returns what the model was trained with, changed by the flags."""
+  used = checkpoints.settings_of(loaded)
+  tiles = {name: getattr(args, name) for name in TILES if getattr(args, name)}
+  quirks = {name: getattr(args, name) == 'true' for name in QUIRKS
+            if getattr(args, name)}
+  root = used.data.root if args.data_root is None else args.data_root
+  return dataclasses.replace(
+      used,
+      # Every image is read once.
+      data=dataclasses.replace(used.data, root=root, cache_regions=False),
+      evaluation=dataclasses.replace(used.evaluation, **tiles),
+      quirks=dataclasses.replace(used.quirks, **quirks))
+
+
+def _first_pass(args: argparse.Namespace, data: dataset.RetrievalDataset
+                ) -> first_pass.FirstPass | None:
+  if args.first_pass is None:
+    return None
+  return first_pass.load(args.first_pass, args.top_k_rerank, data)
+
+
+def _work_dir(checkpoint: Path) -> Path:
+  """Returns `evaluation/` in the checkpoint's run folder, or beside it."""
+  run_dir = next((parent for parent in checkpoint.parents
+                  if (parent / folder.CONFIG).is_file()), checkpoint.parent)
+  return run_dir / 'evaluation'
+
+
+def _print(name: str, data: dataset.RetrievalDataset,
+           result: dict[str, Any]) -> None:
+  tables.print_recalls([(name, result)], f'{data.name}, per cent')
+  for protocol, counted in result.get('protocols', {}).items():
+    show = (tables.print_precisions if protocol == 'eccv'
+            else tables.print_recalls)
+    show([(name, counted), *published.results(protocol)],
+         f'{data.name}, protocol {protocol}, per cent')
+  scored = result['pairs_per_second'] * result['seconds']
+  print(f'{scored:,.0f} pairs in {result["seconds"]:.1f} s'
+        + (f', {result["pairs_found"]:,} before' if result['pairs_found']
+           else '')
+        + (f'; padding {100 * result["padding"]:.1f} %'
+           if 'padding' in result else ''))
+  if 'first_pass' in result:
+    first = result['first_pass']
+    lost = first['lost']
+    print(f'first pass: {first["pairs"]:,} of '
+          f'{result["captions"] * result["images"]:,} pairs left; '
+          f'{lost["image_retrieval"]:.1f} % of the captions lost their image, '
+          f'{lost["text_retrieval"]:.1f} % of the images all their captions')

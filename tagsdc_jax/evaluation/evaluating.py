@@ -8,7 +8,7 @@ import numpy as np
 
 from tagsdc_jax import settings
 from tagsdc_jax.data import dataset
-from tagsdc_jax.evaluation import matrix, recall
+from tagsdc_jax.evaluation import matrix, protocols, ranking
 from tagsdc_jax.models.retrieval import RetrievalModel
 
 
@@ -17,36 +17,56 @@ def evaluate(model: RetrievalModel, params: Any,
              devices: list[jax.Device],
              progress: matrix.Progress = lambda pairs: None
              ) -> tuple[dict[str, Any], np.ndarray]:
-  """Scores every caption against every image and ranks both ways.
+  """Scores every caption against every image and ranks both ways, in memory.
 
   Args:
     model: the network.
     params: replicated parameters.
     data: the split.
-    config: tile sizes, number of widths and how hits are counted are read.
+    config: tile sizes and how hits are counted are read.
     devices: this process's devices.
-    progress: see `matrix.score_matrix`.
+    progress: see `matrix.score_parts`.
   Returns:
-    the result ({`image_retrieval`, `text_retrieval`: {`r1`, `r5`, `r10`},
-    `mean_r1`} in per cent, `captions`, `images`, `seconds`,
-    `pairs_per_second`, compilation included) and the scores, float32
-    [captions, images], as they were computed.
+    the result (what `recall.with_means` returns, `captions`, `images`,
+    `seconds`, `pairs_per_second`, compilation included) and the scores,
+    float32 [captions, images], as they were computed.
   """
   start = time.perf_counter()
-  scores = matrix.score_matrix(
-      model, params, data, config.evaluation,
-      num_widths=config.compute.num_widths, devices=devices,
-      progress=progress)
+  scores = matrix.score_matrix(model, params, data, config.evaluation,
+                               devices=devices, progress=progress)
   seconds = time.perf_counter() - start
-  image_of_text = np.array([c.image for c in data.captions])
-  quirks = config.quirks
-  result = recall.evaluate_scores(
-      recall.as_float16(scores) if quirks.float16_scores else scores,
-      image_of_text, data.captions_of_image,
-      image_recalls=(recall.overcounted_recalls if quirks.overcounted_recall
-                     else recall.recalls))
-  return {
-      **result, 'mean_r1': recall.mean_r1(result),
-      'captions': scores.shape[0], 'images': scores.shape[1],
-      'seconds': seconds, 'pairs_per_second': scores.size / seconds,
-  }, scores
+  result = rank(ranking.Scores(scores), data, config.quirks)
+  return result | pace(scores.size, seconds), scores
+
+
+def rank(scores: ranking.Scores, data: dataset.RetrievalDataset,
+         quirks: settings.Quirks,
+         chosen: dict[str, protocols.Protocol] | None = None
+         ) -> dict[str, Any]:
+  """Returns recalls on the whole split, and what the protocols say.
+
+  Args:
+    scores: of the split.
+    data: the split.
+    quirks: how scores are rounded and hits counted.
+    chosen: from `protocols.prepare`.
+  Returns:
+    as `evaluate`, without `seconds` and `pairs_per_second`; with `protocols`,
+    a result per name, if any are chosen.
+  """
+  chosen = chosen or {}
+  counted = protocols.Counting(quirks)
+  scores = counted.rounded(scores)
+  result = counted.recalls(scores, data)
+  result |= {'captions': len(data.captions), 'images': len(data.image_ids)}
+  if chosen:
+    result['protocols'] = {
+        name: protocol(scores, data, counted) for name, protocol in
+        chosen.items()}
+  return result
+
+
+def pace(num_pairs: int, seconds: float) -> dict[str, float]:
+  """Returns `seconds` and `pairs_per_second`."""
+  return {'seconds': seconds,
+          'pairs_per_second': num_pairs / max(seconds, 1e-9)}

@@ -1,73 +1,62 @@
-"""Scores of all captions against all images, in tiles of static shape."""
+"""Scores of all captions against all images, in tiles of static shape.
 
+What the host holds does not grow with the number of images: captions, the
+region features of three parts and the scores of three; see `host_bytes`.
+"""
+
+import collections
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
+import grain
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from tagsdc_jax import arrays, parallel, settings
 from tagsdc_jax.data import assembling, dataset
+from tagsdc_jax.evaluation import tiles
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.models.retrieval import RetrievalModel
-from tagsdc_jax.scoring import queue, scorer
+from tagsdc_jax.scoring import scorer
 
 Progress = Callable[[int], None]  # Takes the number of pairs just scored.
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-  """How the matrix is cut. Both axes are sorted by length first.
-
-  Attributes:
-    texts: int [text groups, tile_texts], caption numbers; filled by repeating.
-    images: int [image groups, tile_images].
-    text_lengths: int [text groups], longest caption of each group, [CLS] and
-      [SEP] included.
-    image_lengths: int [image groups], most regions of each group.
-    widths: ascending padded lengths, one compiled program each.
-  """
-  texts: np.ndarray
-  images: np.ndarray
-  text_lengths: np.ndarray
-  image_lengths: np.ndarray
-  widths: tuple[int, ...]
-
-  def width_of(self, text_group: int, image_groups: np.ndarray) -> int:
-    """Returns the narrowest width that holds these tiles."""
-    needed = (self.text_lengths[text_group]
-              + np.max(self.image_lengths[image_groups]))
-    return next(w for w in self.widths if w >= needed)
-
-
-def make_plan(data: dataset.RetrievalDataset, config: settings.Evaluation,
-              num_widths: int) -> Plan:
-  """Returns tiles over captions and images sorted by length."""
-  lengths = np.array([len(c.token_ids) + 2 for c in data.captions])
-  texts, text_lengths = _groups(lengths, config.tile_texts)
-  images, image_lengths = _groups(np.asarray(data.num_regions),
-                                  config.tile_images)
-  sums = np.add.outer(text_lengths, image_lengths).reshape(-1)
-  widths = queue.length_widths(sums, int(sums.max()), num_widths)
-  return Plan(texts, images, text_lengths, image_lengths, widths)
-
-
-def _groups(lengths: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-  order = np.argsort(lengths, kind='stable')
-  order = np.pad(order, (0, -len(order) % size), mode='edge')
-  groups = order.reshape(-1, size)
-  return groups, lengths[groups].max(axis=1)
+# Image number -> the captions that are scored against it, int [any number].
+Wanted = Callable[[int], np.ndarray]
+# Tiles that the devices are given before the first of them is waited for.
+_TILES_AHEAD = 4
+# Of features: on the way to the devices, read ahead, being read. Of scores:
+# being filled, being handed over, being written.
+_PARTS_HELD = 3
+_Item = TypeVar('_Item')
 
 
 def score_matrix(model: RetrievalModel, params: Any,
                  data: dataset.RetrievalDataset,
-                 config: settings.Evaluation, *, num_widths: int,
+                 config: settings.Evaluation, *,
                  devices: list[jax.Device],
                  progress: Progress = lambda pairs: None) -> np.ndarray:
-  """Returns raw matching scores, float32 [captions, images].
+  """Returns all raw matching scores in memory, float32 [captions, images].
+
+  Args: see `score_parts`; `config` holds the tile sizes.
+  """
+  plan = tiles.make_plan(data, config, len(devices))
+  scores = np.zeros((len(data.captions), len(data.image_ids)), np.float32)
+  for part, block in score_parts(
+      model, params, data, plan, tiles.spread(len(plan.images)),
+      devices=devices, progress=progress):
+    scores[:, plan.images[part].reshape(-1)] = block.T
+  return scores
+
+
+def score_parts(model: RetrievalModel, params: Any,
+                data: dataset.RetrievalDataset, plan: tiles.Plan,
+                parts: Sequence[int], *, devices: list[jax.Device],
+                wanted: Wanted | None = None,
+                progress: Progress = lambda pairs: None
+                ) -> Iterator[tuple[int, np.ndarray]]:
+  """Yields parts of the matrix as they are finished.
 
   Every device holds a group of images, embedded once, and all groups of
   texts pass by. A tile is computed at the narrowest width that fits it, real
@@ -77,42 +66,153 @@ def score_matrix(model: RetrievalModel, params: Any,
     model: the network.
     params: its parameters, replicated over the devices.
     data: the split, any number of captions per image.
-    config: tile sizes.
-    num_widths: how many programs at most.
+    plan: made for as many devices.
+    parts: numbers of the parts, in the order in which they are computed.
     devices: this process's devices.
-    progress: called after every group of images.
+    wanted: at least one caption for every image; None for all captions.
+    progress: called after every tile.
+  Yields:
+    the part's number and its raw scores, float32 [devices * tile_images,
+    captions], a row for each of `plan.images[part]`; -inf where not wanted.
   """
-  plan = make_plan(data, config, num_widths)
-  texts = assembling.texts(data, range(len(data.captions)),
-                           int(plan.text_lengths.max()) - 2)
+  if not parts:
+    return
+  table = parallel.replicate(
+      assembling.texts(data, range(len(data.captions)),
+                       int(plan.text_lengths.max()) - 2), devices)
+  first_rows = plan.images.shape[2] * np.arange(len(devices))[:, None]
+  block = None
+  for part, tile, result, is_last in _ahead(
+      _started(model, params, data, plan, parts, table, devices, wanted)):
+    if block is None:
+      block = np.full((plan.images[part].size, len(data.captions)), -np.inf,
+                      np.float32)
+    columns = np.take_along_axis(tile.texts, tile.text_rows, axis=1)
+    block[first_rows + tile.image_rows, columns] = parallel.gather(result)
+    progress(tile.num_pairs)
+    if is_last:
+      yield part, block
+      block = None
+
+
+def host_bytes(plan: tiles.Plan, data: dataset.RetrievalDataset) -> int:
+  """Returns the most bytes of host memory that scoring by parts holds.
+
+  Without the data set's own captions, and without JAX and its programs.
+  """
+  captions, images = len(data.captions), plan.images[0].size
+  longest, regions = plan.text_lengths.max(), plan.image_lengths.max()
+  # Twice the table: as it was made, and on the devices of a CPU.
+  of_captions = 2 * captions * longest * 4
+  features = images * regions * (
+      data.feature_size * data.feature_dtype.itemsize + 7 * 4)
+  return int(of_captions + _PARTS_HELD * (features + images * captions * 4))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tile:
+  """Pairs that are scored at once, M by each device.
+
+  Attributes:
+    width: padded length.
+    texts: int32 [devices, a], caption numbers.
+    text_rows: int32 [devices, M], which of these each pair takes.
+    image_rows: int32 [devices, M], which of the device's images.
+    num_pairs: how many are no repetitions.
+  """
+  width: int
+  texts: np.ndarray
+  text_rows: np.ndarray
+  image_rows: np.ndarray
+  num_pairs: int
+
+
+def _started(model: RetrievalModel, params: Any,
+             data: dataset.RetrievalDataset, plan: tiles.Plan,
+             parts: Sequence[int], table: arrays.Texts,
+             devices: list[jax.Device], wanted: Wanted | None
+             ) -> Iterator[tuple[int, _Tile, jax.Array, bool]]:
+  """Yields tiles as they are handed to the devices."""
   embed = _embed_program(model, tuple(devices))
-  scores = np.zeros((len(data.captions), len(data.image_ids)), np.float32)
-  text_tiles = [
-      parallel.replicate(jax.tree.map(lambda x, g=group: x[g], texts), devices)
-      for group in plan.texts]
-  max_regions = int(plan.image_lengths.max())
-  for groups in _device_shares(len(plan.images), len(devices)):
-    images = [assembling.images(data, plan.images[g], max_regions)
-              for g in groups]
-    stacked = jax.tree.map(lambda *xs: np.stack(xs), *images)
-    embedded = embed(params, parallel.put(stacked, devices))
-    pending = []
-    for number, tile in enumerate(text_tiles):
-      width = plan.width_of(number, groups)
-      pending.append(_tile_program(model, tuple(devices), width)(
-          params, tile, embedded))
-    for number, result in enumerate(pending):
-      for group, block in zip(groups, parallel.gather(result), strict=True):
-        scores[np.ix_(plan.texts[number], plan.images[group])] = block
-    progress(len(data.captions) * len(np.unique(plan.images[groups])))
-  return scores
+  for part, images in zip(parts, _read(data, plan, parts), strict=True):
+    embedded = embed(params, parallel.put(images, devices))
+    listed = list(_all_tiles(plan, part) if wanted is None
+                  else _wanted_tiles(data, plan, part, wanted))
+    for tile in listed:
+      score = _tile_program(model, tuple(devices), tile.width)
+      rows = parallel.put((tile.texts, tile.text_rows, tile.image_rows),
+                          devices)
+      yield (part, tile, score(params, table, embedded, *rows),
+             tile is listed[-1])
 
 
-def _device_shares(num_groups: int, num_devices: int) -> Iterator[np.ndarray]:
-  """Yields groups for the devices; the last share repeats its last group."""
-  for start in range(0, num_groups, num_devices):
-    share = np.arange(start, start + num_devices)
-    yield np.minimum(share, num_groups - 1)
+def _read(data: dataset.RetrievalDataset, plan: tiles.Plan,
+          parts: Sequence[int]) -> Iterator[arrays.Images]:
+  """Yields each part's images, [devices, tile_images, ...], read ahead."""
+  most = int(plan.image_lengths.max())
+
+  def read(part: int) -> arrays.Images:
+    return jax.tree.map(
+        lambda x: x.reshape(*plan.images.shape[1:], *x.shape[1:]),
+        assembling.images(data, plan.images[part].reshape(-1), most))
+
+  return iter(grain.MapDataset.source(parts).map(read).to_iter_dataset(
+      grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)))
+
+
+def _ahead(items: Iterable[_Item]) -> Iterator[_Item]:
+  """Yields the items, some of them taken before they are asked for."""
+  taken: collections.deque[_Item] = collections.deque()
+  for item in items:
+    taken.append(item)
+    if len(taken) > _TILES_AHEAD:
+      yield taken.popleft()
+  yield from taken
+
+
+def _all_tiles(plan: tiles.Plan, part: int) -> Iterator[_Tile]:
+  """Yields a tile per group of texts: each text with each image."""
+  num_devices, num_images = plan.images.shape[1:]
+  num_texts = plan.texts.shape[1]
+  text_rows, image_rows = (
+      np.tile(rows.astype(np.int32), (num_devices, 1)) for rows in (
+          np.repeat(np.arange(num_texts), num_images),
+          np.tile(np.arange(num_images), num_texts)))
+  different = len(np.unique(plan.images[part]))
+  for group in tiles.spread(len(plan.texts)):
+    texts = plan.texts[group].astype(np.int32)
+    yield _Tile(
+        plan.width_of(plan.text_lengths[group] + plan.image_lengths[part]),
+        np.tile(texts, (num_devices, 1)), text_rows, image_rows,
+        len(np.unique(texts)) * different)
+
+
+def _wanted_tiles(data: dataset.RetrievalDataset, plan: tiles.Plan, part: int,
+                  wanted: Wanted) -> Iterator[_Tile]:
+  """Yields tiles of single pairs, sorted by length on each device."""
+  size = plan.tile_rows
+  lists = []
+  for images in plan.images[part]:
+    captions = [wanted(int(i)) for i in images]
+    rows = np.repeat(np.arange(len(images)), [len(c) for c in captions])
+    texts = np.concatenate(captions)
+    lengths = (np.array([len(data.captions[t].token_ids) + 2 for t in texts])
+               + data.num_regions[images[rows]])
+    order = np.argsort(lengths, kind='stable')
+    lists.append((lengths[order], texts[order], rows[order]))
+  most = max(len(lengths) for lengths, *_ in lists)
+  for start in range(0, most, size):
+    # A shorter list repeats its last pair.
+    places = [np.minimum(np.arange(start, start + size), len(lengths) - 1)
+              for lengths, *_ in lists]
+    lengths, texts, rows = (
+        np.stack([columns[i][p] for columns, p in zip(lists, places)])
+        for i in range(3))
+    yield _Tile(
+        plan.width_of(int(lengths.max())), texts.astype(np.int32),
+        np.tile(np.arange(size, dtype=np.int32), (len(lists), 1)),
+        rows.astype(np.int32),
+        sum(max(0, min(size, len(columns[0]) - start)) for columns in lists))
 
 
 @functools.lru_cache(maxsize=32)
@@ -128,16 +228,14 @@ def _embed_program(model: RetrievalModel,
 @functools.lru_cache(maxsize=256)
 def _tile_program(model: RetrievalModel, devices: tuple[jax.Device, ...],
                   width: int) -> Callable:
-  def score_tile(params: Any, texts: arrays.Texts,
-                 images: scorer.Embedded) -> jax.Array:
-    """Returns float32 [a, b]."""
-    states = retrieval.apply(model, params, 'embed_text', texts.token_ids)
-    embedded = scorer.Embedded(states, texts.num_tokens)
-    num_texts, num_images = len(texts.num_tokens), len(images.lengths)
-    text_rows = jnp.repeat(jnp.arange(num_texts), num_images)
-    image_rows = jnp.tile(jnp.arange(num_images), num_texts)
+  def score_tile(params: Any, table: arrays.Texts, images: scorer.Embedded,
+                 texts: jax.Array, text_rows: jax.Array,
+                 image_rows: jax.Array) -> jax.Array:
+    """Returns float32 [M]."""
+    states = retrieval.apply(model, params, 'embed_text',
+                             table.token_ids[texts, :width])
+    embedded = scorer.Embedded(states, table.num_tokens[texts])
     pairs = scorer.make_pairs(embedded, images, text_rows, image_rows)
-    logits = scorer.score_joined(model, params, *scorer.join(
+    return scorer.score_joined(model, params, *scorer.join(
         scorer.stack(embedded, images), pairs, width))
-    return logits.reshape(num_texts, num_images)
   return parallel.pmap_function(score_tile, devices)

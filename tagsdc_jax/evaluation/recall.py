@@ -1,10 +1,12 @@
 """Recall at k, both ways. Numpy only."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 CUTOFFS = (1, 5, 10)
+WAYS = ('image_retrieval', 'text_retrieval')
 
 
 def image_ranks(scores: np.ndarray, image_of_text: np.ndarray) -> np.ndarray:
@@ -13,7 +15,7 @@ def image_ranks(scores: np.ndarray, image_of_text: np.ndarray) -> np.ndarray:
   Pessimistic on ties: an image with an equal score counts as better.
 
   Args:
-    scores: float32 [texts, images].
+    scores: float [texts, images].
     image_of_text: int [texts].
   """
   own = scores[np.arange(len(scores)), image_of_text]
@@ -28,8 +30,9 @@ def text_ranks(scores: np.ndarray,
   other images; the image's own captions never stand in each other's way.
 
   Args:
-    scores: float32 [texts, images].
-    captions_of_image: rows of each image's captions, any number of them.
+    scores: float [texts, images].
+    captions_of_image: rows of each image's captions, any number of them. More
+      generally: of each column, the rows that are right.
   """
   ranks = []
   for image, own in enumerate(captions_of_image):
@@ -72,36 +75,52 @@ def as_float16(scores: np.ndarray) -> np.ndarray:
   return scores.astype(np.float16).astype(np.float32)
 
 
-def evaluate_scores(
-    scores: np.ndarray, image_of_text: np.ndarray,
-    captions_of_image: Sequence[Sequence[int]], *,
-    image_recalls: Callable[[np.ndarray], dict[str, float]] = recalls
-    ) -> dict[str, dict[str, float]]:
-  """Returns `image_retrieval` and `text_retrieval` recalls in per cent.
+def with_means(image_retrieval: dict[str, float],
+               text_retrieval: dict[str, float]) -> dict[str, Any]:
+  """Returns both ways' recalls with their means, in per cent.
+
+  Returns:
+    `image_retrieval`, `text_retrieval` as given; `image_mean`, `text_mean`
+    over the cut-offs; `mean_r1`, what the best checkpoint is chosen by; and
+    `rsum`, the sum of all six.
+  """
+  result: dict[str, Any] = {'image_retrieval': image_retrieval,
+                            'text_retrieval': text_retrieval}
+  sums = [sum(result[way].values()) for way in WAYS]
+  return result | {
+      **{f'{way.removesuffix("_retrieval")}_mean': total / len(CUTOFFS)
+         for way, total in zip(WAYS, sums)},
+      'mean_r1': mean_r1(result), 'rsum': sum(sums)}
+
+
+def mean_r1(result: dict[str, Any]) -> float:
+  """Returns the mean of the two R@1."""
+  return sum(result[way]['r1'] for way in WAYS) / len(WAYS)
+
+
+def precision(scores: np.ndarray, positives: Sequence[int] | np.ndarray,
+              num_relevant: int) -> dict[str, float]:
+  """Returns how the positives of one query rank, each from 0 to 1.
+
+  Pessimistic on ties: other candidates of equal score rank before.
 
   Args:
-    scores: float32 [texts, images].
-    image_of_text: int [texts].
-    captions_of_image: rows of each image's captions.
-    image_recalls: how image retrieval is counted.
-  Raises:
-    ValueError: if a score is NaN or infinite, or shapes do not fit.
+    scores: float [candidates].
+    positives: int [<= num_relevant], candidates that are right.
+    num_relevant: R; positives that are no candidates are never found.
+  Returns:
+    `map_at_r`: mean over the first R places of the precision up to the place
+      where it holds a positive, of 0 elsewhere; `r_precision`: share of the
+      first R that is positive; `r1`: whether the first one is.
+  Reference: Musgrave et al., A Metric Learning Reality Check, 2020.
   """
-  expected = (len(image_of_text), len(captions_of_image))
-  if scores.shape != expected:
-    raise ValueError(f'scores must have shape {expected} (captions, images), '
-                     f'got {scores.shape}')
-  if not np.all(np.isfinite(scores)):
-    row, column = np.argwhere(~np.isfinite(scores))[0]
-    raise ValueError(f'scores must be finite, got {scores[row, column]} for '
-                     f'caption {row} and image {column}')
-  return {
-      'image_retrieval': image_recalls(image_ranks(scores, image_of_text)),
-      'text_retrieval': recalls(text_ranks(scores, captions_of_image)),
-  }
-
-
-def mean_r1(result: dict[str, dict[str, float]]) -> float:
-  """Returns the mean of the two R@1, what the best checkpoint is chosen by."""
-  return 0.5 * (result['image_retrieval']['r1']
-                + result['text_retrieval']['r1'])
+  own = np.sort(scores[positives])[::-1]
+  others = np.sort(np.delete(scores, positives))
+  better = len(others) - np.searchsorted(others, own, side='left')
+  number = np.arange(len(own))
+  places = better + number
+  is_found = places < num_relevant
+  return {'map_at_r': float(np.sum(is_found * (number + 1) / (places + 1)))
+          / num_relevant,
+          'r_precision': float(np.sum(is_found)) / num_relevant,
+          'r1': float(np.any(places == 0))}

@@ -15,8 +15,9 @@ def print_recalls(rows: Sequence[tuple[str, dict[str, Any]]],
   """Prints recalls in per cent, one line per named evaluation result.
 
   Args:
-    rows: (name, result of `evaluating.evaluate`); a line with chance goes
-      before every change of sizes.
+    rows: (name, result); see `recall.with_means`. Of a result that tells its
+      `images` and `captions` a line with chance goes before every change of
+      sizes; `pairs_per_second` is shown where there is one.
     title: heading.
   """
   table = Table(title=title)
@@ -24,16 +25,32 @@ def print_recalls(rows: Sequence[tuple[str, dict[str, Any]]],
   for way in ('image', 'text'):
     for k in recall.CUTOFFS:
       table.add_column(f'{way} R@{k}', justify='right')
-  table.add_column('mean R@1', justify='right')
-  table.add_column('pairs/s', justify='right')
+  for name in ('mean R@1', 'RSUM', 'pairs/s'):
+    table.add_column(name, justify='right')
   sizes = None
   for name, result in rows:
-    if sizes != (result['images'], result['captions']):
+    if 'images' in result and sizes != (result['images'], result['captions']):
       sizes = result['images'], result['captions']
       table.add_row(f'chance among {sizes[0]} images', *_cells(
-          chance(result)), '', style='dim')
-    table.add_row(name, *_cells(result),
-                  f'{result["pairs_per_second"]:,.0f}')
+          chance(result)), '', '', style='dim')
+    pace = result.get('pairs_per_second')
+    table.add_row(name, *_cells(result), f'{result["rsum"]:.1f}',
+                  '' if pace is None else f'{pace:,.0f}')
+  _print(table)
+
+
+def print_precisions(rows: Sequence[tuple[str, dict[str, Any]]],
+                     title: str) -> None:
+  """Prints what `coco_truths.precisions` returns, one line per result."""
+  table = Table(title=title)
+  table.add_column('', no_wrap=True)
+  kinds = {'map_at_r': 'mAP@R', 'r_precision': 'R-P', 'r1': 'R@1'}
+  for way in recall.WAYS:
+    for shown in kinds.values():
+      table.add_column(f'{way.split("_")[0]} {shown}', justify='right')
+  for name, result in rows:
+    table.add_row(name, *(f'{result[way][kind]:.1f}' for way in recall.WAYS
+                          for kind in kinds))
   _print(table)
 
 
@@ -96,15 +113,13 @@ def chance(result: dict[str, Any]) -> dict[str, Any]:
       missed *= max(0.0, (captions - own - i) / (captions - i))
     return 100 * (1 - missed)
 
-  image = {f'r{k}': 100 * min(1.0, k / images) for k in recall.CUTOFFS}
-  both = {'image_retrieval': image,
-          'text_retrieval': {f'r{k}': text(k) for k in recall.CUTOFFS}}
-  return both | {'mean_r1': recall.mean_r1(both)}
+  return recall.with_means(
+      {f'r{k}': 100 * min(1.0, k / images) for k in recall.CUTOFFS},
+      {f'r{k}': text(k) for k in recall.CUTOFFS})
 
 
 def _cells(result: dict[str, Any]) -> list[str]:
-  values = [result[way][f'r{k}'] for way in ('image_retrieval',
-                                             'text_retrieval')
+  values = [result[way][f'r{k}'] for way in recall.WAYS
             for k in recall.CUTOFFS]
   return [f'{value:.1f}' for value in [*values, result['mean_r1']]]
 

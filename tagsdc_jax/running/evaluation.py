@@ -1,11 +1,11 @@
-"""Evaluates parameters on a split, with progress."""
+"""Evaluates parameters on a split, in memory, with progress."""
 
 from typing import Any
 
 import jax
 import numpy as np
 
-from tagsdc_jax import parallel, progress, settings
+from tagsdc_jax import progress, settings
 from tagsdc_jax.data import dataset
 from tagsdc_jax.evaluation import evaluating
 from tagsdc_jax.models.retrieval import RetrievalModel
@@ -19,6 +19,8 @@ def evaluate_split(model: RetrievalModel, params: Any,
                    devices: list[jax.Device]
                    ) -> tuple[dict[str, Any], np.ndarray]:
   """Returns the result and the scores; see `evaluating.evaluate`.
+
+  Nothing is kept on disk; `evaluation_in_parts` does that.
 
   Args:
     model: the network.
@@ -37,13 +39,3 @@ def evaluate_split(model: RetrievalModel, params: Any,
       progress.progress_bar(pairs, f'scoring {data.name}', 'pairs')) as bar:
     return evaluating.evaluate(model, params, data, config, devices=devices,
                                progress=bar.update)
-
-
-def evaluate_on_host(model: RetrievalModel, params: Any,
-                     data: dataset.RetrievalDataset,
-                     config: settings.Settings, phase: str
-                     ) -> tuple[dict[str, Any], np.ndarray]:
-  """As `evaluate_split`, for parameters in host memory."""
-  devices = parallel.local_devices(config.num_devices)
-  return evaluate_split(model, parallel.replicate(params, devices), data,
-                        config, phase, devices)

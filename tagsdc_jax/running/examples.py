@@ -147,14 +147,13 @@ def _score(model: retrieval.RetrievalModel, params: dict,
   # One device: the run may have had more than this machine has. One image
   # per tile, so that the bar moves.
   devices = parallel.local_devices(1)
-  tiles = dataclasses.replace(config.evaluation, tile_images=1)
+  # Few programs: there is little to score with each.
+  tiles = dataclasses.replace(config.evaluation, tile_images=1, num_widths=2)
   pairs = len(data.captions) * len(data.image_ids)
   with progress.progress_bar(pairs, 'example pictures', 'pairs') as bar:
     return matrix.score_matrix(
         model, parallel.replicate(params, devices), data, tiles,
-        # Few programs: there is little to score with each.
-        num_widths=min(2, config.compute.num_widths), devices=devices,
-        progress=bar.update)
+        devices=devices, progress=bar.update)
 
 
 def _negatives(config: settings.Settings, params: dict,

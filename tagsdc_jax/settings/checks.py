@@ -47,6 +47,7 @@ def check_values(s: Settings) -> None:
       'model.num_layers': (s.model.num_layers, 1),
       'evaluation.tile_texts': (s.evaluation.tile_texts, 1),
       'evaluation.tile_images': (s.evaluation.tile_images, 1),
+      'evaluation.num_widths': (s.evaluation.num_widths, 1),
       'data.num_threads': (s.data.num_threads, 1),
   }
   at_least |= {name: (value, 0) for name, value in {

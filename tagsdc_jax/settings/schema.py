@@ -152,6 +152,7 @@ class Evaluation:
   """Scoring of all pairs."""
   tile_texts: int = 32
   tile_images: int = 16
+  num_widths: int = 12  # Lengths that tiles are padded to, a program each.
   validation_images: int = 1000  # Subset used during training; 0 = all.
 
 
@@ -186,4 +187,5 @@ class Settings:
 FREE_TO_CHANGE = (
     'stop_at_update', 'checkpoint_every', 'eval_every', 'keep_at_updates',
     'log_every', 'num_devices', 'data.num_threads', 'data.num_prefetched',
-    'data.cache_regions', 'evaluation.tile_texts', 'evaluation.tile_images')
+    'data.cache_regions', 'evaluation.tile_texts', 'evaluation.tile_images',
+    'evaluation.num_widths')

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tagsdc_jax import settings
-from tagsdc_jax.evaluation import evaluating, matrix
+from tagsdc_jax.evaluation import evaluating, matrix, ranking
 
 # Of 12 captions and images caption i is image i's. All are ranked first, but
 # for caption 1: image 0 is better by less than float16 can tell at 8.
@@ -21,7 +21,7 @@ def _evaluate(monkeypatch):
                       lambda *args, **kwargs: _SCORES.copy())
   data = types.SimpleNamespace(
       captions=[types.SimpleNamespace(image=i) for i in range(12)],
-      captions_of_image=[(i,) for i in range(12)])
+      image_ids=range(12), captions_of_image=[(i,) for i in range(12)])
 
   def run(**quirks):
     config = settings.Settings(quirks=settings.Quirks(**quirks))
@@ -52,3 +52,21 @@ def test_overcounted_recall(evaluate):
       'r1': 100 * 12 / 12, 'r5': 100 * 17 / 12, 'r10': 100 * 22 / 12})
   assert result['text_retrieval']['r5'] == 100
   assert result['mean_r1'] == pytest.approx(100)
+
+
+def test_protocols_come_besides_the_whole_split():
+  data = types.SimpleNamespace(
+      captions=[types.SimpleNamespace(image=i) for i in range(12)],
+      image_ids=range(12), captions_of_image=[(i,) for i in range(12)])
+  seen = []
+
+  def half(scores, given, counted):
+    seen.append((scores.is_rounded, given is data, counted.quirks))
+    return {'rsum': 1.0}
+
+  quirks = settings.Quirks(float16_scores=True)
+  result = evaluating.rank(ranking.Scores(_SCORES), data, quirks,
+                           {'half': half})
+  assert seen == [(True, True, quirks)]
+  assert result['protocols'] == {'half': {'rsum': 1.0}}
+  assert result['images'] == 12 and result['text_retrieval']['r5'] == 100

@@ -79,7 +79,7 @@ def test_scores_of_sentences_are_those_of_the_matrix(split, world_dir):
   params = parallel.replicate(
       retrieval.init_parameters(model, jax.random.key(3)), devices)
   scores = matrix.score_matrix(model, params, data, config.evaluation,
-                               num_widths=2, devices=devices)
+                               devices=devices)
   numbers = np.arange(len(data.captions))[::-1][:50]
   images = (numbers * 7) % len(data.image_ids)
   listed = pairs.score_sentences(

@@ -1,20 +1,23 @@
+import dataclasses
 import functools
+import time
+import tracemalloc
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tagsdc_jax import parallel, settings
+from tagsdc_jax import errors, parallel, settings
 from tagsdc_jax.data import assembling, dataset
-from tagsdc_jax.evaluation import matrix
+from tagsdc_jax.evaluation import matrix, tiles
 from tagsdc_jax.models import retrieval
 
 _CONFIG = settings.Model(
     num_layers=2, hidden_size=16, num_heads=2, intermediate_size=24,
     max_positions=16, vocab_size=30, feature_size=6)
 _MODEL = retrieval.RetrievalModel(_CONFIG)
-_EVALUATION = settings.Evaluation(tile_texts=5, tile_images=3)
+_EVALUATION = settings.Evaluation(tile_texts=5, tile_images=3, num_widths=2)
 
 
 @functools.cache
@@ -78,7 +81,7 @@ def test_matrix_equals_direct_scores(num_devices):
   progress = []
   scores = matrix.score_matrix(
       _MODEL, parallel.replicate(_params(), devices), _data(), _EVALUATION,
-      num_widths=2, devices=devices, progress=progress.append)
+      devices=devices, progress=progress.append)
   assert scores.shape == (17, 7) and scores.dtype == np.float32
   assert np.std(scores) > 0.1
   np.testing.assert_allclose(scores, _all_direct_scores(), atol=1e-5)
@@ -100,20 +103,108 @@ def test_direct_scores_equal_unpadded_ones():
                                atol=1e-5)
 
 
-@pytest.mark.parametrize('tile_texts, tile_images', [(5, 3), (1, 1), (40, 9)])
-def test_plan_covers_every_pair(tile_texts, tile_images):
-  data = _data()
-  plan = matrix.make_plan(
-      data, settings.Evaluation(tile_texts=tile_texts,
-                                tile_images=tile_images), 3)
-  assert set(plan.texts.ravel()) == set(range(17))
-  assert set(plan.images.ravel()) == set(range(7))
-  assert plan.texts.shape[1] == tile_texts
-  assert plan.images.shape[1] == tile_images
-  assert len(plan.widths) <= 3
-  lengths = np.array([len(c.token_ids) + 2 for c in data.captions])
-  for text_group, texts in enumerate(plan.texts):
-    for image_group, images in enumerate(plan.images):
-      width = plan.width_of(text_group, np.array([image_group]))
-      longest = lengths[texts].max() + data.num_regions[images].max()
-      assert width == min(w for w in plan.widths if w >= longest)
+@pytest.mark.parametrize('num_devices', [1, 2])
+def test_wanted_pairs_only(num_devices):
+  devices = parallel.local_devices(num_devices)
+  # From one caption to all; image 4 wants nearly every one.
+  wanted = [[0], [16, 3], [5], [2, 9, 11], list(range(16)), [7], range(17)]
+  counted, expected = [], np.full((17, 7), -np.inf, np.float32)
+  for image, captions in enumerate(wanted):
+    expected[captions, image] = _all_direct_scores()[captions, image]
+  plan = tiles.make_plan(_data(), _EVALUATION, num_devices)
+  scores = np.zeros((17, 7), np.float32)
+  for part, block in matrix.score_parts(
+      _MODEL, parallel.replicate(_params(), devices), _data(), plan,
+      range(len(plan.images)), devices=devices, progress=counted.append,
+      wanted=lambda image: np.array(wanted[image])):
+    assert block.shape == (plan.images[part].size, 17)
+    scores[:, plan.images[part].reshape(-1)] = block.T
+  np.testing.assert_allclose(scores, expected, atol=1e-5)
+  repeated = plan.images.size - 7
+  shortest = plan.images.reshape(-1)[0]
+  assert sum(counted) == (sum(len(w) for w in wanted)
+                          + repeated * len(wanted[shortest]))
+
+
+def test_processes_divide_the_parts():
+  devices = parallel.local_devices(1)
+  params = parallel.replicate(_params(), devices)
+  plan = tiles.make_plan(_data(), _EVALUATION, 1)
+  order = tiles.spread(len(plan.images))
+  whole, *shares = (dict(matrix.score_parts(
+      _MODEL, params, _data(), plan, parts, devices=devices))
+      for parts in (order, order[0::2], order[1::2]))
+  assert len(order) == 3 and [len(s) for s in shares] == [2, 1]
+  joined = shares[0] | shares[1]
+  assert joined.keys() == whole.keys()
+  for part, block in whole.items():
+    np.testing.assert_array_equal(joined[part], block)
+
+
+def test_regions_are_read_one_part_ahead():
+  data, read = _data(), []
+
+  def read_regions(image):
+    read.append(image)
+    return data.read_regions(image)
+
+  devices = parallel.local_devices(1)
+  plan = tiles.make_plan(data, settings.Evaluation(
+      tile_texts=5, tile_images=1, num_widths=2), 1)
+  parts = matrix.score_parts(
+      _MODEL, parallel.replicate(_params(), devices),
+      dataclasses.replace(data, read_regions=read_regions), plan,
+      range(7), devices=devices)
+  next(parts)
+  time.sleep(0.1)
+  # The first part, the one that the devices begin with ahead of time, one
+  # more, and one that waits to be taken.
+  assert 2 <= len(read) <= 4
+  assert len(list(parts)) == 6 and sorted(read) == list(range(7))
+
+
+def test_a_damaged_image_is_told_by_name():
+  def read_regions(image):
+    raise errors.UserError(f'image {image} is damaged')
+  devices = parallel.local_devices(1)
+  with pytest.raises(errors.UserError, match='image . is damaged'):
+    matrix.score_matrix(
+        _MODEL, parallel.replicate(_params(), devices),
+        dataclasses.replace(_data(), read_regions=read_regions), _EVALUATION,
+        devices=devices)
+
+
+def _peak(num_images, monkeypatch):
+  """Host bytes that scoring takes at most, and the bound for them."""
+  rng = np.random.default_rng(0)
+  data = dataclasses.replace(
+      _data(), image_ids=[str(i) for i in range(num_images)],
+      num_regions=np.full(num_images, 20, np.int32), feature_size=500,
+      captions=_data().captions * 20,
+      read_regions=lambda image: dataset.Regions(
+          rng.normal(size=(20, 500)).astype(np.float32),
+          np.zeros((20, 7), np.float32)))
+  plan = tiles.make_plan(data, settings.Evaluation(
+      tile_texts=50, tile_images=20), 1)
+  # Programs are no part of it.
+  monkeypatch.setattr(matrix, '_embed_program', lambda *args: lambda *x: None)
+  monkeypatch.setattr(matrix, '_tile_program', lambda *args: (
+      lambda *x: jnp.zeros((1, plan.tile_rows))))
+  tracemalloc.start()
+  try:
+    for _ in matrix.score_parts(
+        _MODEL, None, data, plan, range(len(plan.images)),
+        devices=parallel.local_devices(1)):
+      pass
+    return tracemalloc.get_traced_memory()[1], matrix.host_bytes(plan, data)
+  finally:
+    tracemalloc.stop()
+
+
+def test_host_memory_is_bounded_whatever_the_number_of_images(monkeypatch):
+  few, bound = _peak(100, monkeypatch)
+  many, same_bound = _peak(400, monkeypatch)
+  assert bound == same_bound
+  # All features of the larger split are 16 MB, the bound is 3.5.
+  assert 0.3 * bound < few < bound + 1e6
+  assert many < bound + 1e6

@@ -1,0 +1,102 @@
+"""Which pairs the network scores, by a cheap model's scores of all pairs."""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tagsdc_jax import errors
+from tagsdc_jax.data import dataset
+from tagsdc_jax.evaluation import ranking
+
+
+@dataclasses.dataclass(frozen=True)
+class FirstPass:
+  """The pairs among the best k of their caption or of their image.
+
+  Attributes:
+    scores: float [captions, images], a mapped file.
+    k: how many of each.
+    sha256: of the file.
+    images_of: int32 [captions, k], best images of each caption.
+    captions_of: int32 [images, k], best captions of each image.
+  """
+  scores: np.ndarray
+  k: int
+  sha256: str
+  images_of: np.ndarray
+  captions_of: np.ndarray
+  _caption_order: np.ndarray
+  _starts: np.ndarray
+
+  def wanted(self, image: int) -> np.ndarray:
+    """Returns the captions that are scored against an image, ascending."""
+    chosen_by = self._caption_order[self._starts[image]:self._starts[image + 1]]
+    return np.union1d(self.captions_of[image], chosen_by)
+
+  def about(self, captions_of_image: Sequence[Sequence[int]]
+            ) -> dict[str, Any]:
+    """Returns how much is scored, and what is right but is not.
+
+    Args:
+      captions_of_image: rows of each image's captions.
+    Returns:
+      `top_k`, `pairs`; `lost`, in per cent: `image_retrieval`, captions that
+      are not scored with their own image, and `text_retrieval`, images that
+      are scored with none of their captions.
+    """
+    wanted = [self.wanted(image) for image in range(len(self.captions_of))]
+    own, kept = np.array([
+        (len(own), len(np.intersect1d(scored, list(own))))
+        for own, scored in zip(captions_of_image, wanted) if len(own)]).T
+    return {'top_k': self.k, 'pairs': sum(len(scored) for scored in wanted),
+            'lost': {'image_retrieval': 100 * float(1 - kept.sum()
+                                                    / own.sum()),
+                     'text_retrieval': 100 * float(np.mean(kept == 0))}}
+
+
+def load(path: Path, k: int, data: dataset.RetrievalDataset) -> FirstPass:
+  """Returns the pairs that the scores in a file leave to the network.
+
+  Args:
+    path: .npy, float [captions, images], the split in its order.
+    k: at least 1; more than there are means all.
+    data: the split.
+  Raises:
+    UserError: if the file is no such matrix.
+  """
+  try:
+    scores = np.load(path, mmap_mode='r', allow_pickle=False)
+  except (OSError, ValueError) as error:
+    raise errors.UserError(
+        f'first pass {path} cannot be read as .npy: {error}; give what '
+        '`tagsdc evaluate --scores` or numpy.save has written') from error
+  expected = (len(data.captions), len(data.image_ids))
+  if scores.shape != expected or scores.dtype.kind != 'f':
+    raise errors.UserError(
+        f'first pass {path} must hold floats of shape {expected} (captions, '
+        f'images of {data.name}, in its order), got {scores.dtype} '
+        f'{scores.shape}')
+  images_of = np.concatenate([_best(scores[rows], k, path)
+                              for rows in ranking.blocks(*expected)])
+  captions_of = np.concatenate([_best(scores[:, columns].T, k, path)
+                                for columns in ranking.blocks(*expected[::-1])])
+  flat = images_of.reshape(-1)
+  order = np.argsort(flat, kind='stable')
+  starts = np.searchsorted(flat[order], np.arange(expected[1] + 1))
+  with open(path, 'rb') as file:
+    sha256 = hashlib.file_digest(file, 'sha256').hexdigest()
+  return FirstPass(scores, k, sha256, images_of, captions_of,
+                   (order // images_of.shape[1]).astype(np.int32), starts)
+
+
+def _best(scores: np.ndarray, k: int, path: Path) -> np.ndarray:
+  """Returns the places of each row's k highest scores, int32 [rows, <= k]."""
+  if not np.all(np.isfinite(scores)):
+    raise errors.UserError(f'first pass {path} must be finite; it holds NaN '
+                           'or infinite numbers')
+  k = min(k, scores.shape[1])
+  return np.argpartition(-scores, k - 1, axis=1)[:, :k].astype(np.int32)

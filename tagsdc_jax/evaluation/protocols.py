@@ -1,0 +1,122 @@
+"""How published numbers are counted: what is ranked among what."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tagsdc_jax import errors, settings
+from tagsdc_jax.data import dataset
+from tagsdc_jax.evaluation import coco_truths, ranking, recall
+
+FOLD_IMAGES = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Counting:
+  """Recalls as the settings' quirks count them."""
+  quirks: settings.Quirks = settings.Quirks()
+
+  def rounded(self, scores: ranking.Scores) -> ranking.Scores:
+    """Returns the scores, rounded where the settings say so."""
+    return dataclasses.replace(scores, is_rounded=self.quirks.float16_scores)
+
+  def recalls(self, scores: ranking.Scores,
+              data: dataset.RetrievalDataset) -> dict[str, Any]:
+    """Returns recalls among all captions and images."""
+    return self.recalls_of(
+        scores, np.array([c.image for c in data.captions]),
+        data.captions_of_image)
+
+  def recalls_of(self, scores: ranking.Scores, image_of_text: np.ndarray,
+                 captions_of_image: Sequence[Sequence[int]]
+                 ) -> dict[str, Any]:
+    """Returns what `ranking.evaluate_scores` does."""
+    return ranking.evaluate_scores(
+        scores, image_of_text, captions_of_image,
+        image_recalls=(recall.overcounted_recalls
+                       if self.quirks.overcounted_recall else recall.recalls))
+
+
+Protocol = Callable[
+    [ranking.Scores, dataset.RetrievalDataset, Counting], dict[str, Any]]
+
+
+def prepare(names: Sequence[str],
+            data: dataset.RetrievalDataset) -> dict[str, Protocol]:
+  """Returns the protocols by name, ready to count.
+
+  Args:
+    names: of PROTOCOLS.
+    data: the split that will be scored.
+  Raises:
+    UserError: if the split is not what a protocol is about, or a package is
+      missing.
+  """
+  return {name: PROTOCOLS[name](name, data) for name in names}
+
+
+def _whole(num_images: int) -> Callable[..., Protocol]:
+  def make(name: str, data: dataset.RetrievalDataset) -> Protocol:
+    if len(data.image_ids) != num_images:
+      raise errors.UserError(
+          f'protocol {name} is about {num_images:,} images, but {data.name} '
+          f'has {len(data.image_ids):,}; leave --protocol out to rank the '
+          'split as it is')
+    return lambda scores, data, counted: counted.recalls(scores, data)
+  return make
+
+
+def _folds(name: str, data: dataset.RetrievalDataset) -> Protocol:
+  check_folds(name, data, FOLD_IMAGES)
+  return lambda scores, data, counted: mean_of_folds(scores, data, counted,
+                                                     FOLD_IMAGES)
+
+
+def check_folds(name: str, data: dataset.RetrievalDataset,
+                size: int) -> None:
+  """Raises UserError unless folds of `size` images divide the split."""
+  if not data.image_ids or len(data.image_ids) % size:
+    raise errors.UserError(
+        f'protocol {name} is the mean over folds of {size:,} images, but '
+        f'{data.name} has {len(data.image_ids):,}, which they do not divide; '
+        'give a split that they do, such as COCO\'s test split of 5,000')
+
+
+def mean_of_folds(scores: ranking.Scores, data: dataset.RetrievalDataset,
+                  counted: Counting, size: int) -> dict[str, Any]:
+  """Returns the mean of the recalls in folds of the images, in data order.
+
+  Args:
+    scores: of the split.
+    data: the split.
+    counted: how.
+    size: images per fold; divides the images.
+  Returns:
+    see `recall.with_means`; and `folds`, how many there are.
+  """
+  found = []
+  for start in range(0, len(data.image_ids), size):
+    groups = data.captions_of_image[start:start + size]
+    counts = [len(group) for group in groups]
+    ends = np.cumsum(counts)
+    found.append(counted.recalls_of(
+        scores.subset(np.concatenate(groups).astype(int),
+                      np.arange(start, start + size)),
+        np.repeat(np.arange(size), counts),
+        [range(end - count, end) for end, count in zip(ends, counts)]))
+  both = [{key: float(np.mean([f[way][key] for f in found]))
+           for key in found[0][way]} for way in recall.WAYS]
+  return recall.with_means(*both) | {'folds': len(found)}
+
+
+def _truths(name: str, data: dataset.RetrievalDataset) -> Protocol:
+  truths = coco_truths.load(name, data)
+  count = (coco_truths.precisions if name == 'eccv' else coco_truths.recalls)
+  return lambda scores, data, counted: count(scores, truths)
+
+
+PROTOCOLS: dict[str, Callable[[str, dataset.RetrievalDataset], Protocol]] = {
+    'flickr_1k': _whole(1000), 'coco_1k': _folds, 'coco_5k': _whole(5000),
+    'cxc': _truths, 'eccv': _truths}

@@ -1,0 +1,128 @@
+"""How the matrix of scores is cut into tiles, and what of them is padding."""
+
+import dataclasses
+
+import numpy as np
+
+from tagsdc_jax import settings
+from tagsdc_jax.data import dataset
+
+# Fewer programs are taken as long as they compute this much more than a
+# program per length would.
+_SLACK = 0.04
+_GOLDEN = 0.6180339887  # Multiples of it, modulo 1, never cluster.
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """Tiles over captions and images, both sorted by length.
+
+  A part is what all devices hold at once, `tile_images` images each; it is
+  also what an interrupted evaluation keeps. All groups of texts pass by it.
+
+  Attributes:
+    texts: int [text groups, tile_texts], caption numbers; the shortest one is
+      repeated where they do not divide the captions.
+    images: int [parts, devices, tile_images], likewise.
+    text_lengths: int [text groups], longest caption of each group, [CLS] and
+      [SEP] included.
+    image_lengths: int [parts], most regions of any image of the part.
+    widths: ascending padded lengths, one compiled program each.
+    padding: share of what is computed that is no token or region of a pair
+      that is needed, 0 to 1.
+  """
+  texts: np.ndarray
+  images: np.ndarray
+  text_lengths: np.ndarray
+  image_lengths: np.ndarray
+  widths: tuple[int, ...]
+  padding: float
+
+  @property
+  def tile_rows(self) -> int:
+    """Pairs that a device scores at once."""
+    return self.texts.shape[1] * self.images.shape[2]
+
+  def width_of(self, length: int) -> int:
+    """Returns the narrowest width that holds so many tokens and regions."""
+    return next(w for w in self.widths if w >= length)
+
+
+def make_plan(data: dataset.RetrievalDataset, config: settings.Evaluation,
+              num_devices: int) -> Plan:
+  """Returns tiles of at most the sizes that the settings name.
+
+  Args:
+    data: the split.
+    config: tile sizes and the most programs.
+    num_devices: devices that work on a part.
+  """
+  lengths = text_lengths(data)
+  regions = np.asarray(data.num_regions)
+  texts = _groups(lengths, config.tile_texts, 1)[:, 0]
+  images = _groups(regions, config.tile_images, num_devices)
+  longest, most = lengths[texts].max(axis=1), regions[images].max(axis=(1, 2))
+  sums = np.add.outer(longest, most).reshape(-1)
+  widths = narrow_widths(sums, config.num_widths)
+  computed = (np.sum(np.array(widths)[np.searchsorted(widths, sums)])
+              * texts.shape[1] * images[0].size)
+  real = np.sum(lengths) * len(regions) + np.sum(regions) * len(lengths)
+  return Plan(texts, images, longest, most, widths,
+              float(1 - real / computed))
+
+
+def text_lengths(data: dataset.RetrievalDataset) -> np.ndarray:
+  """Returns tokens per caption with [CLS] and [SEP], int [captions]."""
+  return np.array([len(c.token_ids) + 2 for c in data.captions])
+
+
+def spread(count: int) -> list[int]:
+  """Returns the numbers below `count`, neighbours far apart, the last first.
+
+  Work that grows with its number, done in this order, goes on at an even pace
+  from the start, so that the time left is known early. And what needs most
+  memory comes first.
+  """
+  places = (np.arange(count) * _GOLDEN) % 1
+  return [count - 1 - int(i) for i in np.argsort(places, kind='stable')]
+
+
+def narrow_widths(lengths: np.ndarray, most: int) -> tuple[int, ...]:
+  """Returns the ascending widths that pad least, few of them.
+
+  Args:
+    lengths: int [tiles], not empty.
+    most: how many at most; fewer if they pad hardly more than all lengths
+      would.
+  """
+  values, counts = np.unique(lengths, return_counts=True)
+  before = np.concatenate([[0], np.cumsum(counts)])
+  # tokens[e, s]: what values[s:e + 1] cost at the width of the longest.
+  tokens = values[:, None] * (before[1:, None] - before[None, :-1])
+  tokens = np.where(np.tri(len(values), dtype=bool), tokens, np.inf)
+  enough = (1 + _SLACK) * np.sum(values * counts)
+  cost = np.append(0.0, np.full(len(values), np.inf))
+  starts: list[np.ndarray] = []  # Of the last width, for each number of them.
+  while len(starts) < most and not (starts and cost[-1] <= enough):
+    total = tokens + cost[None, :-1]
+    starts.append(np.argmin(total, axis=1))
+    cost = np.append(0.0, np.min(total, axis=1))
+  widths, end = [], len(values)
+  for start in reversed(starts):
+    if end:
+      widths.append(int(values[end - 1]))
+      end = int(start[end - 1])
+  return tuple(reversed(widths))
+
+
+def _groups(lengths: np.ndarray, size: int, num_devices: int) -> np.ndarray:
+  """Returns numbers in order of length, int [groups, devices, <= size]."""
+  num_groups = -(-len(lengths) // (size * num_devices))
+  # As small as the number of groups allows: 200 images on 8 devices are two
+  # groups of 8 x 13, not of 8 x 16.
+  size = -(-len(lengths) // (num_groups * num_devices))
+  order = np.argsort(lengths, kind='stable')
+  missing = num_groups * num_devices * size - len(lengths)
+  # The shortest fills up, as it costs least.
+  filled = np.pad(order, (missing, 0), mode='edge')
+  return filled.reshape(num_groups, num_devices, size)

@@ -1,0 +1,87 @@
+import itertools
+import types
+
+import numpy as np
+import pytest
+
+from tagsdc_jax import settings
+from tagsdc_jax.evaluation import tiles
+
+
+def _data(num_captions, num_images, seed=0):
+  rng = np.random.default_rng(seed)
+  return types.SimpleNamespace(
+      captions=[types.SimpleNamespace(token_ids=range(n))
+                for n in rng.integers(3, 20, num_captions)],
+      num_regions=rng.integers(2, 30, num_images))
+
+
+@pytest.mark.parametrize('tile_texts, tile_images, num_devices', [
+    (5, 3, 1), (1, 1, 2), (40, 9, 1), (6, 2, 4)])
+def test_plan_covers_every_pair(tile_texts, tile_images, num_devices):
+  data = _data(17, 7)
+  plan = tiles.make_plan(
+      data, settings.Evaluation(tile_texts=tile_texts, num_widths=3,
+                                tile_images=tile_images), num_devices)
+  assert set(plan.texts.ravel()) == set(range(17))
+  assert set(plan.images.ravel()) == set(range(7))
+  assert plan.texts.shape[1] <= tile_texts
+  assert plan.images.shape[1] == num_devices
+  assert plan.images.shape[2] <= tile_images
+  assert len(plan.widths) <= 3
+  lengths = tiles.text_lengths(data)
+  computed = 0
+  for text_group, part in itertools.product(range(len(plan.texts)),
+                                            range(len(plan.images))):
+    texts, images = plan.texts[text_group], plan.images[part]
+    longest = lengths[texts].max() + data.num_regions[images].max()
+    assert longest == plan.text_lengths[text_group] + plan.image_lengths[part]
+    width = plan.width_of(longest)
+    assert width == min(w for w in plan.widths if w >= longest)
+    computed += width * texts.size * images.size
+  real = sum(t + r for t in lengths for r in data.num_regions)
+  assert plan.padding == pytest.approx(1 - real / computed)
+
+
+def test_tiles_are_no_larger_than_needed():
+  # Two groups of 2 x 13 images hold 50; two of 2 x 16 would be 14 too many.
+  plan = tiles.make_plan(_data(5, 50), settings.Evaluation(), 2)
+  assert plan.images.shape == (2, 2, 13) and plan.texts.shape == (1, 5)
+  # What fills up is the shortest.
+  numbers, counts = np.unique(plan.images, return_counts=True)
+  assert counts.sum() == 52 and counts.max() == 3
+  shortest = numbers[np.argmax(counts)]
+  regions = _data(5, 50).num_regions
+  assert regions[shortest] == regions.min()
+
+
+def _cost(lengths, widths):
+  return sum(min(w for w in widths if w >= n) for n in lengths)
+
+
+def test_widths_are_the_best_there_are():
+  lengths = np.array([3, 3, 3, 4, 7, 8, 8, 12, 13, 20])
+  for most in (1, 2, 3, 4):
+    least = min(_cost(lengths, chosen) for chosen in itertools.combinations(
+        np.unique(lengths), most) if chosen[-1] == 20)
+    assert _cost(lengths, tiles.narrow_widths(lengths, most)) == least
+
+
+def test_few_widths_where_few_do():
+  # 10, 40: every length its own. 39 in place of 40 once saves next to nothing.
+  assert tiles.narrow_widths(np.array([10, 10, 40, 40]), 9) == (10, 40)
+  assert tiles.narrow_widths(np.array([10, 39, 40, 40]), 9) == (10, 40)
+  assert tiles.narrow_widths(np.array([10, 25, 40, 40]), 9) == (10, 25, 40)
+
+
+@pytest.mark.parametrize('count', [0, 1, 2, 5, 40])
+def test_spread(count):
+  order = tiles.spread(count)
+  assert sorted(order) == list(range(count))
+  assert order[:1] == [count - 1][:count]
+
+
+def test_any_stretch_of_a_spread_is_like_the_whole():
+  cost = np.arange(100)[tiles.spread(100)]
+  for start in range(0, 100, 10):
+    assert abs(np.mean(cost[start:start + 10]) - 49.5) < 8
