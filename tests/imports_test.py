@@ -29,8 +29,9 @@ ARROW = (
     ('__init__',),
 )
 HEIGHT = {room: -i for i, rooms in enumerate(ARROW) for room in rooms}
-# The one file that may import torch, an extra, and only when it needs it.
+# The files that may import an extra, and only when they need it.
 TORCH_FILE = PACKAGE / 'conversion' / 'reading.py'
+ECCV_FILE = PACKAGE / 'evaluation' / 'coco_truths.py'
 # Where the name that is imported is not that of the package.
 DISTRIBUTIONS = {
     'absl': 'absl-py', 'flax': 'flax', 'orbax': 'orbax-checkpoint',
@@ -155,9 +156,11 @@ def test_every_import_is_declared():
             for line in text.splitlines()}
   declared = names_in(setup['options']['install_requires'])
   assert 'torch' in names_in(setup['options.extras_require']['torch'])
+  assert 'eccv-caption' in names_in(setup['options.extras_require']['eccv'])
   imported = {(name.split('.')[0], path) for folder in (PACKAGE, CONFIGS)
               for path in _sources(folder) for name in _imported(path)}
-  imported -= {('torch', TORCH_FILE)}
+  imported -= {('torch', TORCH_FILE), ('eccv_caption', ECCV_FILE)}
+  assert 'eccv_caption' not in _imported_at_once(ECCV_FILE)
   third_party = ({name for name, _ in imported} - set(sys.stdlib_module_names)
                  - {'tagsdc_jax'})
   missing = {name for name in third_party

@@ -1,0 +1,79 @@
+import types
+
+import numpy as np
+import pytest
+
+from tagsdc_jax import errors, settings
+from tagsdc_jax.evaluation import protocols, ranking
+
+
+def _data(num_images, captions_per_image=1):
+  number = num_images * captions_per_image
+  return types.SimpleNamespace(
+      name='toy', image_ids=range(num_images),
+      captions=[types.SimpleNamespace(image=i // captions_per_image)
+                for i in range(number)],
+      captions_of_image=[tuple(range(i * captions_per_image,
+                                     (i + 1) * captions_per_image))
+                         for i in range(num_images)])
+
+
+def test_folds_by_hand():
+  # Four images, two folds of two. Captions 0 and 1 confuse their images, but
+  # caption 3 confuses its own with image 0 of the other fold only.
+  scores = np.array([[1, 2, 0, 0], [2, 1, 0, 0], [0, 0, 5, 0], [9, 0, 0, 5]],
+                    np.float32)
+  result = protocols.mean_of_folds(ranking.Scores(scores), _data(4),
+                                   protocols.Counting(), 2)
+  assert result['folds'] == 2
+  # Fold 0: 0 %, fold 1: 100 %. The whole split would give caption 3 no hit.
+  assert result['image_retrieval'] == {'r1': 50, 'r5': 100, 'r10': 100}
+  assert result['text_retrieval'] == {'r1': 50, 'r5': 100, 'r10': 100}
+  assert result['rsum'] == 500
+
+
+def test_folds_with_uneven_captions():
+  data = _data(4)
+  # Image 0 has captions 1 and 3, image 1 none, image 2 caption 0, 3 caption 2.
+  owner = [2, 0, 3, 0]
+  data.captions = [types.SimpleNamespace(image=i) for i in owner]
+  data.captions_of_image = [(1, 3), (), (0,), (2,)]
+  scores = np.zeros((4, 4), np.float32)
+  scores[[0, 1, 2], [2, 0, 2]] = [3, 2, 4]
+  result = protocols.mean_of_folds(ranking.Scores(scores), data,
+                                   protocols.Counting(), 2)
+  # Fold 0: caption 1 finds image 0, caption 3 ties; image 0 finds caption 1.
+  # Fold 1: caption 0 finds image 2, caption 2 does not find image 3; image 2
+  # finds caption 2 first, and so does image 3: it ties with caption 0.
+  assert result['image_retrieval']['r1'] == 50
+  assert result['text_retrieval']['r1'] == (100 + 0) / 2
+
+
+def test_quirks_of_counting():
+  scores = ranking.Scores(np.eye(12, dtype=np.float32) * 8)
+  counting = protocols.Counting(settings.Quirks(overcounted_recall=True))
+  assert counting.recalls(scores, _data(12))['image_retrieval'][
+      'r1'] == pytest.approx(100 * 13 / 12)
+  rounded = protocols.Counting(settings.Quirks(float16_scores=True)).rounded(
+      ranking.Scores(np.array([[8.001, 8]], np.float32)))
+  np.testing.assert_array_equal(rounded.rows([0]), [[8, 8]])
+
+
+@pytest.mark.parametrize('name, message', [
+    ('flickr_1k', '1,000 images, but toy has 12'),
+    ('coco_5k', '5,000 images, but toy has 12'),
+    ('coco_1k', 'folds of 1,000 images, but toy has 12, which they do not'),
+])
+def test_another_split_is_told(name, message):
+  with pytest.raises(errors.UserError, match=message):
+    protocols.prepare([name], _data(12))
+
+
+def test_whole_splits_are_counted_as_a_whole():
+  data = _data(1000)
+  scores = ranking.Scores(np.eye(1000, dtype=np.float32))
+  prepared = protocols.prepare(['flickr_1k', 'coco_1k'], data)
+  for protocol in prepared.values():
+    result = protocol(scores, data, protocols.Counting())
+    assert result['rsum'] == 600
+  assert protocols.prepare(['coco_5k'], _data(5000)).keys() == {'coco_5k'}
