@@ -36,7 +36,7 @@ def print_recalls(rows: Sequence[tuple[str, dict[str, Any]]],
     pace = result.get('pairs_per_second')
     table.add_row(name, *_cells(result), f'{result["rsum"]:.1f}',
                   '' if pace is None else f'{pace:,.0f}')
-  _print(table)
+  _print(table, 120)
 
 
 def print_precisions(rows: Sequence[tuple[str, dict[str, Any]]],
