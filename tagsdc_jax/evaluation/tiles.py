@@ -6,6 +6,7 @@ import numpy as np
 
 from tagsdc_jax import settings
 from tagsdc_jax.data import dataset
+from tagsdc_jax.scoring import queue
 
 # Fewer programs are taken as long as they compute this much more than a
 # program per length would.
@@ -68,9 +69,9 @@ def make_plan(data: dataset.RetrievalDataset, config: settings.Evaluation,
   longest, most = lengths[texts].max(axis=1), regions[images].max(axis=(1, 2))
   sums = np.add.outer(longest, most).reshape(-1)
   worthwhile = max(_LEAST, len(sums) // _TILES_PER_PROGRAM)
-  widths = narrow_widths(sums, min(config.num_widths, worthwhile))
-  computed = (np.sum(np.array(widths)[np.searchsorted(widths, sums)])
-              * texts.shape[1] * images[0].size)
+  widths = few_widths(sums, min(config.num_widths, worthwhile))
+  computed = (np.sum(_padded(sums, widths)) * texts.shape[1]
+              * images[0].size)
   real = np.sum(lengths) * len(regions) + np.sum(regions) * len(lengths)
   return Plan(texts, images, longest, most, widths,
               float(1 - real / computed))
@@ -92,32 +93,24 @@ def spread(count: int) -> list[int]:
   return [count - 1 - int(i) for i in np.argsort(places, kind='stable')]
 
 
-def narrow_widths(lengths: np.ndarray, most: int) -> tuple[int, ...]:
-  """Returns the ascending widths that pad least, few of them.
+def few_widths(lengths: np.ndarray, most: int) -> tuple[int, ...]:
+  """Returns ascending widths that pad little.
 
   Args:
     lengths: int [tiles], not empty.
-    most: how many at most; fewer if they pad hardly more than all lengths
-      would.
+    most: how many at most; fewer if they pad hardly more than a width per
+      length would.
   """
-  values, counts = np.unique(lengths, return_counts=True)
-  before = np.concatenate([[0], np.cumsum(counts)])
-  # tokens[e, s]: what values[s:e + 1] cost at the width of the longest.
-  tokens = values[:, None] * (before[1:, None] - before[None, :-1])
-  tokens = np.where(np.tri(len(values), dtype=bool), tokens, np.inf)
-  enough = (1 + _SLACK) * np.sum(values * counts)
-  cost = np.append(0.0, np.full(len(values), np.inf))
-  starts: list[np.ndarray] = []  # Of the last width, for each number of them.
-  while len(starts) < most and not (starts and cost[-1] <= enough):
-    total = tokens + cost[None, :-1]
-    starts.append(np.argmin(total, axis=1))
-    cost = np.append(0.0, np.min(total, axis=1))
-  widths, end = [], len(values)
-  for start in reversed(starts):
-    if end:
-      widths.append(int(values[end - 1]))
-      end = int(start[end - 1])
-  return tuple(reversed(widths))
+  enough = (1 + _SLACK) * np.sum(lengths)
+  for number in range(1, most + 1):
+    widths = queue.length_widths(lengths, int(lengths.max()), number)
+    if np.sum(_padded(lengths, widths)) <= enough:
+      break
+  return widths
+
+
+def _padded(lengths: np.ndarray, widths: tuple[int, ...]) -> np.ndarray:
+  return np.array(widths)[np.searchsorted(widths, lengths)]
 
 
 def _groups(lengths: np.ndarray, size: int, num_devices: int) -> np.ndarray:
