@@ -56,8 +56,8 @@ def _rank(model: RetrievalModel, params: Any, data: RetrievalDataset
   """Returns what our evaluation gives, counted as the release does."""
   config = settings.Settings(
       quirks=settings.Quirks(float16_scores=True, overcounted_recall=True),
-      evaluation=settings.Evaluation(tile_texts=16, tile_images=4),
-      compute=settings.Compute(num_widths=2))
+      evaluation=settings.Evaluation(tile_texts=16, tile_images=4,
+                                     num_widths=2))
   devices = jax.local_devices()[:1]
   return evaluating.evaluate(model, parallel.replicate(params, devices), data,
                              config, devices=devices)
