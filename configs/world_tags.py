@@ -30,6 +30,7 @@ def get_config() -> ml_collections.ConfigDict:
   # Lengths differ little here, and every class is compiled.
   config.compute.num_widths = 3
   config.compute.num_gradient_widths = 2
+  config.evaluation.num_widths = 3
   config.optimizer.learning_rate = 6e-4
   config.optimizer.warmup_updates = 20
   return config

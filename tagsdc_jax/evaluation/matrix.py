@@ -8,9 +8,9 @@ import collections
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent import futures
 from typing import Any, TypeVar
 
-import grain
 import jax
 import numpy as np
 
@@ -83,7 +83,8 @@ def score_parts(model: RetrievalModel, params: Any,
   first_rows = plan.images.shape[2] * np.arange(len(devices))[:, None]
   block = None
   for part, tile, result, is_last in _ahead(
-      _started(model, params, data, plan, parts, table, devices, wanted)):
+      _started(model, params, data, plan, parts, table, devices, wanted),
+      _TILES_AHEAD):
     if block is None:
       block = np.full((plan.images[part].size, len(data.captions)), -np.inf,
                       np.float32)
@@ -156,16 +157,18 @@ def _read(data: dataset.RetrievalDataset, plan: tiles.Plan,
         lambda x: x.reshape(*plan.images.shape[1:], *x.shape[1:]),
         assembling.images(data, plan.images[part].reshape(-1), most))
 
-  return iter(grain.MapDataset.source(parts).map(read).to_iter_dataset(
-      grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)))
+  # Not grain: the benchmark runs where only JAX and its like are installed.
+  with futures.ThreadPoolExecutor(1) as thread:
+    yield from (reading.result() for reading in _ahead(
+        (thread.submit(read, part) for part in parts), 1))
 
 
-def _ahead(items: Iterable[_Item]) -> Iterator[_Item]:
-  """Yields the items, some of them taken before they are asked for."""
+def _ahead(items: Iterable[_Item], number: int) -> Iterator[_Item]:
+  """Yields the items; so many more are taken before one is given."""
   taken: collections.deque[_Item] = collections.deque()
   for item in items:
     taken.append(item)
-    if len(taken) > _TILES_AHEAD:
+    if len(taken) > number:
       yield taken.popleft()
   yield from taken
 

@@ -11,10 +11,6 @@ from tagsdc_jax.scoring import queue
 # Fewer programs are taken as long as they compute this much more than a
 # program per length would.
 _SLACK = 0.04
-# And as long as a program has fewer tiles than this: to compile it takes
-# longer than they would save.
-_TILES_PER_PROGRAM = 32
-_LEAST = 2
 _GOLDEN = 0.6180339887  # Multiples of it, modulo 1, never cluster.
 
 
@@ -68,8 +64,7 @@ def make_plan(data: dataset.RetrievalDataset, config: settings.Evaluation,
   images = _groups(regions, config.tile_images, num_devices)
   longest, most = lengths[texts].max(axis=1), regions[images].max(axis=(1, 2))
   sums = np.add.outer(longest, most).reshape(-1)
-  worthwhile = max(_LEAST, len(sums) // _TILES_PER_PROGRAM)
-  widths = few_widths(sums, min(config.num_widths, worthwhile))
+  widths = few_widths(sums, config.num_widths)
   computed = (np.sum(_padded(sums, widths)) * texts.shape[1]
               * images[0].size)
   real = np.sum(lengths) * len(regions) + np.sum(regions) * len(lengths)

@@ -55,17 +55,6 @@ def test_tiles_are_no_larger_than_needed():
   assert regions[shortest] == regions.min()
 
 
-def test_programs_need_tiles():
-  def number(num_images, most):
-    return len(tiles.make_plan(_data(200, num_images), settings.Evaluation(
-        tile_texts=10, tile_images=1, num_widths=most), 1).widths)
-  assert number(4, 12) == 2  # 80 tiles.
-  assert number(7, 12) == 4  # 140.
-  assert number(7, 3) == 3
-  assert number(12, 1) == 1
-  assert 4 < number(60, 12) <= 12
-
-
 def test_few_widths_where_few_do():
   # 10, 40: every length its own. 39 in place of 40 once saves next to nothing.
   assert tiles.few_widths(np.array([10, 10, 40, 40]), 9) == (10, 40)

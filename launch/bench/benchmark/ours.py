@@ -10,7 +10,7 @@ import numpy as np
 from benchmark import counting, timing
 from benchmark.problem import Problem
 from tagsdc_jax import arrays, parallel
-from tagsdc_jax.evaluation import matrix
+from tagsdc_jax.evaluation import matrix, tiles
 from tagsdc_jax.running import building
 from tagsdc_jax.training import (initialising, objectives, optimizer, passes,
                                  state, step)
@@ -110,9 +110,8 @@ def time_evaluation(problem: Problem
       initialising.start_heads(problem.params, 'pretrain', 'tags'), devices)
 
   def score() -> np.ndarray:
-    return matrix.score_matrix(
-        model, params, data, config.evaluation,
-        num_widths=config.compute.num_widths, devices=devices)
+    return matrix.score_matrix(model, params, data, config.evaluation,
+                               devices=devices)
 
   start = time.perf_counter()
   scores = score()
@@ -121,13 +120,10 @@ def time_evaluation(problem: Problem
   lengths = np.add.outer([len(c.token_ids) + 2 for c in data.captions],
                          data.num_regions)
   flop = counting.encoder_flop(config.model, lengths.reshape(-1), 1)
-  plan = matrix.make_plan(data, config.evaluation, config.compute.num_widths)
-  padded = sum(
-      plan.width_of(i, np.array([j])) * plan.texts.shape[1]
-      * plan.images.shape[1]
-      for i in range(len(plan.texts)) for j in range(len(plan.images)))
+  plan = tiles.make_plan(data, config.evaluation, len(devices))
   return {'pairs_per_second': scores.size / seconds, 'pairs': scores.size,
           'compile_seconds': first - seconds, 'flops': flop / seconds,
           'flop_per_pair': flop / scores.size,
           'real_tokens_scored': float(lengths.sum()),
-          'padded_tokens_scored': float(padded)}, scores
+          'padded_tokens_scored': float(lengths.sum() / (1 - plan.padding))
+          }, scores
