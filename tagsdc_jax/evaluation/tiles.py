@@ -11,6 +11,8 @@ from tagsdc_jax.scoring import queue
 # Fewer programs are taken as long as they compute this much more than a
 # program per length would.
 _SLACK = 0.04
+# Share of rows or columns that may be repetitions for a larger tile's sake.
+_FILLING = 0.01
 _GOLDEN = 0.6180339887  # Multiples of it, modulo 1, never cluster.
 
 
@@ -108,14 +110,18 @@ def _padded(lengths: np.ndarray, widths: tuple[int, ...]) -> np.ndarray:
   return np.array(widths)[np.searchsorted(widths, lengths)]
 
 
-def _groups(lengths: np.ndarray, size: int, num_devices: int) -> np.ndarray:
-  """Returns numbers in order of length, int [groups, devices, <= size]."""
-  num_groups = -(-len(lengths) // (size * num_devices))
-  # As small as the number of groups allows: 200 images on 8 devices are two
-  # groups of 8 x 13, not of 8 x 16.
-  size = -(-len(lengths) // (num_groups * num_devices))
-  order = np.argsort(lengths, kind='stable')
-  missing = num_groups * num_devices * size - len(lengths)
+def _groups(lengths: np.ndarray, most: int, num_devices: int) -> np.ndarray:
+  """Returns numbers in order of length, int [groups, devices, <= most]."""
+  count = len(lengths)
+  most = min(most, -(-count // num_devices))
+  # The largest size that leaves next to nothing to fill up; 60 images in
+  # eights would be 64, in sixes they are 60.
+  sizes = range(most, most // 2, -1)
+  missing = [-count % (size * num_devices) for size in sizes]
+  allowed = max(min(missing), int(_FILLING * count))
+  size, lacking = next((size, number) for size, number in zip(sizes, missing)
+                       if number <= allowed)
   # The shortest fills up, as it costs least.
-  filled = np.pad(order, (missing, 0), mode='edge')
-  return filled.reshape(num_groups, num_devices, size)
+  order = np.pad(np.argsort(lengths, kind='stable'), (lacking, 0),
+                 mode='edge')
+  return order.reshape(-1, num_devices, size)

@@ -151,7 +151,7 @@ class Compute:
 class Evaluation:
   """Scoring of all pairs."""
   tile_texts: int = 32
-  tile_images: int = 16
+  tile_images: int = 8
   num_widths: int = 12  # Lengths that tiles are padded to, a program each.
   validation_images: int = 1000  # Subset used during training; 0 = all.
 

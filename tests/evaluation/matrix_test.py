@@ -134,7 +134,7 @@ def test_processes_divide_the_parts():
   whole, *shares = (dict(matrix.score_parts(
       _MODEL, params, _data(), plan, parts, devices=devices))
       for parts in (order, order[0::2], order[1::2]))
-  assert len(order) == 3 and [len(s) for s in shares] == [2, 1]
+  assert len(order) == 4 and [len(s) for s in shares] == [2, 2]
   joined = shares[0] | shares[1]
   assert joined.keys() == whole.keys()
   for part, block in whole.items():

@@ -43,16 +43,25 @@ def test_plan_covers_every_pair(tile_texts, tile_images, num_devices):
   assert plan.padding == pytest.approx(1 - real / computed)
 
 
-def test_tiles_are_no_larger_than_needed():
-  # Two groups of 2 x 13 images hold 50; two of 2 x 16 would be 14 too many.
-  plan = tiles.make_plan(_data(5, 50), settings.Evaluation(), 2)
-  assert plan.images.shape == (2, 2, 13) and plan.texts.shape == (1, 5)
-  # What fills up is the shortest.
+def _sizes(num_images, most, num_devices=1):
+  return tiles.make_plan(
+      _data(5, num_images), settings.Evaluation(tile_images=most),
+      num_devices).images.shape
+
+
+def test_tiles_fill_up_little():
+  assert _sizes(60, 8) == (10, 1, 6)  # Eights would take 64.
+  assert _sizes(50, 16, 2) == (2, 2, 13)
+  assert _sizes(64, 8) == (8, 1, 8)
+  assert _sizes(7, 16) == (1, 1, 7) and _sizes(7, 16, 8) == (1, 8, 1)
+  # One in a hundred is worth a larger tile.
+  assert _sizes(799, 8) == (100, 1, 8)
+  plan = tiles.make_plan(_data(5, 50), settings.Evaluation(tile_images=16), 2)
   numbers, counts = np.unique(plan.images, return_counts=True)
   assert counts.sum() == 52 and counts.max() == 3
-  shortest = numbers[np.argmax(counts)]
+  # What fills up is the shortest.
   regions = _data(5, 50).num_regions
-  assert regions[shortest] == regions.min()
+  assert regions[numbers[np.argmax(counts)]] == regions.min()
 
 
 def test_few_widths_where_few_do():

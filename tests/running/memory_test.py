@@ -111,7 +111,7 @@ def test_a_real_error_of_xla():
   assert _line(run) == (
       'out of memory: scoring needs 65,536.0 GiB, there are 8.0 GiB; lower one '
       'or more of evaluation.tile_texts from 32 to 1, evaluation.tile_images '
-      'from 16 to 1')
+      'from 8 to 1')
 
 
 def test_errors_of_numpy():
