@@ -158,7 +158,7 @@ def _compile(train_step: Callable, config: settings.Settings,
              devices: list[jax.Device]) -> Callable:
   """Returns the step compiled; raises UserError if memory is too small."""
   shapes = loader.update_shapes(source, config.batch.micro_batches,
-                                len(devices))
+                                len(devices), jax.process_count())
   memory.check_inputs(config, shapes, source.data)
   with progress.waiting('compiling the train step (usually 20 to 60 s)'):
     program = parallel.compile_step(train_step, host_state, shapes,
