@@ -54,6 +54,8 @@ def start() -> None:
         f'the other processes cannot be joined ({_first_line(error)}); start '
         f'all of them with the same {ADDRESS}, host:port of the first one, '
         'within five minutes') from error
+  # Gloo gives processes half a minute to meet for the first time: now.
+  is_any(False)
 
 
 def find_options(environment: Mapping[str, str]) -> dict[str, Any] | None:

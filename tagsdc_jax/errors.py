@@ -19,7 +19,8 @@ class UserError(Exception):
 class Stopped(Exception):
   """The run was asked to leave and has lost nothing.
 
-  `tagsdc` prints its text as one line and leaves with exit code 0.
+  `tagsdc` prints its text as one line; its exit code then is
+  `stopping.exit_code()`.
   """
 
 

@@ -19,7 +19,8 @@ logging.set_verbosity(logging.FATAL)
 
 import jax  # noqa: E402
 
-from tagsdc_jax import __version__, distributed, errors  # noqa: E402
+from tagsdc_jax import (__version__, distributed, errors,  # noqa: E402
+                        stopping)
 from tagsdc_jax.commands import (compare, configs, convert,  # noqa: E402
                                  demo, evaluate, prepare, report, train)
 
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
   try:
     code = _run(args, rest)
   except errors.Stopped as stop:
-    code = _say(args, str(stop), 0)
+    code = _say(args, str(stop), stopping.exit_code())
   except KeyboardInterrupt:
     code = _say(args, 'interrupted; run the same command again to continue',
                 130)

@@ -13,6 +13,16 @@ from types import FrameType
 
 from tagsdc_jax import errors
 
+# Exit code of a run that was asked to leave, 0 if not set. Schedulers that take
+# 0 for the end of the training need another one.
+CODE = 'TAGSDC_STOPPED_CODE'
+
+
+def exit_code() -> int:
+  """Returns the exit code of a run that was asked to leave."""
+  text = os.environ.get(CODE, '')
+  return int(text) if text.isdecimal() else 0
+
 
 class Notice:
   """Whether this process was asked to leave.
@@ -83,4 +93,4 @@ class Notice:
           print(f'tagsdc: asked to leave, and an answer took too long; what '
                 f'was saved last is there. {self._line}', file=sys.stderr,
                 flush=True)
-          os._exit(0)
+          os._exit(exit_code())

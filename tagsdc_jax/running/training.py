@@ -108,7 +108,7 @@ def _train(config: settings.Settings, run_dir: Path, notice: stopping.Notice,
         is_stopping=lambda: notice.is_given,
         explain=lambda number: _describe(source, number))
     final = parallel.first(device_state)
-    saves.wait()
+    distributed.on_first(saves.wait)
   if done < last:
     raise errors.Stopped(f'{run_dir}: asked to leave, saved after update '
                          f'{done} of {config.num_updates}; give the same '
