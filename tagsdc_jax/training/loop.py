@@ -93,8 +93,8 @@ def run(step: Step, train_state: state.TrainState,
     """Waits for an update and reports it; returns whether to stop."""
     host = parallel.first((running.metrics, running.votes))
     values = {k: float(v) for k, v in host[0].items()}
-    values |= clock.read() | {'input_late': float(running.is_input_late)}
     _check_finite(running.update, values, explain)
+    values |= clock.read() | {'input_late': float(running.is_input_late)}
     report(running.update, values)
     return bool(host[1])
 
