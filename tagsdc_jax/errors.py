@@ -1,4 +1,4 @@
-"""The one exception that the command line shows as a line of text."""
+"""The exceptions that the command line shows as a line of text."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +13,14 @@ class UserError(Exception):
 
   `tagsdc` prints it as one line and leaves with exit code 2, so its text must
   stand alone: say what to change.
+  """
+
+
+class Stopped(Exception):
+  """The run was asked to leave and has lost nothing.
+
+  `tagsdc` prints its text as one line; its exit code then is
+  `stopping.exit_code()`.
   """
 
 

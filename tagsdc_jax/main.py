@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from types import TracebackType
 from typing import NoReturn
@@ -16,7 +17,10 @@ os.environ.setdefault('TRANSFORMERS_VERBOSITY', 'error')
 os.environ.setdefault('HF_HUB_VERBOSITY', 'error')
 logging.set_verbosity(logging.FATAL)
 
-from tagsdc_jax import __version__, errors  # noqa: E402
+import jax  # noqa: E402
+
+from tagsdc_jax import (__version__, distributed, errors,  # noqa: E402
+                        stopping)
 from tagsdc_jax.commands import (compare, configs, convert,  # noqa: E402
                                  demo, evaluate, prepare, report, train)
 
@@ -62,18 +66,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.print_help()
     return 0
   try:
-    return _run(args, rest)
+    code = _run(args, rest)
+  except errors.Stopped as stop:
+    code = _say(args, str(stop), stopping.exit_code())
   except KeyboardInterrupt:
-    return _say(args, 'interrupted; run the same command again to continue',
+    code = _say(args, 'interrupted; run the same command again to continue',
                 130)
   except MemoryError as error:
-    return _say(args, f'out of memory ({error}); close other programs, or '
+    code = _say(args, f'out of memory ({error}); close other programs, or '
                 'take less data')
   except Exception as error:
-    line = _explain(error)
-    if line is None:
-      raise
+    code = _fail(args, error)
+  return distributed.leave(code)
+
+
+def _fail(args: argparse.Namespace, error: Exception) -> int:
+  line = _explain(error)
+  if line is not None:
     return _say(args, line)
+  if distributed.is_left_alone(error):
+    return _say(args, 'another process of the run has ended or hangs, see '
+                f'there ({error}); what was saved last is there, give the '
+                'same command again to continue', distributed.LEFT_ALONE)
+  if not jax.distributed.is_initialized():
+    raise error
+  traceback.print_exception(error)
+  return 1
 
 
 def _run(args: argparse.Namespace, rest: list[str]) -> int:

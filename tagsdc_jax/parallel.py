@@ -1,7 +1,8 @@
 """jax.pmap, replication and transfer: how devices are addressed.
 
-Nothing else in the project knows of devices. Arrays on devices carry a
-leading axis of this process's devices.
+Nothing else in the project knows of devices. Arrays carry a leading axis of
+devices: on the host those of this process; on devices those of the process, or
+of all processes where the function runs on all.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,6 +30,16 @@ def local_devices(number: int) -> list[jax.Device]:
   return devices[:number or None]
 
 
+def all_devices(devices: Sequence[jax.Device]) -> list[jax.Device]:
+  """Returns the devices of all processes, in order of the processes.
+
+  Args:
+    devices: this process's, from `local_devices`; the others take as many.
+  """
+  return [device for process in range(jax.process_count())
+          for device in jax.local_devices(process_index=process)[:len(devices)]]
+
+
 def pmap_step(step: Callable, devices: Sequence[jax.Device]) -> Callable:
   """Returns the step over all devices; its first argument is donated."""
   return jax.pmap(step, axis_name=AXIS, devices=devices, donate_argnums=(0,))
@@ -38,16 +49,23 @@ def compile_step(step: Any, train_state: Any, batch: Any,
                  num_devices: int) -> Any:
   """Returns a step from `pmap_step` compiled; it is called as before.
 
+  What it takes and returns lies on the devices of all processes.
+
   Args:
-    step: of one process; several are not supported yet.
+    step: over the devices of all processes.
     train_state: host arrays, to be replicated; only shapes are read.
-    batch: shapes with the device axis in front.
-    num_devices: over which the step runs.
+    batch: shapes with the axis of this process's devices in front.
+    num_devices: of this process.
   """
-  replicated = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct((num_devices, *np.shape(x)), x.dtype),
-      train_state)
-  return step.lower(replicated, batch).compile()
+  everywhere = num_devices * jax.process_count()
+
+  def shape(sizes: tuple[int, ...], dtype: Any) -> Any:
+    # Not the ShapeDtypeStruct: with several processes pmap takes no such.
+    return jax.typeof(jax.ShapeDtypeStruct((everywhere, *sizes), dtype))
+
+  return step.lower(
+      jax.tree.map(lambda x: shape(np.shape(x), x.dtype), train_state),
+      jax.tree.map(lambda x: shape(x.shape[1:], x.dtype), batch)).compile()
 
 
 def program_memory(program: Any) -> int:
@@ -66,17 +84,54 @@ def pmap_function(function: Callable,
 
 
 def put(tree: Any, devices: Sequence[jax.Device]) -> Any:
-  """Copies host arrays to the devices, their leading axis one per device."""
-  mesh = jax.sharding.Mesh(np.array(devices), (AXIS,))
-  spec = jax.sharding.PartitionSpec(AXIS)
-  return jax.device_put(tree, jax.sharding.NamedSharding(mesh, spec))
+  """Copies host arrays to the devices, their leading axis one per device.
+
+  Args:
+    tree: arrays with this process's part.
+    devices: this process's, or those of all; then all must call it.
+  """
+  sharding = _over(devices)
+  if sharding.is_fully_addressable:
+    return jax.device_put(tree, sharding)
+  return jax.tree.map(
+      lambda x: jax.make_array_from_process_local_data(sharding, x), tree)
 
 
 def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
   """Copies host arrays to every device, with a leading device axis."""
+  count = len(_of_process(devices))
   return put(jax.tree.map(
-      lambda x: np.broadcast_to(x, (len(devices), *np.shape(x))), tree),
-             devices)
+      lambda x: np.broadcast_to(x, (count, *np.shape(x))), tree), devices)
+
+
+def local(tree: Any) -> Any:
+  """Returns this process's part of arrays on all devices; nothing is copied.
+
+  The result is gone when the arrays are donated.
+  """
+  def part(array: jax.Array) -> jax.Array:
+    if array.is_fully_addressable:
+      return array
+    shards = [s.data for s in array.addressable_shards]
+    return jax.make_array_from_single_device_arrays(
+        (len(shards), *array.shape[1:]), _over([s.device for s in shards]),
+        shards)
+  return jax.tree.map(part, tree)
+
+
+def make_vote(devices: Sequence[jax.Device]) -> Callable[[bool], jax.Array]:
+  """Returns a function of a flag: how many devices' processes raise it.
+
+  All processes must call it at the same point of the run. The result is there
+  when the devices have done what they were given before: read it late.
+
+  Args:
+    devices: those of all processes.
+  """
+  count = jax.pmap(lambda x: jax.lax.psum(x, AXIS), axis_name=AXIS,
+                   devices=devices)
+  number = len(_of_process(devices))
+  return lambda flag: count(np.full(number, flag, np.int32))
 
 
 def first(tree: Any) -> Any:
@@ -89,7 +144,21 @@ def first(tree: Any) -> Any:
       lambda x: np.array(x.addressable_shards[0].data)[0], tree)
 
 
+def is_ready(array: Any) -> bool:
+  """Returns whether the devices have computed it."""
+  return array.is_ready()
+
+
 def gather(array: jax.Array) -> np.ndarray:
   """Copies this process's parts to the host, device axis in front."""
   return np.concatenate([np.asarray(s.data)
                          for s in array.addressable_shards])
+
+
+def _of_process(devices: Sequence[jax.Device]) -> list[jax.Device]:
+  return [d for d in devices if d.process_index == jax.process_index()]
+
+
+def _over(devices: Sequence[jax.Device]) -> jax.sharding.NamedSharding:
+  mesh = jax.sharding.Mesh(np.array(devices), (AXIS,))
+  return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(AXIS))

@@ -14,7 +14,7 @@ MAX_LINES = 300
 
 # Highest first. A room may import itself and rooms of the lines below it.
 ARROW = (
-    ('main',),
+    ('main', 'launching'),
     ('commands',),
     ('comparison',),
     ('running',),
@@ -22,7 +22,8 @@ ARROW = (
     ('training', 'evaluation', 'conversion'),
     ('scoring',),
     ('models', 'negatives', 'losses', 'data'),
-    ('parallel', 'packing', 'shipped', 'progress'),
+    ('parallel', 'distributed', 'stopping', 'packing', 'shipped',
+     'progress'),
     ('arrays',),
     ('settings',),
     ('errors',),

@@ -78,6 +78,10 @@ def test_free_to_change_leaves_out_what_decides_the_run():
      "data.source must be one of world, uniter_lmdb, got 'coco'"),
     ({'compute__dtype': 'float16'},
      "compute.dtype must be one of float32, bfloat16, got 'float16'"),
+    ({'stop_seconds': -1.0}, 'stop_seconds must be at least 0, got -1.0'),
+    ({'profile': '12-10'}, "must be updates as in 10-12, counted from 1, got "
+     "'12-10'"),
+    ({'profile': '0'}, "counted from 1, got '0'"),
     ({'num_updates': 0}, 'num_updates must be at least 1, got 0'),
     ({'batch__positives': 0}, 'batch.positives must be at least 1, got 0'),
     ({'batch__micro_batches': -8},
@@ -108,3 +112,9 @@ def test_pretraining_needs_no_pool():
                  negatives__num_copies=1, negatives__num_samples=1,
                  batch__positives=8)
   assert settings.from_config(config).phase == 'pretrain'
+
+
+@pytest.mark.parametrize('text, updates', [
+    ('', (0, 0)), ('7', (7, 7)), ('10-12', (10, 12))])
+def test_profiled_updates(text, updates):
+  assert settings.profiled_updates(text) == updates

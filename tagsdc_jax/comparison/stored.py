@@ -1,7 +1,6 @@
 """Files of a folder of recordings: arrays and JSON, and what may be wrong."""
 
 import json
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -83,7 +82,8 @@ def open_arrays(path: Path, *, check: bool = False) -> Mapping[str, np.ndarray]:
         for key in arrays.files:
           arrays[key]  # Object arrays and cut-off headers are refused here.
       return arrays
-    except (ValueError, EOFError, zipfile.BadZipFile, AttributeError,
-            KeyError) as error:
+    except OSError:
+      raise
+    except Exception as error:  # Damaged bytes raise anything.
       raise errors.UserError(f'{path} cannot be read as arrays ({error}); '
                              'copy it again') from error

@@ -100,22 +100,23 @@ class MicroBatches:
     return drawn[~np.isin(drawn, excluded)][:self.pool_size]
 
 
-def update_shapes(source: MicroBatches, micro_batches: int,
-                  num_devices: int) -> arrays.MicroBatch:
-  """Returns the shapes of an update's inputs; nothing is assembled.
+def update_shapes(source: MicroBatches, micro_batches: int, num_devices: int,
+                  num_processes: int = 1) -> arrays.MicroBatch:
+  """Returns the shapes of a process's inputs; nothing is assembled.
 
   Args:
     source: micro-batches by number.
-    micro_batches: G per update.
-    num_devices: over which they are divided; of one process.
+    micro_batches: G per update, over all processes.
+    num_devices: devices of a process.
+    num_processes: how many there are.
   """
-  _check_devices(micro_batches, num_devices)
+  _check_devices(micro_batches, num_devices * num_processes)
   data, shapes = source.data, source.shapes
   positives, pool = source.num_rows, source.pool_size
   length = shapes.max_tokens + 2
 
   def of(*shape: int, dtype: Any = np.int32) -> jax.ShapeDtypeStruct:
-    leading = (num_devices, micro_batches // num_devices)
+    leading = (num_devices, micro_batches // num_devices // num_processes)
     return jax.ShapeDtypeStruct((*leading, *shape), dtype)
 
   def texts(rows: int) -> arrays.Texts:

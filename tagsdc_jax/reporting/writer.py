@@ -3,11 +3,32 @@
 import json
 import time
 from pathlib import Path
+from typing import Any, Protocol
 
 from tensorboardX import event_file_writer, summary
 from tensorboardX.proto import event_pb2
 
 from tagsdc_jax import errors
+
+
+class Metrics(Protocol):
+  """Where metrics go."""
+
+  def write(self, update: int, kind: str, values: dict[str, float]) -> None:
+    """Takes scalars; see `MetricsWriter.write`."""
+
+  def close(self) -> None:
+    """Ends it."""
+
+
+class NoMetrics:
+  """For processes that write no files."""
+
+  def write(self, update: int, kind: str, values: dict[str, float]) -> None:
+    """Does nothing."""
+
+  def close(self) -> None:
+    """Does nothing."""
 
 
 class MetricsWriter:
@@ -17,16 +38,25 @@ class MetricsWriter:
   full disk and leaves the caller waiting for ever.
   """
 
-  def __init__(self, run_dir: Path) -> None:
+  def __init__(self, run_dir: Path, first_update: int = 0) -> None:
+    """Opens both.
+
+    Args:
+      run_dir: the run's folder.
+      first_update: where the run goes on; what a killed run has written of
+        later updates is dropped, since it will be written again.
+    """
     self._path, board = run_dir / 'metrics.jsonl', run_dir / 'tensorboard'
     with errors.named(self._path):
-      is_cut = self._path.exists() and not self._path.read_bytes().endswith(
-          b'\n')
+      _drop_after(self._path, first_update)
       self._lines = open(self._path, 'a', encoding='utf-8')
-      if is_cut:  # A killed run, or a full disk, has left half a line.
-        self._lines.write('\n')
       board.mkdir(exist_ok=True)
       self._board = event_file_writer.EventsWriter(str(board / 'events'))
+      if first_update:
+        self._board.write_event(event_pb2.Event(
+            wall_time=time.time(), step=first_update + 1,
+            session_log=event_pb2.SessionLog(
+                status=event_pb2.SessionLog.START)))
       self._board.flush()
 
   def write(self, update: int, kind: str, values: dict[str, float]) -> None:
@@ -54,3 +84,23 @@ class MetricsWriter:
     with errors.named(self._path):
       self._lines.close()
       self._board.close()
+
+
+def _drop_after(path: Path, update: int) -> None:
+  """Removes lines of later updates, and those that were cut."""
+  if not path.exists():
+    return
+  lines = path.read_bytes().splitlines(keepends=True)
+  kept = [line for line in lines if _is_kept(line, update)]
+  if kept != lines:
+    partial = path.with_suffix('.partial')
+    partial.write_bytes(b''.join(kept))
+    partial.replace(path)
+
+
+def _is_kept(line: bytes, update: int) -> bool:
+  try:
+    content: Any = json.loads(line)
+    return line.endswith(b'\n') and content['update'] <= update
+  except (ValueError, TypeError, KeyError):
+    return False

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tagsdc_jax import errors, settings
+from tagsdc_jax import distributed, errors, settings
 
 CONFIG, RESULTS = 'config.json', 'results.json'
 METRICS = 'metrics.jsonl'
@@ -27,16 +27,17 @@ def holds_run(run_dir: Path) -> bool:
 def claimed(run_dir: Path, config: settings.Settings) -> Iterator[None]:
   """Claims the folder, and frees it if the run fails with nothing saved.
 
-  The next try may then have the other settings that the message asks for.
+  The next try may then have the other settings that the message asks for. Of
+  several processes the first one does it.
 
   Raises:
     UserError: see `claim`.
   """
-  claim(run_dir, config)
+  distributed.on_first(lambda: claim(run_dir, config))
   try:
     yield
   except errors.UserError:
-    if not _has_saved(run_dir):
+    if distributed.is_first() and not _has_saved(run_dir):
       for name in (CONFIG, METRICS):
         (run_dir / name).unlink(missing_ok=True)
       for name in ('checkpoints', 'tensorboard'):

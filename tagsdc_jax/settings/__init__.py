@@ -5,7 +5,7 @@ differs; `from_config` freezes it into the dataclasses that the code takes.
 Nothing here imports jax, so that a config file loads at once.
 """
 
-from tagsdc_jax.settings.checks import KINDS
+from tagsdc_jax.settings.checks import KINDS, profiled_updates
 from tagsdc_jax.settings.freezing import (default_config, flatten, from_config,
                                           from_flat)
 from tagsdc_jax.settings.presets import PRESETS, apply_preset
@@ -18,4 +18,4 @@ __all__ = [
     'EXCLUDED', 'FREE_TO_CHANGE', 'KINDS', 'PHASES', 'PRESETS', 'SOURCES',
     'Batch', 'Compute', 'Data', 'Evaluation', 'Losses', 'Model', 'Negatives',
     'Optimizer', 'Quirks', 'Settings', 'apply_preset', 'default_config',
-    'flatten', 'from_config', 'from_flat']
+    'flatten', 'from_config', 'from_flat', 'profiled_updates']

@@ -1,6 +1,7 @@
 """Which settings make sense."""
 
 import dataclasses
+import re
 import typing
 from typing import Any
 
@@ -81,6 +82,9 @@ def check_values(s: Settings) -> None:
     raise ValueError('optimizer.warmup_updates must lie between 1 and '
                      f'num_updates - 1 = {s.num_updates - 1}, '
                      f'got {s.optimizer.warmup_updates}')
+  if s.stop_seconds < 0:
+    raise ValueError(f'stop_seconds must be at least 0, got {s.stop_seconds}')
+  profiled_updates(s.profile)
   _check_quirks(s)
   n = s.negatives
   if s.phase == 'pretrain':
@@ -96,6 +100,23 @@ def check_values(s: Settings) -> None:
       raise ValueError('negatives.num_copies x num_samples must be at least '
                        f'negatives.num_hard = {n.num_hard}, got '
                        f'{n.num_copies * n.num_samples}')
+
+
+def profiled_updates(text: str) -> tuple[int, int]:
+  """Returns first and last update of "10-12" or "10"; (0, 0) of "".
+
+  Raises:
+    ValueError: if it is something else.
+  """
+  if not text:
+    return 0, 0
+  match = re.fullmatch(r'(\d+)(?:-(\d+))?', text)
+  first = int(match[1]) if match else 0
+  last = int(match[2] or first) if match else 0
+  if not 1 <= first <= last:
+    raise ValueError('profile must be updates as in 10-12, counted from 1, '
+                     f'got {text!r}')
+  return first, last
 
 
 def _check_quirks(s: Settings) -> None:

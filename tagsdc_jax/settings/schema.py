@@ -171,7 +171,11 @@ class Settings:
   eval_every: int = 500  # Updates between validations; 0 = only at the end.
   keep_at_updates: tuple[int, ...] = ()  # Checkpoints never deleted.
   log_every: int = 10
-  num_devices: int = 0  # Devices of this process to use; 0 = all.
+  num_devices: int = 0  # Devices of each process to use; 0 = all.
+  profile: str = ''  # Updates to trace, e.g. '10-12'; '' = none.
+  # Seconds from SIGTERM to leaving at the latest, saved or not. Schedulers kill
+  # soon after their notice.
+  stop_seconds: float = 25.0
   data: Data = Data()
   model: Model = Model()
   negatives: Negatives = Negatives()
@@ -186,6 +190,6 @@ class Settings:
 # What a continued run may change: none of it touches the parameters.
 FREE_TO_CHANGE = (
     'stop_at_update', 'checkpoint_every', 'eval_every', 'keep_at_updates',
-    'log_every', 'num_devices', 'data.num_threads', 'data.num_prefetched',
-    'data.cache_regions', 'evaluation.tile_texts', 'evaluation.tile_images',
-    'evaluation.num_widths')
+    'log_every', 'num_devices', 'profile', 'stop_seconds', 'data.num_threads',
+    'data.num_prefetched', 'data.cache_regions', 'evaluation.tile_texts',
+    'evaluation.tile_images', 'evaluation.num_widths')

@@ -1,12 +1,15 @@
 """Orbax checkpoints of a run: newest, best, and those to be kept.
 
 A checkpoint holds `parameters` (nested names -> float32), `optimizer` (path
--> array) and `about` (JSON: phase, update, metrics, versions), so that it can
-be read without this project.
+-> array) and `about` (JSON: phase, update, metrics, versions, hashes of all
+the rest), so that it can be read without this project. Of several processes
+the first one writes: every process holds all parameters, and so no process
+waits for another within a save. Each reads on its own.
 """
 
 import dataclasses
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +20,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from tagsdc_jax import errors, progress, settings
-from tagsdc_jax.training import state
+from tagsdc_jax.training import hashing, restoring, state
 
 KINDS = ('newest', 'best', 'kept')
 # Newest ones kept: one could be damaged by a full disk.
@@ -43,17 +46,26 @@ class Checkpoints:
   def __init__(self, run_dir: Path) -> None:
     self._root = run_dir / 'checkpoints'
     limits = {'newest': _NUM_NEWEST, 'best': 1, 'kept': None}
+    self._managers: dict[str, ocp.CheckpointManager] = {}
+    if jax.process_index() != 0:
+      return
     with _written(self._root):
-      self._managers = {
-          kind: ocp.CheckpointManager(
-              (self._root / kind).absolute(),
-              options=ocp.CheckpointManagerOptions(max_to_keep=limits[kind],
-                                                   create=True))
-          for kind in KINDS}
+      for kind in KINDS:
+        place = (self._root / kind).absolute()
+        place.mkdir(parents=True, exist_ok=True)
+        self._managers[kind] = ocp.CheckpointManager(
+            place, options=ocp.CheckpointManagerOptions(
+                max_to_keep=limits[kind], create=False,
+                # What a killed run has left half-written.
+                cleanup_tmp_directories=True,
+                multiprocessing_options=restoring.alone()))
 
   def save(self, kind: str, train_state: state.TrainState,
            about: dict[str, Any]) -> None:
-    """Saves a state held in host memory.
+    """Saves a state held in host memory, in the background.
+
+    Nothing is done if that update is saved already. Processes other than the
+    first do nothing.
 
     Args:
       kind: one of KINDS.
@@ -63,32 +75,52 @@ class Checkpoints:
       UserError: if the file system refuses, this save or the one before.
     """
     update = int(train_state.update)
-    if update in self._managers[kind].all_steps():
+    manager = self._managers.get(kind)
+    if manager is None or update in manager.all_steps():
       return
+    arrays = {'parameters': train_state.params,
+              'optimizer': _by_path(train_state.optimizer)}
     items = ocp.args.Composite(
-        parameters=ocp.args.StandardSave(train_state.params),
-        optimizer=ocp.args.StandardSave(_by_path(train_state.optimizer)),
-        about=ocp.args.JsonSave(about | {'update': update}))
+        **{name: ocp.args.StandardSave(tree) for name, tree in arrays.items()},
+        about=ocp.args.JsonSave(
+            hashing.with_hashes(about | {'update': update}, arrays)))
     with _written(self._root / kind):
-      self._managers[kind].save(update, args=items, force=True)
+      manager.save(update, args=items, force=True)
 
   def newest(self, template: state.TrainState
              ) -> tuple[state.TrainState, dict[str, Any]] | None:
     """Returns the newest saved state and its facts, None if there is none.
 
+    A damaged one is passed over, with a line that says so; see `put_aside`.
+
     Args:
       template: a state of the same structure; its arrays are not read.
+    Raises:
+      UserError: if all are damaged.
     """
-    update = self._managers['newest'].latest_step()
-    if update is None:
+    found = restoring.first_whole(restoring.by_update(self._root / 'newest'),
+                                  ('parameters', 'optimizer', 'about'))
+    if found is None:
       return None
-    path = self._root / 'newest' / str(update)
-    parameters, optimizer, about = _restore(
-        path, ('parameters', 'optimizer', 'about'))
+    path, (parameters, optimizer, about) = found
     check_parameters(parameters, template.params, path)
     return state.TrainState(
         np.int32(about['update']), parameters,
         _from_paths(template.optimizer, optimizer)), about
+
+  def put_aside(self, update: int) -> None:
+    """Moves newest checkpoints after `update`, the damaged ones, out of the
+    way; the run will save these updates again."""
+    manager = self._managers.get('newest')
+    if manager is None:
+      return
+    aside = self._root / 'damaged'
+    with errors.named(aside):
+      for path in restoring.by_update(self._root / 'newest'):
+        if int(path.name) > update:
+          aside.mkdir(exist_ok=True)
+          path.rename(aside / f'{path.name}_{time.time_ns()}')
+    manager.reload()
 
   def wait(self) -> None:
     """Returns when all saves lie on disk.
@@ -117,10 +149,11 @@ def export(path: Path, parameters: Any, about: dict[str, Any]) -> None:
     parameters: numpy arrays.
     about: JSON-able facts; `phase`, `update` and `settings` among them.
   """
+  arrays = {'parameters': parameters}
   with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
     checkpointer.save(path.absolute(), force=True, args=ocp.args.Composite(
         parameters=ocp.args.StandardSave(parameters),
-        about=ocp.args.JsonSave(about)))
+        about=ocp.args.JsonSave(hashing.with_hashes(about, arrays))))
   # Of use on object stores only, and they name this machine's folders.
   for marker in path.rglob('commit_success.txt'):
     marker.unlink()
@@ -129,26 +162,25 @@ def export(path: Path, parameters: Any, about: dict[str, Any]) -> None:
 def load(path: Path) -> Loaded:
   """Returns parameters and facts of a run folder or of one checkpoint.
 
-  Of a run folder: its best checkpoint where there is one, else its newest.
+  Of a run folder: its best checkpoint where there is one, else its newest;
+  the one before if that is damaged, with a line that says so.
 
   Raises:
-    UserError: if there is none.
+    UserError: if there is none, or none is whole.
   """
   candidates = [path] if (path / 'about').is_dir() else [
       update for kind in ('best', 'newest')
-      for update in sorted((path / 'checkpoints' / kind).glob('[0-9]*'),
-                           key=lambda p: -int(p.name) if p.name.isdigit()
-                           else 1)
-      if (update / 'about').is_dir()]
-  if not candidates:
+      for update in restoring.by_update(path / 'checkpoints' / kind)]
+  found = restoring.first_whole(candidates, ('parameters', 'about'))
+  if found is None:
     raise errors.UserError(
         f'{path} must be a run folder with checkpoints, or a checkpoint '
         'itself; found neither there')
-  parameters, about = _restore(candidates[0], ('parameters', 'about'))
+  place, (parameters, about) = found
   if 'phase' not in about:
-    raise errors.UserError(f'checkpoint {candidates[0]} does not tell its '
+    raise errors.UserError(f'checkpoint {place} does not tell its '
                            'phase; give one that `tagsdc train` has written')
-  return Loaded(candidates[0], parameters, about)
+  return Loaded(place, parameters, about)
 
 
 def settings_of(loaded: Loaded) -> settings.Settings:
@@ -197,23 +229,6 @@ def check_parameters(actual: Any, expected: Any, path: Path) -> None:
       + '; set the config\'s model to the checkpoint\'s sizes')
 
 
-def _restore(path: Path, names: tuple[str, ...]) -> list[Any]:
-  readers = {'about': ocp.args.JsonRestore()}
-  items = ocp.args.Composite(**{
-      name: readers.get(name, ocp.args.StandardRestore(
-          _abstract(path / name))) for name in names})
-  try:
-    with progress.waiting(f'reading checkpoint {path}'), ocp.Checkpointer(
-        ocp.CompositeCheckpointHandler()) as checkpointer:
-      restored = checkpointer.restore(path.absolute(), args=items)
-  except (ValueError, OSError, KeyError) as error:
-    raise errors.UserError(
-        f'checkpoint {path} cannot be read: '
-        f'{str(error).splitlines()[0].rstrip(".")}; if it is damaged, give '
-        'another one, or remove it and the one before it is taken') from error
-  return [restored[name] for name in names]
-
-
 @contextmanager
 def _written(path: Path) -> Iterator[None]:
   """Raises UserError where the file system refused a checkpoint."""
@@ -226,17 +241,6 @@ def _written(path: Path) -> Iterator[None]:
       raise
     raise errors.UserError(f'{path} cannot be written: {reason[1].strip()}; '
                            'give another --run-dir') from error
-
-
-def _abstract(path: Path) -> Any:
-  """Returns numpy placeholders, so that arrays are restored to the host."""
-  if path.name == 'about':
-    return None
-  with ocp.StandardCheckpointer() as checkpointer:
-    metadata = checkpointer.metadata(path.absolute())
-  tree = getattr(metadata, 'item_metadata', metadata)
-  tree = getattr(tree, 'tree', tree)
-  return jax.tree.map(lambda m: np.empty(m.shape, m.dtype), tree)
 
 
 def _by_path(tree: Any) -> dict[str, np.ndarray]:

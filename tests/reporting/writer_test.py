@@ -46,6 +46,20 @@ def test_half_a_line_does_not_spoil_the_next(tmp_path):
   assert json.loads(last)['update'] == 2
 
 
+def test_a_run_that_goes_on_drops_what_it_will_do_again(tmp_path):
+  metrics = writer.MetricsWriter(tmp_path)
+  for update in (1, 2, 3):
+    metrics.write(update, 'train', {'loss': 0.5 * update})
+  metrics.close()
+  metrics = writer.MetricsWriter(tmp_path, 2)
+  metrics.write(3, 'train', {'loss': 9.0})
+  metrics.close()
+  lines = (tmp_path / 'metrics.jsonl').read_text().splitlines()
+  assert [(x['update'], x['loss']) for x in map(json.loads, lines)] == [
+      (1, 0.5), (2, 1.0), (3, 9.0)]
+  assert not (tmp_path / 'metrics.partial').exists()
+
+
 def test_a_full_disk_is_told_at_once(tmp_path, monkeypatch):
   metrics = writer.MetricsWriter(tmp_path)
 

@@ -127,6 +127,47 @@ def test_resume_is_bit_for_bit(runs, phase, world_dir, tmp_path):
       assert results[split][way] == whole[split][way]
 
 
+def test_a_loss_that_is_not_finite_loses_nothing(runs, world_dir, tmp_path,
+                                                 monkeypatch):
+  config = tiny.make_settings('pretrain', world_dir, checkpoint_every=1)
+  source = tiny.make_source(config)
+  captions = source.data.captions
+  broken = captions[source.caption_numbers(9)[0]].image
+  number = next(n for n in range(16) if broken in [
+      captions[i].image for i in source.caption_numbers(n)])
+  assert number >= 4  # An update is done before, of 4 micro-batches each.
+  open_split = training.opening.open_split
+
+  def open_broken(data_config, split):
+    data = open_split(data_config, split)
+
+    def read(image):
+      regions = data.read_regions(image)
+      return dataclasses.replace(regions, features=regions.features * (
+          np.float16(np.nan) if image == broken else 1))
+    return (dataclasses.replace(data, read_regions=read) if split == 'train'
+            else data)
+
+  run_dir = tmp_path / 'run'
+  with monkeypatch.context() as patch:
+    patch.setattr(training.opening, 'open_split', open_broken)
+    with pytest.raises(errors.UserError) as caught:
+      training.train(config, run_dir)
+  line = str(caught.value)
+  assert f'loss of update {number // 4 + 1} is not finite' in line
+  ids = [captions[i].caption_id for i in source.caption_numbers(number)]
+  assert f'micro-batch {number} with captions {", ".join(ids)} (' in line
+  assert 'matching nan' in line and '\n' not in line
+  newest = run_dir / 'checkpoints' / 'newest'
+  assert max(int(p.name) for p in newest.iterdir()) == number // 4
+  # With the data mended, and the newest checkpoint damaged, it goes on.
+  shutil.rmtree(newest / str(number // 4) / 'optimizer')
+  results = training.train(config, run_dir)
+  whole = json.loads((runs / 'pretrain' / 'results.json').read_text())
+  assert results['parameters_sha256'] == whole['parameters_sha256']
+  assert list((run_dir / 'checkpoints' / 'damaged').iterdir())
+
+
 def test_a_finished_run_stays_as_it_is(runs, world_dir):
   before = json.loads((runs / 'pretrain' / 'results.json').read_text())
   config = tiny.make_settings('pretrain', world_dir, keep_at_updates=(1, 3))

@@ -1,6 +1,7 @@
 """Checkpoints: round trip, what is kept, which one a folder stands for."""
 
 import dataclasses
+import shutil
 
 import jax
 import numpy as np
@@ -91,6 +92,67 @@ def test_unreadable_checkpoint(host_state, tmp_path):
       path.write_bytes(path.read_bytes()[:10])
   with pytest.raises(errors.UserError, match='cannot be read'):
     checkpoints.load(tmp_path)
+
+
+def _damage(update_dir, how):
+  """Damages the largest file of the optimiser or of the parameters."""
+  path = max((p for p in update_dir.rglob('d/*') if p.is_file()),
+             key=lambda p: p.stat().st_size)
+  content = bytearray(path.read_bytes())
+  if how == 'cut':
+    del content[len(content) // 2:]
+  elif how == 'flipped':
+    content[len(content) // 2] ^= 4
+  path.write_bytes(content)
+  if how == 'gone':
+    path.unlink()
+  if how == 'half-written':
+    shutil.rmtree(update_dir / 'optimizer')
+  if how == 'facts':
+    path = update_dir / 'about' / 'metadata'
+    path.write_text(path.read_text().replace('tags', 'tabs'))
+
+
+@pytest.mark.parametrize('how', ['cut', 'flipped', 'gone', 'half-written',
+                                 'facts'])
+def test_the_one_before_a_damaged_one_is_taken(host_state, tmp_path, how,
+                                               capsys):
+  saves = checkpoints.Checkpoints(tmp_path)
+  for update in (3, 4):
+    saves.save('newest', _at(host_state, update), {'phase': 'tags'})
+  saves.close()
+  newest = tmp_path / 'checkpoints' / 'newest'
+  _damage(newest / '4', how)
+  saves = checkpoints.Checkpoints(tmp_path)
+  restored, about = saves.newest(host_state)
+  assert about['update'] == 3
+  for a, b in zip(jax.tree.leaves(restored),
+                  jax.tree.leaves(_at(host_state, 3)), strict=True):
+    np.testing.assert_array_equal(a, b)
+  shown = capsys.readouterr().err
+  assert shown.count('\n') == 1
+  assert f'{newest / "4"} cannot be read' in shown
+  assert f'going on from {newest / "3"}' in shown
+  # It is kept elsewhere, so that update 4 can be saved again.
+  saves.put_aside(3)
+  assert len(list((tmp_path / 'checkpoints' / 'damaged').glob('4_*'))) == 1
+  saves.save('newest', _at(host_state, 4), {'phase': 'tags'})
+  saves.close()
+  saves = checkpoints.Checkpoints(tmp_path)
+  assert saves.newest(host_state)[1]['update'] == 4
+  saves.close()
+
+
+def test_what_a_killed_save_has_left_is_removed(host_state, tmp_path):
+  saves = checkpoints.Checkpoints(tmp_path)
+  saves.save('newest', _at(host_state, 3), {'phase': 'tags'})
+  saves.close()
+  newest = tmp_path / 'checkpoints' / 'newest'
+  shutil.copytree(newest / '3', newest / '4.orbax-checkpoint-tmp-12')
+  saves = checkpoints.Checkpoints(tmp_path)
+  assert saves.newest(host_state)[1]['update'] == 3
+  saves.close()
+  assert [p.name for p in newest.iterdir()] == ['3']
 
 
 # As TensorStore says it, from a thread of Orbax.

@@ -1,0 +1,91 @@
+"""Checkpoints from disk to the host, whole or not at all.
+
+Each process reads on its own: no process waits for another.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from tagsdc_jax import errors, progress
+from tagsdc_jax.training import hashing
+
+
+def by_update(folder: Path) -> list[Path]:
+  """Returns the finished checkpoints of a kind, the newest first."""
+  return sorted((path for path in folder.glob('[0-9]*')
+                 if path.name.isdecimal()), key=lambda path: -int(path.name))
+
+
+def first_whole(paths: Sequence[Path], names: tuple[str, ...]
+                ) -> tuple[Path, list[Any]] | None:
+  """Returns the first that can be read; None if there are no paths.
+
+  Raises:
+    UserError: what is wrong with the first, if it is so with all.
+  """
+  first_error: errors.UserError | None = None
+  for path in paths:
+    try:
+      content = restore(path, names)
+    except errors.UserError as error:
+      first_error = first_error or error
+      continue
+    if first_error is not None:
+      print(f'{first_error}; going on from {path}', file=sys.stderr,
+            flush=True)
+    return path, content
+  if first_error is not None:
+    raise first_error
+  return None
+
+
+def restore(path: Path, names: tuple[str, ...]) -> list[Any]:
+  """Returns the parts of a checkpoint.
+
+  Raises:
+    UserError: if one is damaged. Orbax and TensorStore have no common class
+      of what they raise then.
+  """
+  try:
+    with progress.waiting(f'reading checkpoint {path}'), ocp.Checkpointer(
+        ocp.CompositeCheckpointHandler(
+            composite_options=ocp.CompositeOptions(
+                multiprocessing_options=alone())),
+        multiprocessing_options=alone()) as checkpointer:
+      items = ocp.args.Composite(**{
+          name: ocp.args.JsonRestore() if name == 'about' else
+          ocp.args.StandardRestore(_abstract(path / name)) for name in names})
+      restored = checkpointer.restore(path.absolute(), args=items)
+    parts = {name: restored[name] for name in names}
+    about = parts.pop('about')
+    hashing.check_hashes(about, parts)
+  except Exception as error:
+    lines = str(error).splitlines() or [type(error).__name__]
+    reason = errors.refusal(error) or lines[0].rstrip('.')
+    raise errors.UserError(
+        f'checkpoint {path} cannot be read: {reason[:300]}') from error
+  return [restored[name] for name in names]
+
+
+def alone() -> ocp.options.MultiprocessingOptions:
+  """Returns options with which this process waits for no other one."""
+  process = jax.process_index()
+  return ocp.options.MultiprocessingOptions(
+      primary_host=process, active_processes={process},
+      barrier_sync_key_prefix=f'process{process}')
+
+
+def _abstract(path: Path) -> Any:
+  """Returns numpy placeholders, so that arrays are restored to the host."""
+  with ocp.StandardCheckpointer(
+      multiprocessing_options=alone()) as checkpointer:
+    metadata = checkpointer.metadata(path.absolute())
+  tree = getattr(metadata, 'item_metadata', metadata)
+  tree = getattr(tree, 'tree', tree)
+  return jax.tree.map(lambda m: np.empty(m.shape, m.dtype), tree)

@@ -1,0 +1,63 @@
+"""A run that is killed in a save, asked to leave, and continued."""
+
+import json
+import os
+import signal
+
+import jax
+import pytest
+
+from tagsdc_jax import settings
+from tagsdc_jax.running import training
+from tests import killing, tiny
+
+
+@pytest.fixture(name='config')
+def _config(world_dir):
+  # It stops early: the evaluation at the end would be most of the work.
+  return tiny.make_settings('pretrain', world_dir, num_updates=1000,
+                            stop_at_update=60, checkpoint_every=1,
+                            eval_every=0, num_devices=1)
+
+
+def _write_config(path, config):
+  flat = {key: tuple(value) if isinstance(value, list) else value
+          for key, value in settings.flatten(config).items()}
+  path.write_text(
+      'from tagsdc_jax import settings\ndef get_config():\n'
+      '  config = settings.default_config()\n'
+      f'  config.update_from_flattened_dict({flat!r})\n  return config\n')
+
+
+def test_killed_and_asked_to_leave_it_is_the_same_run(config, tmp_path,
+                                                      monkeypatch):
+  for name in ('jax_compilation_cache_dir',
+               'jax_persistent_cache_min_compile_time_secs'):
+    monkeypatch.setenv(name.upper(), str(getattr(jax.config, name)))
+  monkeypatch.setenv('PYTHONPATH', os.getcwd())
+  path, run_dir = tmp_path / 'config.py', tmp_path / 'run'
+  _write_config(path, config)
+  whole = training.train(config, tmp_path / 'whole')
+
+  killed = killing.start(path, run_dir)
+  assert killing.send(killed, run_dir, signal.SIGKILL, 0, in_a_save=True)
+  assert killed.wait(60) == -signal.SIGKILL
+
+  asked = killing.start(path, run_dir)
+  assert killing.send(asked, run_dir, signal.SIGTERM, 0.1, in_a_save=False)
+  said = asked.communicate(timeout=60)[0]
+  assert asked.returncode == 0
+  line = said.splitlines()[-1]
+  assert 'asked to leave, saved after update' in line
+  assert 'give the same command again to continue' in line
+  update = int(line.split('after update ')[1].split()[0])
+  assert (run_dir / 'checkpoints' / 'newest' / str(update)).is_dir()
+
+  again = training.train(config, run_dir)
+  assert again['parameters_sha256'] == whole['parameters_sha256']
+  # Every update is told of once, with the same loss.
+  losses = [[(x['update'], x['loss']) for x in map(json.loads, (
+      folder / 'metrics.jsonl').read_text().splitlines())
+             if x['kind'] == 'train']
+            for folder in (run_dir, tmp_path / 'whole')]
+  assert losses[0] == losses[1]
