@@ -62,11 +62,16 @@ class Report:
 
 
 def _memory(devices: list[jax.Device]) -> dict[str, float]:
-  """Returns the most bytes that the host process and a device have held."""
+  """Returns bytes held: by the host process now and at most, by a device."""
   kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  host = {'host_peak_bytes': kilobytes * 1024.0}
+  pages = Path('/proc/self/statm')  # Linux.
+  if pages.exists():
+    host['host_bytes'] = float(int(pages.read_text('ascii').split()[1])
+                               * resource.getpagesize())
   own = [d for d in devices if d.process_index == jax.process_index()]
   held = (own[0].memory_stats() or {}).get('peak_bytes_in_use')
-  return {'host_peak_bytes': kilobytes * 1024.0} | (
+  return host | (
       {} if held is None else {'device_peak_bytes': float(held)})
 
 

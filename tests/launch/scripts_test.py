@@ -76,7 +76,8 @@ def test_a_slurm_job_that_is_asked_to_leave_is_queued_again(tmp_path):
       f'VENV={tmp_path}/venv\n')
   programs = {'venv/bin/python': 'exit 0', 'venv/bin/scontrol': 'echo "$@"',
               'venv/bin/srun': "trap 'exit 0' TERM\n"
-              'sleep 0.3\nkill -TERM "$PPID"\nfor _ in $(seq 100); do sleep 0.1; done'}
+              'sleep 0.3\nkill -TERM "$PPID"\n'
+              'for _ in $(seq 100); do sleep 0.1; done'}
   (tmp_path / 'venv' / 'bin').mkdir(parents=True)
   for name, text in programs.items():
     path = tmp_path / name
