@@ -28,7 +28,7 @@ _ON_DEVICE = {
                  'compute.target_chunk'),
     'tags': ('batch.positives', 'negatives.num_hard', 'negatives.num_copies',
              'negatives.pool_size', 'compute.score_rows',
-             'compute.target_chunk')}
+             'compute.gradient_rows', 'compute.target_chunk')}
 _ON_DEVICE['dc'] = _ON_DEVICE['tags']
 _ON_HOST = ('negatives.pool_size', 'batch.positives', 'batch.micro_batches',
             'data.num_prefetched')

@@ -52,8 +52,9 @@ def test_a_step_that_cannot_fit():
       'out of memory: the train step needs 24.0 GiB, there are 8.0 GiB; lower '
       'one or more of batch.positives from 32 to 8, negatives.num_hard from 31 '
       'to 7, negatives.num_copies from 20 to 5, negatives.pool_size from 399 '
-      'to 99, compute.score_rows from 128 to 32, compute.target_chunk from 64 '
-      'to 16; compute.dtype=bfloat16 halves the activations')
+      'to 99, compute.score_rows from 128 to 32, compute.gradient_rows from 32 '
+      'to 8, compute.target_chunk from 64 to 16; compute.dtype=bfloat16 '
+      'halves the activations')
 
 
 def test_pretraining_keeps_enough_partners():
