@@ -48,6 +48,9 @@ def get_config() -> ml_collections.ConfigDict:
   config.negatives.num_hard = 31
   config.negatives.num_copies = 20
   config.negatives.num_samples = 20
+  # One positive's candidates are about 900 pairs of a few lengths.
+  config.compute.score_rows = 64
+  config.compute.num_widths = 8
   config.optimizer.learning_rate = 1e-4
   config.optimizer.warmup_updates = 100
   return config

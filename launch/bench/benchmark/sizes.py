@@ -51,7 +51,8 @@ SIZES = {
             model=settings.Model(
                 num_layers=4, hidden_size=256, num_heads=4,
                 intermediate_size=1024, vocab_size=28996, feature_size=256),
-            batch=settings.Batch(positives=1, micro_batches=4)),
+            batch=settings.Batch(positives=1, micro_batches=4),
+            compute=settings.Compute(score_rows=64, num_widths=8)),
         _SMALL, timed_updates=5, timed_positives=5,
         eval_images=60, eager_captions=30),
     'gpu': Size(
@@ -59,7 +60,7 @@ SIZES = {
             model=settings.Model(vocab_size=28996, feature_size=2048),
             batch=settings.Batch(positives=4, micro_batches=4),
             compute=settings.Compute(dtype='bfloat16', score_rows=512,
-                                     target_chunk=512),
+                                     target_chunk=512, num_widths=8),
             evaluation=settings.Evaluation(tile_texts=64, tile_images=16)),
         _LARGE, timed_updates=5, timed_positives=5,
         eval_images=1000, eager_captions=50),
