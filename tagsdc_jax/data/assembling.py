@@ -74,3 +74,31 @@ def references(data: dataset.RetrievalDataset, image_numbers: Numbers,
     own = data.captions_of_image[image]
     row[:len(own)] = texts(data, own, shapes.max_tokens).token_ids
   return rows
+
+
+def micro_batch(data: dataset.RetrievalDataset, shapes: Shapes, number: int,
+                numbers: Numbers, pool_texts: Numbers,
+                pool_images: Numbers) -> arrays.MicroBatch:
+  """Returns a micro-batch of captions and a pool that were chosen already.
+
+  Args:
+    data: the split.
+    shapes: static sizes.
+    number: the micro-batch's, within the run.
+    numbers: B captions, the positives.
+    pool_texts: N captions of other images.
+    pool_images: N other images.
+  Returns:
+    numpy arrays; shapes are those of `arrays.MicroBatch`.
+  """
+  image_numbers = [data.captions[i].image for i in numbers]
+  return arrays.MicroBatch(
+      number=np.int32(number),
+      texts=texts(data, numbers, shapes.max_tokens),
+      images=images(data, image_numbers, shapes.max_regions),
+      phrase_counts=phrase_counts(data, numbers, shapes),
+      references=references(data, image_numbers, shapes),
+      pool_texts=texts(data, pool_texts, shapes.max_tokens),
+      pool_images=images(data, pool_images, shapes.max_regions),
+      caption_numbers=np.array(numbers, np.int32),
+      image_numbers=np.array(image_numbers, np.int32))

@@ -47,20 +47,11 @@ class MicroBatches:
 
   def __getitem__(self, number: int) -> arrays.MicroBatch:
     """Returns numpy arrays; shapes are those of `arrays.MicroBatch`."""
-    data, shapes = self.data, self.shapes
     numbers = self.caption_numbers(number)
-    image_numbers = [data.captions[i].image for i in numbers]
-    pool_images, pool_texts = self.pool(number, image_numbers)
-    return arrays.MicroBatch(
-        number=np.int32(number),
-        texts=assembling.texts(data, numbers, shapes.max_tokens),
-        images=assembling.images(data, image_numbers, shapes.max_regions),
-        phrase_counts=assembling.phrase_counts(data, numbers, shapes),
-        references=assembling.references(data, image_numbers, shapes),
-        pool_texts=assembling.texts(data, pool_texts, shapes.max_tokens),
-        pool_images=assembling.images(data, pool_images, shapes.max_regions),
-        caption_numbers=np.array(numbers, np.int32),
-        image_numbers=np.array(image_numbers, np.int32))
+    pool_images, pool_texts = self.pool(
+        number, [self.data.captions[i].image for i in numbers])
+    return assembling.micro_batch(self.data, self.shapes, number, numbers,
+                                  pool_texts, pool_images)
 
   @property
   def num_rows(self) -> int:

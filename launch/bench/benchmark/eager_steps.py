@@ -94,7 +94,8 @@ class Eager:
                        *own_image)
     target = torch.as_tensor(np.array(is_target[:, :length]),
                              device=self.device)
-    caption = self.rows(*own_text, *own_image)['token_ids'][0]
+    own = self.rows(*own_text, *own_image)
+    caption = own['token_ids'][0]
     states = self.net.encode(copies)[:, :length]
     labels = caption.expand(len(masked), -1)[target]
     mlm = F.cross_entropy(
@@ -109,7 +110,6 @@ class Eager:
       is_target_of = target.repeat_interleave(config.num_samples, 0)
 
     loss = self.config.losses.mlm * mlm
-    own = self.rows(*own_text, *own_image)
     every = {k: torch.cat([v, v.expand(len(sentences), *v.shape[1:])])
              for k, v in own.items()}
     every['token_ids'] = torch.cat([own['token_ids'], sentences])

@@ -38,23 +38,15 @@ class Problem:
     """Returns B positives and their pool, drawn anew for each number."""
     rng = np.random.default_rng([_SEED, number])
     count, pool = self.config.batch.positives, self.config.negatives.pool_size
-    data, shapes = self.train, self.shapes
+    data = self.train
     numbers = rng.choice(len(data.captions), count, replace=False)
-    image_numbers = np.array([data.captions[i].image for i in numbers])
-    others = np.setdiff1d(np.arange(len(data.image_ids)), image_numbers)
+    own_images = [data.captions[i].image for i in numbers]
+    others = np.setdiff1d(np.arange(len(data.image_ids)), own_images)
     pool_images = rng.choice(others, pool, replace=False)
-    texts = np.array([rng.choice(data.captions_of_image[i])
-                      for i in rng.choice(others, pool, replace=False)])
-    return arrays.MicroBatch(
-        number=np.int32(number),
-        texts=assembling.texts(data, numbers, shapes.max_tokens),
-        images=assembling.images(data, image_numbers, shapes.max_regions),
-        phrase_counts=assembling.phrase_counts(data, numbers, shapes),
-        references=assembling.references(data, image_numbers, shapes),
-        pool_texts=assembling.texts(data, texts, shapes.max_tokens),
-        pool_images=assembling.images(data, pool_images, shapes.max_regions),
-        caption_numbers=numbers.astype(np.int32),
-        image_numbers=image_numbers.astype(np.int32))
+    pool_texts = np.array([rng.choice(data.captions_of_image[i])
+                           for i in rng.choice(others, pool, replace=False)])
+    return assembling.micro_batch(data, self.shapes, number, numbers,
+                                  pool_texts, pool_images)
 
 
 def make(name: str, root: Path | None, weights: Path | None,
@@ -65,7 +57,9 @@ def make(name: str, root: Path | None, weights: Path | None,
     name: of SIZES.
     root: see `from_files`; None for made-up data.
     weights: see `from_files`.
-    temperature: of the refilling; None for the size's own.
+    temperature: of the refilling; None for the size's own, or with made-up
+      data a low one: the fresh language head is nearly indifferent between
+      words, and has to repeat itself as a trained one does.
     changes: NAME=VALUE of settings of `compute`.
   Raises:
     UserError: if a setting is unknown.
@@ -82,24 +76,20 @@ def make(name: str, root: Path | None, weights: Path | None,
     config = dataclasses.replace(config, compute=dataclasses.replace(
         config.compute,
         **{key: value == 'true' if kind is bool else kind(value)}))
+  if temperature is None and root is None:
+    temperature = _FRESH_TEMPERATURE
   if temperature is not None:
     config = dataclasses.replace(config, negatives=dataclasses.replace(
         config.negatives, temperature=temperature))
   size = dataclasses.replace(size, config=config)
   if root is not None:
     return from_files(size, root, weights)
-  return made_up(size, _FRESH_TEMPERATURE if temperature is None
-                 else temperature)
+  return made_up(size)
 
 
-def made_up(size: Size, temperature: float) -> Problem:
-  """Returns a problem of the size's length mix, with fresh weights.
-
-  The refilling temperature is lowered so that the fresh language head, which
-  is nearly indifferent between words, repeats itself as a trained one does.
-  """
-  config = dataclasses.replace(size.config, negatives=dataclasses.replace(
-      size.config.negatives, temperature=temperature))
+def made_up(size: Size) -> Problem:
+  """Returns a problem of the size's length mix, with fresh weights."""
+  config = size.config
   pool = config.negatives.pool_size + config.batch.positives
   train = _made_up_data('train', config, size.lengths, pool + 40)
   test = _made_up_data('test', config, size.lengths, size.eval_images)
