@@ -16,8 +16,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.init_from = ''
   # Longer than stage 1: after 250 updates its gain was no larger than the
   # spread between seeds.
-  config.num_updates = 400
-  config.checkpoint_every = 200
+  config.num_updates = 600
+  config.checkpoint_every = 300
   config.losses.discrimination = 0.3
   config.losses.correction = 0.1
   config.optimizer.learning_rate = 5e-4

@@ -1,5 +1,7 @@
 """Attention, feed-forward and initialisation shared by encoder and heads."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -41,6 +43,37 @@ def gelu(x: jax.Array) -> jax.Array:
   return 0.5 * x * (1 + jax.lax.erf(x * 0.5**0.5))
 
 
+class HeadProjection(nn.Module):
+  """A linear layer whose output is divided among the attention heads.
+
+  Parameters as nn.Dense's: kernel [D, D], bias [D].
+  """
+
+  config: settings.Model
+  dtype: jnp.dtype
+
+  def setup(self) -> None:
+    width = self.config.hidden_size
+    self.kernel = self.param('kernel', initializer(self.config),
+                             (width, width))
+    self.bias = self.param('bias', nn.initializers.zeros, (width,))
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """Returns float [N, heads, T, D / heads] for x [N, T, D]."""
+    y = x @ self.kernel.astype(self.dtype)
+    y += self.bias.astype(self.dtype)[None, None]
+    y = y.reshape(*x.shape[:2], self.config.num_heads, -1)
+    # Heads first: a CPU's batched products want their matrices contiguous.
+    return y.transpose(0, 2, 1, 3)
+
+  def by_head(self) -> tuple[jax.Array, jax.Array]:
+    """Returns the kernel [D, heads, D / heads] and bias [heads, D / heads]."""
+    shape = (self.config.num_heads,
+             self.config.hidden_size // self.config.num_heads)
+    return (self.kernel.astype(self.dtype).reshape(-1, *shape),
+            self.bias.astype(self.dtype).reshape(shape))
+
+
 class Attention(nn.Module):
   """Multi-head attention of the first `num_queries` tokens to all tokens."""
 
@@ -59,26 +92,55 @@ class Attention(nn.Module):
       dropout_key: PRNG key, or None for no dropout.
     """
     config = self.config
-    width, num_heads = config.hidden_size, config.num_heads
-    head_size = width // num_heads
+    query, key, value = (HeadProjection(config, self.dtype, name=name)
+                         for name in ('query', 'key', 'value'))
 
-    def heads(name: str, tokens: jax.Array) -> jax.Array:
-      y = dense(config, width, self.dtype, name)(tokens)
-      return y.reshape(*y.shape[:-1], num_heads, head_size)
+    def weigh(logits: jax.Array) -> jax.Array:
+      logits = logits.astype(score_dtype(self.dtype))
+      logits /= (config.hidden_size // config.num_heads)**0.5
+      # The reference adds -10000, which is exactly zero weight in float32. The
+      # lowest float does the same and stays finite for rows without any token.
+      logits = jnp.where(token_mask[:, None, None, :], logits,
+                         jnp.finfo(jnp.float32).min)
+      probs = nn.softmax(logits).astype(self.dtype)
+      return dropout.dropout(probs, config.dropout_rate, dropout_key, 0)
 
-    query = heads('query', x[:, :num_queries])
-    key, value = heads('key', x), heads('value', x)
-    logits = jnp.einsum('nqhd,nkhd->nhqk', query, key)
-    logits = logits.astype(score_dtype(self.dtype)) / head_size**0.5
-    # The reference adds -10000, which is exactly zero weight in float32. The
-    # lowest float does the same and stays finite for rows without any token.
-    logits = jnp.where(token_mask[:, None, None, :], logits,
-                       jnp.finfo(jnp.float32).min)
-    probs = nn.softmax(logits).astype(self.dtype)
-    probs = dropout.dropout(probs, config.dropout_rate, dropout_key, 0)
-    mixed = jnp.einsum('nhqk,nkhd->nqhd', probs, value)
-    mixed = mixed.reshape(*mixed.shape[:-2], width)
-    return dense(config, width, self.dtype, 'output')(mixed)
+    queries = query(x[:, :num_queries])
+    if num_queries == 1:
+      mixed = _attend_from_one(queries, key, value, x, weigh)
+    else:
+      probs = weigh(jnp.einsum('nhqd,nhkd->nhqk', queries, key(x)))
+      mixed = jnp.einsum('nhqk,nhkd->nhqd', probs, value(x))
+    mixed = mixed.transpose(0, 2, 1, 3)
+    return dense(config, config.hidden_size, self.dtype, 'output')(
+        mixed.reshape(*mixed.shape[:2], config.hidden_size))
+
+
+def _attend_from_one(query: jax.Array, key: HeadProjection,
+                     value: HeadProjection, x: jax.Array,
+                     weigh: Callable[[jax.Array], jax.Array]) -> jax.Array:
+  """Returns what one token takes from all, float [N, heads, 1, D / heads].
+
+  Keys and values are linear in x, so the query can go through the keys'
+  projection instead of the tokens, and the weighted sum through the values':
+  D / heads times less work than to project all tokens.
+
+  Args:
+    query: float [N, heads, 1, D / heads].
+    key: projection of the keys.
+    value: projection of the values.
+    x: float [N, T, D].
+    weigh: logits to weights, [N, heads, 1, T] both.
+  """
+  kernel, bias = key.by_head()
+  logits = jnp.einsum('nhqc,nkc->nhqk',
+                      jnp.einsum('nhqd,chd->nhqc', query, kernel), x)
+  probs = weigh(logits + jnp.einsum('nhqd,hd->nhq', query, bias)[..., None])
+  kernel, bias = value.by_head()
+  mixed = jnp.einsum('nhqc,chd->nhqd',
+                     jnp.einsum('nhqk,nkc->nhqc', probs, x), kernel)
+  # With dropout the weights do not add up to 1.
+  return mixed + jnp.sum(probs, -1, keepdims=True) * bias[None, :, None]
 
 
 class EncoderLayer(nn.Module):

@@ -14,7 +14,8 @@ from tests.golden import reading
 SIZES = ['--config.model.num_layers=3', '--config.model.hidden_size=48',
          '--config.model.num_heads=4', '--config.model.intermediate_size=96',
          '--config.model.max_positions=64']
-SMALL = [*SIZES, '--config.num_updates=2', '--config.optimizer.warmup_updates=1',
+SMALL = [*SIZES, '--config.num_updates=2',
+         '--config.optimizer.warmup_updates=1',
          '--config.num_devices=1', '--config.batch.positives=1',
          '--config.batch.micro_batches=2', '--config.negatives.pool_size=9',
          '--config.negatives.num_hard=3', '--config.negatives.num_copies=2',

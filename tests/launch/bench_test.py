@@ -27,16 +27,19 @@ def _benchmark(monkeypatch):
 
 
 def test_flop_by_hand(benchmark):
-  model = settings.Model(num_layers=2, hidden_size=4, intermediate_size=8)
+  model = settings.Model(num_layers=2, hidden_size=4, num_heads=2,
+                         intermediate_size=8)
   # Inner layer, 3 tokens: 2 * 3 * (4 * 16 + 2 * 32) = 768, attention
-  # 4 * 9 * 4 = 144. Last layer, one of 3: keys and values 2 * 3 * 2 * 16 =
-  # 192, query, output, feed-forward 2 * (2 * 16 + 2 * 32) = 192, attention
-  # 4 * 3 * 4 = 48.
-  assert benchmark.counting.encoder_flop(model, np.array([3]), 1) == (
-      768 + 144 + 192 + 192 + 48)
+  # 4 * 9 * 4 = 144. Last layer, one of 3: query, output, the query through
+  # keys and values 2 * 4 * 16 = 128, feed-forward 2 * 2 * 32 = 128, attention
+  # of 2 heads to whole states 2 * 4 * 3 * 4 = 96.
+  count = benchmark.counting.encoder_flop
+  assert count(model, np.array([3]), 1) == 768 + 144 + 128 + 128 + 96
+  # Two of 3: keys and values 2 * 3 * 2 * 16 = 192, the rest of the two
+  # 2 * 2 * (2 * 16 + 2 * 32) = 384, attention 4 * 3 * 2 * 4 = 96.
+  assert count(model, np.array([3]), 2) == 768 + 144 + 192 + 384 + 96
   # All 3 of the last layer is a layer more.
-  assert benchmark.counting.encoder_flop(model, np.array([3, 3]), 3) == (
-      4 * (768 + 144))
+  assert count(model, np.array([3, 3]), 3) == 4 * (768 + 144)
 
 
 def test_padding_by_hand(benchmark):
@@ -90,10 +93,10 @@ def test_eager_steps_train_what_the_phase_trains(benchmark, phase):
       problem.config, phase=phase))
   eager = benchmark.eager_steps.Eager(problem, initialising.start_heads(
       problem.params, 'pretrain', phase))
-  batch = problem.micro_batch(0)
+  batch = eager.put(problem.micro_batch(0))
   length = int(batch.texts.num_tokens[0])
-  masked = np.repeat(batch.texts.token_ids, 2, axis=0)
-  is_target = np.zeros(masked.shape, bool)
+  masked = batch.texts.token_ids.repeat(2, 1)
+  is_target = masked < 0
   is_target[0, 1], is_target[1, length - 2] = True, True
   assert eager.train_positive(batch, masked, is_target) > 0
   trained = {name for name, tree in eager.net.params.items()

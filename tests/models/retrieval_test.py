@@ -146,8 +146,9 @@ def test_word_outputs_are_the_recorded_ones(ours, theirs):
 
 
 def test_last_layer_for_the_first_token_only():
+  # The sums are the same, in another order.
   np.testing.assert_allclose(
-      _forward()['first'], _forward()['states'][:, :1], atol=1e-6, rtol=0)
+      _forward()['first'], _forward()['states'][:, :1], atol=3e-6, rtol=0)
 
 
 def test_layer_norm_and_gelu_are_the_recorded_ones():

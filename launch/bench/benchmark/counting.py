@@ -38,8 +38,12 @@ def encoder_flop(model: settings.Model, lengths: np.ndarray,
   width, inner = model.hidden_size, model.intermediate_size
   per_token = 2 * (4 * width**2 + 2 * width * inner)
   inner_layer = n * per_token + 4 * n**2 * width
-  last_layer = (n * 4 * width**2 + q * 2 * (2 * width**2 + 2 * width * inner)
-                + 4 * n * q * width)
+  # One query goes through the projections of keys and values instead of the
+  # tokens, see models/layers.py.
+  last_layer = np.where(
+      q == 1, per_token + 4 * n * model.num_heads * width,
+      n * 4 * width**2 + q * 2 * (2 * width**2 + 2 * width * inner)
+      + 4 * n * q * width)
   return float(np.sum((model.num_layers - 1) * inner_layer + last_layer))
 
 

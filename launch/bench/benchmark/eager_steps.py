@@ -26,40 +26,42 @@ _IMAGES_AT_ONCE = 400
 class Eager:
   """The network on the best device there is, in the benchmark's precision."""
 
-  def __init__(self, problem: Problem, params: Any) -> None:
+  def __init__(self, problem: Problem, params: Any,
+               fused_gelu: bool = False) -> None:
     self.config = problem.config
     self.device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     self.dtype = getattr(torch, problem.config.compute.dtype)
     self.net = eager_net.Net(
         eager_net.to_torch(params, self.device, self.dtype),
-        problem.config.model)
+        problem.config.model, fused_gelu)
     self._parameters = eager_net.leaves(self.net.params)
 
-  def rows(self, token_ids: np.ndarray, num_tokens: np.ndarray,
-           features: np.ndarray, boxes: np.ndarray,
-           num_regions: np.ndarray) -> dict[str, torch.Tensor]:
+  def put(self, tree: Any) -> Any:
+    """Returns arrays as tensors on the device."""
+    return jax.tree.map(
+        lambda x: torch.as_tensor(np.array(x), device=self.device), tree)
+
+  def rows(self, token_ids: torch.Tensor, num_tokens: torch.Tensor,
+           features: torch.Tensor, boxes: torch.Tensor,
+           num_regions: torch.Tensor) -> dict[str, torch.Tensor]:
     """Returns rows padded to the longest; arguments are [N, ...] or [1, ...].
     """
     count = max(len(num_tokens), len(num_regions))
-    num_tokens, num_regions = (np.broadcast_to(x, count)
-                               for x in (num_tokens, num_regions))
-    length, regions = int(num_tokens.max()), int(num_regions.max())
-    width = int((num_tokens + num_regions).max())
-    place = np.arange(width)[None]
-    gather = np.where(place < num_tokens[:, None], place,
-                      length + place - num_tokens[:, None])
-    gather = np.minimum(gather, length + regions - 1)
-    mask = place < (num_tokens + num_regions)[:, None]
+    tokens, regions = (x.long().expand(count)[:, None]
+                       for x in (num_tokens, num_regions))
+    length, most = int(tokens.max()), int(regions.max())
+    place = torch.arange(int((tokens + regions).max()),
+                         device=self.device)[None]
+    gather = torch.where(place < tokens, place, length + place - tokens)
 
-    def put(x: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
-      x = np.broadcast_to(x, (count, *x.shape[1:]))
-      return torch.as_tensor(np.array(x), device=self.device).to(dtype)
+    def pad(x: torch.Tensor, size: int, dtype: torch.dtype) -> torch.Tensor:
+      return x[:, :size].expand(count, *[-1] * (x.ndim - 1)).to(dtype)
 
-    return {'token_ids': put(token_ids[:, :length], torch.long),
-            'features': put(features[:, :regions], self.dtype),
-            'boxes': put(boxes[:, :regions], self.dtype),
-            'gather': put(gather, torch.long),
-            'mask': put(mask, torch.float32)}
+    return {'token_ids': pad(token_ids, length, torch.long),
+            'features': pad(features, most, self.dtype),
+            'boxes': pad(boxes, most, self.dtype),
+            'gather': gather.clamp(max=length + most - 1),
+            'mask': (place < tokens + regions).float()}
 
   def wait(self) -> None:
     """Returns when the device is done."""
@@ -74,12 +76,12 @@ class Eager:
       self.net.training = True
     return scores
 
-  def train_positive(self, batch: arrays.MicroBatch, masked: np.ndarray,
-                     is_target: np.ndarray) -> float:
+  def train_positive(self, batch: arrays.MicroBatch, masked: torch.Tensor,
+                     is_target: torch.Tensor) -> float:
     """Returns the loss of a positive after its backward pass.
 
     Args:
-      batch: one micro-batch with B = 1.
+      batch: one micro-batch with B = 1, tensors.
       masked: int [K, L], masked copies.
       is_target: bool [K, L].
     """
@@ -90,10 +92,8 @@ class Eager:
     length = int(batch.texts.num_tokens[0])
     self.net.training = True
 
-    copies = self.rows(masked, np.repeat(own_text[1], len(masked)),
-                       *own_image)
-    target = torch.as_tensor(np.array(is_target[:, :length]),
-                             device=self.device)
+    copies = self.rows(masked, own_text[1].expand(len(masked)), *own_image)
+    target = is_target[:, :length]
     own = self.rows(*own_text, *own_image)
     caption = own['token_ids'][0]
     states = self.net.encode(copies)[:, :length]
@@ -181,10 +181,11 @@ def _take(rows: dict[str, torch.Tensor],
 def _with_pool(own: tuple, pool: Any) -> tuple:
   fields = ((pool.token_ids, pool.num_tokens) if len(own) == 2 else
             (pool.features, pool.boxes, pool.num_regions))
-  return tuple(np.concatenate(x) for x in zip(own, fields, strict=True))
+  return tuple(torch.cat(x) for x in zip(own, fields, strict=True))
 
 
-def positives_per_second(problem: Problem, phase: str) -> float:
+def positives_per_second(problem: Problem, phase: str,
+                         fused_gelu: bool) -> float:
   """Returns what one positive at a time gives; the first is warm-up.
 
   The maskings are ours, so that both have the same targets.
@@ -193,8 +194,8 @@ def positives_per_second(problem: Problem, phase: str) -> float:
       problem.config, phase=phase,
       batch=dataclasses.replace(problem.config.batch, positives=1))
   problem = dataclasses.replace(problem, config=config)
-  eager = Eager(problem, initialising.start_heads(problem.params, 'pretrain',
-                                                  phase))
+  eager = Eager(problem, initialising.start_heads(
+      problem.params, 'pretrain', phase), fused_gelu)
   mask = jax.jit(functools.partial(
       masking.mask_tokens, num_copies=config.negatives.num_copies,
       mask_rate=config.negatives.mask_rate,
@@ -205,10 +206,10 @@ def positives_per_second(problem: Problem, phase: str) -> float:
     batch = problem.micro_batch(number)
     masked = mask(jax.random.key(number), batch.texts.token_ids,
                   batch.phrase_counts)
-    token_ids, is_target = (np.asarray(x[0]) for x in (
-        masked.token_ids, masked.is_target))
+    given = eager.put((batch, masked.token_ids[0], masked.is_target[0]))
+    eager.wait()
     start = time.perf_counter()
-    eager.train_positive(batch, token_ids, is_target)
+    eager.train_positive(*given)
     eager.forget_gradients()
     eager.wait()
     seconds.append(time.perf_counter() - start)
@@ -222,6 +223,7 @@ def time_evaluation(eager: Eager, captions: np.ndarray, texts: arrays.Texts,
   Caption by caption against all images, as the release.
   """
   num_images = len(images.num_regions)
+  texts, images = eager.put((texts, images))
 
   def score(number: int) -> np.ndarray:
     parts = []

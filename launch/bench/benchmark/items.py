@@ -47,9 +47,10 @@ def evaluation(problem: Problem, about: dict[str, Any]) -> dict[str, Any]:
         max(len(c.token_ids) for c in data.captions))
     images = assembling.images(data, range(len(data.image_ids)),
                                int(data.num_regions.max()))
-    rate, eager = eager_steps.time_evaluation(
-        eager_steps.Eager(problem, params), chosen, texts, images)
-    result |= _compared(result['ours'], rate) | {
+    rates, eager = zip(*(eager_steps.time_evaluation(
+        eager_steps.Eager(problem, params, fused), chosen, texts, images)
+                         for fused in (False, True)))
+    result |= _compared(result['ours'], *rates) | {
         'largest_difference': float(np.abs(eager - scores[chosen]).max())}
   return result
 
@@ -61,8 +62,9 @@ def _stage(problem: Problem, about: dict[str, Any],
       'ours': found['positives_per_second'], 'unit': 'positives per second'}
   if _HAS_TORCH:
     from benchmark import eager_steps
-    rate = eager_steps.positives_per_second(problem, phase)
-    result |= _compared(result['ours'], rate)
+    result |= _compared(result['ours'], *(
+        eager_steps.positives_per_second(problem, phase, fused)
+        for fused in (False, True)))
   return result
 
 
@@ -83,7 +85,9 @@ ITEMS: dict[str, Callable[[Problem, dict[str, Any]], dict[str, Any]]] = {
 def show(name: str, result: dict[str, Any]) -> None:
   """Prints an item for people."""
   print(f'  ours {result["ours"]:.4g} {result["unit"]}'
-        + (f', PyTorch {result["pytorch"]:.4g}, ratio {result["ratio"]:.2f}'
+        + (f', PyTorch {result["pytorch"]:.4g}, ratio {result["ratio"]:.2f}; '
+           f'with its fused GELU {result["pytorch_fused_gelu"]:.4g}, '
+           f'{result["ratio_fused_gelu"]:.2f}'
            if 'ratio' in result else ' (PyTorch is not installed)'))
   if 'largest_difference' in result:
     print(f'  largest difference of a score '
@@ -115,5 +119,9 @@ def _with_shares(found: dict[str, Any],
       'peak_memory': timing.peak_memory()}
 
 
-def _compared(ours_rate: float, eager_rate: float) -> dict[str, float]:
-  return {'pytorch': eager_rate, 'ratio': ours_rate / eager_rate}
+def _compared(ours_rate: float, eager_rate: float,
+              fused_rate: float) -> dict[str, float]:
+  """Returns the rates of eager PyTorch and how many times ours is as high."""
+  return {'pytorch': eager_rate, 'ratio': ours_rate / eager_rate,
+          'pytorch_fused_gelu': fused_rate,
+          'ratio_fused_gelu': ours_rate / fused_rate}
