@@ -34,17 +34,24 @@ def is_made_of(candidates: jax.Array, references: jax.Array) -> jax.Array:
 def is_repeated(candidates: jax.Array) -> jax.Array:
   """Returns whether an equal candidate stands earlier, bool [B, G].
 
-  Rows are hashed to 64 bits and sorted by hash and place; each is then
-  compared, token by token, with the first row of its hash, so that a
-  collision never drops a sentence. Cost grows as G log G, not as G squared.
-
   Args:
     candidates: int32 [B, G, L].
   """
-  return jax.vmap(_is_repeated)(candidates)
+  own = jnp.arange(candidates.shape[1], dtype=jnp.int32)[None]
+  return jax.vmap(first_equal)(candidates) != own
 
 
-def _is_repeated(rows: jax.Array) -> jax.Array:
+def first_equal(rows: jax.Array) -> jax.Array:
+  """Returns the number of the first row that equals each, int32 [G].
+
+  Rows are hashed to 64 bits and sorted by hash and place; each is then
+  compared, token by token, with the first row of its hash, so that a
+  collision never makes different rows equal. Cost grows as G log G, not as G
+  squared.
+
+  Args:
+    rows: int32 [G, L].
+  """
   num_rows, length = rows.shape
   # Fixed odd multipliers; uint32 arithmetic wraps, which is what is wanted.
   keys = jax.random.bits(jax.random.key(0x7A65), (2, length), jnp.uint32) | 1
@@ -59,8 +66,8 @@ def _is_repeated(rows: jax.Array) -> jax.Array:
       jnp.where(starts, jnp.arange(num_rows), 0))
   leader = places[start_of_run]
   same = jnp.all(rows[places] == rows[leader], axis=-1)
-  repeated = same & (leader != places)
-  return jnp.zeros(num_rows, bool).at[places].set(repeated)
+  return jnp.zeros(num_rows, jnp.int32).at[places].set(
+      jnp.where(same, leader, places))
 
 
 # Which candidates are true of the image for sure, or might be. By the name of

@@ -56,17 +56,24 @@ def choose_hardest(task: passes.Task, params: Any, batch: arrays.MicroBatch,
         [jnp.broadcast_to(block[which], (num_positives, width)).reshape(-1)
          for block, width in zip(blocks, widths)])
 
-  pool_valid = jnp.ones((num_positives, pool), bool)
-  valid = (pool_valid, pool_valid, generated.is_valid)
+  # Images of the pool are all different; their captions need not be.
+  same_text = selecting.first_equal(jnp.concatenate(
+      [batch.pool_texts.token_ids, batch.pool_texts.num_tokens[:, None]], 1))
+  every = jnp.ones((num_positives, pool), bool)
+  is_scored = (every, every & (same_text == jnp.arange(pool))[None],
+               generated.is_valid)
   logits = scorer.score_pairs(
       task.model, params, texts, embedded_images, side(0), side(1),
-      jnp.concatenate([v.reshape(-1) for v in valid]), widths=task.widths,
+      jnp.concatenate([s.reshape(-1) for s in is_scored]), widths=task.widths,
       chunk=task.settings.compute.score_rows)
-  starts = (0, num_positives * pool, 2 * num_positives * pool)
+  of_images, of_texts, of_sentences = (
+      part.reshape(num_positives, -1) for part in jnp.split(
+          logits, (num_positives * pool, 2 * num_positives * pool)))
   picked = [
-      selecting.select_hardest(
-          logits[start:start + v.size].reshape(v.shape), v, num_hard)
-      for start, v in zip(starts, valid)]
+      selecting.select_hardest(scores, is_valid, num_hard)
+      for scores, is_valid in (
+          (of_images, every), (of_texts[:, same_text], every),
+          (of_sentences, generated.is_valid))]
   return Hardest(picked[0][0], picked[1][0], *picked[2])
 
 

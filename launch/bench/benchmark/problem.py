@@ -92,7 +92,8 @@ def made_up(size: Size) -> Problem:
   config = size.config
   pool = config.negatives.pool_size + config.batch.positives
   train = _made_up_data('train', config, size.lengths, pool + 40)
-  test = _made_up_data('test', config, size.lengths, size.eval_images)
+  test = _one_caption_each(
+      _made_up_data('test', config, size.lengths, size.eval_images))
   params = retrieval.init_parameters(
       retrieval.RetrievalModel(config.model), jax.random.key(_SEED))
   return Problem(size, config, train, test,
@@ -119,8 +120,8 @@ def from_files(size: Size, root: Path, weights: Path | None) -> Problem:
       source='uniter_lmdb', root=str(root), train_text=(train_text,),
       train_images=(images,), test_text=test_text, test_images=images)
   train = opening.open_split(data_settings, 'train')
-  test = opening.first_images(opening.open_split(data_settings, 'test'),
-                              size.eval_images)
+  test = _one_caption_each(opening.first_images(
+      opening.open_split(data_settings, 'test'), size.eval_images))
   config = dataclasses.replace(size.config, data=data_settings)
   if weights is None:
     config = building.with_data_sizes(dataclasses.replace(
@@ -135,6 +136,13 @@ def from_files(size: Size, root: Path, weights: Path | None) -> Problem:
         config, model=checkpoints.settings_of(loaded).model)
   return Problem(size, config, train, test, jax.tree.map(np.asarray, params),
                  f'{root.name}, weights {weights or "fresh"}')
+
+
+def _one_caption_each(data: dataset.RetrievalDataset
+                      ) -> dataset.RetrievalDataset:
+  return dataclasses.replace(
+      data, captions=[data.captions[own[0]] for own in data.captions_of_image],
+      captions_of_image=[(i,) for i in range(len(data.image_ids))])
 
 
 def _made_up_data(split: str, config: settings.Settings, lengths: Lengths,

@@ -26,7 +26,9 @@ class Size:
     lengths: of the data, if none is given.
     timed_updates: the median is taken over these, after one of warm-up.
     timed_positives: the same in PyTorch, which takes one at a time.
-    eval_images: every caption of them is scored against every one of them.
+    eval_images: one caption of each is scored against every one. PyTorch
+      takes up to 400 at once, as the release does; with much fewer its
+      activations would fit into the cache of a CPU, which they do not in use.
     eager_captions: of these only in PyTorch, against all images.
   """
   config: settings.Settings
@@ -52,9 +54,11 @@ SIZES = {
                 num_layers=4, hidden_size=256, num_heads=4,
                 intermediate_size=1024, vocab_size=28996, feature_size=256),
             batch=settings.Batch(positives=1, micro_batches=4),
-            compute=settings.Compute(score_rows=64, num_widths=8)),
+            compute=settings.Compute(score_rows=64, num_widths=8),
+            # Few captions: tiles of as many as of images pad least.
+            evaluation=settings.Evaluation(tile_texts=16, tile_images=16)),
         _SMALL, timed_updates=5, timed_positives=5,
-        eval_images=60, eager_captions=30),
+        eval_images=200, eager_captions=20),
     'gpu': Size(
         settings.Settings(
             model=settings.Model(vocab_size=28996, feature_size=2048),
@@ -76,5 +80,5 @@ SIZES = {
             batch=settings.Batch(positives=1, micro_batches=2),
             compute=settings.Compute(target_chunk=8, score_rows=8)),
         _SMALL, timed_updates=2, timed_positives=2,
-        eval_images=6, eager_captions=10),
+        eval_images=8, eager_captions=4),
 }
