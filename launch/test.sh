@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the environment if needed, then runs flake8, mypy and every test on the
-# CPU; arguments go to pytest.
+# CPU, two processes; arguments go to pytest.
 set -euo pipefail
 # shellcheck source=/dev/null
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
@@ -8,4 +8,5 @@ cd "$ROOT"
 export JAX_PLATFORMS=cpu
 "$VENV/bin/python" -m flake8
 "$VENV/bin/python" -m mypy tagsdc_jax
-exec "$VENV/bin/python" -m pytest "$@"
+# A test file stays in one process, for what its tests share.
+exec "$VENV/bin/python" -m pytest -n 2 --dist loadfile "$@"
