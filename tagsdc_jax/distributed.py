@@ -115,6 +115,17 @@ def is_any(flag: bool) -> bool:
   return bool(np.any(multihost_utils.process_allgather(np.int32(flag))))
 
 
+def total(number: int) -> int:
+  """Returns the sum over all processes; all must ask, and wait for all."""
+  if jax.process_count() == 1:
+    return number
+  # Two halves: JAX has no integers of 64 bits unless told otherwise.
+  halves = np.asarray(multihost_utils.process_allgather(
+      np.array(divmod(number, 2**30), np.int32)))
+  high, low = halves.sum(axis=0, dtype=np.int64)
+  return int(high) * 2**30 + int(low)
+
+
 def on_first(action: Callable[[], None]) -> None:
   """Does it in the first process; the others wait, and end if it fails.
 

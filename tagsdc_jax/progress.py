@@ -66,8 +66,8 @@ class _Lines:
 
 
 @contextmanager
-def progress_bar(total: int, description: str, unit: str,
-                 initial: int = 0) -> Iterator[tqdm | _Lines]:
+def progress_bar(total: int, description: str, unit: str, initial: int = 0,
+                 is_shown: bool = True) -> Iterator[tqdm | _Lines]:
   """Gives a bar with rate and time left; quiet if done within a second.
 
   Args:
@@ -75,8 +75,12 @@ def progress_bar(total: int, description: str, unit: str,
     description: what is being done.
     unit: of what is counted.
     initial: what is done already.
+    is_shown: False in the processes of a run that say nothing.
   """
   bar: tqdm | _Lines
+  if not is_shown:
+    yield tqdm(disable=True)
+    return
   if sys.stderr.isatty():
     # The time left is by the mean rate: validations come now and then.
     bar = tqdm(total=total, desc=description, unit=unit, initial=initial,

@@ -43,6 +43,19 @@ def test_what_is_done_at_once_says_nothing(capsys):
   assert not shown.out and not shown.err
 
 
+@pytest.mark.parametrize('is_terminal', [False, True])
+def test_processes_that_say_nothing(is_terminal, clock, capsys, monkeypatch):
+  monkeypatch.setattr(progress, '_AT_ONCE', 0.01)
+  monkeypatch.setattr(progress.sys.stderr, 'isatty', lambda: is_terminal,
+                      raising=False)
+  with progress.progress_bar(50, 'training', 'updates', is_shown=False) as bar:
+    clock[0] += 1000
+    bar.set_postfix_str('loss 0.5', refresh=False)
+    bar.update(50)
+  shown = capsys.readouterr()
+  assert not shown.out and not shown.err
+
+
 def test_a_terminal_gets_a_bar(capsys, monkeypatch):
   monkeypatch.setattr(progress.sys.stderr, 'isatty', lambda: True,
                       raising=False)

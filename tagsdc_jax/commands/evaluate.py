@@ -5,9 +5,10 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
-from tagsdc_jax import errors, settings
+from tagsdc_jax import distributed, errors, settings
 from tagsdc_jax.data import dataset, opening
 from tagsdc_jax.evaluation import first_pass, protocols
 from tagsdc_jax.models import retrieval
@@ -70,6 +71,7 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   """Evaluates and prints the tables."""
   del config
   _check(args)
+  distributed.start()
   loaded = checkpoints.load(args.model)
   config_used = _settings(args, loaded)
   data = opening.open_split(config_used.data, args.split)
@@ -85,10 +87,23 @@ def run(args: argparse.Namespace, config: None = None) -> None:
       model, parameters, data, config_used, phase,
       args.work_dir or _work_dir(loaded.path),
       chosen=protocols.prepare(args.protocol, data),
-      first=_first_pass(args, data))
-  if found is None:
-    return  # The first process shows it.
-  _print(f'{phase}, update {loaded.about["update"]}', data, found.result)
+      first=_first_pass(args, data), process=jax.process_index(),
+      num_processes=jax.process_count(), total=distributed.total)
+
+  def show() -> None:
+    if found is not None:
+      _show(args, loaded, data, found)
+
+  # The others stay until it is written: who leaves early is taken for dead.
+  distributed.on_first(show)
+
+
+def _show(args: argparse.Namespace, loaded: checkpoints.Loaded,
+          data: dataset.RetrievalDataset,
+          found: evaluation_in_parts.Evaluated) -> None:
+  """Prints the tables and writes what was asked for."""
+  about = loaded.about
+  _print(f'{about["phase"]}, update {about["update"]}', data, found.result)
   if args.json is not None:
     folder.write_json(args.json,
                       found.result | {'checkpoint': str(loaded.path)})

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from tagsdc_jax import progress, settings
+from tagsdc_jax import distributed, progress, settings
 from tagsdc_jax.data import dataset
 from tagsdc_jax.evaluation import evaluating
 from tagsdc_jax.models.retrieval import RetrievalModel
@@ -36,6 +36,7 @@ def evaluate_split(model: RetrievalModel, params: Any,
   params = initialising.matching_parameters(params, phase)
   pairs = len(data.captions) * len(data.image_ids)
   with memory.explained(config, memory.SCORING, devices), (
-      progress.progress_bar(pairs, f'scoring {data.name}', 'pairs')) as bar:
+      progress.progress_bar(pairs, f'scoring {data.name}', 'pairs',
+                            is_shown=distributed.is_first())) as bar:
     return evaluating.evaluate(model, params, data, config, devices=devices,
                                progress=bar.update)

@@ -43,7 +43,8 @@ def evaluate(model: RetrievalModel, parameters: Any,
              chosen: dict[str, protocols.Protocol] | None = None,
              first: first_pass.FirstPass | None = None, process: int = 0,
              num_processes: int = 1,
-             meet: Callable[[], None] = lambda: None) -> Evaluated | None:
+             total: Callable[[int], int] = lambda number: number
+             ) -> Evaluated | None:
   """Returns the result; continues where an equal evaluation was interrupted.
 
   Args:
@@ -58,7 +59,7 @@ def evaluate(model: RetrievalModel, parameters: Any,
     first: the pairs to score; None for all.
     process: index of this process.
     num_processes: how many divide the parts.
-    meet: returns when it was called in all processes.
+    total: number -> its sum over the processes, once all have called it.
   Returns:
     what was found; in processes but the first None, after their share.
   Raises:
@@ -77,20 +78,20 @@ def evaluate(model: RetrievalModel, parameters: Any,
   own = tiles.spread(len(plan.images))[process::num_processes]
   with parts.claimed(process), memory.explained(config, memory.SCORING,
                                                 devices):
-    missing = _missing(parts, own)
+    missing = _missing(parts, own, process)
     counts = {part: _num_pairs(plan, part, data, first) for part in own}
-    total = sum(counts.values())
-    found = total - sum(counts[part] for part in missing)
+    share = sum(counts.values())
+    to_score = sum(counts[part] for part in missing)
     start = time.perf_counter()
-    with progress.progress_bar(total, f'scoring {data.name}', 'pairs',
-                               found) as bar:
+    with progress.progress_bar(share, f'scoring {data.name}', 'pairs',
+                               share - to_score, is_shown=not process) as bar:
       for part, block in matrix.score_parts(
           model, parallel.replicate(parameters, devices), data, plan, missing,
           devices=devices, wanted=None if first is None else first.wanted,
           progress=bar.update):
         parts.save(part, block)
-    pace = evaluating.pace(total - found, time.perf_counter() - start)
-    meet()
+    found = total(share - to_score)
+    pace = evaluating.pace(total(to_score), time.perf_counter() - start)
     if process:
       return None
     scores = ranking.Scores(_joined(parts, plan, data),
@@ -102,9 +103,13 @@ def evaluate(model: RetrievalModel, parameters: Any,
                    parts)
 
 
-def _missing(parts: FinishedParts, numbers: Sequence[int]) -> list[int]:
-  """Returns the parts still to be scored, and says what was found."""
+def _missing(parts: FinishedParts, numbers: Sequence[int],
+             process: int) -> list[int]:
+  """Returns the parts still to be scored; the first process says of its own
+  share what was found."""
   missing = [part for part in numbers if parts.load(part) is None]
+  if process:
+    return missing
   damaged = [part for part in missing if parts.has(part)]
   if damaged:
     _say(f'{len(damaged)} damaged parts in {parts.path} are scored again')

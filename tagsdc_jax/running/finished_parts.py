@@ -46,13 +46,14 @@ class FinishedParts:
     self.path = parent / f'{name}-{self._key.hex()[:12]}'
     with errors.named(self.path):
       self.path.mkdir(parents=True, exist_ok=True)
-    if not (self.path / ABOUT).exists():
-      folder.write_json(self.path / ABOUT, about)
+    self._about = about
 
   @contextmanager
   def claimed(self, process: int) -> Iterator[None]:
     """Keeps other evaluations out; ends with the process, however it ends.
 
+    Args:
+      process: each claims its share; the first one writes ABOUT as well.
     Raises:
       UserError: if another one is at work.
     """
@@ -64,6 +65,8 @@ class FinishedParts:
         raise errors.UserError(
             f'the same evaluation is at work in {self.path}; wait for it, or '
             'give another --work-dir') from error
+      if not process and not (self.path / ABOUT).exists():
+        folder.write_json(self.path / ABOUT, self._about)
       yield
 
   def save(self, part: int, scores: np.ndarray) -> None:

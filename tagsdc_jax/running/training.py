@@ -98,7 +98,8 @@ def _train(config: settings.Settings, run_dir: Path, notice: stopping.Notice,
 
     validate = hooks.Validation(config, saves, metrics, best, evaluate)
     bar = stack.enter_context(
-        progress.progress_bar(last, config.phase, 'updates', first))
+        progress.progress_bar(last, config.phase, 'updates', first,
+                              is_shown=distributed.is_first()))
     device_state, done = loop.run(
         train_step, parallel.replicate(host_state, everywhere), batches,
         devices=everywhere, first_update=first, last_update=last,

@@ -9,11 +9,12 @@ import jax
 import numpy as np
 import pytest
 
-from tagsdc_jax import main, settings
+from tagsdc_jax import launching, main, settings
 from tagsdc_jax.data import opening
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.running import building, finished_parts, folder
 from tagsdc_jax.training import checkpoints
+from tests import children
 
 TOY = Path(__file__).parents[1] / 'golden' / 'recordings' / 'lmdb'
 _DATA = settings.Data(
@@ -91,6 +92,26 @@ def test_killed_and_continued(run_dir, whole, tmp_path, capsys):
     assert result[key] == whole[1][key]
   # Nothing is left of it.
   assert not (run_dir / 'evaluation').exists()
+
+
+def test_two_processes_divide_the_parts(run_dir, whole, tmp_path, monkeypatch,
+                                         capfd):
+  children.prepare(monkeypatch)
+  out = tmp_path / 'out'
+  assert launching.run(
+      [sys.executable, '-m', 'tagsdc_jax.main', 'evaluate', str(run_dir),
+       '--json', f'{out}.json', '--scores', f'{out}.npy', '--work-dir',
+       str(tmp_path), '--keep-work'], 2, 1) == 0
+  shown = capfd.readouterr()
+  assert '720 pairs in' in shown.out and shown.out.count('RSUM') == 1
+  # A process has the tiles that one alone would have.
+  np.testing.assert_array_equal(np.load(f'{out}.npy'), whole[0])
+  result = json.loads(Path(f'{out}.json').read_text('utf-8'))
+  for key in ('image_retrieval', 'text_retrieval', 'rsum'):
+    assert result[key] == whole[1][key]
+  work, = tmp_path.glob('itm_toy.db-*')
+  assert {path.name for path in work.glob('*.lock')} == {
+      'process_0.lock', 'process_1.lock'}
 
 
 def test_what_is_written_and_shown(whole, run_dir, capsys):

@@ -105,18 +105,24 @@ def test_another_checkpoint_starts_anew(case, tmp_path, capsys):
 
 def test_processes_share_the_work(case, tmp_path, monkeypatch):
   scored = _stop_after(monkeypatch, 100)
-  met = []
+  totals, shares = [], []
 
-  def second():
-    number = len(scored)
-    assert _evaluate(case, tmp_path, process=1, num_processes=2) is None
-    met.append(len(scored) - number)
+  def second(number):
+    if not totals:
+      before = len(scored)
+      assert _evaluate(case, tmp_path, process=1, num_processes=2,
+                       total=lambda own: totals.append(own) or own) is None
+      shares.append(len(scored) - before)
+    return number + totals.pop(0)
 
   # The first process waits until the second has done its share.
-  found = _evaluate(case, tmp_path, process=0, num_processes=2, meet=second)
+  found = _evaluate(case, tmp_path, process=0, num_processes=2, total=second)
   _same(found, case)
-  assert len(scored) == len(set(scored)) and abs(2 * met[0]
-                                                 - len(scored)) <= 1
+  assert len(scored) == len(set(scored))
+  assert abs(2 * shares[0] - len(scored)) <= 1
+  assert found.result['pairs_found'] == 0
+  assert (found.result['pairs_per_second'] * found.result['seconds']
+          == pytest.approx(case.scores.size))
 
 
 def test_a_share_that_is_missing_is_told(case, tmp_path):

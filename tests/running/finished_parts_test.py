@@ -17,12 +17,16 @@ def _parts(path, about=None, shape=(2, 3)):
 def test_a_part_comes_back(tmp_path):
   parts = _parts(tmp_path / 'evaluation')
   assert parts.load(7) is None and not parts.has(7)
-  parts.save(7, _PART)
+  with parts.claimed(1):
+    parts.save(7, _PART)
+  assert not (parts.path / 'about.json').exists()
+  with parts.claimed(0):
+    pass
   again = _parts(tmp_path / 'evaluation')
   assert again.path == parts.path and again.has(7)
   np.testing.assert_array_equal(again.load(7), _PART)
-  assert {p.name for p in parts.path.iterdir()} == {'about.json',
-                                                    '000007.part'}
+  assert {p.name for p in parts.path.iterdir()} == {
+      'about.json', '000007.part', 'process_0.lock', 'process_1.lock'}
 
 
 def test_everything_else_has_another_folder(tmp_path):

@@ -1,0 +1,17 @@
+"""Python processes that tests start: as quick to compile as the tests."""
+
+import os
+from pathlib import Path
+
+import jax
+
+
+def prepare(monkeypatch):
+  """Sets what processes started from now on inherit, for one test."""
+  # Not the number of devices: who starts processes says it.
+  monkeypatch.setenv('XLA_FLAGS', '--xla_backend_optimization_level=0')
+  monkeypatch.setenv('PYTHONPATH', os.pathsep.join(
+      [str(Path(__file__).parents[1]), os.environ.get('PYTHONPATH', '')]))
+  for name in ('jax_compilation_cache_dir',
+               'jax_persistent_cache_min_compile_time_secs'):
+    monkeypatch.setenv(name.upper(), str(getattr(jax.config, name)))
