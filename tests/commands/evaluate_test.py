@@ -94,8 +94,8 @@ def test_killed_and_continued(run_dir, whole, tmp_path, capsys):
   assert not (run_dir / 'evaluation').exists()
 
 
-def test_two_processes_divide_the_parts(run_dir, whole, tmp_path, monkeypatch,
-                                         capfd):
+def test_processes_divide_the_parts(run_dir, whole, tmp_path, monkeypatch,
+                                    capfd):
   children.prepare(monkeypatch)
   out = tmp_path / 'out'
   assert launching.run(
