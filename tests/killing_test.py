@@ -1,15 +1,13 @@
 """A run that is killed in a save, asked to leave, and continued."""
 
 import json
-import os
 import signal
 
-import jax
 import pytest
 
 from tagsdc_jax import settings
 from tagsdc_jax.running import training
-from tests import killing, tiny
+from tests import children, killing, tiny
 
 
 @pytest.fixture(name='config')
@@ -31,10 +29,7 @@ def _write_config(path, config):
 
 def test_killed_and_asked_to_leave_it_is_the_same_run(config, tmp_path,
                                                       monkeypatch):
-  for name in ('jax_compilation_cache_dir',
-               'jax_persistent_cache_min_compile_time_secs'):
-    monkeypatch.setenv(name.upper(), str(getattr(jax.config, name)))
-  monkeypatch.setenv('PYTHONPATH', os.getcwd())
+  children.prepare(monkeypatch)
   path, run_dir = tmp_path / 'config.py', tmp_path / 'run'
   _write_config(path, config)
   whole = training.train(config, tmp_path / 'whole')

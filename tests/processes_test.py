@@ -3,13 +3,12 @@
 import json
 import os
 import sys
-from pathlib import Path
 
 import jax
 import pytest
 
 from tagsdc_jax import launching
-from tests import processes
+from tests import children, processes
 
 
 # Every process compiles its own program; the whole table takes minutes.
@@ -23,9 +22,7 @@ _slow = pytest.mark.skipif(not os.environ.get('TAGSDC_SLOW_TESTS'),
     pytest.param('tags', 4, 1, marks=_slow)])
 def test_processes_only_divide_the_work(phase, count, devices, world_dir,
                                         tmp_path, monkeypatch):
-  monkeypatch.setenv('XLA_FLAGS', '--xla_backend_optimization_level=0')
-  monkeypatch.setenv('PYTHONPATH', os.pathsep.join(
-      [str(Path(__file__).parents[1]), os.environ.get('PYTHONPATH', '')]))
+  children.prepare(monkeypatch)
   code = launching.run([sys.executable, '-m', 'tests.processes',
                         str(tmp_path), world_dir, phase], count, devices)
   assert code == 0
