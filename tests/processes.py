@@ -2,11 +2,13 @@
 
   python -m tests.processes OUT WORLD_DIR PHASE
 
+Goes on from the newest checkpoint in OUT and saves another one in the middle.
 Every process writes the hashes of what it drew as OUT/draws_INDEX.json, the
 first one the losses as OUT/losses.json.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import sys
@@ -18,10 +20,34 @@ import numpy as np
 from tagsdc_jax import distributed, parallel
 from tagsdc_jax.data import loader
 from tagsdc_jax.negatives import masking, refilling
-from tagsdc_jax.training import keys, loop, objectives, step
+from tagsdc_jax.training import (checkpoints, keys, loop, objectives, state,
+                                 step)
 from tests import tiny
 
-UPDATES, MICRO_BATCHES = 20, 4
+UPDATES, MICRO_BATCHES = 25, 4
+# Where the run is handed over to several processes, and back to one.
+HANDED_OVER, HANDED_BACK = 5, 15
+
+
+@dataclasses.dataclass(frozen=True)
+class Ran:
+  """What a run did: {update: loss}, {micro-batch: hash of its draws}."""
+  losses: dict[int, float]
+  draws: dict[int, str]
+  state: state.TrainState
+
+
+class _SaveAt:
+  """A hook that saves once."""
+
+  def __init__(self, saves, update):
+    self._saves, self._update = saves, update
+
+  def is_due(self, update):
+    return update == self._update
+
+  def __call__(self, update, train_state, is_stopping):
+    self._saves.save('newest', parallel.first(train_state), {'phase': 'dc'})
 
 
 def make_settings(phase, data_dir):
@@ -34,24 +60,35 @@ def make_settings(phase, data_dir):
       optimizer=dataclasses.replace(config.optimizer, learning_rate=1e-3))
 
 
-def run_phase(config, devices):
-  """Returns {update: loss}, {micro-batch: hash of its draws}, parameters."""
+@functools.cache
+def _programs(config, devices):
+  """Returns the step, compiled, what draws for a look, and a fresh state."""
   task = tiny.make_task(config)
-  source = tiny.make_source(config)
-  tx, host_state = tiny.make_state(task)
-  everywhere = parallel.all_devices(devices)
-  draw = parallel.pmap_function(_make_draw(task), devices)
+  tx, fresh = tiny.make_state(task)
+  shapes = loader.update_shapes(tiny.make_source(config), MICRO_BATCHES,
+                                len(devices), jax.process_count())
   program = parallel.compile_step(
       parallel.pmap_step(step.make_train_step(
           config, objectives.make_objective(task), tx, parallel.AXIS),
-                         everywhere),
-      host_state, loader.update_shapes(source, MICRO_BATCHES, len(devices),
-                                       jax.process_count()), len(devices))
+                         parallel.all_devices(devices)),
+      fresh, shapes, len(devices))
+  return program, parallel.pmap_function(_make_draw(task), devices), fresh
+
+
+def run_phase(config, devices, run_dir, save_at):
+  """Goes on from the newest checkpoint in the folder to the last update."""
+  source = tiny.make_source(config)
+  everywhere = parallel.all_devices(devices)
+  program, draw, host_state = _programs(config, tuple(devices))
+  saves = checkpoints.Checkpoints(run_dir)
+  saved = saves.newest(host_state)
+  host_state = saved[0] if saved else host_state
+  first = int(host_state.update)
   losses, draws = {}, {}
 
   def batches():
     for batch in loader.iterate_updates(
-        source, micro_batches=MICRO_BATCHES, first_update=0,
+        source, micro_batches=MICRO_BATCHES, first_update=first,
         num_updates=UPDATES, num_devices=len(devices),
         process=jax.process_index(), num_processes=jax.process_count(),
         num_threads=1, num_prefetched=1):
@@ -63,13 +100,14 @@ def run_phase(config, devices):
         draws[int(batch.number[place])] = digest.hexdigest()
       yield batch
 
-  state, done = loop.run(
+  device_state, done = loop.run(
       program, parallel.replicate(host_state, everywhere), batches(),
-      devices=everywhere, first_update=0, last_update=UPDATES,
+      devices=everywhere, first_update=first, last_update=UPDATES,
       report=lambda update, values: losses.update({update: values['loss']}),
-      hooks=[], is_stopping=lambda: False, explain=str)
+      hooks=[_SaveAt(saves, save_at)], is_stopping=lambda: False, explain=str)
   assert done == UPDATES
-  return losses, draws, parallel.first(state).params
+  saves.close()
+  return Ran(losses, draws, parallel.first(device_state))
 
 
 def _make_draw(task):
@@ -94,11 +132,11 @@ def main():
   """Runs this process's part."""
   out, data_dir, phase = Path(sys.argv[1]), *sys.argv[2:4]
   distributed.start()
-  losses, draws, _ = run_phase(make_settings(phase, data_dir),
-                               parallel.local_devices(0))
-  (out / f'draws_{jax.process_index()}.json').write_text(json.dumps(draws))
+  ran = run_phase(make_settings(phase, data_dir), parallel.local_devices(0),
+                  out, HANDED_BACK)
+  (out / f'draws_{jax.process_index()}.json').write_text(json.dumps(ran.draws))
   if distributed.is_first():
-    (out / 'losses.json').write_text(json.dumps(losses))
+    (out / 'losses.json').write_text(json.dumps(ran.losses))
 
 
 if __name__ == '__main__':
