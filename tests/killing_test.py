@@ -14,7 +14,7 @@ from tests import children, killing, tiny
 def _config(world_dir):
   # It stops early: the evaluation at the end would be most of the work.
   return tiny.make_settings('pretrain', world_dir, num_updates=1000,
-                            stop_at_update=60, checkpoint_every=1,
+                            stop_at_update=24, checkpoint_every=1,
                             eval_every=0, num_devices=1)
 
 
