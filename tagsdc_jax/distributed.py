@@ -25,6 +25,8 @@ LEFT_ALONE = 3
 # Seconds. Machines of a pod start minutes apart; a process that is silent for
 # longer than the second is taken for dead, and all others end.
 _START, _SILENCE, _FAREWELL = 300, 30, 30
+# Numbers that are gathered at once, so that devices have room for them.
+_GATHERED = 2 ** 24
 # How the runtime and Gloo say that another process is gone.
 _GONE = ('Gloo', 'gloo', 'Connection closed by peer', 'Connection reset',
          'heartbeat', 'coordination service', 'UNAVAILABLE',
@@ -124,6 +126,18 @@ def total(number: int) -> int:
       np.array(divmod(number, 2**30), np.int32)))
   high, low = halves.sum(axis=0, dtype=np.int64)
   return int(high) * 2**30 + int(low)
+
+
+def add_up(array: np.ndarray) -> np.ndarray:
+  """Returns the sum of every process's array, float32 of one shape."""
+  count = jax.process_count()
+  if count == 1:
+    return array
+  pieces = np.array_split(array.reshape(-1),
+                          max(1, array.size * count // _GATHERED))
+  return np.concatenate([
+      np.asarray(multihost_utils.process_allgather(piece)).sum(axis=0)
+      for piece in pieces]).reshape(array.shape)
 
 
 def on_first(action: Callable[[], None]) -> None:

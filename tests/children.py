@@ -8,6 +8,7 @@ import jax
 
 def prepare(monkeypatch):
   """Sets what processes started from now on inherit, for one test."""
+  jax.devices()  # This process reads its own flags first.
   # Not the number of devices: who starts processes says it.
   monkeypatch.setenv('XLA_FLAGS', '--xla_backend_optimization_level=0')
   monkeypatch.setenv('PYTHONPATH', os.pathsep.join(

@@ -4,7 +4,8 @@
 
 Goes on from the newest checkpoint in OUT and saves another one in the middle.
 Every process writes the hashes of what it drew as OUT/draws_INDEX.json, the
-first one the losses as OUT/losses.json.
+first one the losses as OUT/losses.json and the scores of a validation as
+OUT/scores.npy.
 """
 
 import dataclasses
@@ -18,8 +19,9 @@ import jax
 import numpy as np
 
 from tagsdc_jax import distributed, parallel
-from tagsdc_jax.data import loader
+from tagsdc_jax.data import loader, opening
 from tagsdc_jax.negatives import masking, refilling
+from tagsdc_jax.running import building, evaluation
 from tagsdc_jax.training import (checkpoints, keys, loop, objectives, state,
                                  step)
 from tests import tiny
@@ -57,6 +59,8 @@ def make_settings(phase, data_dir):
       config,
       model=dataclasses.replace(config.model, num_layers=1),
       compute=dataclasses.replace(config.compute, num_widths=1),
+      evaluation=dataclasses.replace(config.evaluation, tile_texts=40,
+                                     tile_images=2, num_widths=1),
       optimizer=dataclasses.replace(config.optimizer, learning_rate=1e-3))
 
 
@@ -110,6 +114,16 @@ def run_phase(config, devices, run_dir, save_at):
   return Ran(losses, draws, parallel.first(device_state))
 
 
+def validate(config, devices):
+  """Returns the fresh network's scores of eight images, of all processes."""
+  data = opening.first_images(opening.open_split(config.data, 'validation'), 8)
+  fresh = tiny.make_state(tiny.make_task(config))[1]
+  return evaluation.evaluate_split(
+      building.make_model(building.with_data_sizes(config, data)),
+      parallel.replicate(fresh.params, devices), data, config, config.phase,
+      devices)[1]
+
+
 def _make_draw(task):
   """Masks and refills of a device's micro-batches, as the step draws them."""
   config = task.settings
@@ -132,11 +146,13 @@ def main():
   """Runs this process's part."""
   out, data_dir, phase = Path(sys.argv[1]), *sys.argv[2:4]
   distributed.start()
-  ran = run_phase(make_settings(phase, data_dir), parallel.local_devices(0),
-                  out, HANDED_BACK)
+  config, devices = make_settings(phase, data_dir), parallel.local_devices(0)
+  ran = run_phase(config, devices, out, HANDED_BACK)
+  scores = validate(config, devices)
   (out / f'draws_{jax.process_index()}.json').write_text(json.dumps(ran.draws))
   if distributed.is_first():
     (out / 'losses.json').write_text(json.dumps(ran.losses))
+    np.save(out / 'scores.npy', scores)
 
 
 if __name__ == '__main__':

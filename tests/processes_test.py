@@ -39,6 +39,10 @@ def test_processes_only_divide_the_work(phase, count, devices, world_dir,
   _same(whole, {int(k): v for k, v in losses.items()},
         {int(k): v for share in drawn for k, v in share.items()},
         processes.HANDED_OVER)
+  # They have divided a validation, too.
+  np.testing.assert_array_equal(
+      np.load(tmp_path / 'scores.npy'),
+      processes.validate(config, own[:devices]))
   # And one process from what they have saved in the middle.
   again = processes.run_phase(config, own, tmp_path, 0)
   _same(whole, again.losses, again.draws, processes.HANDED_BACK)

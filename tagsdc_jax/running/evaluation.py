@@ -34,9 +34,18 @@ def evaluate_split(model: RetrievalModel, params: Any,
   """
   building.check_data(model.config, data)
   params = initialising.matching_parameters(params, phase)
-  pairs = len(data.captions) * len(data.image_ids)
+  pairs = left = len(data.captions) * len(data.image_ids)
   with memory.explained(config, memory.SCORING, devices), (
       progress.progress_bar(pairs, f'scoring {data.name}', 'pairs',
                             is_shown=distributed.is_first())) as bar:
-    return evaluating.evaluate(model, params, data, config, devices=devices,
-                               progress=bar.update)
+    # What the others score meanwhile is taken to be as much.
+    def advance(number: int) -> None:
+      nonlocal left
+      step = min(number * jax.process_count(), left)
+      left -= step
+      bar.update(step)
+
+    found = evaluating.evaluate(model, params, data, config, devices=devices,
+                                progress=advance)
+    advance(left)
+    return found
