@@ -22,7 +22,7 @@ ARROW = (
     ('training', 'evaluation', 'conversion'),
     ('scoring',),
     ('models', 'negatives', 'losses', 'data'),
-    ('parallel', 'distributed', 'stopping', 'packing', 'shipped',
+    ('parallel', 'distributed', 'stopping', 'hanging', 'packing', 'shipped',
      'progress'),
     ('arrays',),
     ('settings',),

@@ -79,6 +79,7 @@ def test_free_to_change_leaves_out_what_decides_the_run():
     ({'compute__dtype': 'float16'},
      "compute.dtype must be one of float32, bfloat16, got 'float16'"),
     ({'stop_seconds': -1.0}, 'stop_seconds must be at least 0, got -1.0'),
+    ({'hang_seconds': float('nan')}, 'hang_seconds must be at least 0'),
     ({'profile': '12-10'}, "must be updates as in 10-12, counted from 1, got "
      "'12-10'"),
     ({'profile': '0'}, "counted from 1, got '0'"),

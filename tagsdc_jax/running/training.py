@@ -10,8 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from tagsdc_jax import (distributed, errors, parallel, progress, settings,
-                        shipped, stopping)
+from tagsdc_jax import (distributed, errors, hanging, parallel, progress,
+                        settings, shipped, stopping)
 from tagsdc_jax.data import (assembling, dataset, loader, opening,
                              paired_loader)
 from tagsdc_jax.models import retrieval
@@ -84,12 +84,12 @@ def _train(config: settings.Settings, run_dir: Path, notice: stopping.Notice,
                              _optimizer(config), parallel.AXIS), everywhere)
     if first < last:
       train_step = _compile(train_step, config, source, host_state, devices)
-    batches = loader.iterate_updates(
+    batches = hanging.watched(loader.iterate_updates(
         source, micro_batches=config.batch.micro_batches, first_update=first,
         num_updates=last, num_devices=len(devices),
         process=jax.process_index(), num_processes=jax.process_count(),
         num_threads=config.data.num_threads,
-        num_prefetched=config.data.num_prefetched)
+        num_prefetched=config.data.num_prefetched), config.hang_seconds)
 
     def evaluate(params: Any) -> dict[str, Any]:
       with notice.interrupting():

@@ -82,8 +82,9 @@ def check_values(s: Settings) -> None:
     raise ValueError('optimizer.warmup_updates must lie between 1 and '
                      f'num_updates - 1 = {s.num_updates - 1}, '
                      f'got {s.optimizer.warmup_updates}')
-  if s.stop_seconds < 0:
-    raise ValueError(f'stop_seconds must be at least 0, got {s.stop_seconds}')
+  for name in ('stop_seconds', 'hang_seconds'):
+    if not (seconds := getattr(s, name)) >= 0:
+      raise ValueError(f'{name} must be at least 0, got {seconds}')
   profiled_updates(s.profile)
   _check_quirks(s)
   n = s.negatives

@@ -176,6 +176,9 @@ class Settings:
   # Seconds from SIGTERM to leaving at the latest, saved or not. Schedulers kill
   # soon after their notice.
   stop_seconds: float = 25.0
+  # Seconds that one of several processes waits for data before it is taken to
+  # hang and ends, so that the others do; 0 = for ever.
+  hang_seconds: float = 30.0
   data: Data = Data()
   model: Model = Model()
   negatives: Negatives = Negatives()
@@ -190,6 +193,6 @@ class Settings:
 # What a continued run may change: none of it touches the parameters.
 FREE_TO_CHANGE = (
     'stop_at_update', 'checkpoint_every', 'eval_every', 'keep_at_updates',
-    'log_every', 'num_devices', 'profile', 'stop_seconds', 'data.num_threads',
-    'data.num_prefetched', 'data.cache_regions', 'evaluation.tile_texts',
-    'evaluation.tile_images', 'evaluation.num_widths')
+    'log_every', 'num_devices', 'profile', 'stop_seconds', 'hang_seconds',
+    'data.num_threads', 'data.num_prefetched', 'data.cache_regions',
+    'evaluation.tile_texts', 'evaluation.tile_images', 'evaluation.num_widths')
