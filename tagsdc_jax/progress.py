@@ -35,12 +35,18 @@ class _Lines:
   def update(self, count: int = 1) -> None:
     """Counts, and writes a line if one is due."""
     self._done += count
+    if time.monotonic() - self._start >= self._next:
+      self.tell()
+
+  def tell(self) -> None:
+    """Writes a line now, unless all is done; the next one is due later."""
+    if self._done >= self._total:
+      return
     seconds = time.monotonic() - self._start
-    if seconds >= self._next and self._done < self._total:
-      self._next = seconds + min(seconds * (_GROWTH - 1) + _FIRST, _LONGEST)
-      left = ((self._total - self._done) * seconds
-              / max(self._done - self._initial, 1))
-      self._write(f'{tqdm.format_interval(left)} left')
+    self._next = seconds + min(seconds * (_GROWTH - 1) + _FIRST, _LONGEST)
+    left = ((self._total - self._done) * seconds
+            / max(self._done - self._initial, 1))
+    self._write(f'{tqdm.format_interval(left)} left')
 
   def set_postfix_str(self, note: str, refresh: bool = True) -> None:
     """Sets what the next line ends with."""
@@ -93,6 +99,12 @@ def progress_bar(total: int, description: str, unit: str, initial: int = 0,
       yield bar
   finally:
     bar.close()
+
+
+def tell(bar: Any) -> None:
+  """Writes a line of the progress; a bar that is drawn tells it already."""
+  if isinstance(bar, _Lines):
+    bar.tell()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from tagsdc_jax import parallel, settings
+from tagsdc_jax import parallel, progress, settings
 from tagsdc_jax.reporting import writer
 from tagsdc_jax.running import folder
 from tagsdc_jax.training import checkpoints, state
@@ -26,7 +26,7 @@ class Best:
 
 
 class Report:
-  """Writes metrics every `log_every` updates and moves the bar."""
+  """Moves the bar; every `log_every` updates writes metrics and a line."""
 
   def __init__(self, config: settings.Settings, metrics: writer.Metrics,
                bar: Any, last: int, devices: list[jax.Device]) -> None:
@@ -46,10 +46,12 @@ class Report:
                for name in _TIMES}
     self._since = []
     batch = self._config.batch
-    values['positives_per_second_per_device'] = (
-        batch.positives * batch.micro_batches / len(self._devices)
-        / max(values['seconds'] - values['seconds_hooks'], 1e-9))
-    self._bar.set_postfix_str(f'loss {values["loss"]:.4f}', refresh=False)
+    pace = (batch.positives * batch.micro_batches
+            / max(values['seconds'] - values['seconds_hooks'], 1e-9))
+    values['positives_per_second_per_device'] = pace / len(self._devices)
+    self._bar.set_postfix_str(
+        f'loss {values["loss"]:.4f}, {pace:,.1f} positives/s', refresh=False)
+    progress.tell(self._bar)
     self._metrics.write(update, 'train', values | _memory(self._devices))
 
   def _watch_input(self, is_late: float) -> None:

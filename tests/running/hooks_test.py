@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 
-from tagsdc_jax import parallel, settings
+from tagsdc_jax import parallel, progress, settings
 from tagsdc_jax.running import hooks
 from tagsdc_jax.training import state
 
@@ -94,6 +94,18 @@ def test_times_are_means_since_the_last_line():
   assert last['seconds'] == 4.5 and last['seconds_hooks'] == 0.5
   assert last['positives_per_second_per_device'] == pytest.approx(3.0)
   assert last['host_peak_bytes'] > 1e6 and 'input_late' not in last
+
+
+def test_a_log_file_gets_a_line_per_interval(capsys):
+  with progress.progress_bar(8, 'tags', 'updates') as bar:
+    report = hooks.Report(CONFIG, _Written(), bar, 8, DEVICES)
+    for update in range(1, 9):
+      report(update, _values(loss=0.25 * update))
+  lines = capsys.readouterr().err.splitlines()
+  assert len(lines) == 2  # The last update is in the last line of all.
+  assert lines[0].startswith('tags: 3 of 8 updates, ')
+  assert lines[0].endswith(' left, loss 0.7500, 12.0 positives/s')
+  assert lines[1].startswith('tags: 6 of 8 updates, ')
 
 
 def test_one_warning_if_the_devices_wait_for_data(capsys):
