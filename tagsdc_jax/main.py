@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from types import TracebackType
 from typing import NoReturn
@@ -16,6 +17,8 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 os.environ.setdefault('TRANSFORMERS_VERBOSITY', 'error')
 os.environ.setdefault('HF_HUB_VERBOSITY', 'error')
 logging.set_verbosity(logging.FATAL)
+# What Orbax leaves undone after a failed save.
+warnings.filterwarnings('ignore', 'coroutine .* was never awaited')
 
 import jax  # noqa: E402
 

@@ -8,6 +8,8 @@ waits for another within a save. Each reads on its own.
 """
 
 import dataclasses
+import errno
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -53,6 +55,9 @@ class Checkpoints:
       for kind in KINDS:
         place = (self._root / kind).absolute()
         place.mkdir(parents=True, exist_ok=True)
+        # Else it would be known after the first save, in the background.
+        if not os.access(place, os.W_OK | os.X_OK):
+          raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         self._managers[kind] = ocp.CheckpointManager(
             place, options=ocp.CheckpointManagerOptions(
                 max_to_keep=limits[kind], create=False,

@@ -142,3 +142,22 @@ def test_devices_must_divide_the_micro_batches(source):
     _updates(source, num_devices=3)
   with pytest.raises(errors.UserError, match='divisible by the 3 devices'):
     loader.update_shapes(source, micro_batches=4, num_devices=3)
+
+
+def test_a_record_that_cannot_be_read_is_told_when_it_is_needed(source):
+  class Damaged(loader.MicroBatches):
+    def __getitem__(self, number):
+      if number == 9:
+        raise errors.UserError('record of image 7 must be readable')
+      return super().__getitem__(number)
+
+  fields = {f.name: getattr(source, f.name) for f in dataclasses.fields(source)}
+  updates = loader.iterate_updates(
+      Damaged(**fields), micro_batches=4, first_update=0, num_updates=5,
+      num_devices=2, process=0, num_processes=1, num_threads=2,
+      num_prefetched=2)
+  for number in (0, 4):
+    assert next(updates).number.tolist() == [[number, number + 1],
+                                             [number + 2, number + 3]]
+  with pytest.raises(errors.UserError, match='record of image 7'):
+    next(updates)

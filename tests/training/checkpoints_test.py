@@ -1,6 +1,7 @@
 """Checkpoints: round trip, what is kept, which one a folder stands for."""
 
 import dataclasses
+import os
 import shutil
 
 import jax
@@ -222,3 +223,15 @@ def test_settings_of_another_version(tmp_path):
   del loaded.about['settings']
   with pytest.raises(errors.UserError, match='cannot be used'):
     checkpoints.settings_of(loaded)
+
+
+def test_a_folder_of_somebody_else_is_told_before_the_training(tmp_path,
+                                                               monkeypatch):
+  checkpoints.Checkpoints(tmp_path).close()
+  # Not by its mode: who runs this may be allowed everything.
+  original = os.access
+  monkeypatch.setattr(checkpoints.os, 'access', lambda path, mode: (
+      path.name != 'best' and original(path, mode)))
+  with pytest.raises(errors.UserError, match='checkpoints cannot be written: '
+                     'permission denied; change its owner or mode'):
+    checkpoints.Checkpoints(tmp_path)
