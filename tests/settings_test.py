@@ -78,6 +78,10 @@ def test_free_to_change_leaves_out_what_decides_the_run():
      "data.source must be one of world, uniter_lmdb, got 'coco'"),
     ({'compute__dtype': 'float16'},
      "compute.dtype must be one of float32, bfloat16, got 'float16'"),
+    ({'compute__attention': 'flash'},
+     "compute.attention must be one of plain, xla, cudnn, got 'flash'"),
+    ({'compute__attention': 'cudnn'},
+     'compute.attention=cudnn needs compute.dtype=bfloat16, got float32'),
     ({'stop_seconds': -1.0}, 'stop_seconds must be at least 0, got -1.0'),
     ({'hang_seconds': float('nan')}, 'hang_seconds must be at least 0'),
     ({'profile': '12-10'}, "must be updates as in 10-12, counted from 1, got "

@@ -22,6 +22,7 @@ EXAMPLES = """examples:
   tagsdc evaluate runs/tags --split validation --json result.json
   tagsdc evaluate runs/tags/checkpoints/kept/2000 --scores scores.npy
   tagsdc evaluate runs/tags --config.evaluation.tile_texts=8
+  tagsdc evaluate runs/tags --config.compute.attention=plain
   tagsdc evaluate runs/tags --config.quirks.untrained_rank_head=true
   tagsdc evaluate runs/coco --protocol coco_5k coco_1k cxc eccv
   tagsdc evaluate runs/large --first-pass small.npy --top-k-rerank 64
@@ -30,6 +31,7 @@ continues an evaluation that was interrupted.
 """
 NEEDS_CONFIG = False
 TILES = ('tile_texts', 'tile_images')
+COMPUTE = {'dtype': settings.DTYPES, 'attention': settings.ATTENTION}
 QUIRKS = {
     'untrained_rank_head': 'rank with the head that stage 1 began with',
     'float16_scores': 'round the scores before they are ranked',
@@ -62,6 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(f'--config.evaluation.{name}', type=int, dest=name,
                         metavar='NUMBER', help='scored at once; fewer take '
                         'less memory (default: as trained)')
+  for name, choices in COMPUTE.items():
+    parser.add_argument(f'--config.compute.{name}', choices=choices, dest=name,
+                        help='(default: as trained)')
   for name, meaning in QUIRKS.items():
     parser.add_argument(f'--config.quirks.{name}', choices=('true', 'false'),
                         dest=name, help=f'{meaning} (default: as trained)')
@@ -138,6 +143,8 @@ def _settings(args: argparse.Namespace,
   """Returns what the model was trained with, changed by the flags."""
   used = checkpoints.settings_of(loaded)
   tiles = {name: getattr(args, name) for name in TILES if getattr(args, name)}
+  compute = {name: getattr(args, name) for name in COMPUTE
+             if getattr(args, name)}
   quirks = {name: getattr(args, name) == 'true' for name in QUIRKS
             if getattr(args, name)}
   root = used.data.root if args.data_root is None else args.data_root
@@ -145,6 +152,7 @@ def _settings(args: argparse.Namespace,
       used,
       # Every image is read once.
       data=dataclasses.replace(used.data, root=root, cache_regions=False),
+      compute=dataclasses.replace(used.compute, **compute),
       evaluation=dataclasses.replace(used.evaluation, **tiles),
       quirks=dataclasses.replace(used.quirks, **quirks))
 

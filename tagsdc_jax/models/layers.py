@@ -79,6 +79,7 @@ class Attention(nn.Module):
 
   config: settings.Model
   dtype: jnp.dtype
+  implementation: str = 'plain'  # One of settings.ATTENTION.
 
   @nn.compact
   def __call__(self, x: jax.Array, token_mask: jax.Array, num_queries: int,
@@ -88,6 +89,7 @@ class Attention(nn.Module):
     Args:
       x: float [N, T, D].
       token_mask: bool [N, T], True where real; others are never attended to.
+        Real ones come first unless the implementation is plain.
       num_queries: how many leading tokens the result is wanted for.
       dropout_key: PRNG key, or None for no dropout.
     """
@@ -108,6 +110,9 @@ class Attention(nn.Module):
     queries = query(x[:, :num_queries])
     if num_queries == 1:
       mixed = _attend_from_one(queries, key, value, x, weigh)
+    elif dropout_key is None and self.implementation != 'plain':
+      mixed = _attend_by_library(queries, key(x), value(x), token_mask,
+                                 self.implementation)
     else:
       probs = weigh(jnp.einsum('nhqd,nhkd->nhqk', queries, key(x)))
       mixed = jnp.einsum('nhqk,nhkd->nhqd', probs, value(x))
@@ -143,11 +148,27 @@ def _attend_from_one(query: jax.Array, key: HeadProjection,
   return mixed + jnp.sum(probs, -1, keepdims=True) * bias[None, :, None]
 
 
+def _attend_by_library(queries: jax.Array, keys: jax.Array, values: jax.Array,
+                       token_mask: jax.Array, implementation: str) -> jax.Array:
+  """Returns float [N, heads, Q, D / heads]; arguments have the same axes.
+
+  cuDNN never writes the weights to memory and skips what lies beyond a row's
+  length.
+  """
+  by_token = lambda x: x.transpose(0, 2, 1, 3)
+  mixed = jax.nn.dot_product_attention(  # type: ignore[call-overload]
+      by_token(queries), by_token(keys), by_token(values),
+      key_value_seq_lengths=jnp.sum(token_mask, axis=1, dtype=jnp.int32),
+      implementation=implementation)
+  return by_token(mixed)
+
+
 class EncoderLayer(nn.Module):
   """One post-norm BERT layer."""
 
   config: settings.Model
   dtype: jnp.dtype
+  attention: str = 'plain'  # One of settings.ATTENTION.
 
   @nn.compact
   def __call__(self, x: jax.Array, token_mask: jax.Array, num_queries: int,
@@ -158,7 +179,8 @@ class EncoderLayer(nn.Module):
     def drop(y: jax.Array, site: int) -> jax.Array:
       return dropout.dropout(y, config.dropout_rate, dropout_key, site)
 
-    attended = Attention(config, self.dtype, name='attention')(
+    attended = Attention(config, self.dtype, self.attention,
+                         name='attention')(
         x, token_mask, num_queries, dropout_key)
     x = layer_norm(self.dtype, 'attention_norm')(
         x[:, :num_queries] + drop(attended, 1))

@@ -22,12 +22,15 @@ class RetrievalModel(nn.Module):
 
   config: settings.Model
   dtype: jnp.dtype = jnp.float32
+  attention: str = 'plain'  # One of settings.ATTENTION.
+  recompute_layers: bool = False  # See settings.Compute.
 
   def setup(self) -> None:
     config, dtype = self.config, self.dtype
     self.text_embeddings = uniter.TextEmbeddings(config, dtype)
     self.image_embeddings = uniter.ImageEmbeddings(config, dtype)
-    self.encoder = uniter.Encoder(config, dtype)
+    self.encoder = uniter.Encoder(config, dtype, self.attention,
+                                  self.recompute_layers)
     self.pooler = heads.Pooler(config, dtype)
     # Scores are float32 where the encoder computes in bfloat16.
     scores = layers.score_dtype(dtype)

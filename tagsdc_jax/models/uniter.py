@@ -132,6 +132,8 @@ class Encoder(nn.Module):
 
   config: settings.Model
   dtype: jnp.dtype
+  attention: str = 'plain'  # One of settings.ATTENTION.
+  recompute_layers: bool = False  # In backward passes, see settings.Compute.
 
   @nn.compact
   def __call__(self, x: jax.Array, token_mask: jax.Array, *,
@@ -146,7 +148,8 @@ class Encoder(nn.Module):
         The matching score needs [CLS] only, which saves most of that layer.
       dropout_key: PRNG key, one per row [N], or None for no dropout.
     """
-    layer = layers.EncoderLayer(self.config, self.dtype, parent=None)
+    layer = layers.EncoderLayer(self.config, self.dtype, self.attention,
+                                parent=None)
 
     def init(key: jax.Array) -> Any:
       return layer.init(key, x[:1], token_mask[:1], 1, None)['params']
@@ -159,13 +162,16 @@ class Encoder(nn.Module):
               num_queries: int) -> Any:
       return layer.apply({'params': params}, x, token_mask, num_queries, key)
 
+    # A scan's body needs no guard against common subexpressions.
+    run = (jax.checkpoint(apply, prevent_cse=False, static_argnums=(3,))
+           if self.recompute_layers else apply)
     if num_inner:
       inner = self.param('layers', lambda key: jax.vmap(init)(
           jax.random.split(key, num_inner)))
       x, _ = jax.lax.scan(
-          lambda x, layer_params: (apply(x, *layer_params, x.shape[1]), None),
+          lambda x, layer_params: (run(x, *layer_params, x.shape[1]), None),
           x, (inner, None if keys is None else keys[:-1]))
-    return apply(x, last, None if keys is None else keys[-1], num_outputs)
+    return run(x, last, None if keys is None else keys[-1], num_outputs)
 
 
 def _layer_keys(key: jax.Array | None, num_layers: int) -> jax.Array | None:

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
@@ -56,8 +57,19 @@ def _check_sizes(config: settings.Model,
 
 
 def make_model(config: settings.Settings) -> RetrievalModel:
-  """Returns the network of settings whose sizes are filled in."""
-  return RetrievalModel(config.model, dtype=jnp.dtype(config.compute.dtype))
+  """Returns the network of settings whose sizes are filled in.
+
+  Raises:
+    UserError: if the settings ask for cuDNN where there is no GPU.
+  """
+  compute = config.compute
+  if compute.attention == 'cudnn' and jax.default_backend() != 'gpu':
+    raise errors.UserError(
+        'compute.attention=cudnn needs a GPU, this machine computes on '
+        f'{jax.default_backend()}; give compute.attention=plain')
+  return RetrievalModel(config.model, dtype=jnp.dtype(compute.dtype),
+                        attention=compute.attention,
+                        recompute_layers=compute.recompute_layers)
 
 
 def check_positions(config: settings.Model,

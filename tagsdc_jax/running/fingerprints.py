@@ -14,6 +14,7 @@ from tagsdc_jax.running import building, folder
 # Images whose region features are hashed: reading all takes as long as some
 # evaluations do. Another store of features differs everywhere.
 _IMAGES_READ = 16
+_PRECISION = ('compute.dtype', 'compute.attention')
 _VERSIONS = ('tagsdc_jax', 'jax', 'jaxlib', 'flax')
 
 
@@ -39,7 +40,7 @@ def of_evaluation(parameters: Any, data: dataset.RetrievalDataset,
       'plan_sha256': _of_arrays(plan.texts, plan.images,
                                 np.array(plan.widths)),
       'network': {key: value for key, value in flat.items()
-                  if key.startswith('model.') or key == 'compute.dtype'},
+                  if key.startswith('model.') or key in _PRECISION},
       'first_pass': chosen and {'sha256': chosen.sha256, 'k': chosen.k},
       'devices': [len(devices), devices[0].platform, devices[0].device_kind],
       'versions': {name: versions[name] for name in _VERSIONS}}

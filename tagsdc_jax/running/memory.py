@@ -159,6 +159,8 @@ def _too_little(config: settings.Settings, doing: str, needed: float | None,
   remedies = [f'lower one or more of {", ".join(lowered)}'] if lowered else []
   if names in _ON_DEVICE.values() and config.compute.dtype != 'bfloat16':
     remedies.append('compute.dtype=bfloat16 halves the activations')
+  if names in _ON_DEVICE.values() and not config.compute.recompute_layers:
+    remedies.append('compute.recompute_layers=true keeps fewer')
   if 'data.num_prefetched' in names and _caches(config):
     remedies.append('data.cache_regions=false keeps no region features')
   return errors.UserError(

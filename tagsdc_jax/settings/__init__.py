@@ -9,13 +9,14 @@ from tagsdc_jax.settings.checks import KINDS, profiled_updates
 from tagsdc_jax.settings.freezing import (default_config, flatten, from_config,
                                           from_flat)
 from tagsdc_jax.settings.presets import PRESETS, apply_preset
-from tagsdc_jax.settings.schema import (EXCLUDED, FREE_TO_CHANGE, PHASES,
-                                        SOURCES, Batch, Compute, Data,
-                                        Evaluation, Losses, Model, Negatives,
-                                        Optimizer, Quirks, Settings)
+from tagsdc_jax.settings.schema import (ATTENTION, DTYPES, EXCLUDED,
+                                        FREE_TO_CHANGE, PHASES, SOURCES, Batch,
+                                        Compute, Data, Evaluation, Losses,
+                                        Model, Negatives, Optimizer, Quirks,
+                                        Settings)
 
 __all__ = [
-    'EXCLUDED', 'FREE_TO_CHANGE', 'KINDS', 'PHASES', 'PRESETS', 'SOURCES',
-    'Batch', 'Compute', 'Data', 'Evaluation', 'Losses', 'Model', 'Negatives',
-    'Optimizer', 'Quirks', 'Settings', 'apply_preset', 'default_config',
-    'flatten', 'from_config', 'from_flat', 'profiled_updates']
+    'ATTENTION', 'DTYPES', 'EXCLUDED', 'FREE_TO_CHANGE', 'KINDS', 'PHASES',
+    'PRESETS', 'SOURCES', 'Batch', 'Compute', 'Data', 'Evaluation', 'Losses',
+    'Model', 'Negatives', 'Optimizer', 'Quirks', 'Settings', 'apply_preset',
+    'default_config', 'flatten', 'from_config', 'from_flat', 'profiled_updates']

@@ -6,7 +6,8 @@ import typing
 from typing import Any
 
 from tagsdc_jax.settings.presets import IN_PLAIN_STEP, PRESETS
-from tagsdc_jax.settings.schema import EXCLUDED, PHASES, SOURCES, Settings
+from tagsdc_jax.settings.schema import (ATTENTION, DTYPES, EXCLUDED, PHASES,
+                                        SOURCES, Settings)
 
 KINDS = {int: 'a whole number', float: 'a number', bool: 'true or false',
          str: 'text'}
@@ -61,13 +62,17 @@ def check_values(s: Settings) -> None:
       raise ValueError(f'{name} must be at least {least}, got {value}')
   choices = {'phase': (s.phase, PHASES), 'data.source': (s.data.source,
                                                          SOURCES),
-             'compute.dtype': (s.compute.dtype, ('float32', 'bfloat16')),
+             'compute.dtype': (s.compute.dtype, DTYPES),
+             'compute.attention': (s.compute.attention, ATTENTION),
              'negatives.exclude': (s.negatives.exclude, EXCLUDED),
              'preset': (s.preset, tuple(PRESETS))}
   for name, (word, allowed) in choices.items():
     if word not in allowed:
       raise ValueError(f'{name} must be one of {", ".join(allowed)}, '
                        f'got {word!r}')
+  if s.compute.attention == 'cudnn' and s.compute.dtype != 'bfloat16':
+    raise ValueError('compute.attention=cudnn needs compute.dtype=bfloat16, '
+                     f'got {s.compute.dtype}')
   if s.model.hidden_size % s.model.num_heads:
     raise ValueError('model.hidden_size must be divisible by model.num_heads '
                      f'= {s.model.num_heads}, got {s.model.hidden_size}')

@@ -7,6 +7,10 @@ PHASES = ('pretrain', 'tags', 'dc')  # In the order in which they follow.
 # made of words of the image's captions only.
 EXCLUDED = ('caption', 'image', 'words')
 SOURCES = ('world', 'uniter_lmdb')
+DTYPES = ('float32', 'bfloat16')
+# Who computes attention where nothing is dropped: this project, or
+# jax.nn.dot_product_attention, as XLA's operations or as cuDNN's one kernel.
+ATTENTION = ('plain', 'xla', 'cudnn')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,12 +143,17 @@ class Quirks:
 @dataclasses.dataclass(frozen=True)
 class Compute:
   """Precision, and how the work is cut (the cuts never change a result)."""
-  dtype: str = 'float32'  # or 'bfloat16'; parameters and scores stay float32.
+  dtype: str = 'float32'  # One of DTYPES; parameters and scores stay float32.
   target_chunk: int = 64  # Masked positions per vocabulary-wide product.
   score_rows: int = 128  # Pairs scored at once without gradient.
   gradient_rows: int = 32  # Pairs run at once with gradient, at most.
   num_widths: int = 6  # Length classes of the scorer, one program each.
   num_gradient_widths: int = 3  # Of the passes with gradient.
+  # One of ATTENTION, when scoring; cuDNN needs a GPU and bfloat16.
+  attention: str = 'plain'
+  # Backward passes keep the input of each layer only and compute the rest
+  # anew: less memory, a forward pass more.
+  recompute_layers: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

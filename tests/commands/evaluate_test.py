@@ -179,6 +179,8 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
     (['--config.evaluation.tile_texts=0'], 'tile_texts must be at least 1'),
     (['--protocol', 'coco_5k'], '5,000 images, but itm_toy.db has 12'),
     (['--work-dir', '/dev/null/x'], 'cannot be written'),
+    (['--config.compute.attention=cudnn', '--config.compute.dtype=bfloat16'],
+     'needs a GPU, this machine computes on cpu'),
 ])
 def test_bad_flags_are_one_line(flags, message, run_dir, capsys):
   assert main.main(['evaluate', str(run_dir), *flags]) == 2

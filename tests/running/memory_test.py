@@ -54,7 +54,7 @@ def test_a_step_that_cannot_fit():
       'to 7, negatives.num_copies from 20 to 5, negatives.pool_size from 399 '
       'to 99, compute.score_rows from 128 to 32, compute.gradient_rows from 32 '
       'to 8, compute.target_chunk from 64 to 16; compute.dtype=bfloat16 '
-      'halves the activations')
+      'halves the activations; compute.recompute_layers=true keeps fewer')
 
 
 def test_pretraining_keeps_enough_partners():

@@ -1,5 +1,6 @@
 """Encoder states with gradient: whatever the cuts, the same."""
 
+import dataclasses
 import functools
 
 import jax
@@ -22,16 +23,16 @@ def _inputs():
   return jax.tree.map(jnp.asarray, scorer_test._inputs())
 
 
-def _model(rate):
+def _model(rate, recompute=False):
   config = settings.Model(**scorer_test._CONFIG.__dict__
                           | {'dropout_rate': rate})
-  return retrieval.RetrievalModel(config)
+  return retrieval.RetrievalModel(config, recompute_layers=recompute)
 
 
 def _encode(rate, widths, chunk, params, texts, images,
-            num_outputs=_OUTPUTS):
+            num_outputs=_OUTPUTS, recompute=False):
   return encoding.encode_pairs(
-      _model(rate), params, texts, images, jnp.asarray(_TEXT_ROWS),
+      _model(rate, recompute), params, texts, images, jnp.asarray(_TEXT_ROWS),
       jnp.asarray(_IMAGE_ROWS), jnp.asarray(_NEEDED), jax.random.key(3),
       widths=widths, chunk=chunk, num_outputs=num_outputs)
 
@@ -71,6 +72,7 @@ def _value_and_grads(function):
 _one_width = functools.partial(_encode, 0.0, (11,), 7)
 _cut = functools.partial(_encode, 0.0, (7, 9, 11), 2)
 _dropped = functools.partial(_encode, 0.3, (11,), 7)
+_recomputed = functools.partial(_encode, 0.3, (11,), 7, recompute=True)
 _dropped_and_cut = functools.partial(_encode, 0.3, (6, 8, 11), 3)
 
 
@@ -93,6 +95,29 @@ def test_value_and_gradients_are_those_of_padded_rows(cut):
 def test_dropout_is_the_same_however_the_work_is_cut():
   _assert_same(_dropped, _dropped_and_cut)
   assert abs(_value_and_grads(_dropped)[0] - _value_and_grads(_cut)[0]) > 0.1
+
+
+def test_layers_computed_anew_give_the_same_gradients():
+  _assert_same(_dropped, _recomputed)
+
+
+def test_layers_computed_anew_take_less_memory():
+  deep = dataclasses.replace(scorer_test._CONFIG, num_layers=8)
+  x = jnp.zeros((64, 11, deep.hidden_size))
+
+  def needed(recompute):
+    model = retrieval.RetrievalModel(deep, recompute_layers=recompute)
+
+    def loss(params):
+      return jnp.sum(retrieval.apply(
+          model, params, 'encode', x, jnp.ones(x.shape[:2], bool),
+          num_outputs=1, dropout_key=jax.random.key(0)))
+    program = jax.jit(jax.grad(loss)).lower(
+        retrieval.parameter_shapes(model)).compile()
+    return program.memory_analysis().temp_size_in_bytes
+
+  # Of 7 layers the input is kept, 16 numbers per token, not 200 and more.
+  assert needed(True) < 0.5 * needed(False)
 
 
 def test_rows_draw_their_own_dropout():

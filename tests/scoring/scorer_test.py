@@ -79,6 +79,25 @@ def test_score_pairs_equals_each_pair_padded_to_the_maximum():
         scores, np.where(is_valid, direct[rows, columns], 0), atol=1e-5)
 
 
+def test_the_librarys_attention_gives_the_same_scores(monkeypatch):
+  asked = []
+  attend = jax.nn.dot_product_attention
+
+  def count(*args, **kwargs):
+    asked.append(kwargs['implementation'])
+    return attend(*args, **kwargs)
+
+  monkeypatch.setattr(jax.nn, 'dot_product_attention', count)
+  rows, columns = (x.ravel() for x in np.indices((_TEXTS, _IMAGES)))
+  program = jax.jit(functools.partial(
+      scorer.score_pairs, retrieval.RetrievalModel(_CONFIG, attention='xla'),
+      widths=(7, 11), chunk=4))
+  arguments = (_params(), *_inputs(), rows, columns, np.ones(len(rows), bool))
+  np.testing.assert_allclose(program(*arguments), _direct_scores().ravel(),
+                             atol=1e-5)
+  assert set(asked) == {'xla'}
+
+
 def test_join_by_hand():
   # One number per token: text t has 10 t + 1, ..., image i 100 i + 51, ...
   texts = scorer.Embedded(
