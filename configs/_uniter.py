@@ -17,6 +17,8 @@ def base_config() -> ml_collections.ConfigDict:
   """Returns the defaults, which are UNITER-base's, for LMDB data."""
   config = settings.default_config()
   config.data.source = 'uniter_lmdb'
+  # With pools of 399 images a micro-batch's inputs take 0.16 GB.
+  config.compute.micro_batches_at_once = 4
   return config
 
 

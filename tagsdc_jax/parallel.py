@@ -40,12 +40,20 @@ def all_devices(devices: Sequence[jax.Device]) -> list[jax.Device]:
           for device in jax.local_devices(process_index=process)[:len(devices)]]
 
 
-def pmap_step(step: Callable, devices: Sequence[jax.Device]) -> Callable:
-  """Returns the step over all devices; its first argument is donated."""
-  return jax.pmap(step, axis_name=AXIS, devices=devices, donate_argnums=(0,))
+def pmap_step(step: Callable, devices: Sequence[jax.Device],
+              donated: tuple[int, ...] = (0,)) -> Callable:
+  """Returns the step over all devices.
+
+  Args:
+    step: what each device does; devices know each other by AXIS.
+    devices: those of all processes.
+    donated: which arguments are gone afterwards, their memory used again.
+  """
+  return jax.pmap(step, axis_name=AXIS, devices=devices,
+                  donate_argnums=donated)
 
 
-def compile_step(step: Any, train_state: Any, batch: Any,
+def compile_step(step: Any, arguments: Sequence[Any],
                  num_devices: int) -> Any:
   """Returns a step from `pmap_step` compiled; it is called as before.
 
@@ -53,19 +61,24 @@ def compile_step(step: Any, train_state: Any, batch: Any,
 
   Args:
     step: over the devices of all processes.
-    train_state: host arrays, to be replicated; only shapes are read.
-    batch: shapes with the axis of this process's devices in front.
-    num_devices: of this process.
+    arguments: trees of arrays or shapes, as one device gets them; only shapes
+      are read.
+    num_devices: of each process.
   """
   everywhere = num_devices * jax.process_count()
 
-  def shape(sizes: tuple[int, ...], dtype: Any) -> Any:
+  def shape(x: Any) -> Any:
     # Not the ShapeDtypeStruct: with several processes pmap takes no such.
-    return jax.typeof(jax.ShapeDtypeStruct((everywhere, *sizes), dtype))
+    return jax.typeof(jax.ShapeDtypeStruct((everywhere, *np.shape(x)),
+                                           x.dtype))
 
-  return step.lower(
-      jax.tree.map(lambda x: shape(np.shape(x), x.dtype), train_state),
-      jax.tree.map(lambda x: shape(x.shape[1:], x.dtype), batch)).compile()
+  return step.lower(*jax.tree.map(shape, list(arguments))).compile()
+
+
+def of_one_device(tree: Any) -> Any:
+  """Returns shapes without the axis of devices that leads them."""
+  return jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), tree)
 
 
 def program_memory(program: Any) -> int:

@@ -22,8 +22,8 @@ from tagsdc_jax import distributed, parallel
 from tagsdc_jax.data import loader, opening
 from tagsdc_jax.negatives import masking, refilling
 from tagsdc_jax.running import building, evaluation
-from tagsdc_jax.training import (checkpoints, keys, loop, objectives, state,
-                                 step)
+from tagsdc_jax.training import (checkpoints, feeding, keys, loop, objectives,
+                                 state, step)
 from tests import tiny
 
 UPDATES, MICRO_BATCHES = 25, 4
@@ -75,7 +75,7 @@ def _programs(config, devices):
       parallel.pmap_step(step.make_train_step(
           config, objectives.make_objective(task), tx, parallel.AXIS),
                          parallel.all_devices(devices)),
-      fresh, shapes, len(devices))
+      (fresh, parallel.of_one_device(shapes)), len(devices))
   return program, parallel.pmap_function(_make_draw(task), devices), fresh
 
 
@@ -105,7 +105,8 @@ def run_phase(config, devices, run_dir, save_at):
       yield batch
 
   device_state, done = loop.run(
-      program, parallel.replicate(host_state, everywhere), batches(),
+      feeding.Programs(program),
+      parallel.replicate(host_state, everywhere), batches(),
       devices=everywhere, first_update=first, last_update=UPDATES,
       report=lambda update, values: losses.update({update: values['loss']}),
       hooks=[_SaveAt(saves, save_at)], is_stopping=lambda: False, explain=str)

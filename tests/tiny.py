@@ -62,12 +62,13 @@ def make_source(config: settings.Settings) -> loader.MicroBatches:
 
 
 def make_updates(config: settings.Settings, num_devices: int,
-                 num_updates: int) -> list:
+                 num_updates: int, num_slices: int = 1) -> list:
   """Batches of the first updates, stacked for the devices."""
   return list(loader.iterate_updates(
       make_source(config), micro_batches=config.batch.micro_batches,
       first_update=0, num_updates=num_updates, num_devices=num_devices,
-      process=0, num_processes=1, num_threads=1, num_prefetched=1))
+      process=0, num_processes=1, num_threads=1, num_prefetched=1,
+      num_slices=num_slices))
 
 
 def make_state(task: passes.Task):

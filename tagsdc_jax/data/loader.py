@@ -91,8 +91,30 @@ class MicroBatches:
     return drawn[~np.isin(drawn, excluded)][:self.pool_size]
 
 
+def count_slices(micro_batches: int, all_devices: int, at_once: int) -> int:
+  """Returns in how many slices of equal size an update's inputs come.
+
+  Args:
+    micro_batches: G per update.
+    all_devices: devices of all processes.
+    at_once: micro-batches that each device gets at once; 0 for all.
+  Raises:
+    UserError: if devices or slices do not divide the micro-batches.
+  """
+  _check_devices(micro_batches, all_devices)
+  share = micro_batches // all_devices
+  if not at_once or at_once >= share:
+    return 1
+  if share % at_once:
+    raise errors.UserError(
+        f'compute.micro_batches_at_once must divide the {share} micro-batches '
+        f'of each device, got {at_once}')
+  return share // at_once
+
+
 def update_shapes(source: MicroBatches, micro_batches: int, num_devices: int,
-                  num_processes: int = 1) -> arrays.MicroBatch:
+                  num_processes: int = 1,
+                  num_slices: int = 1) -> arrays.MicroBatch:
   """Returns the shapes of a process's inputs; nothing is assembled.
 
   Args:
@@ -100,6 +122,7 @@ def update_shapes(source: MicroBatches, micro_batches: int, num_devices: int,
     micro_batches: G per update, over all processes.
     num_devices: devices of a process.
     num_processes: how many there are.
+    num_slices: of an update.
   """
   _check_devices(micro_batches, num_devices * num_processes)
   data, shapes = source.data, source.shapes
@@ -107,8 +130,8 @@ def update_shapes(source: MicroBatches, micro_batches: int, num_devices: int,
   length = shapes.max_tokens + 2
 
   def of(*shape: int, dtype: Any = np.int32) -> jax.ShapeDtypeStruct:
-    leading = (num_devices, micro_batches // num_devices // num_processes)
-    return jax.ShapeDtypeStruct((*leading, *shape), dtype)
+    at_once = micro_batches // num_devices // num_processes // num_slices
+    return jax.ShapeDtypeStruct((num_devices, at_once, *shape), dtype)
 
   def texts(rows: int) -> arrays.Texts:
     return arrays.Texts(of(rows, length), of(rows))
@@ -130,8 +153,12 @@ def update_shapes(source: MicroBatches, micro_batches: int, num_devices: int,
 def iterate_updates(source: MicroBatches, *, micro_batches: int,
                     first_update: int, num_updates: int, num_devices: int,
                     process: int, num_processes: int, num_threads: int,
-                    num_prefetched: int) -> Iterator[arrays.MicroBatch]:
+                    num_prefetched: int, num_slices: int = 1
+                    ) -> Iterator[arrays.MicroBatch]:
   """Yields this process's share of each update, stacked for its devices.
+
+  In slices: each device has its own run of consecutive micro-batches, and a
+  slice the next ones of every device.
 
   Args:
     source: micro-batches by number.
@@ -142,24 +169,29 @@ def iterate_updates(source: MicroBatches, *, micro_batches: int,
     process: index of this process.
     num_processes: how many there are.
     num_threads: threads that assemble micro-batches.
-    num_prefetched: updates assembled ahead.
+    num_prefetched: slices assembled ahead.
+    num_slices: of an update, see `count_slices`.
   Yields:
-    MicroBatch with leading axes [num_devices, G / all devices].
+    MicroBatch with leading axes [num_devices, G / all devices / num_slices].
   Raises:
     UserError: if the devices do not divide the micro-batches.
   """
   _check_devices(micro_batches, num_devices * num_processes)
-  share = micro_batches // num_processes
+  share = micro_batches // num_devices // num_processes
+  at_once = share // num_slices
 
-  def assemble(update: int) -> arrays.MicroBatch:
-    start = update * micro_batches + process * share
-    parts = [source[start + i] for i in range(share)]
-    leading = (num_devices, share // num_devices)
+  def assemble(number: int) -> arrays.MicroBatch:
+    update, part = divmod(number, num_slices)
+    firsts = [update * micro_batches + (process * num_devices + d) * share
+              + part * at_once for d in range(num_devices)]
+    parts = [source[first + i] for first in firsts for i in range(at_once)]
     return jax.tree.map(
-        lambda *xs: np.stack(xs).reshape(*leading, *np.shape(xs[0])), *parts)
+        lambda *xs: np.stack(xs).reshape(num_devices, at_once,
+                                         *np.shape(xs[0])), *parts)
 
-  updates = grain.MapDataset.range(first_update, num_updates).map(assemble)
-  return iter(updates.to_iter_dataset(grain.ReadOptions(
+  slices = grain.MapDataset.range(first_update * num_slices,
+                                  num_updates * num_slices).map(assemble)
+  return iter(slices.to_iter_dataset(grain.ReadOptions(
       num_threads=num_threads, prefetch_buffer_size=num_prefetched)))
 
 

@@ -19,9 +19,9 @@ from tagsdc_jax import errors, parallel, settings
 from tagsdc_jax.data import dataset
 
 TRAINING, SCORING = 'training', 'scoring'
-# Updates in host memory besides those assembled ahead: one that is being
-# assembled, and the one that the devices work on.
-_UPDATES_HELD = 2
+# Updates, or slices of them, in host memory besides those assembled ahead: one
+# that is being assembled, and the one that the devices work on.
+_HELD = 2
 # Settings to lower, largest effect first.
 _ON_DEVICE = {
     'pretrain': ('batch.positives', 'negatives.num_copies',
@@ -72,18 +72,18 @@ def check_inputs(config: settings.Settings, batch: Any,
 
   Args:
     config: all settings.
-    batch: shapes of an update's inputs, of all devices.
+    batch: shapes of an update's inputs or a slice of them, of all devices.
     data: the training split.
   """
-  update = sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize
+  inputs = sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize
                for x in jax.tree.leaves(batch))
-  needed = (_UPDATES_HELD + config.data.num_prefetched) * update
+  needed = (_HELD + config.data.num_prefetched) * inputs
   if _caches(config):
     needed += (int(data.num_regions.sum()) * data.feature_size
                * data.feature_dtype.itemsize)
   limit = host_memory()
   if limit is not None and needed > limit:
-    raise _too_little(config, f'holding updates of {_gib(update)} each',
+    raise _too_little(config, f'holding inputs of {_gib(inputs)} each',
                       needed, limit, _on_host(config))
 
 
@@ -161,6 +161,9 @@ def _too_little(config: settings.Settings, doing: str, needed: float | None,
     remedies.append('compute.dtype=bfloat16 halves the activations')
   if names in _ON_DEVICE.values() and not config.compute.recompute_layers:
     remedies.append('compute.recompute_layers=true keeps fewer')
+  if (doing != SCORING and config.batch.micro_batches > 1
+      and config.compute.micro_batches_at_once != 1):
+    remedies.append('compute.micro_batches_at_once=1 sends inputs in slices')
   if 'data.num_prefetched' in names and _caches(config):
     remedies.append('data.cache_regions=false keeps no region features')
   return errors.UserError(

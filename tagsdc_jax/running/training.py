@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,10 @@ from tagsdc_jax.data import (assembling, dataset, loader, opening,
                              paired_loader)
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.reporting import writer
-from tagsdc_jax.running import (building, evaluation, folder, hooks, judging,
-                                memory)
+from tagsdc_jax.running import (building, compiling, evaluation, folder,
+                                hooks, judging, memory)
 from tagsdc_jax.training import (checkpoints, initialising, loop, objectives,
-                                 optimizer, passes, state, step)
+                                 optimizer, passes, state)
 
 
 def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
@@ -62,6 +61,7 @@ def _train(config: settings.Settings, run_dir: Path, notice: stopping.Notice,
     building.check_data(config.model, split)
 
   source = _source(config, data, shapes)
+  slices = compiling.num_slices(task, devices)
   fresh = _fresh_state(task)
   # A wrong init_from must not leave a folder that is bound to it.
   started = None if folder.holds_run(run_dir) else _start_phase(task, fresh)
@@ -79,17 +79,15 @@ def _train(config: settings.Settings, run_dir: Path, notice: stopping.Notice,
     stack.enter_context(memory.explained(config, memory.TRAINING, devices))
     last = min(config.stop_at_update or config.num_updates,
                config.num_updates)
-    train_step = parallel.pmap_step(
-        step.make_train_step(config, objectives.make_objective(task),
-                             _optimizer(config), parallel.AXIS), everywhere)
-    if first < last:
-      train_step = _compile(train_step, config, source, host_state, devices)
+    programs = None if first >= last else compiling.compile_update(
+        task, _optimizer(config), source, host_state, devices)
     batches = hanging.watched(loader.iterate_updates(
         source, micro_batches=config.batch.micro_batches, first_update=first,
         num_updates=last, num_devices=len(devices),
         process=jax.process_index(), num_processes=jax.process_count(),
         num_threads=config.data.num_threads,
-        num_prefetched=config.data.num_prefetched), config.hang_seconds)
+        num_prefetched=config.data.num_prefetched,
+        num_slices=slices), config.hang_seconds)
 
     def evaluate(params: Any) -> dict[str, Any]:
       with notice.interrupting():
@@ -101,7 +99,7 @@ def _train(config: settings.Settings, run_dir: Path, notice: stopping.Notice,
         progress.progress_bar(last, config.phase, 'updates', first,
                               is_shown=distributed.is_first()))
     device_state, done = loop.run(
-        train_step, parallel.replicate(host_state, everywhere), batches,
+        programs, parallel.replicate(host_state, everywhere), batches,
         devices=everywhere, first_update=first, last_update=last,
         report=hooks.Report(config, metrics, bar, last, everywhere),
         hooks=[hooks.Profile(config, run_dir),
@@ -152,20 +150,6 @@ def _source(config: settings.Settings, data: dataset.RetrievalDataset,
 def _optimizer(config: settings.Settings) -> Any:
   return optimizer.make_optimizer(config.optimizer, config.num_updates,
                                   objectives.UNTRAINED[config.phase])
-
-
-def _compile(train_step: Callable, config: settings.Settings,
-             source: loader.MicroBatches, host_state: state.TrainState,
-             devices: list[jax.Device]) -> Callable:
-  """Returns the step compiled; raises UserError if memory is too small."""
-  shapes = loader.update_shapes(source, config.batch.micro_batches,
-                                len(devices), jax.process_count())
-  memory.check_inputs(config, shapes, source.data)
-  with progress.waiting('compiling the train step (usually 20 to 60 s)'):
-    program = parallel.compile_step(train_step, host_state, shapes,
-                                    len(devices))
-  memory.check_program(config, program, devices)
-  return program
 
 
 def _fresh_state(task: passes.Task) -> state.TrainState:

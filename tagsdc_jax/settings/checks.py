@@ -56,6 +56,7 @@ def check_values(s: Settings) -> None:
       'num_devices': s.num_devices, 'stop_at_update': s.stop_at_update,
       'eval_every': s.eval_every, 'negatives.num_in_batch':
       s.negatives.num_in_batch, 'data.num_prefetched': s.data.num_prefetched,
+      'compute.micro_batches_at_once': s.compute.micro_batches_at_once,
       'evaluation.validation_images': s.evaluation.validation_images}.items()}
   for name, (value, least) in at_least.items():
     if value < least:

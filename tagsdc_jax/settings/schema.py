@@ -39,7 +39,7 @@ class Data:
   region_confidence: float = 0.2
   cache_regions: bool = True  # Keep decoded region features in memory.
   num_threads: int = 2  # Threads that assemble batches ahead of the device.
-  num_prefetched: int = 2  # Updates that are assembled ahead.
+  num_prefetched: int = 2  # Updates, or slices of them, assembled ahead.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,6 +154,9 @@ class Compute:
   # Backward passes keep the input of each layer only and compute the rest
   # anew: less memory, a forward pass more.
   recompute_layers: bool = False
+  # Micro-batches whose inputs each device gets at once; 0 = all of its share
+  # of an update. Fewer take less memory.
+  micro_batches_at_once: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,4 +207,5 @@ FREE_TO_CHANGE = (
     'stop_at_update', 'checkpoint_every', 'eval_every', 'keep_at_updates',
     'log_every', 'num_devices', 'profile', 'stop_seconds', 'hang_seconds',
     'data.num_threads', 'data.num_prefetched', 'data.cache_regions',
+    'compute.micro_batches_at_once',
     'evaluation.tile_texts', 'evaluation.tile_images', 'evaluation.num_widths')

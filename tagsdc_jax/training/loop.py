@@ -9,10 +9,8 @@ from typing import Any, Protocol
 import jax
 
 from tagsdc_jax import arrays, errors, parallel
-from tagsdc_jax.training import state
+from tagsdc_jax.training import feeding, state
 
-Step = Callable[[state.TrainState, arrays.MicroBatch],
-                tuple[state.TrainState, dict[str, jax.Array]]]
 # (updates done, metrics of that update on the host)
 Report = Callable[[int, dict[str, float]], None]
 
@@ -38,26 +36,26 @@ class _Running:
   update: int
   metrics: dict[str, jax.Array]
   votes: jax.Array
-  is_input_late: bool = False
 
 
 @dataclasses.dataclass
 class _Clock:
   """Seconds since the last report, and what part went where."""
+  feed: feeding.Feed
   start: float = dataclasses.field(default_factory=time.perf_counter)
-  input: float = 0.0
   hooks: float = 0.0
 
   def read(self) -> dict[str, float]:
     """Returns them as metrics, and starts anew."""
-    now = time.perf_counter()
-    values = {'seconds': now - self.start, 'seconds_input': self.input,
-              'seconds_hooks': self.hooks}
-    self.start, self.input, self.hooks = now, 0.0, 0.0
+    now, feed = time.perf_counter(), self.feed
+    values = {'seconds': now - self.start, 'seconds_input': feed.seconds,
+              'seconds_hooks': self.hooks, 'input_late': float(feed.is_late)}
+    self.start, self.hooks = now, 0.0
+    feed.seconds, feed.is_late = 0.0, False
     return values
 
 
-def run(step: Step, train_state: state.TrainState,
+def run(programs: feeding.Programs | None, train_state: state.TrainState,
         batches: Iterator[arrays.MicroBatch], *, devices: list[jax.Device],
         first_update: int, last_update: int, report: Report,
         hooks: Sequence[Hook], is_stopping: Callable[[], bool],
@@ -70,9 +68,9 @@ def run(step: Step, train_state: state.TrainState,
   same update, soon after one of them is asked to.
 
   Args:
-    step: from `parallel.pmap_step`; its first argument is donated.
+    programs: the update; None only if there is none to do.
     train_state: replicated over `devices`.
-    batches: host arrays, one item per update.
+    batches: host arrays, one item per slice of an update.
     devices: of all processes.
     first_update: updates done already.
     last_update: where to stop.
@@ -87,15 +85,15 @@ def run(step: Step, train_state: state.TrainState,
     UserError: if a loss is not finite. No hook has seen that state.
   """
   vote = parallel.make_vote(devices)
-  clock = _Clock()
+  feed = feeding.Feed(batches, devices)
+  clock = _Clock(feed)
 
   def finish(running: _Running) -> bool:
     """Waits for an update and reports it; returns whether to stop."""
     host = parallel.first((running.metrics, running.votes))
     values = {k: float(v) for k, v in host[0].items()}
     _check_finite(running.update, values, explain)
-    values |= clock.read() | {'input_late': float(running.is_input_late)}
-    report(running.update, values)
+    report(running.update, values | clock.read())
     return bool(host[1])
 
   def call(update: int, ends: bool) -> None:
@@ -106,19 +104,14 @@ def run(step: Step, train_state: state.TrainState,
     clock.hooks += time.perf_counter() - start
 
   call(first_update, False)
-  if first_update >= last_update:
+  if programs is None or first_update >= last_update:
     return train_state, first_update
-  batch = parallel.put(next(batches), devices)
   late: _Running | None = None
   for update in range(first_update + 1, last_update + 1):
-    train_state, metrics = step(train_state, batch)
+    train_state, metrics = feeding.run_update(programs, train_state, feed)
     running = _Running(update, metrics, vote(is_stopping()))
     stops = late is not None and finish(late)
-    if update < last_update:
-      start = time.perf_counter()
-      batch = parallel.put(next(batches), devices)
-      running.is_input_late = parallel.is_ready(metrics['loss'])
-      clock.input += time.perf_counter() - start
+    feed.ran(metrics['loss'])
     late = running
     if (stops or update == last_update
         or any(hook.is_due(update) for hook in hooks)):

@@ -1,11 +1,13 @@
 """One update of one device. Pure: no logging, no I/O."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import struct
 
 from tagsdc_jax import arrays, settings
 from tagsdc_jax.training import keys, objectives, optimizer, state
@@ -14,6 +16,15 @@ Step = Callable[[state.TrainState, arrays.MicroBatch],
                 tuple[state.TrainState, objectives.Metrics]]
 
 _NONE = np.iinfo(np.int32).max
+
+
+@struct.dataclass
+class Sums:
+  """What a device has added up over the micro-batches of an update so far."""
+  grads: Any
+  metrics: objectives.Metrics
+  bad: jax.Array  # int32 [], first micro-batch whose loss is not finite
+  count: jax.Array  # int32 [], how many micro-batches it were
 
 
 def make_train_step(config: settings.Settings,
@@ -33,37 +44,95 @@ def make_train_step(config: settings.Settings,
     means over all micro-batches of all devices, and `bad_micro_batch`, the
     number of the first one whose loss is not finite, -1 if there is none.
   """
-  gradient = jax.value_and_grad(objective, has_aux=True)
+  update = make_update(config, tx, axis_name)
 
   def train_step(train_state, batches):
-    params = train_state.params
+    return update(train_state, _add_up(config, objective, train_state,
+                                       batches, None))
 
-    def accumulate(total, batch):
-      batch_keys = keys.micro_batch_keys(config.seed, train_state.update,
-                                         batch.number)
-      (loss, parts), grads = gradient(params, batch, batch_keys)
-      parts = parts | {'loss': loss}
-      return jax.tree.map(jnp.add, total, grads), parts
+  return train_step
 
-    zeros = jax.tree.map(jnp.zeros_like, params)
-    grads, parts = jax.lax.scan(accumulate, zeros, batches)
-    count = batches.number.shape[0]
-    grads = jax.tree.map(lambda g: g / count, grads)
-    metrics = jax.tree.map(jnp.mean, parts)
-    bad = jnp.min(jnp.where(jnp.isfinite(parts['loss']), _NONE,
-                            batches.number))
+
+def make_accumulate(config: settings.Settings,
+                    objective: objectives.Objective) -> Callable:
+  """Returns accumulate(sums, state, batches) -> (sums, last loss).
+
+  For updates whose inputs come in several slices: it adds a slice to the sums,
+  `make_update` does the rest. The micro-batches are added in the same order as
+  in one slice. The last loss is there when the slice is done, and outlives a
+  donation of the sums.
+  """
+  def accumulate(sums, train_state, batches):
+    added = _add_up(config, objective, train_state, batches, sums)
+    return added, added.metrics['loss'] - sums.metrics['loss']
+
+  return accumulate
+
+
+def make_start(config: settings.Settings, objective: objectives.Objective,
+               batches: arrays.MicroBatch) -> Callable:
+  """Returns start(state) -> the sums before the first slice.
+
+  Args:
+    config: as above.
+    objective: as above.
+    batches: shapes of a device's slice.
+  """
+  def start(train_state):
+    shapes = jax.eval_shape(
+        lambda s, b: _add_up(config, objective, s, b, None), train_state,
+        batches)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    return zeros.replace(bad=jnp.full_like(zeros.bad, _NONE))
+
+  return start
+
+
+def make_update(config: settings.Settings, tx: optax.GradientTransformation,
+                axis_name: str | None) -> Callable:
+  """Returns update(state, sums) -> (state, metrics), see `make_train_step`."""
+  def update(train_state, sums):
+    grads, metrics = jax.tree.map(lambda x: x / sums.count,
+                                  (sums.grads, sums.metrics))
+    bad = sums.bad
     if axis_name is not None:
       grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
       bad = jax.lax.pmin(bad, axis_name)
 
+    params = train_state.params
     changes, optimizer_state = tx.update(grads, train_state.optimizer, params)
-    update = train_state.update + 1
+    number = train_state.update + 1
     metrics |= {
         'bad_micro_batch': jnp.where(bad == _NONE, -1, bad),
         'gradient_norm': optax.global_norm(grads),
         'learning_rate': optimizer.learning_rate(
-            config.optimizer, config.num_updates, update)}
-    return state.TrainState(update, optax.apply_updates(params, changes),
+            config.optimizer, config.num_updates, number)}
+    return state.TrainState(number, optax.apply_updates(params, changes),
                             optimizer_state), metrics
 
-  return train_step
+  return update
+
+
+def _add_up(config: settings.Settings, objective: objectives.Objective,
+            train_state: state.TrainState, batches: arrays.MicroBatch,
+            before: Sums | None) -> Sums:
+  """Returns the sums over some micro-batches and those before them."""
+  params = train_state.params
+  gradient = jax.value_and_grad(objective, has_aux=True)
+
+  def accumulate(total, batch):
+    batch_keys = keys.micro_batch_keys(config.seed, train_state.update,
+                                       batch.number)
+    (loss, parts), grads = gradient(params, batch, batch_keys)
+    return jax.tree.map(jnp.add, total, grads), parts | {'loss': loss}
+
+  grads, parts = jax.lax.scan(
+      accumulate, (jax.tree.map(jnp.zeros_like, params) if before is None
+                   else before.grads), batches)
+  metrics = jax.tree.map(lambda x: jnp.sum(x, axis=0), parts)
+  bad = jnp.min(jnp.where(jnp.isfinite(parts['loss']), _NONE, batches.number))
+  count = jnp.int32(len(batches.number))
+  if before is not None:
+    metrics = jax.tree.map(jnp.add, before.metrics, metrics)
+    bad, count = jnp.minimum(bad, before.bad), count + before.count
+  return Sums(grads, metrics, bad, count)

@@ -121,6 +121,29 @@ def test_devices_and_processes_only_divide_the_micro_batches(source):
     assert _equal(batch, flat)
 
 
+def test_slices_only_divide_the_micro_batches_of_each_device(source):
+  whole = _updates(source, num_devices=2, num_updates=2)
+  slices = _updates(source, num_devices=2, num_updates=2, num_slices=2)
+  assert [x.number.tolist() for x in slices] == [
+      [[0], [2]], [[1], [3]], [[4], [6]], [[5], [7]]]
+  for update, batch in enumerate(whole):
+    assert _equal(batch, jax.tree.map(
+        lambda a, b: np.concatenate([a, b], axis=1),
+        *slices[2 * update:2 * update + 2]))
+
+
+@pytest.mark.parametrize('at_once, slices', [
+    (0, 1), (1, 4), (2, 2), (4, 1), (9, 1)])
+def test_how_many_slices_there_are(at_once, slices):
+  assert loader.count_slices(8, 2, at_once) == slices
+
+
+def test_slices_must_divide_the_micro_batches():
+  with pytest.raises(errors.UserError, match='at_once must divide the 4 '
+                     'micro-batches of each device, got 3'):
+    loader.count_slices(8, 2, 3)
+
+
 def test_continuing_repeats_the_same_updates(source):
   whole = _updates(source)
   rest = _updates(source, first_update=2)

@@ -54,7 +54,8 @@ def test_a_step_that_cannot_fit():
       'to 7, negatives.num_copies from 20 to 5, negatives.pool_size from 399 '
       'to 99, compute.score_rows from 128 to 32, compute.gradient_rows from 32 '
       'to 8, compute.target_chunk from 64 to 16; compute.dtype=bfloat16 '
-      'halves the activations; compute.recompute_layers=true keeps fewer')
+      'halves the activations; compute.recompute_layers=true keeps fewer; '
+      'compute.micro_batches_at_once=1 sends inputs in slices')
 
 
 def test_pretraining_keeps_enough_partners():
@@ -75,7 +76,7 @@ def test_inputs_that_cannot_fit():
   memory.check_inputs(CONFIG, small, data)
   line = _line(memory.check_inputs, CONFIG, batch, data)
   # Two assembled ahead, one in the making, one in use, and all regions.
-  assert line.startswith('out of memory: holding updates of 2.0 GiB each '
+  assert line.startswith('out of memory: holding inputs of 2.0 GiB each '
                          'needs 8.4 GiB, there are 8.0 GiB; lower')
   assert 'negatives.pool_size from 399 to 199' in line
   assert 'data.num_prefetched from 2 to 1' in line

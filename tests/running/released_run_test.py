@@ -2,10 +2,13 @@
 
 import dataclasses
 
+import jax
+import numpy as np
 import pytest
 
 from tagsdc_jax import settings
 from tagsdc_jax.running import training
+from tagsdc_jax.training import checkpoints
 from tests import tiny
 
 
@@ -34,6 +37,19 @@ def test_stage_1_resumes_exactly(tags_run, world_dir, tmp_path):
                  tmp_path / 'run')
   continued = training.train(_settings('tags', world_dir), tmp_path / 'run')
   assert continued['parameters_sha256'] == whole['parameters_sha256']
+
+
+def test_goes_on_with_inputs_in_slices(tags_run, world_dir, tmp_path):
+  folder, _ = tags_run
+  training.train(_settings('tags', world_dir, stop_at_update=1),
+                 tmp_path / 'run')
+  config = _settings('tags', world_dir)
+  training.train(dataclasses.replace(config, compute=dataclasses.replace(
+      config.compute, micro_batches_at_once=2)), tmp_path / 'run')
+  whole, sliced = (checkpoints.load(f / 'checkpoints' / 'newest' / '3')
+                   for f in (folder, tmp_path / 'run'))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+               whole.parameters, sliced.parameters)
 
 
 def test_stage_2_follows(tags_run, world_dir, tmp_path):

@@ -10,7 +10,7 @@ from jax import monitoring
 
 from tagsdc_jax import parallel
 from tagsdc_jax.negatives import masking, refilling
-from tagsdc_jax.training import keys, objectives, step
+from tagsdc_jax.training import feeding, keys, objectives, step
 from tests import tiny
 
 PHASES = ('pretrain', 'tags', 'dc')
@@ -56,6 +56,35 @@ def test_four_devices_run_as_one(phase, world_dir):
                                  err_msg=name)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4),
                state_one.params, state_four.params)
+
+
+def test_inputs_in_slices_give_the_same_update(world_dir):
+  metrics, state, _ = _run('tags', world_dir, 2)
+  task = tiny.make_task(tiny.make_settings('tags', world_dir))
+  tx, start = tiny.make_state(task)
+  devices = parallel.local_devices(2)
+  objective = objectives.make_objective(task)
+  updates = tiny.make_updates(task.settings, 2, 3, num_slices=2)
+  programs = feeding.Programs(
+      parallel.pmap_step(step.make_update(task.settings, tx, parallel.AXIS),
+                         devices),
+      parallel.pmap_step(step.make_start(
+          task.settings, objective, jax.tree.map(lambda x: x[0], updates[0])),
+                         devices, ()),
+      parallel.pmap_step(step.make_accumulate(task.settings, objective),
+                         devices),
+      num_slices=2)
+  feed = feeding.Feed(iter(updates), devices)
+  sliced = parallel.replicate(start, devices)
+  for values in metrics:
+    sliced, found = feeding.run_update(programs, sliced, feed)
+    feed.ran(found['loss'])
+    found = parallel.first(found)
+    assert found.keys() == values.keys()
+    for name, value in values.items():
+      np.testing.assert_allclose(found[name], value, atol=1e-5, err_msg=name)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+               state.params, parallel.first(sliced).params)
 
 
 @pytest.mark.parametrize('phase', PHASES)

@@ -48,7 +48,8 @@ def time_training(problem: Problem, phase: str) -> dict[str, Any]:
   program = parallel.compile_step(
       parallel.pmap_step(step.make_train_step(
           config, objectives.make_objective(task), tx, parallel.AXIS),
-                         devices), host, on_device[0], 1)
+                         devices),
+      (host, batches[0]), 1)
   compile_seconds = time.perf_counter() - start
   train_state = parallel.replicate(host, devices)
   seconds, found = [], []
