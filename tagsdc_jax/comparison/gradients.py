@@ -146,8 +146,8 @@ def _sentence_gradients(task: passes.Task, params: Any,
 
   def losses_of(params: Any) -> dict[str, jax.Array]:
     generated = replaying.complete(task, params, example, key)
-    found, _ = plain_objective.sentence_parts(task, params, example.batch,
-                                              generated, key)
+    found, *_ = plain_objective.sentence_parts(task, params, example.batch,
+                                               generated, key)
     return {name: loss[0] for name, loss in found.items()}
 
   losses, pull_back = jax.vjp(losses_of, params)

@@ -16,7 +16,8 @@ from tagsdc_jax.training import checkpoints, state
 
 # Updates looked at before anything is said of the input.
 _ENOUGH = 20
-_TIMES = ('seconds', 'seconds_input', 'seconds_hooks')
+_AVERAGED = ('seconds', 'seconds_input', 'seconds_hooks',
+             'gflop_per_positive')
 
 
 @dataclasses.dataclass
@@ -29,26 +30,40 @@ class Report:
   """Moves the bar; every `log_every` updates writes metrics and a line."""
 
   def __init__(self, config: settings.Settings, metrics: writer.Metrics,
-               bar: Any, last: int, devices: list[jax.Device]) -> None:
+               bar: Any, last: int, devices: list[jax.Device],
+               peak: float) -> None:
+    """Makes it.
+
+    Args:
+      config: all settings.
+      metrics: where to write.
+      bar: from `progress.progress_bar`.
+      last: the last update.
+      devices: those of all processes.
+      peak: FLOP/s that one of them can do.
+    """
     self._config, self._metrics, self._bar = config, metrics, bar
-    self._last, self._devices = last, devices
+    self._last, self._devices, self._peak = last, devices, peak
     self._since: list[dict[str, float]] = []
     self._late = self._seen = 0
 
   def __call__(self, update: int, values: dict[str, float]) -> None:
-    """Takes the metrics of an update; times are written as means."""
+    """Takes the metrics of an update; times and work are means."""
     self._bar.update(1)
     self._watch_input(values.pop('input_late'))
-    self._since.append({name: values[name] for name in _TIMES})
+    self._since.append({name: values[name] for name in _AVERAGED})
     if update % self._config.log_every and update != self._last:
       return
     values |= {name: sum(v[name] for v in self._since) / len(self._since)
-               for name in _TIMES}
+               for name in _AVERAGED}
     self._since = []
     batch = self._config.batch
     pace = (batch.positives * batch.micro_batches
             / max(values['seconds'] - values['seconds_hooks'], 1e-9))
-    values['positives_per_second_per_device'] = pace / len(self._devices)
+    flops = pace * values['gflop_per_positive'] * 1e9 / len(self._devices)
+    values |= {'positives_per_second_per_device': pace / len(self._devices),
+               'flop_per_second_per_device': flops,
+               'share_of_peak': flops / self._peak}
     self._bar.set_postfix_str(
         f'loss {values["loss"]:.4f}, {pace:,.1f} positives/s', refresh=False)
     progress.tell(self._bar)

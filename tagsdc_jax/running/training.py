@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from tagsdc_jax import (distributed, errors, hanging, parallel, progress,
+from tagsdc_jax import (distributed, errors, hanging, parallel, peak, progress,
                         settings, shipped, stopping)
 from tagsdc_jax.data import (assembling, dataset, loader, opening,
                              paired_loader)
@@ -101,7 +101,9 @@ def _train(config: settings.Settings, run_dir: Path, notice: stopping.Notice,
     device_state, done = loop.run(
         programs, parallel.replicate(host_state, everywhere), batches,
         devices=everywhere, first_update=first, last_update=last,
-        report=hooks.Report(config, metrics, bar, last, everywhere),
+        report=hooks.Report(
+            config, metrics, bar, last, everywhere,
+            peak.flop_per_second(devices[0], config.compute.dtype)),
         hooks=[hooks.Profile(config, run_dir),
                hooks.Save(config, saves, best, last), validate],
         is_stopping=lambda: notice.is_given,

@@ -57,8 +57,7 @@ def choose_hardest(task: passes.Task, params: Any, batch: arrays.MicroBatch,
          for block, width in zip(blocks, widths)])
 
   # Images of the pool are all different; their captions need not be.
-  same_text = selecting.first_equal(jnp.concatenate(
-      [batch.pool_texts.token_ids, batch.pool_texts.num_tokens[:, None]], 1))
+  same_text = first_equal_texts(batch.pool_texts)
   every = jnp.ones((num_positives, pool), bool)
   is_scored = (every, every & (same_text == jnp.arange(pool))[None],
                generated.is_valid)
@@ -75,6 +74,12 @@ def choose_hardest(task: passes.Task, params: Any, batch: arrays.MicroBatch,
           (of_images, every), (of_texts[:, same_text], every),
           (of_sentences, generated.is_valid))]
   return Hardest(picked[0][0], picked[1][0], *picked[2])
+
+
+def first_equal_texts(texts: arrays.Texts) -> jax.Array:
+  """Returns the number of the first text that equals each, int32 [N]."""
+  return selecting.first_equal(jnp.concatenate(
+      [texts.token_ids, texts.num_tokens[:, None]], axis=1))
 
 
 def _embed_texts(task: passes.Task, params: Any, batch: arrays.MicroBatch,

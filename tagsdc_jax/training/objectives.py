@@ -15,8 +15,8 @@ from tagsdc_jax.losses import combining, ranking, words
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.negatives import generating, masking
 from tagsdc_jax.scoring import scorer
-from tagsdc_jax.training import (candidates, kept_passes, keys, parts, passes,
-                                 plain_objective)
+from tagsdc_jax.training import (candidates, kept_passes, keys, needed_work,
+                                 parts, passes, plain_objective)
 
 Metrics = parts.Metrics
 Objective = Callable[[Any, arrays.MicroBatch, keys.MicroBatchKeys],
@@ -83,10 +83,13 @@ def _pretraining(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   loss_parts = {
       'matching': matching,
       'mlm': words.masked_mean(mlm_losses, masked.is_target, (1, 2))}
+  is_counted = is_match | is_other
   return combining.combine_losses(
       loss_parts, task.settings.losses), parts.metrics(
           loss_parts, matching_accuracy=words.masked_mean(
-              is_right.astype(jnp.float32), is_match | is_other, (0, 1)))
+              is_right.astype(jnp.float32), is_counted, (0, 1)),
+          gflop_per_positive=needed_work.of_matching(
+              task, batch, masked.is_target, rows, is_counted))
 
 
 def in_batch_partners(key: jax.Array, batch: int,
@@ -118,17 +121,22 @@ def _tailored(task: passes.Task, params: Any, batch: arrays.MicroBatch,
     return ranking.triplet_loss(kept.positive, negative_probs,
                                 margin=config.losses.margin)
 
+  images, texts, sentences = (
+      triplet(probs) for probs in (kept.images, kept.texts, kept.sentences))
   loss_parts = {
-      'text_to_image': jnp.mean(triplet(kept.images), axis=1),
-      'image_to_text': jnp.mean(triplet(kept.texts), axis=1),
-      'synthetic': words.masked_mean(triplet(kept.sentences),
-                                     hardest.is_filled, 1),
+      'text_to_image': jnp.mean(images, axis=1),
+      'image_to_text': jnp.mean(texts, axis=1),
+      'synthetic': words.masked_mean(sentences, hardest.is_filled, 1),
       'mlm': words.masked_mean(generated.mlm_losses, generated.is_target,
                                (1, 2)),
   }
   if config.phase == 'dc':
     loss_parts |= parts.word_parts(task, params, batch, generated, hardest,
                                    kept.states, words.word_loss)
+  has_gradient = needed_work.HasGradient(
+      images > 0, texts > 0, hardest.is_filled & (sentences > 0))
   return combining.combine_losses(loss_parts, config.losses), parts.metrics(
       loss_parts, **parts.sentence_metrics(generated, hardest, kept.positive,
-                                           kept.sentences))
+                                           kept.sentences),
+      gflop_per_positive=needed_work.of_negatives(
+          task, batch, generated, hardest, has_gradient))

@@ -3,7 +3,8 @@
 For comparisons with the release: every quirk of the settings' first group can
 be switched on here, and with none on it minimises what the fast step does.
 Every candidate is scored, padded to one width, in passes of their own per
-loss; nothing is shared and nothing skipped.
+loss; nothing is shared and nothing skipped. The work that it logs is what the
+fast step would need.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 from tagsdc_jax import arrays
 from tagsdc_jax.losses import combining, words
 from tagsdc_jax.negatives import generating, penalising, selecting
-from tagsdc_jax.training import (candidates, keys, parts, passes,
+from tagsdc_jax.training import (candidates, keys, needed_work, parts, passes,
                                  plain_passes)
 
 
@@ -49,17 +50,26 @@ def losses_of(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   own = positive_of(batch, 0)
   images = rank_images(task, params, own, image_key)
   texts = rank_texts(task, params, positive_of(batch, -1), text_key)
-  loss_parts, metrics = sentence_parts(task, params, own, generated,
-                                       sentence_key)
+  loss_parts, metrics, sentences = sentence_parts(task, params, own, generated,
+                                                  sentence_key)
   loss_parts |= {'text_to_image': jnp.mean(images.losses, keepdims=True),
                  'image_to_text': jnp.mean(texts.losses, keepdims=True)}
+  hardest = candidates.Hardest(
+      images.indices[None], texts.indices[None], sentences.indices[None],
+      sentences.is_filled[None])
+  has_gradient = needed_work.HasGradient(
+      *(((ranked.losses > 0) & ranked.is_filled)[None]
+        for ranked in (images, texts, sentences)))
+  gflop = needed_work.of_negatives(task, own, generated, hardest, has_gradient)
   return combining.combine_losses(
-      loss_parts, task.settings.losses), parts.metrics(loss_parts, **metrics)
+      loss_parts, task.settings.losses), parts.metrics(
+          loss_parts, **metrics, gflop_per_positive=gflop)
 
 
 def sentence_parts(task: passes.Task, params: Any, batch: arrays.MicroBatch,
                    generated: generating.Generated, dropout_key: jax.Array
-                   ) -> tuple[dict[str, jax.Array], parts.Metrics]:
+                   ) -> tuple[dict[str, jax.Array], parts.Metrics,
+                              plain_passes.Ranked]:
   """Returns the parts made of refilled sentences, float32 [1] each.
 
   Args:
@@ -69,7 +79,8 @@ def sentence_parts(task: passes.Task, params: Any, batch: arrays.MicroBatch,
     generated: its sentences, [1, G, L].
     dropout_key: PRNG key, used once.
   Returns:
-    L_syn and L_mlm, in stage 2 the word losses too, and what is logged.
+    L_syn and L_mlm, in stage 2 the word losses too; what is logged; and the
+    ranking.
   """
   rank_key, word_key = jax.random.split(dropout_key)
   ranked, rows = rank_sentences(task, params, batch, generated, rank_key)
@@ -90,7 +101,7 @@ def sentence_parts(task: passes.Task, params: Any, batch: arrays.MicroBatch,
         words.clamped_word_loss if task.settings.quirks.clamped_words
         else words.word_loss)
   return loss_parts, parts.sentence_metrics(
-      generated, hardest, ranked.probs[:1], ranked.probs[None, 1:])
+      generated, hardest, ranked.probs[:1], ranked.probs[None, 1:]), ranked
 
 
 def positive_of(batch: arrays.MicroBatch, row: int) -> arrays.MicroBatch:

@@ -1,4 +1,4 @@
-"""The benchmark: counts by hand, both programs alike, a bare machine."""
+"""The benchmark: rows by hand, both programs alike, a bare machine."""
 
 import json
 import subprocess
@@ -24,22 +24,6 @@ def _benchmark(monkeypatch):
   import benchmark.counting
   import benchmark.problem
   return benchmark
-
-
-def test_flop_by_hand(benchmark):
-  model = settings.Model(num_layers=2, hidden_size=4, num_heads=2,
-                         intermediate_size=8)
-  # Inner layer, 3 tokens: 2 * 3 * (4 * 16 + 2 * 32) = 768, attention
-  # 4 * 9 * 4 = 144. Last layer, one of 3: query, output, the query through
-  # keys and values 2 * 4 * 16 = 128, feed-forward 2 * 2 * 32 = 128, attention
-  # of 2 heads to whole states 2 * 4 * 3 * 4 = 96.
-  count = benchmark.counting.encoder_flop
-  assert count(model, np.array([3]), 1) == 768 + 144 + 128 + 128 + 96
-  # Two of 3: keys and values 2 * 3 * 2 * 16 = 192, the rest of the two
-  # 2 * 2 * (2 * 16 + 2 * 32) = 384, attention 4 * 3 * 2 * 4 = 96.
-  assert count(model, np.array([3]), 2) == 768 + 144 + 192 + 384 + 96
-  # All 3 of the last layer is a layer more.
-  assert count(model, np.array([3, 3]), 3) == 4 * (768 + 144)
 
 
 def test_padding_by_hand(benchmark):

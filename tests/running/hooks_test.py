@@ -78,27 +78,32 @@ def test_validation_keeps_the_best():
 
 def _values(**changes):
   return {'loss': 1.0, 'seconds': 2.0, 'seconds_input': 0.5,
-          'seconds_hooks': 0.0, 'input_late': 0.0} | changes
+          'seconds_hooks': 0.0, 'input_late': 0.0,
+          'gflop_per_positive': 2.0} | changes
 
 
 def test_times_are_means_since_the_last_line():
   written, bar = _Written(), _Bar()
-  report = hooks.Report(CONFIG, written, bar, 5, DEVICES)
+  report = hooks.Report(CONFIG, written, bar, 5, DEVICES, 5e10)
   for update in range(1, 6):
     report(update, _values(seconds=float(update), loss=float(update),
-                           seconds_hooks=1.0 if update == 5 else 0.0))
+                           seconds_hooks=1.0 if update == 5 else 0.0,
+                           gflop_per_positive=float(update)))
   assert [entry[0] for entry in written] == [3, 5] and bar.done == 5
   first, last = (entry[2] for entry in written)
   assert first['seconds'] == 2.0 and first['loss'] == 3.0
   # 24 positives on 2 devices in 4.5 s, half a second of which was a save.
   assert last['seconds'] == 4.5 and last['seconds_hooks'] == 0.5
   assert last['positives_per_second_per_device'] == pytest.approx(3.0)
+  # 4.5 GFLOP for each of them, of 50 a second.
+  assert last['flop_per_second_per_device'] == pytest.approx(13.5e9)
+  assert last['share_of_peak'] == pytest.approx(0.27)
   assert last['host_peak_bytes'] > 1e6 and 'input_late' not in last
 
 
 def test_a_log_file_gets_a_line_per_interval(capsys):
   with progress.progress_bar(8, 'tags', 'updates') as bar:
-    report = hooks.Report(CONFIG, _Written(), bar, 8, DEVICES)
+    report = hooks.Report(CONFIG, _Written(), bar, 8, DEVICES, 1.0)
     for update in range(1, 9):
       report(update, _values(loss=0.25 * update))
   lines = capsys.readouterr().err.splitlines()
@@ -109,7 +114,7 @@ def test_a_log_file_gets_a_line_per_interval(capsys):
 
 
 def test_one_warning_if_the_devices_wait_for_data(capsys):
-  report = hooks.Report(CONFIG, _Written(), _Bar(), 99, DEVICES)
+  report = hooks.Report(CONFIG, _Written(), _Bar(), 99, DEVICES, 1.0)
   for update in range(1, 60):
     report(update, _values(input_late=float(update % 3 > 0)))
   shown = capsys.readouterr().err
@@ -118,7 +123,7 @@ def test_one_warning_if_the_devices_wait_for_data(capsys):
 
 
 def test_no_warning_otherwise(capsys):
-  report = hooks.Report(CONFIG, _Written(), _Bar(), 99, DEVICES)
+  report = hooks.Report(CONFIG, _Written(), _Bar(), 99, DEVICES, 1.0)
   for update in range(1, 60):
     report(update, _values(input_late=float(update % 3 == 0)))
   assert not capsys.readouterr().err

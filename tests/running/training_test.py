@@ -94,6 +94,8 @@ def test_results(runs, phase):
            (runs / phase / 'metrics.jsonl').read_text().splitlines()]
   assert [x['update'] for x in lines if x['kind'] == 'train'] == [1, 2, 3, 4]
   assert [x['update'] for x in lines if x['kind'] == 'validation'] == [2, 4]
+  assert all(0 < x['share_of_peak'] < 1.5
+             for x in lines if x['kind'] == 'train')
   assert list((runs / phase / 'tensorboard').iterdir())
   folders = {kind: sorted(int(p.name) for p in
                           (runs / phase / 'checkpoints' / kind).iterdir()

@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmark import ours, timing
 from benchmark.problem import Problem
+from tagsdc_jax import peak
 from tagsdc_jax.data import assembling
 from tagsdc_jax.training import initialising
 
@@ -21,7 +22,8 @@ def environment(problem: Problem) -> dict[str, Any]:
   """Returns versions, the device, and the most it can do."""
   found = {'device': jax.devices()[0].device_kind, 'jax': jax.__version__,
            'dtype': problem.config.compute.dtype,
-           'peak_flops': timing.peak_flops(problem.config.compute.dtype)}
+           'peak_flops': peak.flop_per_second(
+               jax.devices()[0], problem.config.compute.dtype)}
   if _HAS_TORCH:
     import torch
     found |= {'torch': torch.__version__, 'threads': torch.get_num_threads()}

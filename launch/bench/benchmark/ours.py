@@ -11,6 +11,7 @@ from benchmark import counting, timing
 from benchmark.problem import Problem
 from tagsdc_jax import arrays, parallel
 from tagsdc_jax.evaluation import matrix, tiles
+from tagsdc_jax.models import flop
 from tagsdc_jax.running import building
 from tagsdc_jax.training import (initialising, objectives, optimizer, passes,
                                  state, step)
@@ -71,7 +72,7 @@ def _training_result(task: passes.Task, batches: list[arrays.MicroBatch],
   num_sentences = (config.negatives.num_copies
                    * config.negatives.num_samples)
   mean = {k: float(np.mean([x[k] for x in found])) for k in found[0]}
-  work, flop, gradient = [], [], []
+  work, gradient = [], []
   for batch, metrics in zip(batches, found, strict=True):
     # Of each positive only the mean is known; their lengths are alike.
     distinct = np.full(batch.texts.num_tokens.shape, round(
@@ -79,20 +80,17 @@ def _training_result(task: passes.Task, batches: list[arrays.MicroBatch],
     work.append(counting.queue_work(
         config.model, counting.candidate_lengths(batch, distinct),
         task.widths, config.compute.score_rows))
-    targets = metrics['targets_per_caption'] * rows
-    corrected = (targets / config.negatives.num_copies
-                 * config.negatives.num_hard)
-    flop.append(counting.gradient_flop(config, batch, targets, corrected))
     gradient.append(counting.gradient_tokens(
         config, batch, task.gradient_widths))
   second = float(np.median(seconds))
-  scored = sum(w.flop for w in work)
+  needed = 1e9 * mean['gflop_per_positive']
+  scored = sum(w.flop for w in work) / rows / len(batches)
   return {
       'positives_per_second': rows / second,
       'seconds_per_positive': second / rows,
-      'flop_per_positive': (scored + sum(flop)) / rows / len(batches),
-      'flop_share_of_scoring': scored / (scored + sum(flop)),
-      'flops': (scored + sum(flop)) / len(batches) / second,
+      'flop_per_positive': needed,
+      'flop_share_of_scoring': scored / needed,
+      'flops': needed * rows / second,
       'real_tokens_scored': sum(w.real_tokens for w in work) / len(work),
       'padded_tokens_scored': sum(w.padded_tokens for w in work) / len(work),
       'real_tokens_with_gradient': float(np.mean(gradient, axis=0)[0]),
@@ -120,11 +118,11 @@ def time_evaluation(problem: Problem
   seconds = timing.median_seconds(score, 1)
   lengths = np.add.outer([len(c.token_ids) + 2 for c in data.captions],
                          data.num_regions)
-  flop = counting.encoder_flop(config.model, lengths.reshape(-1), 1)
+  needed = float(np.sum(flop.scored(config.model, lengths)))
   plan = tiles.make_plan(data, config.evaluation, len(devices))
   return {'pairs_per_second': scores.size / seconds, 'pairs': scores.size,
-          'compile_seconds': first - seconds, 'flops': flop / seconds,
-          'flop_per_pair': flop / scores.size,
+          'compile_seconds': first - seconds, 'flops': needed / seconds,
+          'flop_per_pair': needed / scores.size,
           'real_tokens_scored': float(lengths.sum()),
           'padded_tokens_scored': float(lengths.sum() / (1 - plan.padding))
           }, scores

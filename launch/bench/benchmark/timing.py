@@ -1,4 +1,4 @@
-"""Medians, memory, and what the device can do at best."""
+"""Medians and memory."""
 
 import resource
 import statistics
@@ -7,12 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-
-_REPEATS = 5
 
 
-def median_seconds(run: Callable[[], Any], repeats: int = _REPEATS) -> float:
+def median_seconds(run: Callable[[], Any], repeats: int) -> float:
   """Returns the median time of a call; one call before it is not counted.
 
   Args:
@@ -26,15 +23,6 @@ def median_seconds(run: Callable[[], Any], repeats: int = _REPEATS) -> float:
     jax.block_until_ready(run())
     times.append(time.perf_counter() - start)
   return statistics.median(times)
-
-
-def peak_flops(dtype: str) -> float:
-  """Returns the FLOP/s of a large matrix product on the first device."""
-  is_cpu = jax.devices()[0].platform == 'cpu'
-  size = 2048 if is_cpu else 8192
-  a = jnp.ones((size, size), dtype)
-  multiply = jax.jit(lambda x, y: x @ y)
-  return 2 * size**3 / median_seconds(lambda: multiply(a, a))
 
 
 def peak_memory() -> float:

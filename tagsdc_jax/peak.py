@@ -1,0 +1,34 @@
+"""The most that a device can do, for shares of it."""
+
+import functools
+import time
+
+import jax
+import jax.numpy as jnp
+
+_REPEATS = 3
+# A larger product is no faster there, and takes longer.
+_SIZE, _SIZE_ON_CPU = 8192, 1024
+
+
+@functools.cache
+def flop_per_second(device: jax.Device, dtype: str) -> float:
+  """Returns the FLOP/s of a large matrix product; measured once.
+
+  The best of a few, since a short disturbance would make every share too high.
+  Where a CPU is divided into several devices each is given all of its cores.
+
+  Args:
+    device: one of this process's.
+    dtype: of the factors.
+  """
+  size = _SIZE_ON_CPU if device.platform == 'cpu' else _SIZE
+  factor = jnp.ones((size, size), dtype, device=device)
+  multiply = jax.jit(lambda x, y: x @ y)
+  multiply(factor, factor).block_until_ready()
+  seconds = []
+  for _ in range(_REPEATS):
+    start = time.perf_counter()
+    multiply(factor, factor).block_until_ready()
+    seconds.append(time.perf_counter() - start)
+  return 2 * size**3 / min(seconds)

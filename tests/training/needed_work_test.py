@@ -1,0 +1,200 @@
+"""The work that a micro-batch needs: by hand, and by what the queues run."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tagsdc_jax import arrays, packing, settings
+from tagsdc_jax.models import flop, retrieval
+from tagsdc_jax.negatives import generating
+from tagsdc_jax.scoring import queue
+from tagsdc_jax.training import (candidates, keys, needed_work, objectives,
+                                 passes)
+from tests import tiny
+
+_MODEL = settings.Model(num_layers=2, hidden_size=4, num_heads=2,
+                        intermediate_size=8, vocab_size=5, feature_size=3)
+_WORD, _REGION = 72, 80  # FLOP; see models/flop_test.py.
+
+
+def _task(phase):
+  config = settings.Settings(
+      phase=phase, model=_MODEL,
+      negatives=settings.Negatives(num_copies=2, num_samples=2))
+  return passes.Task(retrieval.RetrievalModel(_MODEL), config, 0, (0, 5), ())
+
+
+def _batch():
+  """Two positives, of 3 tokens and 2 regions and of 4 and 1; pool of 3."""
+  texts = arrays.Texts(jnp.zeros((2, 6), jnp.int32), jnp.array([3, 4]))
+  images = arrays.Images(None, None, jnp.array([2, 1]))
+  # The last text equals the first.
+  pool_texts = arrays.Texts(
+      jnp.array([[1, 1], [2, 2], [1, 1]], jnp.int32), jnp.array([5, 3, 5]))
+  pool_images = arrays.Images(None, None, jnp.array([2, 5, 3]))
+  return arrays.MicroBatch(None, texts, images, None, None, pool_texts,
+                           pool_images, None, None)
+
+
+def _scored(*lengths):
+  return float(np.sum(flop.scored(_MODEL, np.array(lengths))))
+
+
+def _masked():
+  """Two copies each with gradient, 5 targets, an image each."""
+  rows = flop.encoder(_MODEL, np.array([5, 5]), np.array([3, 4]))
+  return 3 * (2 * rows.sum() + 5 * _WORD) + 2 * (2 + 1) * _REGION
+
+
+def _targets():
+  return jnp.zeros((2, 2, 6), bool).at[
+      (jnp.array([0, 0, 1, 1, 1]), jnp.array([0, 1, 0, 1, 1]),
+       jnp.array([1, 1, 2, 1, 2]))].set(True)
+
+
+def _generated():
+  is_valid = jnp.array([[True, False, True, False], [False, True] * 2])
+  return generating.Generated(None, is_valid, _targets(), None)
+
+
+# The second positive has one sentence, and no triplet beyond its margin.
+_HARDEST = candidates.Hardest(
+    images=jnp.array([[0, 1], [1, 2]]), texts=jnp.array([[0, 2], [1, 0]]),
+    sentences=jnp.array([[0, 2], [3, 0]]),
+    is_filled=jnp.array([[True, True], [True, False]]))
+_HAS_GRADIENT = needed_work.HasGradient(
+    images=jnp.array([[True, False], [False, False]]),
+    texts=jnp.array([[False, True], [False, False]]),
+    sentences=jnp.array([[True, False], [False, False]]))
+
+
+def _negatives(phase):
+  count = jax.jit(needed_work.of_negatives, static_argnums=0)
+  return 2e9 * float(count(_task(phase), _batch(), _generated(), _HARDEST,
+                           _HAS_GRADIENT))
+
+
+def test_stage_1_by_hand():
+  scored = (
+      _scored(3 + 2, 3 + 5, 3 + 3, 4 + 2, 4 + 5, 4 + 3)  # With all images.
+      + _scored(5 + 2, 3 + 2, 5 + 1, 3 + 1)  # With the two different texts.
+      + _scored(5, 5, 5, 5)  # Four valid sentences.
+      + (2 + 1 + 2 + 5 + 3) * _REGION)
+  forward = (
+      _scored(5, 5)  # Positives.
+      + _scored(3 + 2, 3 + 5, 4 + 5, 4 + 3) + _scored(5 + 2, 5 + 2, 3 + 1,
+                                                      5 + 1)
+      + _scored(5, 5, 5)  # The sentences that are filled.
+      + (2 + 5 + 5 + 3) * _REGION)
+  # The first positive, an image, a text and a sentence of it.
+  backward = 2 * _scored(5, 3 + 2, 5 + 2, 5) + 2 * _REGION
+  own_images = 2 * (2 + 1) * _REGION
+  np.testing.assert_allclose(
+      _negatives('tags'),
+      _masked() + scored + forward + backward + own_images, rtol=1e-6)
+
+
+def test_stage_2_reads_all_words_of_its_sentences():
+  words = flop.encoder(_MODEL, np.array([5, 5, 5]), np.array([3, 3, 4]))
+  more = (3 * (words.sum() + 3 * flop.pooled(_MODEL))
+          - _scored(5, 5, 5) - 2 * _scored(5)
+          # Sentences 0 and 2 were copies 0 and 1 with a target each, 3 was
+          # copy 1 with two.
+          + 3 * 4 * _WORD)
+  np.testing.assert_allclose(_negatives('dc'), _negatives('tags') + more,
+                             rtol=1e-6)
+
+
+def test_pretraining_by_hand():
+  partners = jnp.array([[0, 1], [1, 0]])
+  is_counted = jnp.array([[True, True], [True, False]])
+  found = 2e9 * float(needed_work.of_matching(
+      _task('pretrain'), _batch(), _targets(), partners, is_counted))
+  pairs = _scored(3 + 2, 3 + 1, 4 + 1)
+  np.testing.assert_allclose(
+      found, _masked() + 3 * pairs + 2 * (2 + 1) * _REGION, rtol=1e-6)
+
+
+class _Spy:
+  """Keeps what the queues and the word heads are given."""
+
+  def __init__(self, monkeypatch):
+    self.plans, self.words = [], []
+    make_plan, map_real_rows = queue.make_plan, packing.map_real_rows
+
+    def plan(lengths, is_valid, *args):
+      self.plans.append((lengths, is_valid))
+      return make_plan(lengths, is_valid, *args)
+
+    def words(function, parameters, rows, is_real, chunk):
+      self.words.append(is_real)
+      return map_real_rows(function, parameters, rows, is_real, chunk)
+
+    monkeypatch.setattr(queue, 'make_plan', plan)
+    monkeypatch.setattr(packing, 'map_real_rows', words)
+
+
+def _run_and_spy(task, params, batch, monkeypatch):
+  """Returns the metrics; plans forward and backward; targets of two heads."""
+  draws = keys.micro_batch_keys(0, jnp.int32(0), batch.number)
+  batch = jax.tree.map(jnp.asarray, batch)
+  spy = _Spy(monkeypatch)
+
+  @jax.jit
+  def run(params):
+    def objective(params):
+      loss, metrics = objectives.make_objective(task)(params, batch, draws)
+      return loss, (metrics, list(spy.plans), list(spy.words))
+
+    # The gradient is not returned, so that most of it is not compiled.
+    _, aux = jax.grad(objective, has_aux=True)(params)
+    return aux, spy.plans[len(aux[1]):]
+
+  (metrics, forward, words), backward = run(params)
+  return jax.device_get((metrics, forward, backward, words))
+
+
+def test_the_step_needs_what_its_queues_run(world_dir, monkeypatch):
+  config = tiny.make_settings('dc', world_dir)
+  config = dataclasses.replace(
+      config, negatives=dataclasses.replace(config.negatives, num_hard=2),
+      compute=dataclasses.replace(config.compute, num_widths=1),
+      # Some triplets within their margin, some not.
+      losses=dataclasses.replace(config.losses, margin=0.02))
+  task = tiny.make_task(config)
+  params = tiny.make_state(task)[1].params
+  batch = tiny.make_source(config)[0]
+  metrics, forward, backward, words = _run_and_spy(task, params, batch,
+                                                   monkeypatch)
+  tokens, regions = batch.texts.num_tokens, batch.images.num_regions
+  model, counts = task.model.config, config.negatives
+  num_hard, count = counts.num_hard, len(tokens)
+  # Masked copies, candidates, positives with retrieved ones, sentences.
+  outputs = (np.repeat(tokens, counts.num_copies), 1, 1,
+             np.repeat(tokens, num_hard))
+  assert len(forward) == 4 and len(backward) == 3
+  total = 0.0
+  for (lengths, is_run), read in zip(forward, outputs, strict=True):
+    total += np.sum(flop.encoder(model, lengths, read) * is_run)
+  for lengths, is_run in forward[1:]:
+    total += flop.pooled(model) * is_run.sum()
+  num_active = 0
+  for lengths, is_run in backward:
+    which = [f[0].shape for f in forward].index(lengths.shape)
+    row_flop = flop.encoder(model, lengths, outputs[which])
+    total += 2 * np.sum((row_flop + (which > 0) * flop.pooled(model)) * is_run)
+    num_active += is_run.sum() if which == 2 else 0
+  pairs = count * (1 + 2 * num_hard)
+  assert count < num_active < pairs
+  total += 3 * flop.word(model) * sum(w.sum() for w in words)
+  lengths = forward[2][0].reshape(count, -1)
+  hard_regions = lengths[:, 1:1 + num_hard] - tokens[:, None]
+  [is_active] = [b[1] for b in backward if b[0].shape == (pairs,)]
+  is_active = is_active.reshape(count, -1)[:, 1:1 + num_hard]
+  total += flop.regions(model, 1) * (
+      (2 + 1 + 2) * regions.sum() + batch.pool_images.num_regions.sum()
+      + np.sum(hard_regions * (1 + is_active)))
+  np.testing.assert_allclose(metrics['gflop_per_positive'],
+                             1e-9 * total / count, rtol=1e-6)
