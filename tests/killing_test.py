@@ -35,11 +35,11 @@ def test_killed_and_asked_to_leave_it_is_the_same_run(config, tmp_path,
   whole = training.train(config, tmp_path / 'whole')
 
   killed = killing.start(path, run_dir)
-  assert killing.send(killed, run_dir, signal.SIGKILL, 0, in_a_save=True)
+  assert killing.send(killed, run_dir, signal.SIGKILL, 0, 'a save')
   assert killed.wait(60) == -signal.SIGKILL
 
   asked = killing.start(path, run_dir)
-  assert killing.send(asked, run_dir, signal.SIGTERM, 0.1, in_a_save=False)
+  assert killing.send(asked, run_dir, signal.SIGTERM, 0.1, 'a step')
   said = asked.communicate(timeout=60)[0]
   assert asked.returncode == 0
   line = said.splitlines()[-1]
