@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from tagsdc_jax import settings
+from tagsdc_jax import hanging, settings
 from tagsdc_jax.data import dataset, opening
 from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.running import evaluation, measuring, memory
@@ -28,7 +28,8 @@ def judge(model: RetrievalModel, params: Any, config: settings.Settings,
   """
   test = opening.open_split(config.data, 'test')
   result, _ = evaluation.evaluate_split(model, params, test, config, phase,
-                                        devices)
+                                        devices,
+                                        hanging.Watch(config.hang_seconds))
   measures = None
   if config.data.source == 'world':
     with memory.explained(config, memory.TRAINING, devices):

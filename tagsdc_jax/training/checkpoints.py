@@ -21,7 +21,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from tagsdc_jax import errors, progress, settings
+from tagsdc_jax import errors, hanging, progress, settings
 from tagsdc_jax.training import hashing, restoring, state
 
 KINDS = ('newest', 'best', 'kept')
@@ -45,8 +45,11 @@ class Loaded:
 class Checkpoints:
   """Saves of one run folder, in the background."""
 
-  def __init__(self, run_dir: Path) -> None:
-    self._root = run_dir / 'checkpoints'
+  def __init__(self, run_dir: Path,
+               watch: hanging.Watch = hanging.UNWATCHED) -> None:
+    """Makes the folders; `watch` ends a process of several that hangs."""
+    self._root, self._watch = run_dir / 'checkpoints', watch
+    self._num_bytes = 0  # Of the last save.
     limits = {'newest': _NUM_NEWEST, 'best': 1, 'kept': None}
     self._managers: dict[str, ocp.CheckpointManager] = {}
     if jax.process_index() != 0:
@@ -89,7 +92,8 @@ class Checkpoints:
         **{name: ocp.args.StandardSave(tree) for name, tree in arrays.items()},
         about=ocp.args.JsonSave(
             hashing.with_hashes(about | {'update': update}, arrays)))
-    with _written(self._root / kind):
+    self._num_bytes = sum(x.nbytes for x in jax.tree.leaves(arrays))
+    with self._writing(kind):
       manager.save(update, args=items, force=True)
 
   def newest(self, template: state.TrainState
@@ -103,8 +107,10 @@ class Checkpoints:
     Raises:
       UserError: if all are damaged.
     """
-    found = restoring.first_whole(restoring.by_update(self._root / 'newest'),
-                                  ('parameters', 'optimizer', 'about'))
+    with self._watch.during(hanging.READING):
+      found = restoring.first_whole(
+          restoring.by_update(self._root / 'newest'),
+          ('parameters', 'optimizer', 'about'))
     if found is None:
       return None
     path, (parameters, optimizer, about) = found
@@ -135,15 +141,22 @@ class Checkpoints:
     """
     with progress.waiting('writing checkpoints'):
       for kind, manager in self._managers.items():
-        with _written(self._root / kind):
+        with self._writing(kind):
           manager.wait_until_finished()
 
   def close(self) -> None:
     """Waits and lets go of the folder; raises as `wait`."""
     with progress.waiting('writing checkpoints'):
       for kind, manager in self._managers.items():
-        with _written(self._root / kind):
+        with self._writing(kind):
           manager.close()
+
+  @contextmanager
+  def _writing(self, kind: str) -> Iterator[None]:
+    # What is waited for is written in the background: all of it, at worst.
+    with self._watch.during(hanging.SAVING, self._num_bytes), _written(
+        self._root / kind):
+      yield
 
 
 def export(path: Path, parameters: Any, about: dict[str, Any]) -> None:
