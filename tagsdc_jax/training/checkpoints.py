@@ -58,7 +58,8 @@ class Checkpoints:
       for kind in KINDS:
         place = (self._root / kind).absolute()
         place.mkdir(parents=True, exist_ok=True)
-        # Else it would be known after the first save, in the background.
+        # What is not allowed would show in the first save, in the background.
+        restoring.by_update(place)
         if not os.access(place, os.W_OK | os.X_OK):
           raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         self._managers[kind] = ocp.CheckpointManager(
@@ -101,11 +102,12 @@ class Checkpoints:
     """Returns the newest saved state and its facts, None if there is none.
 
     A damaged one is passed over, with a line that says so; see `put_aside`.
+    One that may not be read is not damaged, and ends the run.
 
     Args:
       template: a state of the same structure; its arrays are not read.
     Raises:
-      UserError: if all are damaged.
+      UserError: if all are damaged, or one may not be read.
     """
     with self._watch.during(hanging.READING):
       found = restoring.first_whole(
@@ -184,7 +186,7 @@ def load(path: Path) -> Loaded:
   the one before if that is damaged, with a line that says so.
 
   Raises:
-    UserError: if there is none, or none is whole.
+    UserError: if there is none, none is whole, or one may not be read.
   """
   candidates = [path] if (path / 'about').is_dir() else [
       update for kind in ('best', 'newest')
