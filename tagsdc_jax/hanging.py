@@ -2,9 +2,9 @@
 
 The runtime notices when a process or its machine has died, but not when its
 threads live and it only never goes on; all others would wait for it. Which of
-them hangs only that one can tell: those that wait for it are in the middle of
-an update, or of agreeing on something. So each watches the work that it does
-alone, and nothing that waits for others.
+them hangs only that one can tell, for those that wait for it are in the middle
+of an update, or of agreeing on something. So each watches the work that it
+does alone, and nothing that waits for others.
 """
 
 import itertools
@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple, TypeVar
 
 import jax
@@ -24,7 +24,7 @@ HUNG = 4
 _SLOWER = 5.0
 # Compiling, and reading what nothing is in memory of yet, may take this many
 # times as long as what comes after.
-_FIRST = 20.0
+_PATIENCE = 20.0
 # Disks are taken to write and read as many bytes per second at least.
 _LEAST_SPEED = 4e6
 _Item = TypeVar('_Item')
@@ -36,20 +36,26 @@ class Work(NamedTuple):
   Attributes:
     doing: for the line.
     look_at: what may be wrong, for the line.
-    is_slow_at_first: whether the first time is no measure.
+    first: how long it may take the first time, in `hang_seconds`.
+    later: the same from then on.
   """
   doing: str
   look_at: str
-  is_slow_at_first: bool = False
+  first: float = 1.0
+  later: float = 1.0
 
 
-DATA = Work('waiting for data', 'the disk that the data lies on', True)
-READING = Work('reading a checkpoint', 'the disk of the run folder', True)
-SAVING = Work('writing a checkpoint', 'the disk of the run folder')
-WRITING = Work('writing results', 'the disk of the run folder')
-TRACING = Work('writing a trace', 'the disk of the run folder', True)
+_DATA_DISK = 'the disk that the data lies on'
+_RUN_DISK = 'the disk of the run folder'
+DATA = Work('waiting for data', _DATA_DISK, _PATIENCE)
+READING = Work('reading a checkpoint', _RUN_DISK, _PATIENCE)
+SAVING = Work('writing a checkpoint', _RUN_DISK)
+WRITING = Work('writing results', _RUN_DISK)
+TRACING = Work('writing a trace', _RUN_DISK, _PATIENCE)
 SCORING = Work('scoring captions and images',
-               'its devices and the disk that the data lies on', True)
+               f'its devices and {_DATA_DISK}', _PATIENCE)
+# What none of these is: it is not known how long it should take.
+OTHER = Work('at the same work', 'its machine', _PATIENCE, _PATIENCE)
 
 
 class Watch:
@@ -63,11 +69,14 @@ class Watch:
     """Makes one that gives a piece of work so many seconds; 0: for ever."""
     self._seconds = seconds
     self._longest: dict[Work, float] = {}
+    self._now: _Alarm | None = None  # Which is set; one at a time.
 
   @contextmanager
   def during(self, work: Work, num_bytes: int = 0
              ) -> Iterator[Callable[[], None]]:
-    """Watches what is done inside; it must not wait for other processes.
+    """Watches what is done inside, but for what is watched further inside.
+
+    It must not wait for other processes, unless `waiting` says so.
 
     Args:
       work: what it is. The longest piece of the last time counts, not of all,
@@ -79,14 +88,12 @@ class Watch:
     if not self._is_on():
       yield lambda: None
       return
-    least = (self._least(work, work not in self._longest)
-             + num_bytes / _LEAST_SPEED)
-    alarm = _Alarm(work, least, self._longest.get(work, 0.0))
-    alarm.set()
+    alarm = self._alarm(work, work not in self._longest,
+                        num_bytes / _LEAST_SPEED, self._longest.get(work, 0.0))
     try:
-      yield alarm.set_anew
+      with self._set(alarm):
+        yield alarm.set_anew
     finally:
-      alarm.clear()
       self._longest[work] = alarm.longest
 
   def each(self, work: Work, items: Iterator[_Item]) -> Iterator[_Item]:
@@ -101,22 +108,42 @@ class Watch:
       return
     for number in itertools.count():
       if number < 2:
-        alarm = _Alarm(work, self._least(work, number == 0))
-      alarm.set()
+        alarm = self._alarm(work, number == 0)
       try:
-        item = next(items)
+        with self._set(alarm):
+          item = next(items)
       except StopIteration:
         return
-      finally:
-        alarm.clear()
       yield item
+
+  def waiting(self) -> AbstractContextManager[None]:
+    """Inside, other processes are waited for: nothing is watched."""
+    return self._set(None)
+
+  @contextmanager
+  def _set(self, alarm: '_Alarm | None') -> Iterator[None]:
+    """Inside, this alarm is set and no other."""
+    before, self._now = self._now, alarm
+    if before is not None:
+      before.clear()
+    if alarm is not None:
+      alarm.set()
+    try:
+      yield
+    finally:
+      self._now = before
+      if alarm is not None:
+        alarm.clear()
+      if before is not None:
+        before.set()
 
   def _is_on(self) -> bool:
     return jax.process_count() > 1 and self._seconds > 0
 
-  def _least(self, work: Work, is_first: bool) -> float:
-    return self._seconds * (
-        _FIRST if is_first and work.is_slow_at_first else 1)
+  def _alarm(self, work: Work, is_first: bool, extra: float = 0.0,
+             longest: float = 0.0) -> '_Alarm':
+    least = self._seconds * (work.first if is_first else work.later)
+    return _Alarm(work, least + extra, longest)
 
 
 # For what nobody waits for.

@@ -6,6 +6,7 @@ import sys
 import textwrap
 import time
 
+import numpy as np
 import pytest
 
 from tagsdc_jax import hanging, launching
@@ -18,14 +19,13 @@ import time
 import jax
 jax.process_count, jax.process_index = lambda: 2, lambda: 1
 from tagsdc_jax import hanging
-hanging._FIRST = 3.0
 watch = hanging.Watch({seconds})
 def wait(delay):
   time.sleep(delay)
   print(delay, flush=True)
 '''
 _DATA = '''
-for _ in watch.each(hanging.DATA, map(wait, {delays})):
+for _ in watch.each(hanging.DATA._replace(first=3.0), map(wait, {delays})):
   pass
 '''
 _SAVES = '''
@@ -35,11 +35,22 @@ for delay in {delays}:
 '''
 _VALIDATIONS = '''
 for delays in {delays}:
-  with watch.during(hanging.SCORING) as go_on:
+  with watch.during(hanging.SCORING._replace(first=3.0)) as go_on:
     for delay in delays:
       wait(delay)
       go_on()
   time.sleep(1)  # For others, which may take as long as they do.
+'''
+# A hook: what it does, its save, its waiting for others, and what it does then.
+_HOOK = '''
+before, save, others, after = {delays}
+with watch.during(hanging.OTHER._replace(first=1.0)):
+  wait(before)
+  with watch.during(hanging.SAVING, num_bytes={num_bytes}):
+    wait(save)
+  with watch.waiting():
+    wait(others)
+  wait(after)
 '''
 _FOR_EVER = 3600.0
 
@@ -57,13 +68,15 @@ def _run(code, seconds=0.3, **values):
     (_DATA, [_FOR_EVER], 'waiting for data'),
     (_SAVES, [0.01, _FOR_EVER], 'writing a checkpoint'),
     (_VALIDATIONS, [[0.6, 0.6], [0.01, _FOR_EVER]],
-     'scoring captions and images')])
+     'scoring captions and images'),
+    (_HOOK, [0.01, _FOR_EVER, 0.0, 0.0], 'writing a checkpoint'),
+    (_HOOK, [0.01, 0.01, 0.6, _FOR_EVER], 'at the same work')])
 def test_what_never_ends_is_said_and_ends_the_process(code, delays, doing):
   ended = _run(code, delays=delays, num_bytes=0)
   assert ended.returncode == hanging.HUNG
+  before = np.hstack(delays).tolist()
   assert ended.stdout.split() == [
-      word for word in str(delays).strip('[]').replace('], [', ', ').split(
-          ', ') if word != str(_FOR_EVER)]
+      str(delay) for delay in before[:before.index(_FOR_EVER)]]
   line, = ended.stderr.splitlines()
   assert line.startswith('tagsdc: process 1 of 2 (numbered from 0) has been '
                          f'{doing} for ')
@@ -75,17 +88,20 @@ def test_what_never_ends_is_said_and_ends_the_process(code, delays, doing):
     (_DATA, [0.01, 0.5], {'seconds': 0}),
     (_SAVES, [0.6, 0.6], {'num_bytes': 4_000_000}),  # A second more.
     # What compiles is slow; and the longest of the last time counts.
-    (_VALIDATIONS, [[0.6, 0.1], [0.01, 0.8, 0.01]], {})])
+    (_VALIDATIONS, [[0.6, 0.1], [0.01, 0.8, 0.01]], {}),
+    # What is watched inside is not part of it.
+    (_HOOK, [0.1, 0.6, 1.0, 0.1], {'num_bytes': 4_000_000})])
 def test_what_is_only_slow_is_waited_for(code, delays, values):
   ended = _run(code, delays=delays, **{'num_bytes': 0} | values)
   assert (ended.returncode, ended.stderr) == (0, '')
 
 
 def test_what_was_compiled_once_is_forgotten():
-  ended = _run(_VALIDATIONS, delays=[[0.8], [0.1], [0.01, 1.5]])
-  # 5 times 0.8 would be longer.
+  ended = _run(_VALIDATIONS, delays=[[0.8], [0.1], [0.01, _FOR_EVER]])
   assert ended.returncode == hanging.HUNG
   assert ended.stdout.split() == ['0.8', '0.1', '0.01']
+  # Not five times 0.8.
+  assert float(ended.stderr.split(' s and ends')[0].split()[-1]) < 4
 
 
 def test_one_process_waits_as_long_as_it_takes():

@@ -58,7 +58,8 @@ def score_matrix(model: RetrievalModel, params: Any,
                                    devices=devices, progress=advance):
       scores[:, plan.images[part].reshape(-1)] = block.T
   # No image is in two parts, so of each score all but one term are 0.
-  return distributed.add_up(scores)
+  with watch.waiting():
+    return distributed.add_up(scores)
 
 
 def score_parts(model: RetrievalModel, params: Any,

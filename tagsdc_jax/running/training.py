@@ -106,7 +106,7 @@ def _train(config: settings.Settings, run_dir: Path, notice: stopping.Notice,
         hooks=[hooks.Profile(config, run_dir, watch),
                hooks.Save(config, saves, best, last), validate],
         is_stopping=lambda: notice.is_given,
-        explain=lambda number: _describe(source, number))
+        explain=lambda number: _describe(source, number), watch=watch)
     final = parallel.first(device_state)
     distributed.on_first(saves.wait)
   if done < last:

@@ -89,13 +89,13 @@ class Checkpoints:
       return
     arrays = {'parameters': train_state.params,
               'optimizer': _by_path(train_state.optimizer)}
-    items = ocp.args.Composite(
-        **{name: ocp.args.StandardSave(tree) for name, tree in arrays.items()},
-        about=ocp.args.JsonSave(
-            hashing.with_hashes(about | {'update': update}, arrays)))
     self._num_bytes = sum(x.nbytes for x in jax.tree.leaves(arrays))
     with self._writing(kind):
-      manager.save(update, args=items, force=True)
+      manager.save(update, force=True, args=ocp.args.Composite(
+          **{name: ocp.args.StandardSave(tree)
+             for name, tree in arrays.items()},
+          about=ocp.args.JsonSave(
+              hashing.with_hashes(about | {'update': update}, arrays))))
 
   def newest(self, template: state.TrainState
              ) -> tuple[state.TrainState, dict[str, Any]] | None:
