@@ -123,10 +123,9 @@ import itertools, os, sys, time
 import orbax.checkpoint as ocp
 from tagsdc_jax import main
 from tagsdc_jax.evaluation import matrix
-from tagsdc_jax.reporting import writer
 place, begun, *arguments = sys.argv[1:]
 owner, name, process, calls = {
-    'save': (ocp.CheckpointManager, 'save', 0, 1),
+    'save': (ocp.CheckpointManager, 'save', 0, 0),
     'validation': (matrix, 'score_parts', 1, 1)}[place]
 original, count = getattr(owner, name), itertools.count()
 def hang(*args, **options):
