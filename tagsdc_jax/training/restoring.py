@@ -43,7 +43,7 @@ def first_whole(paths: Sequence[Path], names: tuple[str, ...]
   """
   first_error: errors.UserError | None = None
   for path in paths:
-    _check_allowed(path)
+    _check_allowed(path, names)
     try:
       content = restore(path, names)
     except errors.UserError as error:
@@ -94,8 +94,8 @@ def alone() -> ocp.options.MultiprocessingOptions:
       barrier_sync_key_prefix=f'process{process}')
 
 
-def _check_allowed(path: Path) -> None:
-  """Raises UserError if a file of the checkpoint may not be read.
+def _check_allowed(path: Path, parts: tuple[str, ...]) -> None:
+  """Raises UserError if a file of these parts may not be read.
 
   Orbax takes what it may not read for missing.
   """
@@ -103,10 +103,12 @@ def _check_allowed(path: Path) -> None:
     raise error
 
   try:
-    for folder, _, names in os.walk(path, onerror=fail):
-      for name in names:
-        with open(os.path.join(folder, name), 'rb'):
-          pass
+    os.listdir(path)
+    for part in parts:
+      for folder, _, names in os.walk(path / part, onerror=fail):
+        for name in names:
+          with open(os.path.join(folder, name), 'rb'):
+            pass
   except PermissionError as error:
     raise errors.UserError(
         f'checkpoint {path} cannot be read: permission denied for '
