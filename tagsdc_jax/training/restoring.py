@@ -26,7 +26,7 @@ def by_update(folder: Path) -> list[Path]:
   with errors.named(folder, 'read'):
     try:
       names = os.listdir(folder)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
       return []
   return [folder / name for name in sorted(
       filter(str.isdecimal, names), key=int, reverse=True)]

@@ -81,6 +81,9 @@ def test_saved_state_is_safe_from_later_steps(host_state, tmp_path):
 def test_nothing_there(tmp_path):
   with pytest.raises(errors.UserError, match='found neither'):
     checkpoints.load(tmp_path)
+  (tmp_path / 'file').touch()
+  with pytest.raises(errors.UserError, match='found neither'):
+    checkpoints.load(tmp_path / 'file')
 
 
 def test_unreadable_checkpoint(host_state, tmp_path):
