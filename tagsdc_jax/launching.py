@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
-from tagsdc_jax import distributed
+from tagsdc_jax import distributed, hanging
 
 # Seconds that the others have, once one process has ended, to end by
 # themselves: to be saved, or to notice that one is missing.
@@ -119,6 +119,8 @@ def _culprit(codes: Sequence[int | None]) -> int | None:
 def _how(code: int | None) -> str:
   if code is None:
     return 'did not answer any more and was killed'
+  if code == hanging.HUNG:
+    return 'hung and has ended itself, for the reason given above'
   if code < 0:
     return f'was killed by {signal.Signals(-code).name}'
   return f'ended with exit code {code}'

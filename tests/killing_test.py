@@ -5,7 +5,6 @@ import signal
 
 import pytest
 
-from tagsdc_jax import settings
 from tagsdc_jax.running import training
 from tests import children, killing, tiny
 
@@ -18,28 +17,19 @@ def _config(world_dir):
                             eval_every=0, num_devices=1)
 
 
-def _write_config(path, config):
-  flat = {key: tuple(value) if isinstance(value, list) else value
-          for key, value in settings.flatten(config).items()}
-  path.write_text(
-      'from tagsdc_jax import settings\ndef get_config():\n'
-      '  config = settings.default_config()\n'
-      f'  config.update_from_flattened_dict({flat!r})\n  return config\n')
-
-
 def test_killed_and_asked_to_leave_it_is_the_same_run(config, tmp_path,
                                                       monkeypatch):
   children.prepare(monkeypatch)
   path, run_dir = tmp_path / 'config.py', tmp_path / 'run'
-  _write_config(path, config)
+  tiny.write_config(path, config)
   whole = training.train(config, tmp_path / 'whole')
 
   killed = killing.start(path, run_dir)
-  assert killing.send(killed, run_dir, signal.SIGKILL, 0, in_a_save=True)
+  assert killing.send(killed, run_dir, signal.SIGKILL, 0, 'a save')
   assert killed.wait(60) == -signal.SIGKILL
 
   asked = killing.start(path, run_dir)
-  assert killing.send(asked, run_dir, signal.SIGTERM, 0.1, in_a_save=False)
+  assert killing.send(asked, run_dir, signal.SIGTERM, 0.1, 'a step')
   said = asked.communicate(timeout=60)[0]
   assert asked.returncode == 0
   line = said.splitlines()[-1]

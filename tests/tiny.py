@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import pathlib
 
 import jax
 import numpy as np
@@ -36,6 +37,17 @@ def make_settings(phase: str, data_dir: str,
       evaluation=settings.Evaluation(tile_texts=16, tile_images=8, num_widths=2,
                                      validation_images=8))
   return dataclasses.replace(base, **changes)
+
+
+def write_config(path: pathlib.Path, config: settings.Settings) -> None:
+  """Writes settings as a config file, for processes that a test starts."""
+  flat = {key: tuple(value) if isinstance(value, list) else value
+          for key, value in settings.flatten(config).items()}
+  path.write_text(
+      'from tagsdc_jax import settings\ndef get_config():\n'
+      '  config = settings.default_config()\n'
+      f'  config.update_from_flattened_dict({flat!r})\n  return config\n',
+      'utf-8')
 
 
 @functools.cache

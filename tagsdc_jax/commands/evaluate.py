@@ -23,6 +23,7 @@ EXAMPLES = """examples:
   tagsdc evaluate runs/tags/checkpoints/kept/2000 --scores scores.npy
   tagsdc evaluate runs/tags --config.evaluation.tile_texts=8
   tagsdc evaluate runs/tags --config.compute.attention=plain
+  tagsdc evaluate runs/tags --config.num_devices=2
   tagsdc evaluate runs/tags --config.quirks.untrained_rank_head=true
   tagsdc evaluate runs/coco --protocol coco_5k coco_1k cxc eccv
   tagsdc evaluate runs/large --first-pass small.npy --top-k-rerank 64
@@ -32,6 +33,11 @@ continues an evaluation that was interrupted.
 NEEDS_CONFIG = False
 TILES = ('tile_texts', 'tile_images')
 COMPUTE = {'dtype': settings.DTYPES, 'attention': settings.ATTENTION}
+MACHINE = {
+    'num_devices': (int, 'devices of each process to use, 0 for all'),
+    'hang_seconds': (float, 'seconds after which one of several processes is '
+                     'taken to hang, 0 for never'),
+}
 QUIRKS = {
     'untrained_rank_head': 'rank with the head that stage 1 began with',
     'float16_scores': 'round the scores before they are ranked',
@@ -67,6 +73,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   for name, choices in COMPUTE.items():
     parser.add_argument(f'--config.compute.{name}', choices=choices, dest=name,
                         help='(default: as trained)')
+  for name, (kind, meaning) in MACHINE.items():
+    parser.add_argument(f'--config.{name}', type=kind, dest=name,
+                        metavar='NUMBER',
+                        help=f'{meaning} (default: as trained)')
   for name, meaning in QUIRKS.items():
     parser.add_argument(f'--config.quirks.{name}', choices=('true', 'false'),
                         dest=name, help=f'{meaning} (default: as trained)')
@@ -132,10 +142,12 @@ def _check(args: argparse.Namespace) -> None:
         '--top-k-rerank and --first-pass need each other: a number K, and a '
         'file with a cheap model\'s scores of all pairs, as `tagsdc evaluate '
         '--scores` writes it; without both every pair is scored')
-  for name in ('top_k_rerank', *TILES):
-    value = getattr(args, name)
-    if value is not None and value < 1:
-      raise errors.UserError(f'{name} must be at least 1, got {value}')
+  for least, names in ((1, ('top_k_rerank', *TILES)), (0, MACHINE)):
+    for name in names:
+      value = getattr(args, name)
+      # Not `<`: that would let nan pass.
+      if value is not None and not value >= least:
+        raise errors.UserError(f'{name} must be at least {least}, got {value}')
 
 
 def _settings(args: argparse.Namespace,
@@ -147,9 +159,11 @@ def _settings(args: argparse.Namespace,
              if getattr(args, name)}
   quirks = {name: getattr(args, name) == 'true' for name in QUIRKS
             if getattr(args, name)}
+  machine = {name: getattr(args, name) for name in MACHINE
+             if getattr(args, name) is not None}
   root = used.data.root if args.data_root is None else args.data_root
   return dataclasses.replace(
-      used,
+      used, **machine,
       # Every image is read once.
       data=dataclasses.replace(used.data, root=root, cache_regions=False),
       compute=dataclasses.replace(used.compute, **compute),

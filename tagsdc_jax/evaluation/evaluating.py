@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from tagsdc_jax import settings
+from tagsdc_jax import hanging, settings
 from tagsdc_jax.data import dataset
 from tagsdc_jax.evaluation import matrix, protocols, ranking
 from tagsdc_jax.models.retrieval import RetrievalModel
@@ -15,7 +15,8 @@ from tagsdc_jax.models.retrieval import RetrievalModel
 def evaluate(model: RetrievalModel, params: Any,
              data: dataset.RetrievalDataset, config: settings.Settings, *,
              devices: list[jax.Device],
-             progress: matrix.Progress = lambda pairs: None
+             progress: matrix.Progress = lambda pairs: None,
+             watch: hanging.Watch = hanging.UNWATCHED
              ) -> tuple[dict[str, Any], np.ndarray]:
   """Scores every caption against every image and ranks both ways, in memory.
 
@@ -26,6 +27,7 @@ def evaluate(model: RetrievalModel, params: Any,
     config: tile sizes and how hits are counted are read.
     devices: this process's devices.
     progress: see `matrix.score_parts`.
+    watch: see `matrix.score_matrix`.
   Returns:
     the result (what `recall.with_means` returns, `captions`, `images`,
     `seconds`, `pairs_per_second`, compilation included) and the scores,
@@ -33,7 +35,8 @@ def evaluate(model: RetrievalModel, params: Any,
   """
   start = time.perf_counter()
   scores = matrix.score_matrix(model, params, data, config.evaluation,
-                               devices=devices, progress=progress)
+                               devices=devices, progress=progress,
+                               watch=watch)
   seconds = time.perf_counter() - start
   result = rank(ranking.Scores(scores), data, config.quirks)
   return result | pace(scores.size, seconds), scores

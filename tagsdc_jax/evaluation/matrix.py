@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from tagsdc_jax import arrays, distributed, parallel, settings
+from tagsdc_jax import arrays, distributed, hanging, parallel, settings
 from tagsdc_jax.data import assembling, dataset
 from tagsdc_jax.evaluation import tiles
 from tagsdc_jax.models import retrieval
@@ -36,22 +36,30 @@ def score_matrix(model: RetrievalModel, params: Any,
                  data: dataset.RetrievalDataset,
                  config: settings.Evaluation, *,
                  devices: list[jax.Device],
-                 progress: Progress = lambda pairs: None) -> np.ndarray:
+                 progress: Progress = lambda pairs: None,
+                 watch: hanging.Watch = hanging.UNWATCHED) -> np.ndarray:
   """Returns all raw matching scores in memory, float32 [captions, images].
 
   Processes divide the parts and must call it alike; all get all scores.
 
-  Args: see `score_parts`; `config` holds the tile sizes.
+  Args: see `score_parts`; `config` holds the tile sizes, and `watch` ends a
+    process of several that hangs here.
   """
   plan = tiles.make_plan(data, config, len(devices))
   scores = np.zeros((len(data.captions), len(data.image_ids)), np.float32)
   process, processes = jax.process_index(), jax.process_count()
   own = tiles.spread(len(plan.images))[process::processes]
-  for part, block in score_parts(model, params, data, plan, own,
-                                 devices=devices, progress=progress):
-    scores[:, plan.images[part].reshape(-1)] = block.T
+  with watch.during(hanging.SCORING) as go_on:
+    def advance(pairs: int) -> None:
+      go_on()
+      progress(pairs)
+
+    for part, block in score_parts(model, params, data, plan, own,
+                                   devices=devices, progress=advance):
+      scores[:, plan.images[part].reshape(-1)] = block.T
   # No image is in two parts, so of each score all but one term are 0.
-  return distributed.add_up(scores)
+  with watch.waiting():
+    return distributed.add_up(scores)
 
 
 def score_parts(model: RetrievalModel, params: Any,

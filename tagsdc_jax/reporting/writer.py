@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from tensorboardX import event_file_writer, summary
 from tensorboardX.proto import event_pb2
 
-from tagsdc_jax import errors
+from tagsdc_jax import errors, hanging
 
 
 class Metrics(Protocol):
@@ -38,15 +38,18 @@ class MetricsWriter:
   full disk and leaves the caller waiting for ever.
   """
 
-  def __init__(self, run_dir: Path, first_update: int = 0) -> None:
+  def __init__(self, run_dir: Path, first_update: int = 0,
+               watch: hanging.Watch = hanging.UNWATCHED) -> None:
     """Opens both.
 
     Args:
       run_dir: the run's folder.
       first_update: where the run goes on; what a killed run has written of
         later updates is dropped, since it will be written again.
+      watch: ends a process of several that hangs here.
     """
     self._path, board = run_dir / 'metrics.jsonl', run_dir / 'tensorboard'
+    self._watch = watch
     with errors.named(self._path):
       _drop_after(self._path, first_update)
       self._lines = open(self._path, 'a', encoding='utf-8')
@@ -70,7 +73,7 @@ class MetricsWriter:
       UserError: if the file system refuses.
     """
     line = {'update': update, 'kind': kind, **values}
-    with errors.named(self._path):
+    with self._watch.during(hanging.WRITING), errors.named(self._path):
       self._lines.write(json.dumps(line) + '\n')
       self._lines.flush()
       for name, value in values.items():
@@ -81,7 +84,7 @@ class MetricsWriter:
 
   def close(self) -> None:
     """Flushes and closes both; raises as `write`."""
-    with errors.named(self._path):
+    with self._watch.during(hanging.WRITING), errors.named(self._path):
       self._lines.close()
       self._board.close()
 

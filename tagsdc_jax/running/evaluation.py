@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from tagsdc_jax import distributed, progress, settings
+from tagsdc_jax import distributed, hanging, progress, settings
 from tagsdc_jax.data import dataset
 from tagsdc_jax.evaluation import evaluating
 from tagsdc_jax.models.retrieval import RetrievalModel
@@ -16,7 +16,8 @@ from tagsdc_jax.training import initialising
 def evaluate_split(model: RetrievalModel, params: Any,
                    data: dataset.RetrievalDataset,
                    config: settings.Settings, phase: str,
-                   devices: list[jax.Device]
+                   devices: list[jax.Device],
+                   watch: hanging.Watch = hanging.UNWATCHED
                    ) -> tuple[dict[str, Any], np.ndarray]:
   """Returns the result and the scores; see `evaluating.evaluate`.
 
@@ -29,6 +30,8 @@ def evaluate_split(model: RetrievalModel, params: Any,
     config: tile sizes are read.
     phase: which trained the parameters; decides the matching head.
     devices: this process's.
+    watch: see `matrix.score_matrix`; of this split only, since another one
+      compiles anew.
   Raises:
     UserError: if the split does not fit the network, or the tiles memory.
   """
@@ -46,6 +49,6 @@ def evaluate_split(model: RetrievalModel, params: Any,
       bar.update(step)
 
     found = evaluating.evaluate(model, params, data, config, devices=devices,
-                                progress=advance)
+                                progress=advance, watch=watch)
     advance(left)
     return found

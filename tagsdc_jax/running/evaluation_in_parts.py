@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tagsdc_jax import errors, parallel, progress, settings
+from tagsdc_jax import errors, hanging, parallel, progress, settings
 from tagsdc_jax.data import dataset
 from tagsdc_jax.evaluation import (evaluating, first_pass, matrix, protocols,
                                    ranking, tiles)
@@ -84,11 +84,16 @@ def evaluate(model: RetrievalModel, parameters: Any,
     to_score = sum(counts[part] for part in missing)
     start = time.perf_counter()
     with progress.progress_bar(share, f'scoring {data.name}', 'pairs',
-                               share - to_score, is_shown=not process) as bar:
+                               share - to_score, is_shown=not process) as bar, (
+        hanging.Watch(config.hang_seconds).during(hanging.SCORING)) as go_on:
+      def advance(pairs: int) -> None:
+        go_on()
+        bar.update(pairs)
+
       for part, block in matrix.score_parts(
           model, parallel.replicate(parameters, devices), data, plan, missing,
           devices=devices, wanted=None if first is None else first.wanted,
-          progress=bar.update):
+          progress=advance):
         parts.save(part, block)
     found = total(share - to_score)
     pace = evaluating.pace(total(to_score), time.perf_counter() - start)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tagsdc_jax import distributed, errors, settings
+from tagsdc_jax.training import checkpoints, restoring
 
 CONFIG, RESULTS = 'config.json', 'results.json'
 METRICS = 'metrics.jsonl'
@@ -88,8 +89,11 @@ def _check_same(run_dir: Path, before: dict[str, Any],
 
 
 def _has_saved(run_dir: Path) -> bool:
-  return any(path.name.isdigit()
-             for path in (run_dir / 'checkpoints').glob('*/*'))
+  try:
+    return any(restoring.by_update(run_dir / 'checkpoints' / kind)
+               for kind in checkpoints.KINDS)
+  except errors.UserError:
+    return True  # What may not be read may be there.
 
 
 def read_config(run_dir: Path) -> dict[str, Any]:

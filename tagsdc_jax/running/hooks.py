@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from tagsdc_jax import parallel, progress, settings
+from tagsdc_jax import hanging, parallel, progress, settings
 from tagsdc_jax.reporting import writer
 from tagsdc_jax.running import folder
 from tagsdc_jax.training import checkpoints, state
@@ -169,7 +169,9 @@ class Validation:
 class Profile:
   """Writes a trace of the updates that `profile` names, e.g. "10-12"."""
 
-  def __init__(self, config: settings.Settings, run_dir: Path) -> None:
+  def __init__(self, config: settings.Settings, run_dir: Path,
+               watch: hanging.Watch = hanging.UNWATCHED) -> None:
+    self._watch = watch
     self._first, self._last = settings.profiled_updates(config.profile)
     self._path, self._is_running = run_dir / 'profile', False
 
@@ -181,7 +183,8 @@ class Profile:
                is_stopping: bool) -> None:
     """See `loop.Hook`."""
     if self._is_running:
-      jax.profiler.stop_trace()
+      with self._watch.during(hanging.TRACING):
+        jax.profiler.stop_trace()
     elif update == self._first - 1 and not is_stopping:
       jax.profiler.start_trace(str(self._path))
       self._is_running = True

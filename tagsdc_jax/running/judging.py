@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from tagsdc_jax import settings
+from tagsdc_jax import hanging, settings
 from tagsdc_jax.data import dataset, opening
 from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.running import evaluation, measuring, memory
@@ -26,11 +26,13 @@ def judge(model: RetrievalModel, params: Any, config: settings.Settings,
     `evaluation`, see `evaluating.evaluate`; `measures`, see
     `measuring.measure`, None for data that has no oracle.
   """
+  watch = hanging.Watch(config.hang_seconds)
   test = opening.open_split(config.data, 'test')
   result, _ = evaluation.evaluate_split(model, params, test, config, phase,
-                                        devices)
+                                        devices, watch)
   measures = None
   if config.data.source == 'world':
-    with memory.explained(config, memory.TRAINING, devices):
+    with memory.explained(config, memory.TRAINING, devices), (
+        watch.during(hanging.OTHER)):
       measures = measuring.measure(params, config, phase, train, devices)
   return {'evaluation': result, 'measures': measures}

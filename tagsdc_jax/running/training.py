@@ -65,34 +65,35 @@ def _train(config: settings.Settings, run_dir: Path, notice: stopping.Notice,
   fresh = _fresh_state(task)
   # A wrong init_from must not leave a folder that is bound to it.
   started = None if folder.holds_run(run_dir) else _start_phase(task, fresh)
+  watch = hanging.Watch(config.hang_seconds)
   with contextlib.ExitStack() as stack:
     stack.enter_context(folder.claimed(run_dir, config))
     saves = stack.enter_context(
-        contextlib.closing(checkpoints.Checkpoints(run_dir)))
+        contextlib.closing(checkpoints.Checkpoints(run_dir, watch)))
     host_state, best = _restore(saves, fresh)
     if not int(host_state.update):
       host_state = started or _start_phase(task, fresh)
     first = int(host_state.update)
     metrics = stack.enter_context(contextlib.closing(
-        writer.MetricsWriter(run_dir, first) if distributed.is_first()
+        writer.MetricsWriter(run_dir, first, watch) if distributed.is_first()
         else writer.NoMetrics()))
     stack.enter_context(memory.explained(config, memory.TRAINING, devices))
     last = min(config.stop_at_update or config.num_updates,
                config.num_updates)
     programs = None if first >= last else compiling.compile_update(
         task, _optimizer(config), source, host_state, devices)
-    batches = hanging.watched(loader.iterate_updates(
+    batches = watch.each(hanging.DATA, loader.iterate_updates(
         source, micro_batches=config.batch.micro_batches, first_update=first,
         num_updates=last, num_devices=len(devices),
         process=jax.process_index(), num_processes=jax.process_count(),
         num_threads=config.data.num_threads,
-        num_prefetched=config.data.num_prefetched,
-        num_slices=slices), config.hang_seconds)
+        num_prefetched=config.data.num_prefetched, num_slices=slices))
 
     def evaluate(params: Any) -> dict[str, Any]:
       with notice.interrupting():
         return evaluation.evaluate_split(task.model, params, validation,
-                                         config, config.phase, devices)[0]
+                                         config, config.phase, devices,
+                                         watch)[0]
 
     validate = hooks.Validation(config, saves, metrics, best, evaluate)
     bar = stack.enter_context(
@@ -104,10 +105,10 @@ def _train(config: settings.Settings, run_dir: Path, notice: stopping.Notice,
         report=hooks.Report(
             config, metrics, bar, last, everywhere,
             peak.flop_per_second(devices[0], config.compute.dtype)),
-        hooks=[hooks.Profile(config, run_dir),
+        hooks=[hooks.Profile(config, run_dir, watch),
                hooks.Save(config, saves, best, last), validate],
         is_stopping=lambda: notice.is_given,
-        explain=lambda number: _describe(source, number))
+        explain=lambda number: _describe(source, number), watch=watch)
     final = parallel.first(device_state)
     distributed.on_first(saves.wait)
   if done < last:
@@ -198,6 +199,10 @@ def _finish(task: passes.Task, final: state.TrainState, device_params: Any,
     results['validation'] = validated
     results |= judging.judge(task.model, device_params, config, config.phase,
                              train_data, devices)
-  distributed.on_first(
-      lambda: folder.write_json(run_dir / folder.RESULTS, results))
+
+  def write() -> None:
+    with hanging.Watch(config.hang_seconds).during(hanging.WRITING):
+      folder.write_json(run_dir / folder.RESULTS, results)
+
+  distributed.on_first(write)
   return results

@@ -188,8 +188,10 @@ class Settings:
   # Seconds from SIGTERM to leaving at the latest, saved or not. Schedulers kill
   # soon after their notice.
   stop_seconds: float = 25.0
-  # Seconds that one of several processes waits for data before it is taken to
-  # hang and ends, so that the others do; 0 = for ever.
+  # Seconds that a piece of its own work (data, a save, a tile of a validation)
+  # may take one of several processes before it is taken to hang and ends, so
+  # that the others do; 0 = for ever. More is given where more is to be
+  # expected, see README.md, "On a pod".
   hang_seconds: float = 30.0
   data: Data = Data()
   model: Model = Model()

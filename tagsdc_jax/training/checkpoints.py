@@ -21,7 +21,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from tagsdc_jax import errors, progress, settings
+from tagsdc_jax import errors, hanging, progress, settings
 from tagsdc_jax.training import hashing, restoring, state
 
 KINDS = ('newest', 'best', 'kept')
@@ -45,8 +45,11 @@ class Loaded:
 class Checkpoints:
   """Saves of one run folder, in the background."""
 
-  def __init__(self, run_dir: Path) -> None:
-    self._root = run_dir / 'checkpoints'
+  def __init__(self, run_dir: Path,
+               watch: hanging.Watch = hanging.UNWATCHED) -> None:
+    """Makes the folders; `watch` ends a process of several that hangs."""
+    self._root, self._watch = run_dir / 'checkpoints', watch
+    self._num_bytes = 0  # Of the last save.
     limits = {'newest': _NUM_NEWEST, 'best': 1, 'kept': None}
     self._managers: dict[str, ocp.CheckpointManager] = {}
     if jax.process_index() != 0:
@@ -55,7 +58,8 @@ class Checkpoints:
       for kind in KINDS:
         place = (self._root / kind).absolute()
         place.mkdir(parents=True, exist_ok=True)
-        # Else it would be known after the first save, in the background.
+        # What is not allowed would show in the first save, in the background.
+        restoring.by_update(place)
         if not os.access(place, os.W_OK | os.X_OK):
           raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         self._managers[kind] = ocp.CheckpointManager(
@@ -85,26 +89,30 @@ class Checkpoints:
       return
     arrays = {'parameters': train_state.params,
               'optimizer': _by_path(train_state.optimizer)}
-    items = ocp.args.Composite(
-        **{name: ocp.args.StandardSave(tree) for name, tree in arrays.items()},
-        about=ocp.args.JsonSave(
-            hashing.with_hashes(about | {'update': update}, arrays)))
-    with _written(self._root / kind):
-      manager.save(update, args=items, force=True)
+    self._num_bytes = sum(x.nbytes for x in jax.tree.leaves(arrays))
+    with self._writing(kind):
+      manager.save(update, force=True, args=ocp.args.Composite(
+          **{name: ocp.args.StandardSave(tree)
+             for name, tree in arrays.items()},
+          about=ocp.args.JsonSave(
+              hashing.with_hashes(about | {'update': update}, arrays))))
 
   def newest(self, template: state.TrainState
              ) -> tuple[state.TrainState, dict[str, Any]] | None:
     """Returns the newest saved state and its facts, None if there is none.
 
     A damaged one is passed over, with a line that says so; see `put_aside`.
+    One that may not be read is not damaged, and ends the run.
 
     Args:
       template: a state of the same structure; its arrays are not read.
     Raises:
-      UserError: if all are damaged.
+      UserError: if all are damaged, or one may not be read.
     """
-    found = restoring.first_whole(restoring.by_update(self._root / 'newest'),
-                                  ('parameters', 'optimizer', 'about'))
+    with self._watch.during(hanging.READING):
+      found = restoring.first_whole(
+          restoring.by_update(self._root / 'newest'),
+          ('parameters', 'optimizer', 'about'))
     if found is None:
       return None
     path, (parameters, optimizer, about) = found
@@ -135,15 +143,22 @@ class Checkpoints:
     """
     with progress.waiting('writing checkpoints'):
       for kind, manager in self._managers.items():
-        with _written(self._root / kind):
+        with self._writing(kind):
           manager.wait_until_finished()
 
   def close(self) -> None:
     """Waits and lets go of the folder; raises as `wait`."""
     with progress.waiting('writing checkpoints'):
       for kind, manager in self._managers.items():
-        with _written(self._root / kind):
+        with self._writing(kind):
           manager.close()
+
+  @contextmanager
+  def _writing(self, kind: str) -> Iterator[None]:
+    # What is waited for is written in the background: all of it, at worst.
+    with self._watch.during(hanging.SAVING, self._num_bytes), _written(
+        self._root / kind):
+      yield
 
 
 def export(path: Path, parameters: Any, about: dict[str, Any]) -> None:
@@ -171,7 +186,7 @@ def load(path: Path) -> Loaded:
   the one before if that is damaged, with a line that says so.
 
   Raises:
-    UserError: if there is none, or none is whole.
+    UserError: if there is none, none is whole, or one may not be read.
   """
   candidates = [path] if (path / 'about').is_dir() else [
       update for kind in ('best', 'newest')

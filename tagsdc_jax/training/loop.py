@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import jax
 
-from tagsdc_jax import arrays, errors, parallel
+from tagsdc_jax import arrays, errors, hanging, parallel
 from tagsdc_jax.training import feeding, state
 
 # (updates done, metrics of that update on the host)
@@ -59,7 +59,9 @@ def run(programs: feeding.Programs | None, train_state: state.TrainState,
         batches: Iterator[arrays.MicroBatch], *, devices: list[jax.Device],
         first_update: int, last_update: int, report: Report,
         hooks: Sequence[Hook], is_stopping: Callable[[], bool],
-        explain: Callable[[int], str]) -> tuple[state.TrainState, int]:
+        explain: Callable[[int], str],
+        watch: hanging.Watch = hanging.UNWATCHED
+        ) -> tuple[state.TrainState, int]:
   """Runs updates first_update + 1 to last_update, unless asked to stop.
 
   Metrics are read one update late, so that the devices never wait for the
@@ -79,6 +81,7 @@ def run(programs: feeding.Programs | None, train_state: state.TrainState,
     hooks: called in order where they are due, also before the first update.
     is_stopping: whether this process is asked to stop.
     explain: number of a micro-batch whose loss is not finite -> what it holds.
+    watch: ends a process of several whose report or hook hangs.
   Returns:
     the last state, replicated, and how many updates are done.
   Raises:
@@ -93,14 +96,16 @@ def run(programs: feeding.Programs | None, train_state: state.TrainState,
     host = parallel.first((running.metrics, running.votes))
     values = {k: float(v) for k, v in host[0].items()}
     _check_finite(running.update, values, explain)
-    report(running.update, values | clock.read())
+    with watch.during(hanging.OTHER):
+      report(running.update, values | clock.read())
     return bool(host[1])
 
   def call(update: int, ends: bool) -> None:
     start = time.perf_counter()
     for hook in hooks:
       if ends or hook.is_due(update):
-        hook(update, train_state, ends)
+        with watch.during(hanging.OTHER):
+          hook(update, train_state, ends)
     clock.hooks += time.perf_counter() - start
 
   call(first_update, False)

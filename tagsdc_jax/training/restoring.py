@@ -3,6 +3,7 @@
 Each process reads on its own: no process waits for another.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,20 +18,32 @@ from tagsdc_jax.training import hashing
 
 
 def by_update(folder: Path) -> list[Path]:
-  """Returns the finished checkpoints of a kind, the newest first."""
-  return sorted((path for path in folder.glob('[0-9]*')
-                 if path.name.isdecimal()), key=lambda path: -int(path.name))
+  """Returns the finished checkpoints of a kind, the newest first.
+
+  Raises:
+    UserError: if the folder is there and may not be read.
+  """
+  with errors.named(folder, 'read'):
+    try:
+      names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+      return []
+  return [folder / name for name in sorted(
+      filter(str.isdecimal, names), key=int, reverse=True)]
 
 
 def first_whole(paths: Sequence[Path], names: tuple[str, ...]
                 ) -> tuple[Path, list[Any]] | None:
-  """Returns the first that can be read; None if there are no paths.
+  """Returns the first that is whole; None if there are no paths.
 
   Raises:
-    UserError: what is wrong with the first, if it is so with all.
+    UserError: what is wrong with the first, if it is so with all; or that one
+      may not be read. That is soon mended, and an older one would be other
+      parameters.
   """
   first_error: errors.UserError | None = None
   for path in paths:
+    _check_allowed(path, names)
     try:
       content = restore(path, names)
     except errors.UserError as error:
@@ -79,6 +92,30 @@ def alone() -> ocp.options.MultiprocessingOptions:
   return ocp.options.MultiprocessingOptions(
       primary_host=process, active_processes={process},
       barrier_sync_key_prefix=f'process{process}')
+
+
+def _check_allowed(path: Path, parts: tuple[str, ...]) -> None:
+  """Raises UserError if a file of these parts may not be read.
+
+  Orbax takes what it may not read for missing.
+  """
+  def fail(error: OSError) -> None:
+    raise error
+
+  try:
+    os.listdir(path)
+    for part in parts:
+      for folder, _, names in os.walk(path / part, onerror=fail):
+        for name in names:
+          with open(os.path.join(folder, name), 'rb'):
+            pass
+  except PermissionError as error:
+    raise errors.UserError(
+        f'checkpoint {path} cannot be read: permission denied for '
+        f'{error.filename}; change its owner or mode, then give the same '
+        'command again') from error
+  except OSError:
+    return  # `restore` tells.
 
 
 def _abstract(path: Path) -> Any:

@@ -114,6 +114,19 @@ def test_processes_divide_the_parts(run_dir, whole, tmp_path, monkeypatch,
       'process_0.lock', 'process_1.lock'}
 
 
+@pytest.mark.parametrize('number, used', [(2, 2), (0, 4)])
+def test_devices_divide_a_part(run_dir, whole, tmp_path, number, used):
+  # It was trained with one.
+  scores, result = _evaluate(
+      run_dir, tmp_path / 'out', '--keep-work', '--work-dir', tmp_path,
+      f'--config.num_devices={number}')
+  work, = tmp_path.glob('itm_toy.db-*')
+  # 12 images, two on a device.
+  assert len(list(work.glob('*.part'))) == -(-12 // (2 * used))
+  np.testing.assert_allclose(scores, whole[0], atol=1e-5)
+  assert result['rsum'] == whole[1]['rsum']
+
+
 def test_what_is_written_and_shown(whole, run_dir, capsys):
   scores, result = whole
   assert scores.shape == (60, 12) and scores.dtype == np.float32
@@ -177,6 +190,9 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
     (['--top-k-rerank', '5', '--first-pass', 'x.npy'],
      'first pass x.npy cannot be read'),
     (['--config.evaluation.tile_texts=0'], 'tile_texts must be at least 1'),
+    (['--config.num_devices=5'], 'at most 4, the devices that this process'),
+    (['--config.num_devices=-1'], 'num_devices must be at least 0, got -1'),
+    (['--config.hang_seconds=nan'], 'hang_seconds must be at least 0, got nan'),
     (['--protocol', 'coco_5k'], '5,000 images, but itm_toy.db has 12'),
     (['--work-dir', '/dev/null/x'], 'cannot be written'),
     (['--config.compute.attention=cudnn', '--config.compute.dtype=bfloat16'],

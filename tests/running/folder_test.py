@@ -7,6 +7,7 @@ import pytest
 
 from tagsdc_jax import errors, settings
 from tagsdc_jax.running import folder
+from tests import denying
 
 CONFIG = settings.Settings()
 OTHER = dataclasses.replace(CONFIG, seed=3)
@@ -38,6 +39,19 @@ def test_what_has_saved_stays(tmp_path):
   with pytest.raises(errors.UserError, match='seed was 0, now 3; .*Give '
                      'another --run-dir, or the same settings'):
     folder.claim(tmp_path, OTHER)
+
+
+def test_what_may_not_be_looked_at_stays():
+  with denying.open_folder() as run_dir:
+    folder.claim(run_dir, CONFIG)
+    newest = run_dir / 'checkpoints' / 'newest'
+    newest.mkdir(parents=True)
+    with denying.denied(newest), pytest.raises(errors.UserError,
+                                               match='bad data'):
+      with folder.claimed(run_dir, CONFIG):
+        raise errors.UserError('bad data')
+    assert newest.is_dir()
+    assert folder.read_config(run_dir)['seed'] == 0
 
 
 def test_another_run_is_not_touched(tmp_path):

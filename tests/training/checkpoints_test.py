@@ -11,7 +11,7 @@ import pytest
 
 from tagsdc_jax import errors, parallel, settings
 from tagsdc_jax.training import checkpoints, state
-from tests import tiny
+from tests import denying, tiny
 
 
 @pytest.fixture(scope='module')
@@ -81,6 +81,9 @@ def test_saved_state_is_safe_from_later_steps(host_state, tmp_path):
 def test_nothing_there(tmp_path):
   with pytest.raises(errors.UserError, match='found neither'):
     checkpoints.load(tmp_path)
+  (tmp_path / 'file').touch()
+  with pytest.raises(errors.UserError, match='found neither'):
+    checkpoints.load(tmp_path / 'file')
 
 
 def test_unreadable_checkpoint(host_state, tmp_path):
@@ -142,6 +145,48 @@ def test_the_one_before_a_damaged_one_is_taken(host_state, tmp_path, how,
   saves = checkpoints.Checkpoints(tmp_path)
   assert saves.newest(host_state)[1]['update'] == 4
   saves.close()
+
+
+@pytest.mark.parametrize('place', [
+    '', 'optimizer', 'about', 'about/metadata', 'parameters/manifest.ocdbt',
+    'parameters/d'])
+def test_what_may_not_be_read_is_not_damaged(host_state, place):
+  with denying.open_folder() as run_dir:
+    saves = checkpoints.Checkpoints(run_dir)
+    for update in (3, 4):
+      saves.save('newest', _at(host_state, update), {'phase': 'tags'})
+    saves.close()
+    newest = run_dir / 'checkpoints' / 'newest' / '4'
+    with denying.denied(newest / place):
+      reads = [lambda: saves.newest(host_state)]
+      if place == 'optimizer':  # To rank with it this is not needed.
+        assert checkpoints.load(run_dir).about['update'] == 4
+      else:
+        reads.append(lambda: checkpoints.load(run_dir))
+      for read in reads:
+        with pytest.raises(errors.UserError) as caught:
+          read()
+        assert str(caught.value) == (
+            f'checkpoint {newest} cannot be read: permission denied for '
+            f'{newest / place}; change its owner or mode, then give the same '
+            'command again')
+    # With that done it goes on, and nothing was moved.
+    assert saves.newest(host_state)[1]['update'] == 4
+
+
+def test_checkpoints_that_may_not_be_listed_are_not_missing(host_state):
+  with denying.open_folder() as run_dir:
+    saves = checkpoints.Checkpoints(run_dir)
+    saves.save('newest', _at(host_state, 3), {'phase': 'tags'})
+    saves.close()
+    newest = run_dir / 'checkpoints' / 'newest'
+    with denying.denied(newest):
+      for read in (lambda: saves.newest(host_state),
+                   lambda: checkpoints.load(run_dir),
+                   lambda: checkpoints.Checkpoints(run_dir)):
+        with pytest.raises(errors.UserError, match=f'{newest} cannot be read: '
+                           'permission denied'):
+          read()
 
 
 def test_what_a_killed_save_has_left_is_removed(host_state, tmp_path):
