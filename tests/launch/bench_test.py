@@ -93,11 +93,33 @@ def test_eager_steps_train_what_the_phase_trains(benchmark, phase):
   assert trained == expected
 
 
-def test_unknown_setting_is_one_line(tmp_path):
+def test_runs_in_turns(benchmark, monkeypatch):
+  import benchmark.timing
+  now = [0.0]
+  monkeypatch.setattr(benchmark.timing.time, 'perf_counter', lambda: now[0])
+  called = []
+
+  def take(name, seconds):
+    def run(number):
+      called.append((name, number))
+      now[0] += seconds[number]
+    return run
+
+  # The first round is slow and does not count; of the others the median.
+  assert benchmark.timing.medians_in_turns(
+      [take('a', [9, 1, 3, 2]), take('b', [9, 5, 5, 7])], 3) == [2, 5]
+  assert called == [(name, n) for n in range(4) for name in 'ab']
+
+
+@pytest.mark.parametrize('change, message', [
+    ('score_row=3', 'compute.score_row is no setting'),
+    ('attention=flash', 'compute.attention must be one of plain, xla, cudnn'),
+    ('score_rows=many', '--set score_rows=many: invalid literal')])
+def test_bad_settings_are_one_line(change, message, tmp_path):
   done = subprocess.run(
-      [sys.executable, str(BENCH), 'tiny', '--set', 'score_row=3', '--out',
+      [sys.executable, str(BENCH), 'tiny', '--set', change, '--out',
        str(tmp_path)], capture_output=True, text=True, check=False,
       env={'PYTHONPATH': str(ROOT), 'PATH': '/usr/bin:/bin'})
   assert done.returncode == 2
-  assert 'compute.score_row is no setting' in done.stderr
+  assert message in done.stderr
   assert 'Traceback' not in done.stderr

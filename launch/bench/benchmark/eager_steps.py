@@ -7,6 +7,7 @@ predicted at every position of a sentence; each loss has passes of its own.
 import dataclasses
 import functools
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -184,12 +185,13 @@ def _with_pool(own: tuple, pool: Any) -> tuple:
   return tuple(torch.cat(x) for x in zip(own, fields, strict=True))
 
 
-def positives_per_second(problem: Problem, phase: str,
-                         fused_gelu: bool) -> float:
-  """Returns what one positive at a time gives; the first is warm-up.
+def training(problem: Problem, phase: str,
+             fused_gelu: bool) -> Callable[[int], None]:
+  """Returns what trains on one positive per round, drawn as ours are.
 
   The maskings are ours, so that both have the same targets.
   """
+  micro_batches = problem.config.batch.micro_batches
   config = dataclasses.replace(
       problem.config, phase=phase,
       batch=dataclasses.replace(problem.config.batch, positives=1))
@@ -201,19 +203,20 @@ def positives_per_second(problem: Problem, phase: str,
       mask_rate=config.negatives.mask_rate,
       mask_id=problem.train.vocabulary.mask,
       random_range=problem.train.vocabulary.random_range))
-  seconds = []
-  for number in range(1 + problem.size.timed_positives):
-    batch = problem.micro_batch(number)
+  inputs = []
+  for number in range(1 + problem.size.rounds):
+    batch = problem.micro_batch(number * micro_batches)
     masked = mask(jax.random.key(number), batch.texts.token_ids,
                   batch.phrase_counts)
-    given = eager.put((batch, masked.token_ids[0], masked.is_target[0]))
-    eager.wait()
-    start = time.perf_counter()
-    eager.train_positive(*given)
+    inputs.append(eager.put((batch, masked.token_ids[0],
+                             masked.is_target[0])))
+
+  def run(number: int) -> None:
+    eager.train_positive(*inputs[number])
     eager.forget_gradients()
     eager.wait()
-    seconds.append(time.perf_counter() - start)
-  return 1 / float(np.median(seconds[1:]))
+
+  return run
 
 
 def time_evaluation(eager: Eager, captions: np.ndarray, texts: arrays.Texts,

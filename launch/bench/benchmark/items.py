@@ -59,14 +59,18 @@ def evaluation(problem: Problem, about: dict[str, Any]) -> dict[str, Any]:
 
 def _stage(problem: Problem, about: dict[str, Any],
            phase: str) -> dict[str, Any]:
-  found = ours.time_training(problem, phase)
+  training = ours.Training(problem, phase)
+  runs = [training.run]
+  if _HAS_TORCH:
+    from benchmark import eager_steps
+    runs += [eager_steps.training(problem, phase, fused)
+             for fused in (False, True)]
+  seconds = timing.medians_in_turns(runs, problem.size.rounds)
+  found = training.result(seconds[0])
   result = _with_shares(found, about) | {
       'ours': found['positives_per_second'], 'unit': 'positives per second'}
   if _HAS_TORCH:
-    from benchmark import eager_steps
-    result |= _compared(result['ours'], *(
-        eager_steps.positives_per_second(problem, phase, fused)
-        for fused in (False, True)))
+    result |= _compared(result['ours'], *(1 / s for s in seconds[1:]))
   return result
 
 
@@ -118,7 +122,7 @@ def _with_shares(found: dict[str, Any],
       'share_of_peak': found['flops'] / about['peak_flops'],
       'padding': 1 - (found['real_tokens_scored']
                       / found['padded_tokens_scored']),
-      'peak_memory': timing.peak_memory()}
+      'peak_memory': found['peak_memory']}
 
 
 def _compared(ours_rate: float, eager_rate: float,

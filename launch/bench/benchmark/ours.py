@@ -32,41 +32,56 @@ def updates(problem: Problem, count: int) -> list[arrays.MicroBatch]:
           for u in range(count)]
 
 
-def time_training(problem: Problem, phase: str) -> dict[str, Any]:
-  """Returns positives per second of a phase and where the work lies."""
-  task = task_of(problem, phase)
-  config = task.settings
-  tx = optimizer.make_optimizer(config.optimizer, config.num_updates,
-                                objectives.UNTRAINED[phase])
-  params = initialising.start_heads(problem.params, 'pretrain', phase)
-  host = jax.tree.map(np.asarray, state.TrainState(
-      np.int32(0), params, tx.init(params)))
-  devices = jax.local_devices()[:1]
-  batches = updates(problem, 1 + problem.size.timed_updates)
-  on_device = [parallel.put(jax.tree.map(lambda x: x[None], b), devices)
-               for b in batches]
-  start = time.perf_counter()
-  program = parallel.compile_step(
-      parallel.pmap_step(step.make_train_step(
-          config, objectives.make_objective(task), tx, parallel.AXIS),
-                         devices),
-      (host, batches[0]), 1)
-  compile_seconds = time.perf_counter() - start
-  train_state = parallel.replicate(host, devices)
-  seconds, found = [], []
-  for batch in on_device:
+class Training:
+  """A phase's updates, one after the other."""
+
+  def __init__(self, problem: Problem, phase: str) -> None:
+    """Compiles, puts all inputs on the device and runs update 0."""
+    self._task = task_of(problem, phase)
+    config = self._task.settings
+    tx = optimizer.make_optimizer(config.optimizer, config.num_updates,
+                                  objectives.UNTRAINED[phase])
+    params = initialising.start_heads(problem.params, 'pretrain', phase)
+    host = jax.tree.map(np.asarray, state.TrainState(
+        np.int32(0), params, tx.init(params)))
+    devices = jax.local_devices()[:1]
+    self._batches = updates(problem, 1 + problem.size.rounds)
+    self._inputs = [parallel.put(jax.tree.map(lambda x: x[None], b), devices)
+                    for b in self._batches]
     start = time.perf_counter()
-    train_state, metrics = program(train_state, batch)
-    found.append({k: float(v) for k, v in parallel.first(metrics).items()})
-    seconds.append(time.perf_counter() - start)
-  return _training_result(task, batches[1:], found[1:], seconds[1:]) | {
-      'compile_seconds': compile_seconds,
-      'program_bytes': parallel.program_memory(program)}
+    self._program = parallel.compile_step(
+        parallel.pmap_step(step.make_train_step(
+            config, objectives.make_objective(self._task), tx, parallel.AXIS),
+                           devices),
+        (host, self._batches[0]), 1)
+    self._about = {'compile_seconds': time.perf_counter() - start,
+                   'program_bytes': parallel.program_memory(self._program)}
+    self._state = parallel.replicate(host, devices)
+    self._found: dict[int, dict[str, float]] = {}
+    self.run(0)
+    # Before PyTorch takes any.
+    self._about['peak_memory'] = timing.peak_memory()
+
+  def run(self, number: int) -> None:
+    """Runs an update and waits for it."""
+    self._state, metrics = self._program(self._state, self._inputs[number])
+    self._found[number] = {
+        k: float(v) for k, v in parallel.first(metrics).items()}
+
+  def result(self, second: float) -> dict[str, Any]:
+    """Returns the pace and where the work lies.
+
+    Args:
+      second: what an update takes.
+    """
+    found = [self._found[i] for i in range(1, len(self._batches))]
+    return self._about | _training_result(self._task, self._batches[1:],
+                                          found, second)
 
 
 def _training_result(task: passes.Task, batches: list[arrays.MicroBatch],
                      found: list[dict[str, float]],
-                     seconds: list[float]) -> dict[str, Any]:
+                     second: float) -> dict[str, Any]:
   config = task.settings
   rows = config.batch.positives * config.batch.micro_batches
   num_sentences = (config.negatives.num_copies
@@ -82,7 +97,6 @@ def _training_result(task: passes.Task, batches: list[arrays.MicroBatch],
         task.widths, config.compute.score_rows))
     gradient.append(counting.gradient_tokens(
         config, batch, task.gradient_widths))
-  second = float(np.median(seconds))
   needed = 1e9 * mean['gflop_per_positive']
   scored = sum(w.flop for w in work) / rows / len(batches)
   return {
@@ -122,6 +136,7 @@ def time_evaluation(problem: Problem
   plan = tiles.make_plan(data, config.evaluation, len(devices))
   return {'pairs_per_second': scores.size / seconds, 'pairs': scores.size,
           'compile_seconds': first - seconds, 'flops': needed / seconds,
+          'peak_memory': timing.peak_memory(),
           'flop_per_pair': needed / scores.size,
           'real_tokens_scored': float(lengths.sum()),
           'padded_tokens_scored': float(lengths.sum() / (1 - plan.padding))

@@ -12,6 +12,7 @@ from benchmark.sizes import SIZES, Lengths, Size
 from tagsdc_jax import arrays, errors, settings
 from tagsdc_jax.data import assembling, dataset
 from tagsdc_jax.models import retrieval
+from tagsdc_jax.settings import checks
 
 _SEED = 0
 _CAPTIONS_PER_IMAGE = 5
@@ -62,7 +63,7 @@ def make(name: str, root: Path | None, weights: Path | None,
       words, and has to repeat itself as a trained one does.
     changes: NAME=VALUE of settings of `compute`.
   Raises:
-    UserError: if a setting is unknown.
+    UserError: if a setting is unknown or its value makes no sense.
   """
   size = SIZES[name]
   config = size.config
@@ -73,9 +74,13 @@ def make(name: str, root: Path | None, weights: Path | None,
           f'--set {change}: compute.{key} is no setting; there are '
           + ', '.join(f.name for f in dataclasses.fields(config.compute)))
     kind = type(getattr(config.compute, key))
-    config = dataclasses.replace(config, compute=dataclasses.replace(
-        config.compute,
-        **{key: value == 'true' if kind is bool else kind(value)}))
+    try:
+      config = dataclasses.replace(config, compute=dataclasses.replace(
+          config.compute,
+          **{key: value == 'true' if kind is bool else kind(value)}))
+      checks.check_values(config)
+    except ValueError as error:
+      raise errors.UserError(f'--set {change}: {error}') from error
   if temperature is None and root is None:
     temperature = _FRESH_TEMPERATURE
   if temperature is not None:

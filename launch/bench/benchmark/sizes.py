@@ -24,8 +24,8 @@ class Size:
   Attributes:
     config: all settings of stage 1; vocabulary and feature size filled in.
     lengths: of the data, if none is given.
-    timed_updates: the median is taken over these, after one of warm-up.
-    timed_positives: the same in PyTorch, which takes one at a time.
+    rounds: an update of ours, a positive in PyTorch, which takes one at a time;
+      medians are taken over these, after one of warm-up.
     eval_images: one caption of each is scored against every one. PyTorch
       takes up to 400 at once, as the release does; with much fewer its
       activations would fit into the cache of a CPU, which they do not in use.
@@ -33,8 +33,7 @@ class Size:
   """
   config: settings.Settings
   lengths: Lengths
-  timed_updates: int
-  timed_positives: int
+  rounds: int
   eval_images: int
   eager_captions: int
 
@@ -57,7 +56,7 @@ SIZES = {
             compute=settings.Compute(score_rows=64, num_widths=8),
             # Few captions: tiles of as many as of images pad least.
             evaluation=settings.Evaluation(tile_texts=16, tile_images=16)),
-        _SMALL, timed_updates=5, timed_positives=5,
+        _SMALL, rounds=7,
         eval_images=200, eager_captions=20),
     'gpu': Size(
         settings.Settings(
@@ -66,7 +65,7 @@ SIZES = {
             compute=settings.Compute(dtype='bfloat16', score_rows=512,
                                      target_chunk=512, num_widths=8),
             evaluation=settings.Evaluation(tile_texts=64, tile_images=16)),
-        _LARGE, timed_updates=5, timed_positives=5,
+        _LARGE, rounds=7,
         eval_images=1000, eager_captions=50),
     # For tests of the benchmark itself.
     'tiny': Size(
@@ -79,6 +78,6 @@ SIZES = {
                                          num_copies=2, num_samples=3),
             batch=settings.Batch(positives=1, micro_batches=2),
             compute=settings.Compute(target_chunk=8, score_rows=8)),
-        _SMALL, timed_updates=2, timed_positives=2,
+        _SMALL, rounds=2,
         eval_images=8, eager_captions=4),
 }
