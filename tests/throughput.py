@@ -1,7 +1,7 @@
 """Measures one process against two that divide the same updates, on a CPU.
 
-  python -m tests.throughput world_tags FOLDER --updates 40 \\
-      --config.batch.micro_batches=4 --config.batch.positives=16
+  python -m tests.throughput world_tags FOLDER --updates 16 \\
+      --config.batch.micro_batches=16 --config.batch.positives=16
 
 A config file or a name, a new folder, and settings as for `tagsdc train`; the
 micro-batches must be divisible by two. All cores of the machine must be free,
