@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -154,20 +155,19 @@ def _settings(args: argparse.Namespace,
               loaded: checkpoints.Loaded) -> settings.Settings:
   """Returns what the model was trained with, changed by the flags."""
   used = checkpoints.settings_of(loaded)
-  tiles = {name: getattr(args, name) for name in TILES if getattr(args, name)}
-  compute = {name: getattr(args, name) for name in COMPUTE
-             if getattr(args, name)}
-  quirks = {name: getattr(args, name) == 'true' for name in QUIRKS
-            if getattr(args, name)}
-  machine = {name: getattr(args, name) for name in MACHINE
-             if getattr(args, name) is not None}
+
+  def given(names: Iterable[str]) -> dict[str, Any]:
+    values = {name: getattr(args, name) for name in names}
+    return {name: x for name, x in values.items() if x is not None}
+
+  quirks = {name: x == 'true' for name, x in given(QUIRKS).items()}
   root = used.data.root if args.data_root is None else args.data_root
   return dataclasses.replace(
-      used, **machine,
+      used, **given(MACHINE),
       # Every image is read once.
       data=dataclasses.replace(used.data, root=root, cache_regions=False),
-      compute=dataclasses.replace(used.compute, **compute),
-      evaluation=dataclasses.replace(used.evaluation, **tiles),
+      compute=dataclasses.replace(used.compute, **given(COMPUTE)),
+      evaluation=dataclasses.replace(used.evaluation, **given(TILES)),
       quirks=dataclasses.replace(used.quirks, **quirks))
 
 

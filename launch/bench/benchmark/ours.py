@@ -36,7 +36,7 @@ class Training:
   """A phase's updates, one after the other."""
 
   def __init__(self, problem: Problem, phase: str) -> None:
-    """Compiles, puts all inputs on the device and runs update 0."""
+    """Compiles and puts all inputs on the device."""
     self._task = task_of(problem, phase)
     config = self._task.settings
     tx = optimizer.make_optimizer(config.optimizer, config.num_updates,
@@ -57,16 +57,15 @@ class Training:
     self._about = {'compile_seconds': time.perf_counter() - start,
                    'program_bytes': parallel.program_memory(self._program)}
     self._state = parallel.replicate(host, devices)
-    self._found: dict[int, dict[str, float]] = {}
-    self.run(0)
-    # Before PyTorch takes any.
-    self._about['peak_memory'] = timing.peak_memory()
+    self._found: list[dict[str, float]] = []
 
   def run(self, number: int) -> None:
-    """Runs an update and waits for it."""
+    """Runs the next update, which has this number, and waits for it."""
     self._state, metrics = self._program(self._state, self._inputs[number])
-    self._found[number] = {
-        k: float(v) for k, v in parallel.first(metrics).items()}
+    self._found.append(
+        {k: float(v) for k, v in parallel.first(metrics).items()})
+    # Of the first update, after which PyTorch takes its share.
+    self._about.setdefault('peak_memory', timing.peak_memory())
 
   def result(self, second: float) -> dict[str, Any]:
     """Returns the pace and where the work lies.
@@ -74,9 +73,8 @@ class Training:
     Args:
       second: what an update takes.
     """
-    found = [self._found[i] for i in range(1, len(self._batches))]
     return self._about | _training_result(self._task, self._batches[1:],
-                                          found, second)
+                                          self._found[1:], second)
 
 
 def _training_result(task: passes.Task, batches: list[arrays.MicroBatch],
