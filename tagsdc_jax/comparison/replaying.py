@@ -69,10 +69,10 @@ def complete(task: passes.Task, params: Any, example: Example,
   own = plain_objective.positive_of(example.batch, 0)
 
   def fill(masked: masking.MaskedText, uniforms: jax.Array
-           ) -> tuple[jax.Array, jax.Array]:
-    losses, _ = passes.predict_masked(task, params, own, masked, uniforms,
-                                      dropout_key)
-    return losses, example.sampled
+           ) -> tuple[jax.Array, jax.Array, jax.Array]:
+    mean, losses, _ = passes.predict_masked(task, params, own, masked,
+                                            uniforms, dropout_key)
+    return mean, losses, example.sampled
 
   nothing = jnp.zeros((*example.masked.is_target.shape, 0, 2))
   return generating.fill_masked(example.masked, nothing, own, fill,

@@ -12,7 +12,6 @@ from flax import struct
 from tagsdc_jax import arrays, settings
 from tagsdc_jax.comparison import items, replaying, word_losses
 from tagsdc_jax.comparison.recordings import Arrays, Recordings
-from tagsdc_jax.losses import words
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.negatives import generating, penalising, selecting
 from tagsdc_jax.training import passes, plain_objective, plain_passes
@@ -125,8 +124,7 @@ def _run(task: passes.Task, params: Any,
   no = jnp.zeros_like(is_caption)
   return Outcome(
       generated, ranked, rows,
-      words.masked_mean(generated.mlm_losses, generated.is_target,
-                        (0, 1, 2)),
+      generated.mlm_loss,
       masked_rows, jnp.argmax(logits, -1),
       jnp.concatenate([penalising.penalties(is_caption, no),
                        penalising.penalties(no, is_repeated)]))

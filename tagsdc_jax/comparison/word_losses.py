@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from tagsdc_jax import arrays
 from tagsdc_jax.comparison import items, replaying
 from tagsdc_jax.comparison.recordings import Arrays
 from tagsdc_jax.losses import words
@@ -96,36 +95,25 @@ def _run(task: passes.Task, params: Any, example: replaying.Example,
   """Returns ((loss, WordOutcome), gradient)."""
   cross_entropy = (words.clamped_word_loss
                    if task.settings.quirks.clamped_words else words.word_loss)
-  captions = example.batch.texts
-  ids = generated.token_ids[0, indices]
   hardest = candidates.Hardest(
       indices[None], indices[None], indices[None],
       jnp.ones((1, len(indices)), bool))
-  copies = indices // task.settings.negatives.num_samples
-  is_target = generated.is_target[0, copies]
+  of = parts.words_of(task, example.batch, generated, hardest)
 
   def loss(params: Any) -> tuple[jax.Array, WordOutcome]:
     states = plain_passes.encode(
         task, params, plain_passes.take(rows, 1 + indices),
-        num_outputs=ids.shape[-1])
-    means = parts.word_parts(task, params, example.batch, generated, hardest,
-                             states[None], cross_entropy)
+        num_outputs=of.token_ids.shape[-1])
+    discrimination, correction = parts.word_losses(
+        task, params, states[None], of, cross_entropy)
+    means = parts.word_means(discrimination, correction, of)
     apply = functools.partial(retrieval.apply, task.model, params)
-    logits = apply('disc_logits', states)
-    is_same = ids == captions.token_ids
-    losses = words.discrimination_loss(
-        logits, is_same,
-        replaced_weight=task.settings.losses.replaced_weight,
-        kept_weight=task.settings.losses.kept_weight,
-        cross_entropy=cross_entropy)
-    correction = passes.correction_losses(
-        task, params, states, jnp.broadcast_to(captions.token_ids, ids.shape),
-        is_target, cross_entropy)
-    is_token = arrays.length_mask(
-        jnp.broadcast_to(captions.num_tokens, ids.shape[:1]), ids.shape[1])
+    own = jax.tree.map(lambda x: x[0], of)
     return sum(map(jnp.mean, means.values()), jnp.float32(0)), WordOutcome(
-        is_token, is_same, is_target, jax.nn.softmax(logits), losses,
-        correction, jnp.argmax(apply('correction_logits', states), -1), means)
+        own.is_token, own.token_ids == own.captions, own.is_target,
+        jax.nn.softmax(apply('disc_logits', states)), discrimination[0],
+        correction[0], jnp.argmax(apply('correction_logits', states), -1),
+        means)
 
   return jax.value_and_grad(loss, has_aux=True)(params)
 

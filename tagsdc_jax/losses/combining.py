@@ -11,9 +11,10 @@ def combine_losses(parts: dict[str, jax.Array],
   """Returns the total, float32 [].
 
   Args:
-    parts: name -> loss per positive, float32 [B]. `text_to_image` (L_t),
-      `image_to_text` (L_i) and `matching` weigh 1, `synthetic`, `mlm`,
-      `discrimination` and `correction` as the settings say.
+    parts: name -> loss per positive, float32 [B], or their mean, [].
+      `text_to_image` (L_t), `image_to_text` (L_i) and `matching` weigh 1,
+      `synthetic`, `mlm`, `discrimination` and `correction` as the settings
+      say.
     config: the weights.
   """
   weights = {

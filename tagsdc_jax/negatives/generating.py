@@ -12,10 +12,10 @@ from flax import struct
 from tagsdc_jax import arrays, settings
 from tagsdc_jax.negatives import masking, refilling, selecting
 
-# (masked text, uniforms [B, K, L, S, 2]) -> (MLM loss [B, K, L], sampled
-# tokens int32 [B, K, L, S]); both are read at targets only.
+# (masked text, uniforms [B, K, L, S, 2]) -> (L_mlm [], MLM losses [B, K, L],
+# sampled tokens int32 [B, K, L, S]); the last two are read at targets only.
 FillTargets = Callable[[masking.MaskedText, jax.Array],
-                       tuple[jax.Array, jax.Array]]
+                       tuple[jax.Array, jax.Array, jax.Array]]
 
 
 @struct.dataclass
@@ -24,7 +24,8 @@ class Generated:
   token_ids: jax.Array  # int32 [B, G, L]
   is_valid: jax.Array  # bool [B, G]
   is_target: jax.Array  # bool [B, K, L]; sentence g was masked as copy g // S
-  mlm_losses: jax.Array  # float32 [B, K, L], with gradient
+  mlm_loss: jax.Array  # float32 [], L_mlm, with gradient
+  mlm_losses: jax.Array  # float32 [B, K, L], what it is made of, without
 
 
 def generate(mask_key: jax.Array, refill_key: jax.Array,
@@ -66,11 +67,12 @@ def fill_masked(masked: masking.MaskedText, uniforms: jax.Array,
     exclude: see `selecting.valid_candidates`.
   """
   captions = batch.texts.token_ids
-  mlm_losses, sampled = fill_targets(masked, uniforms)
+  mlm_loss, mlm_losses, sampled = fill_targets(masked, uniforms)
   candidates = refilling.refill(captions, masked.is_target, sampled)
   is_valid = selecting.valid_candidates(
       candidates, captions, batch.references, exclude=exclude)
-  return Generated(candidates, is_valid, masked.is_target, mlm_losses)
+  return Generated(candidates, is_valid, masked.is_target, mlm_loss,
+                   mlm_losses)
 
 
 def take_rows(rows: jax.Array, indices: jax.Array) -> jax.Array:

@@ -172,5 +172,6 @@ def _program(task: passes.Task, device: jax.Device) -> Callable:
             task, params, batch, masked, uniforms, batch_keys.dropout),
         config.negatives, mask_id=task.mask_id,
         random_range=task.random_range)
-    return generated, candidates.choose_hardest(task, params, batch, generated)
+    hardest, _ = candidates.choose_hardest(task, params, batch, generated)
+    return generated, hardest
   return parallel.pmap_function(make, [device])

@@ -18,7 +18,7 @@ ChunkFunction = Callable[[int, jax.Array], Any]
 @struct.dataclass
 class Plan:
   """Which rows a queue's chunks hold."""
-  order: jax.Array  # int32 [M rounded up], longest first; filling is M
+  order: jax.Array  # int32 [M rounded up]; filling is M
   branch: jax.Array  # int32 [number of chunks], index into the widths
   num_chunks: jax.Array  # int32 [], how many hold a valid row
 
@@ -64,7 +64,7 @@ def even_chunk(num_rows: int, most: int) -> int:
 
 
 def make_plan(lengths: jax.Array, is_valid: jax.Array, widths: Sequence[int],
-              chunk: int) -> Plan:
+              chunk: int, comes_first: jax.Array | None = None) -> Plan:
   """Returns chunks of the valid rows, sorted by length, longest first.
 
   So a chunk is of one width but for a few at the borders.
@@ -74,14 +74,20 @@ def make_plan(lengths: jax.Array, is_valid: jax.Array, widths: Sequence[int],
     is_valid: bool [M].
     widths: ascending, static.
     chunk: rows at once.
+    comes_first: bool [M], valid rows of which all come before the others, each
+      group sorted by length; None: one group.
   """
   num_rows = lengths.shape[0]
-  rank = jnp.where(is_valid, lengths, 0)
+  lengths = jnp.where(is_valid, lengths, 0)
+  rank = lengths
+  if comes_first is not None:
+    rank += jnp.where(is_valid & comes_first, widths[-1], 0)
   order = jnp.argsort(-rank, stable=True).astype(jnp.int32)
   order = jnp.pad(order, (0, -num_rows % chunk), constant_values=num_rows)
-  # The first row of a chunk decides its width.
-  branch = jnp.searchsorted(jnp.asarray(widths, jnp.int32),
-                            rank[order[::chunk]])
+  # The longest row of a chunk decides its width.
+  longest = jnp.max(lengths.at[order].get(mode='fill', fill_value=0).reshape(
+      -1, chunk), axis=1)
+  branch = jnp.searchsorted(jnp.asarray(widths, jnp.int32), longest)
   return Plan(order, branch, (jnp.sum(is_valid) + chunk - 1) // chunk)
 
 

@@ -22,7 +22,8 @@ class Hardest:
 
 
 def choose_hardest(task: passes.Task, params: Any, batch: arrays.MicroBatch,
-                   generated: generating.Generated) -> Hardest:
+                   generated: generating.Generated
+                   ) -> tuple[Hardest, jax.Array]:
   """Scores the three candidate sets in one queue and keeps H of each.
 
   Without dropout and without gradient. Texts and images are embedded once
@@ -33,6 +34,9 @@ def choose_hardest(task: passes.Task, params: Any, batch: arrays.MicroBatch,
     params: parameters; no gradient flows to them.
     batch: positives and pools.
     generated: refilled sentences; invalid ones are never scored.
+  Returns:
+    Which are kept; and their raw scores float32 [B, 3, H]: images, texts,
+    sentences, anything where not filled.
   """
   params = jax.lax.stop_gradient(params)
   num_hard = task.settings.negatives.num_hard
@@ -68,12 +72,14 @@ def choose_hardest(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   of_images, of_texts, of_sentences = (
       part.reshape(num_positives, -1) for part in jnp.split(
           logits, (num_positives * pool, 2 * num_positives * pool)))
-  picked = [
-      selecting.select_hardest(scores, is_valid, num_hard)
-      for scores, is_valid in (
-          (of_images, every), (of_texts[:, same_text], every),
-          (of_sentences, generated.is_valid))]
-  return Hardest(picked[0][0], picked[1][0], *picked[2])
+  scores = (of_images, of_texts[:, same_text], of_sentences)
+  picked = [selecting.select_hardest(of, is_valid, num_hard)
+            for of, is_valid in zip(scores, (every, every, generated.is_valid),
+                                    strict=True)]
+  kept = [jnp.take_along_axis(of, indices, axis=1)
+          for of, (indices, _) in zip(scores, picked, strict=True)]
+  return (Hardest(picked[0][0], picked[1][0], *picked[2]),
+          jnp.stack(kept, axis=1))
 
 
 def first_equal_texts(texts: arrays.Texts) -> jax.Array:

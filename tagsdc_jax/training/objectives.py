@@ -54,8 +54,8 @@ def _pretraining(task: passes.Task, params: Any, batch: arrays.MicroBatch,
       num_copies=config.num_copies, mask_rate=config.mask_rate,
       mask_id=task.mask_id, random_range=task.random_range)
   no_samples = jnp.zeros((*masked.is_target.shape, 0, 2))
-  mlm_losses, _ = passes.predict_masked(task, params, batch, masked,
-                                        no_samples, mlm_key)
+  mlm, *_ = passes.predict_masked(task, params, batch, masked, no_samples,
+                                  mlm_key)
 
   partners = in_batch_partners(batch_keys.pairing,
                                batch.texts.num_tokens.shape[0],
@@ -80,9 +80,7 @@ def _pretraining(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   matching = 0.5 * (losses[:, 0]
                     + words.masked_mean(losses[:, 1:], is_other[:, 1:], 1))
   is_right = (jnp.argmax(logits, -1) == 1) == is_match
-  loss_parts = {
-      'matching': matching,
-      'mlm': words.masked_mean(mlm_losses, masked.is_target, (1, 2))}
+  loss_parts = {'matching': matching, 'mlm': mlm}
   is_counted = is_match | is_other
   return combining.combine_losses(
       loss_parts, task.settings.losses), parts.metrics(
@@ -113,30 +111,16 @@ def _tailored(task: passes.Task, params: Any, batch: arrays.MicroBatch,
       lambda masked, uniforms: passes.predict_masked(
           task, params, batch, masked, uniforms, mlm_key),
       config.negatives, mask_id=task.mask_id, random_range=task.random_range)
-  hardest = candidates.choose_hardest(task, params, batch, generated)
-  kept = kept_passes.run_kept(task, params, batch, generated, hardest,
-                              kept_key)
-
-  def triplet(negative_probs: jax.Array) -> jax.Array:
-    return ranking.triplet_loss(kept.positive, negative_probs,
-                                margin=config.losses.margin)
-
-  images, texts, sentences = (
-      triplet(probs) for probs in (kept.images, kept.texts, kept.sentences))
-  loss_parts = {
-      'text_to_image': jnp.mean(images, axis=1),
-      'image_to_text': jnp.mean(texts, axis=1),
-      'synthetic': words.masked_mean(sentences, hardest.is_filled, 1),
-      'mlm': words.masked_mean(generated.mlm_losses, generated.is_target,
-                               (1, 2)),
-  }
-  if config.phase == 'dc':
-    loss_parts |= parts.word_parts(task, params, batch, generated, hardest,
-                                   kept.states, words.word_loss)
+  hardest, logits = candidates.choose_hardest(task, params, batch, generated)
+  kept_total, kept = kept_passes.run_kept(task, params, batch, generated,
+                                          hardest, logits, kept_key)
+  mlm = {'mlm': generated.mlm_loss}
   has_gradient = needed_work.HasGradient(
-      images > 0, texts > 0, hardest.is_filled & (sentences > 0))
-  return combining.combine_losses(loss_parts, config.losses), parts.metrics(
-      loss_parts, **parts.sentence_metrics(generated, hardest, kept.positive,
-                                           kept.sentences),
-      gflop_per_positive=needed_work.of_negatives(
-          task, batch, generated, hardest, has_gradient))
+      kept.losses.images > 0, kept.losses.texts > 0,
+      hardest.is_filled & (kept.losses.sentences > 0))
+  return kept_total + combining.combine_losses(
+      mlm, config.losses), parts.metrics(
+          kept.parts | mlm, **parts.sentence_metrics(
+              generated, hardest, kept.positive, kept.sentences),
+          gflop_per_positive=needed_work.of_negatives(
+              task, batch, generated, hardest, has_gradient))

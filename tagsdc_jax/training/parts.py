@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from tagsdc_jax import arrays
 from tagsdc_jax.losses import words
@@ -14,42 +15,77 @@ from tagsdc_jax.training import candidates, passes
 Metrics = dict[str, jax.Array]
 
 
-def word_parts(task: passes.Task, params: Any, batch: arrays.MicroBatch,
-               generated: generating.Generated, hardest: candidates.Hardest,
-               states: jax.Array, cross_entropy: words.CrossEntropy
-               ) -> dict[str, jax.Array]:
-  """Word discrimination and correction per positive, float32 [B] each.
+@struct.dataclass
+class Words:
+  """What the word losses compare, of the kept sentences [B, H, L]."""
+  token_ids: jax.Array  # int32
+  captions: jax.Array  # int32
+  is_token: jax.Array  # bool, real words of a filled sentence
+  is_target: jax.Array  # bool, those of them that had been masked
+
+
+def words_of(task: passes.Task, batch: arrays.MicroBatch,
+             generated: generating.Generated,
+             hardest: candidates.Hardest) -> Words:
+  """Returns the words of the kept sentences and of their captions.
 
   Args:
     task: network and settings.
-    params: parameters.
     batch: the captions.
     generated: what was made of them.
     hardest: which of it was kept.
-    states: float [B, H, L, D], of the kept sentences with their images.
-    cross_entropy: one of `losses.words`.
   """
-  config = task.settings
-  captions = batch.texts.token_ids[:, None]
   token_ids = generating.take_rows(generated.token_ids, hardest.sentences)
   filled = hardest.is_filled[..., None]
+  copies = hardest.sentences // task.settings.negatives.num_samples
   is_token = arrays.length_mask(batch.texts.num_tokens[:, None],
                                 token_ids.shape[-1])
-  copies = hardest.sentences // config.negatives.num_samples
-  is_target = generating.take_rows(generated.is_target, copies) & filled
+  return Words(
+      token_ids, jnp.broadcast_to(batch.texts.token_ids[:, None],
+                                  token_ids.shape), is_token & filled,
+      generating.take_rows(generated.is_target, copies) & filled)
+
+
+def word_losses(task: passes.Task, params: Any, states: jax.Array,
+                of: Words, cross_entropy: words.CrossEntropy
+                ) -> tuple[jax.Array, jax.Array]:
+  """Returns word discrimination and correction, float32 [..., L] each.
+
+  Args:
+    task: network and settings.
+    params: parameters; those of `word_heads` do.
+    states: float [..., L, D], of kept sentences with their images.
+    of: their words, [..., L]. Correction is 0 off targets.
+    cross_entropy: one of `losses.words`.
+  """
+  losses = task.settings.losses
   disc_logits = retrieval.apply(task.model, params, 'disc_logits', states)
-  disc_losses = words.discrimination_loss(
-      disc_logits, token_ids == captions,
-      replaced_weight=config.losses.replaced_weight,
-      kept_weight=config.losses.kept_weight, cross_entropy=cross_entropy)
-  correction = passes.correction_losses(
-      task, params, states, jnp.broadcast_to(captions, token_ids.shape),
-      is_target, cross_entropy)
+  discrimination = words.discrimination_loss(
+      disc_logits, of.token_ids == of.captions,
+      replaced_weight=losses.replaced_weight,
+      kept_weight=losses.kept_weight, cross_entropy=cross_entropy)
+  return discrimination, passes.correction_losses(
+      task, params, states, of.captions, of.is_target, cross_entropy)
+
+
+def word_heads(params: Any) -> Any:
+  """Returns the parameters of `word_losses`."""
+  return passes.word_head(params, 'correction_output') | {
+      'disc_output': params['disc_output']}
+
+
+def word_means(discrimination: jax.Array, correction: jax.Array,
+               of: Words) -> dict[str, jax.Array]:
+  """Returns the parts of the loss made of both, float32 [B] each.
+
+  Args:
+    discrimination: float32 [B, H, L].
+    correction: float32 [B, H, L].
+    of: which of them count.
+  """
   return {
-      'discrimination': words.masked_mean(disc_losses, is_token & filled,
-                                          (1, 2)),
-      'correction': words.masked_mean(correction, is_target, (1, 2)),
-  }
+      'discrimination': words.masked_mean(discrimination, of.is_token, (1, 2)),
+      'correction': words.masked_mean(correction, of.is_target, (1, 2))}
 
 
 def metrics(parts: dict[str, jax.Array], **others: jax.Array) -> Metrics:

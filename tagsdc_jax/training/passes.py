@@ -1,6 +1,7 @@
 """The network's passes that the objectives are made of."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ from tagsdc_jax import arrays, packing, settings
 from tagsdc_jax.losses import words
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.negatives import masking, refilling
-from tagsdc_jax.scoring import encoding, queue, scorer
+from tagsdc_jax.scoring import gradients, queue, scorer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,18 +74,29 @@ def encode(task: Task, params: Any, text: scorer.Embedded,
   return states.reshape(*leading, *states.shape[1:])
 
 
-def encode_pairs(task: Task, params: Any, texts: scorer.Embedded,
-                 images: scorer.Embedded, text_rows: jax.Array,
-                 image_rows: jax.Array, is_needed: jax.Array,
-                 dropout_key: jax.Array, *, num_outputs: int) -> jax.Array:
-  """Returns `encoding.encode_pairs` with the task's cuts."""
+def sum_losses(task: Task, row_losses: gradients.RowLosses, params: Any,
+               heads: Any, texts: scorer.Embedded, images: scorer.Embedded,
+               rows: gradients.Rows, dropout_key: jax.Array, *,
+               num_outputs: int) -> tuple[jax.Array, Any]:
+  """Returns `gradients.sum_losses` with the task's network and cuts."""
   full = texts.states.shape[1] + images.states.shape[1]
-  return encoding.encode_pairs(
-      task.model, params, texts, images, text_rows, image_rows, is_needed,
-      dropout_key, widths=task.gradient_widths or (full,),
-      chunk=queue.even_chunk(text_rows.shape[0],
+  return gradients.sum_losses(
+      row_losses, task.model, params, heads, texts, images, rows, dropout_key,
+      widths=task.gradient_widths or (full,),
+      chunk=queue.even_chunk(rows.text_rows.shape[0],
                              task.settings.compute.gradient_rows),
       num_outputs=num_outputs)
+
+
+def match_head(params: Any) -> Any:
+  """Returns the parameters of `match_probs`."""
+  return {name: params[name] for name in ('pooler', 'rank_output')}
+
+
+def word_head(params: Any, name: str) -> Any:
+  """Returns the parameters of a word head, 'mlm_output' for one."""
+  return {name: params[name], 'text_embeddings': {
+      'word': params['text_embeddings']['word']}}
 
 
 def match_probs(task: Task, params: Any, states: jax.Array) -> jax.Array:
@@ -96,7 +108,8 @@ def match_probs(task: Task, params: Any, states: jax.Array) -> jax.Array:
 
 def predict_masked(task: Task, params: Any, batch: arrays.MicroBatch,
                    masked: masking.MaskedText, uniforms: jax.Array,
-                   dropout_key: jax.Array) -> tuple[jax.Array, jax.Array]:
+                   dropout_key: jax.Array
+                   ) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Runs the masked captions with their images and reads the targets.
 
   One pass, dropout on, serves the MLM loss and the refills (METHOD.md 2).
@@ -110,8 +123,9 @@ def predict_masked(task: Task, params: Any, batch: arrays.MicroBatch,
     uniforms: float32 [B, K, L, S, 2].
     dropout_key: PRNG key, used once.
   Returns:
-    losses float32 [B, K, L], zero where no target, with gradient; sampled
-    tokens int32 [B, K, L, S].
+    L_mlm float32 [], the mean over a caption's targets, then over captions,
+    with gradient; the losses [B, K, L] that it is made of, without, zero where
+    no target; sampled tokens int32 [B, K, L, S].
   """
   text_key, image_key, encoder_key = jax.random.split(dropout_key, 3)
   num_positives, num_copies, length = masked.token_ids.shape
@@ -125,24 +139,39 @@ def predict_masked(task: Task, params: Any, batch: arrays.MicroBatch,
   image = scorer.Embedded(
       embed_image(task, params, batch.images, image_key),
       batch.images.num_regions)
-  states = encode_pairs(
-      task, params, text, image, jnp.arange(num_positives * num_copies),
-      repeat(jnp.arange(num_positives)).reshape(-1),
-      jnp.ones(num_positives * num_copies, bool), encoder_key,
-      num_outputs=length)
-  states = states.reshape(num_positives, num_copies, *states.shape[1:])
   labels = repeat(batch.texts.token_ids)
-  temperature = task.settings.negatives.temperature
+  weights = jax.grad(lambda losses: jnp.mean(words.masked_mean(
+      losses, masked.is_target, (1, 2))))(jnp.zeros(labels.shape))
+  flat = lambda x: x.reshape(-1, *x.shape[2:])
+  every = jnp.ones(num_positives * num_copies, bool)
+  rows = gradients.Rows(
+      jnp.arange(len(every)), flat(repeat(jnp.arange(num_positives))), every,
+      every, (), jax.tree.map(flat, (labels, uniforms, masked.is_target,
+                                     weights)))
+  total, (losses, sampled) = sum_losses(
+      task, functools.partial(_masked_losses, task), params,
+      word_head(params, 'mlm_output'), text, image, rows, encoder_key,
+      num_outputs=length)
+  like = lambda x: x.reshape(num_positives, num_copies, *x.shape[1:])
+  return total, like(losses), like(sampled)
 
-  def read(word_params: Any, rows: Any) -> tuple[jax.Array, jax.Array]:
+
+def _masked_losses(task: Task, head: Any, states: jax.Array, inputs: tuple,
+                   constants: Any) -> tuple[jax.Array, Any]:
+  """A row's share of L_mlm; see `gradients.RowLosses`."""
+  del inputs
+  labels, uniforms, is_target, weights = constants
+
+  def read(head: Any, rows: Any) -> tuple[jax.Array, jax.Array]:
     hidden, label, uniform = rows
-    logits = retrieval.apply(task.model, word_params, 'mlm_logits', hidden)
+    logits = retrieval.apply(task.model, head, 'mlm_logits', hidden)
     return (words.word_loss(logits, label),
             refilling.sample_tokens(uniform, jax.lax.stop_gradient(logits),
-                                    temperature))
+                                    task.settings.negatives.temperature))
 
-  return _at_targets(task, params, 'mlm_output', read,
-                     (states, labels, uniforms), masked.is_target)
+  losses, sampled = _at_targets(task, head, read, (states, labels, uniforms),
+                                is_target)
+  return jnp.sum(weights * losses, axis=-1), (losses, sampled)
 
 
 def correction_losses(task: Task, params: Any, states: jax.Array,
@@ -158,28 +187,23 @@ def correction_losses(task: Task, params: Any, states: jax.Array,
     is_target: bool [..., L], positions that had been masked.
     cross_entropy: one of `losses.words`.
   """
-  def read(word_params: Any, rows: Any) -> tuple[jax.Array, tuple]:
+  def read(head: Any, rows: Any) -> tuple[jax.Array, tuple]:
     hidden, label = rows
-    logits = retrieval.apply(task.model, word_params, 'correction_logits',
-                             hidden)
+    logits = retrieval.apply(task.model, head, 'correction_logits', hidden)
     return cross_entropy(logits, label), ()
 
-  losses, _ = _at_targets(task, params, 'correction_output', read,
+  losses, _ = _at_targets(task, word_head(params, 'correction_output'), read,
                           (states, labels), is_target)
   return losses
 
 
-def _at_targets(task: Task, params: Any, head: str,
-                read: packing.ChunkFunction, rows: tuple,
-                is_target: jax.Array) -> tuple[jax.Array, Any]:
+def _at_targets(task: Task, head: Any, read: packing.ChunkFunction,
+                rows: tuple, is_target: jax.Array) -> tuple[jax.Array, Any]:
   """Runs a word head at the targets; arrays keep their leading axes."""
   leading = is_target.shape
-  word_params = {
-      head: params[head],
-      'text_embeddings': {'word': params['text_embeddings']['word']}}
   flat = jax.tree.map(
       lambda x: x.reshape(is_target.size, *x.shape[len(leading):]), rows)
   result = packing.map_real_rows(
-      read, word_params, flat, is_target.reshape(-1),
+      read, head, flat, is_target.reshape(-1),
       task.settings.compute.target_chunk)
   return jax.tree.map(lambda x: x.reshape(*leading, *x.shape[1:]), result)

@@ -79,8 +79,8 @@ def sentence_parts(task: passes.Task, params: Any, batch: arrays.MicroBatch,
     generated: its sentences, [1, G, L].
     dropout_key: PRNG key, used once.
   Returns:
-    L_syn and L_mlm, in stage 2 the word losses too; what is logged; and the
-    ranking.
+    L_syn and L_mlm (float32 []), in stage 2 the word losses too; what is
+    logged; and the ranking.
   """
   rank_key, word_key = jax.random.split(dropout_key)
   ranked, rows = rank_sentences(task, params, batch, generated, rank_key)
@@ -90,16 +90,16 @@ def sentence_parts(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   loss_parts = {
       'synthetic': words.masked_mean(ranked.losses[None], hardest.is_filled,
                                      1),
-      'mlm': words.masked_mean(generated.mlm_losses, generated.is_target,
-                               (1, 2))}
+      'mlm': generated.mlm_loss}
   if task.settings.phase == 'dc':
     states = plain_passes.encode(
         task, params, plain_passes.take(rows, 1 + ranked.indices),
         num_outputs=generated.token_ids.shape[-1], dropout_key=word_key)
-    loss_parts |= parts.word_parts(
-        task, params, batch, generated, hardest, states[None],
+    of = parts.words_of(task, batch, generated, hardest)
+    loss_parts |= parts.word_means(*parts.word_losses(
+        task, params, states[None], of,
         words.clamped_word_loss if task.settings.quirks.clamped_words
-        else words.word_loss)
+        else words.word_loss), of)
   return loss_parts, parts.sentence_metrics(
       generated, hardest, ranked.probs[:1], ranked.probs[None, 1:]), ranked
 

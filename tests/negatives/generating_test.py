@@ -34,7 +34,8 @@ def _fill(masked, uniforms):
   assert uniforms.shape == (*masked.token_ids.shape, 4, 2)
   b, k, s = (jax.lax.broadcasted_iota(jnp.int32, shape, axis)
              for axis in (0, 1, 3))
-  return jnp.sum(uniforms, axis=(-1, -2)), 1000 + 100 * b + 10 * k + s
+  losses = jnp.sum(uniforms, axis=(-1, -2))
+  return jnp.mean(losses), losses, 1000 + 100 * b + 10 * k + s
 
 
 def _generate(mask_key, refill_key, fill=_fill):
@@ -72,6 +73,8 @@ def test_candidate_belongs_to_its_copy():
 def test_losses_are_passed_on_and_uniforms_are_fresh():
   generated = _generated(0, 1)
   assert generated.mlm_losses.shape == (2, 3, 6)
+  np.testing.assert_allclose(generated.mlm_loss,
+                             np.mean(generated.mlm_losses), rtol=1e-6)
   assert len(np.unique(generated.mlm_losses)) == 36
   assert not np.any(generated.mlm_losses == _generated(0, 2).mlm_losses)
 
@@ -93,7 +96,7 @@ def test_captions_and_copies_are_not_valid():
     # Sample 0 is the caption itself, samples 1 and 2 are equal.
     sample = jax.lax.broadcasted_iota(jnp.int32, right.shape, 3)
     drawn = jnp.where(sample == 0, right, jnp.where(sample < 3, 60, 61))
-    return jnp.zeros(masked.token_ids.shape), drawn
+    return jnp.zeros(()), jnp.zeros(masked.token_ids.shape), drawn
 
   generated = jax.jit(functools.partial(_generate, fill=restore))(
       jax.random.key(0), jax.random.key(1))

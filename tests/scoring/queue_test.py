@@ -71,6 +71,17 @@ def test_any_lengths(seed):
     assert width == min(w for w in _WIDTHS if w >= longest)
 
 
+def test_a_group_that_comes_first_by_hand():
+  lengths = np.array([3, 12, 4, 7, 7, 1, 9], np.int32)
+  is_valid = np.array([1, 1, 1, 1, 1, 1, 0], bool)
+  comes_first = np.array([1, 0, 1, 1, 0, 0, 1], bool)
+  plan = queue.make_plan(lengths, is_valid, _WIDTHS, 2, comes_first)
+  # 7 4 | 3 12 | 7 1: the second chunk is as wide as the longer of its rows.
+  np.testing.assert_array_equal(plan.order[:6], [3, 2, 0, 1, 4, 5])
+  np.testing.assert_array_equal(plan.branch[:3], [1, 2, 1])
+  assert plan.num_chunks == 3
+
+
 def test_unjitted():
   lengths, is_valid = jnp.array([2, 5, 9]), jnp.array([True, False, True])
   scores = queue.run_queue(

@@ -44,7 +44,7 @@ def test_equal_captions_of_the_pool_are_scored_once(world_dir, monkeypatch):
   generated = generating.Generated(
       token_ids=jnp.repeat(batch.texts.token_ids[:, None], 4, axis=1),
       is_valid=jnp.zeros((positives, 4), bool).at[:, 1].set(True),
-      is_target=None, mlm_losses=None)
+      is_target=None, mlm_loss=None, mlm_losses=None)
   scored = []
   original = scorer.score_pairs
 
@@ -53,7 +53,7 @@ def test_equal_captions_of_the_pool_are_scored_once(world_dir, monkeypatch):
     return original(*args, **kwargs)
 
   monkeypatch.setattr(scorer, 'score_pairs', score_pairs)
-  chosen = candidates.choose_hardest(task, params, batch, generated)
+  chosen, logits = candidates.choose_hardest(task, params, batch, generated)
   of_images, of_texts, of_sentences = np.split(
       scored[0], (positives * pool, 2 * positives * pool))
   assert of_images.all() and of_sentences.sum() == positives
@@ -66,6 +66,7 @@ def test_equal_captions_of_the_pool_are_scored_once(world_dir, monkeypatch):
   np.testing.assert_allclose(
       np.take_along_axis(wanted, np.asarray(chosen.texts), axis=1), expected,
       atol=1e-5)
+  np.testing.assert_allclose(logits[:, 1], expected, atol=1e-5)
   np.testing.assert_array_equal(chosen.sentences[:, 0], 1)
   np.testing.assert_array_equal(
       chosen.is_filled, np.tile([True, False, False], (positives, 1)))

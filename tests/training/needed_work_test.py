@@ -1,6 +1,7 @@
 """The work that a micro-batch needs: by hand, and by what the queues run."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -56,7 +57,7 @@ def _targets():
 
 def _generated():
   is_valid = jnp.array([[True, False, True, False], [False, True] * 2])
-  return generating.Generated(None, is_valid, _targets(), None)
+  return generating.Generated(None, is_valid, _targets(), None, None)
 
 
 # The second positive has one sentence, and no triplet beyond its margin.
@@ -118,26 +119,61 @@ def test_pretraining_by_hand():
 
 
 class _Spy:
-  """Keeps what the queues and the word heads are given."""
+  """Keeps what the queues and the word heads run."""
 
   def __init__(self, monkeypatch):
-    self.plans, self.words = [], []
-    make_plan, map_real_rows = queue.make_plan, packing.map_real_rows
+    self.plans = []  # Lengths and which rows, of the queues in their order.
+    self.backward = []  # (number of the queue, row)
+    self.num_words = 0
+    self._now = None  # Number of the queue and the rows of a chunk of it.
+    for where, name in ((queue, 'make_plan'), (queue, 'run_chunk'),
+                        (packing, 'map_real_rows'), (retrieval, 'apply')):
+      monkeypatch.setattr(where, name, functools.partial(
+          getattr(self, '_' + name), getattr(where, name)))
 
-    def plan(lengths, is_valid, *args):
-      self.plans.append((lengths, is_valid))
-      return make_plan(lengths, is_valid, *args)
+  def _make_plan(self, make_plan, lengths, is_valid, *args):
+    self.plans.append((lengths, is_valid))
+    return make_plan(lengths, is_valid, *args)
 
-    def words(function, parameters, rows, is_real, chunk):
-      self.words.append(is_real)
-      return map_real_rows(function, parameters, rows, is_real, chunk)
+  def _run_chunk(self, run_chunk, plan, number, function, *args):
+    which = len(self.plans) - 1
 
-    monkeypatch.setattr(queue, 'make_plan', plan)
-    monkeypatch.setattr(packing, 'map_real_rows', words)
+    def spied(width, rows):
+      self._now = which, rows
+      result = function(width, rows)
+      self._now = None
+      return result
+    return run_chunk(plan, number, spied, *args)
+
+  def _apply(self, apply, model, params, method, *args, **kwargs):
+    states = apply(model, params, method, *args, **kwargs)
+    if method != 'encode' or not self._now:
+      return states
+    which, rows = self._now
+
+    @jax.custom_vjp
+    def identity(states, rows):
+      return states
+
+    def pull_back(rows, cotangent):
+      jax.debug.callback(lambda rows: self.backward.extend(
+          (which, int(row)) for row in rows), rows)
+      return cotangent, None
+
+    identity.defvjp(lambda states, rows: (states, rows), pull_back)
+    return identity(states, rows)
+
+  def _map_real_rows(self, map_real_rows, function, parameters, rows, is_real,
+                     chunk):
+    jax.debug.callback(self._count_words, jnp.sum(is_real))
+    return map_real_rows(function, parameters, rows, is_real, chunk)
+
+  def _count_words(self, number):
+    self.num_words += int(number)
 
 
 def _run_and_spy(task, params, batch, monkeypatch):
-  """Returns the metrics; plans forward and backward; targets of two heads."""
+  """Returns the metrics, the queues' plans, and the spy."""
   draws = keys.micro_batch_keys(0, jnp.int32(0), batch.number)
   batch = jax.tree.map(jnp.asarray, batch)
   spy = _Spy(monkeypatch)
@@ -146,55 +182,63 @@ def _run_and_spy(task, params, batch, monkeypatch):
   def run(params):
     def objective(params):
       loss, metrics = objectives.make_objective(task)(params, batch, draws)
-      return loss, (metrics, list(spy.plans), list(spy.words))
+      return loss, (metrics, list(spy.plans))
 
     # The gradient is not returned, so that most of it is not compiled.
-    _, aux = jax.grad(objective, has_aux=True)(params)
-    return aux, spy.plans[len(aux[1]):]
+    return jax.grad(objective, has_aux=True)(params)[1]
 
-  (metrics, forward, words), backward = run(params)
-  return jax.device_get((metrics, forward, backward, words))
+  metrics, plans = jax.device_get(run(params))
+  jax.effects_barrier()
+  return metrics, plans, spy
 
 
 def test_the_step_needs_what_its_queues_run(world_dir, monkeypatch):
   config = tiny.make_settings('dc', world_dir)
   config = dataclasses.replace(
       config, negatives=dataclasses.replace(config.negatives, num_hard=2),
-      compute=dataclasses.replace(config.compute, num_widths=1),
+      # One row at once: none is run backward for another's sake.
+      compute=dataclasses.replace(config.compute, num_widths=1,
+                                  gradient_rows=1),
       # Some triplets within their margin, some not.
       losses=dataclasses.replace(config.losses, margin=0.02))
   task = tiny.make_task(config)
   params = tiny.make_state(task)[1].params
   batch = tiny.make_source(config)[0]
-  metrics, forward, backward, words = _run_and_spy(task, params, batch,
-                                                   monkeypatch)
+  metrics, plans, spy = _run_and_spy(task, params, batch, monkeypatch)
   tokens, regions = batch.texts.num_tokens, batch.images.num_regions
   model, counts = task.model.config, config.negatives
   num_hard, count = counts.num_hard, len(tokens)
-  # Masked copies, candidates, positives with retrieved ones, sentences.
+  # Masked copies, candidates, retrieved ones, sentences.
+  masked, scored, retrieved, sentences = range(4)
   outputs = (np.repeat(tokens, counts.num_copies), 1, 1,
              np.repeat(tokens, num_hard))
-  assert len(forward) == 4 and len(backward) == 3
-  total = 0.0
-  for (lengths, is_run), read in zip(forward, outputs, strict=True):
-    total += np.sum(flop.encoder(model, lengths, read) * is_run)
-  for lengths, is_run in forward[1:]:
-    total += flop.pooled(model) * is_run.sum()
-  num_active = 0
-  for lengths, is_run in backward:
-    which = [f[0].shape for f in forward].index(lengths.shape)
-    row_flop = flop.encoder(model, lengths, outputs[which])
-    total += 2 * np.sum((row_flop + (which > 0) * flop.pooled(model)) * is_run)
-    num_active += is_run.sum() if which == 2 else 0
-  pairs = count * (1 + 2 * num_hard)
-  assert count < num_active < pairs
-  total += 3 * flop.word(model) * sum(w.sum() for w in words)
-  lengths = forward[2][0].reshape(count, -1)
-  hard_regions = lengths[:, 1:1 + num_hard] - tokens[:, None]
-  [is_active] = [b[1] for b in backward if b[0].shape == (pairs,)]
-  is_active = is_active.reshape(count, -1)[:, 1:1 + num_hard]
+  pooled = flop.pooled(model)
+  row_flop = [flop.encoder(model, lengths, read)
+              + (0 if which == masked else pooled)
+              for which, ((lengths, _), read) in enumerate(
+                  zip(plans, outputs, strict=True))]
+  total = sum(np.sum(flops * is_run) for flops, (_, is_run) in zip(
+      row_flop, plans, strict=True))
+  # The positives are no queue's; each has a negative that is too close.
+  total += 3 * np.sum(flop.scored(model, tokens + regions))
+
+  assert len(spy.backward) == len(set(spy.backward))
+  total += 2 * sum(row_flop[which][row] for which, row in spy.backward)
+  by_queue = [sorted(row for w, row in spy.backward if w == which)
+              for which in range(4)]
+  assert by_queue[masked] == list(range(count * counts.num_copies))
+  assert by_queue[sentences] == list(np.flatnonzero(plans[sentences][1]))
+  assert not by_queue[scored]
+  is_active = np.zeros(2 * count * num_hard, bool)
+  is_active[by_queue[retrieved]] = True
+  is_active = is_active.reshape(count, 2, num_hard)
+  assert is_active.any(axis=(1, 2)).all() and not is_active.all()
+
+  total += 3 * flop.word(model) * spy.num_words
+  lengths = plans[retrieved][0].reshape(count, 2, num_hard)
+  hard_regions = lengths[:, 0] - tokens[:, None]
   total += flop.regions(model, 1) * (
       (2 + 1 + 2) * regions.sum() + batch.pool_images.num_regions.sum()
-      + np.sum(hard_regions * (1 + is_active)))
+      + np.sum(hard_regions * (1 + is_active[:, 0])))
   np.testing.assert_allclose(metrics['gflop_per_positive'],
                              1e-9 * total / count, rtol=1e-6)

@@ -53,7 +53,7 @@ def gradient_tokens(config: settings.Settings, batch: arrays.MicroBatch,
   """Returns real and padded tokens of the forward passes with gradient.
 
   Of the kept negatives' lengths only those of the pool are known; its first h
-  stand for them.
+  stand for them. The positives are padded to the last width.
   """
   counts = config.negatives
   real = padded = 0.0
@@ -61,12 +61,16 @@ def gradient_tokens(config: settings.Settings, batch: arrays.MicroBatch,
     tokens, regions = (x[i][:, None] for x in (batch.texts.num_tokens,
                                                batch.images.num_regions))
     own = tokens + regions
-    hard = [tokens + batch.pool_images.num_regions[i][None, :counts.num_hard],
-            regions + batch.pool_texts.num_tokens[i][None, :counts.num_hard],
-            own, np.repeat(own, counts.num_hard, axis=1)]
-    for rows in (np.repeat(own, counts.num_copies, axis=1),
-                 np.concatenate(hard, axis=1)):
-      lengths = rows.reshape(-1)
+    real, padded = real + own.sum(), padded + own.size * widths[-1]
+    retrieved = [
+        tokens + batch.pool_images.num_regions[i][None, :counts.num_hard],
+        regions + batch.pool_texts.num_tokens[i][None, :counts.num_hard]]
+    sentences = [np.repeat(own, counts.num_hard, axis=1)]
+    # Stage 2 reads the words of the sentences, which run by themselves.
+    kept = ([retrieved + sentences] if config.phase == 'tags'
+            else [retrieved, sentences])
+    for rows in [[np.repeat(own, counts.num_copies, axis=1)], *kept]:
+      lengths = np.concatenate(rows, axis=1).reshape(-1)
       work = queue_work(config.model, lengths, widths, queue.even_chunk(
           len(lengths), config.compute.gradient_rows))
       real, padded = real + work.real_tokens, padded + work.padded_tokens

@@ -1,0 +1,214 @@
+"""Losses of many pairs and their gradient, in proportion to real tokens.
+
+The losses of the rows add up to the total, so it is known before what a row's
+backward pass starts with: a chunk of rows runs forward and, while its
+activations are there, backward. None are kept, none computed anew.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from tagsdc_jax.models import retrieval
+from tagsdc_jax.models.retrieval import RetrievalModel
+from tagsdc_jax.scoring import queue, scorer
+
+# (heads, states [Q, num_outputs, D], inputs [Q, ...], constants [Q, ...]) ->
+# (losses float32 [Q], values [Q, ...])
+RowLosses = Callable[[Any, jax.Array, Any, Any], tuple[jax.Array, Any]]
+
+
+@struct.dataclass
+class Rows:
+  """Pairs of a text and an image, and what their losses depend on."""
+  text_rows: jax.Array  # int32 [M], which text each pair takes
+  image_rows: jax.Array  # int32 [M], which image
+  is_needed: jax.Array  # bool [M]; other rows cost nothing and lose nothing
+  # bool [M], rows whose loss is probably not 0. They come first, so that the
+  # chunks that need no backward pass are many.
+  is_likely: jax.Array
+  inputs: Any  # float [M, ...], with gradient
+  constants: Any  # [M, ...], without
+
+
+class _Cut(NamedTuple):
+  """How the work is cut; static."""
+  widths: tuple[int, ...]
+  chunk: int
+  num_outputs: int
+
+
+class _Weights(NamedTuple):
+  """What all rows share, with gradient."""
+  encoder: Any
+  heads: Any
+  table: jax.Array  # [tokens of all texts and images, D]
+
+
+class _Fixed(NamedTuple):
+  """What no gradient flows to, [M, ...]."""
+  pairs: scorer.Pairs
+  is_needed: jax.Array
+  is_likely: jax.Array
+  keys: jax.Array
+  constants: Any
+
+
+def sum_losses(row_losses: RowLosses, model: RetrievalModel, params: Any,
+               heads: Any, texts: scorer.Embedded, images: scorer.Embedded,
+               rows: Rows, dropout_key: jax.Array, *, widths: Sequence[int],
+               chunk: int, num_outputs: int) -> tuple[jax.Array, Any]:
+  """Runs the encoder on pairs, with dropout, and adds up what they lose.
+
+  A row's dropout is a function of its number, however the work is cut.
+
+  Args:
+    row_losses: what some rows lose, and whatever else is wanted of them. A
+      loss must not be negative: one of 0 is at its least and has no gradient,
+      and a chunk of such has no backward pass. Must close over nothing traced.
+    model: the network.
+    params: its parameters; the encoder's get a gradient.
+    heads: parameters that `row_losses` takes, and no more: their gradient, as
+      the encoder's, is accumulated once per chunk.
+    texts: embedded texts; their states get a gradient.
+    images: embedded images; as well.
+    rows: M pairs.
+    dropout_key: PRNG key, used once.
+    widths: static length classes, see `queue.length_widths`.
+    chunk: pairs at once.
+    num_outputs: how many leading states are wanted, of text then regions;
+      beyond a row's length they may be anything finite.
+  Returns:
+    The sum, float32 [], with gradient; values [M, ...], without, zeros at
+    rows that are not needed.
+  """
+  numbers = jnp.arange(rows.text_rows.shape[0])
+  fixed = _Fixed(
+      scorer.make_pairs(texts, images, rows.text_rows, rows.image_rows),
+      rows.is_needed, rows.is_likely,
+      jax.vmap(lambda i: jax.random.fold_in(dropout_key, i))(numbers),
+      rows.constants)
+  weights = _Weights(params['encoder'], heads, scorer.stack(texts, images))
+  total, values = _sum(row_losses, model,
+                       _Cut(tuple(widths), chunk, num_outputs), weights,
+                       rows.inputs, fixed)
+  return total, jax.lax.stop_gradient(values)
+
+
+def _run(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
+         weights: _Weights, inputs: Any, fixed: _Fixed,
+         is_differentiated: bool) -> tuple[jax.Array, Any, Any]:
+  """Returns the total, values, and d total / d (weights, inputs) or ()."""
+  num_rows = fixed.is_needed.shape[0]
+  plan = queue.make_plan(fixed.pairs.lengths, fixed.is_needed, cut.widths,
+                         cut.chunk, fixed.is_likely)
+
+  def run(width: int, rows: jax.Array) -> tuple[jax.Array, Any, Any]:
+    own = _take(fixed, rows)
+    joined, mask = scorer.join(weights.table, own.pairs, width)
+    counts = own.is_needed & (rows < num_rows)
+
+    def losses(encoder: Any, heads: Any, joined: jax.Array,
+               inputs: Any) -> tuple[jax.Array, Any]:
+      states = retrieval.apply(
+          model, {'encoder': encoder}, 'encode', joined, mask,
+          num_outputs=min(cut.num_outputs, width), dropout_key=own.keys)
+      lost, values = row_losses(heads, _pad_tokens(states, cut.num_outputs),
+                                inputs, own.constants)
+      return jnp.sum(jnp.where(counts, lost, 0.0)), values
+
+    arguments = (weights.encoder, weights.heads, joined, _take(inputs, rows))
+    if not is_differentiated:
+      return *losses(*arguments), ()
+    total, pull_back, values = jax.vjp(losses, *arguments, has_aux=True)
+    d_encoder, d_heads, d_joined, d_inputs = jax.lax.cond(
+        total != 0, pull_back, lambda _: _zeros(arguments),
+        jnp.ones_like(total))
+    return total, values, (_Weights(d_encoder, d_heads, _pad_tokens(
+        d_joined, cut.widths[-1])), d_inputs)
+
+  def add(sums: Any, rows: jax.Array, found: Any) -> Any:
+    (d_weights, d_inputs), (more, of_rows) = sums, found
+    places, mask = scorer.places(_take(fixed.pairs, rows), cut.widths[-1])
+    d_joined = jnp.where(mask[..., None], more.table, 0)
+    table = d_weights.table.at[places].add(
+        d_joined.astype(d_weights.table.dtype), mode='drop')
+    encoder, heads = jax.tree.map(
+        jnp.add, (d_weights.encoder, d_weights.heads),
+        (more.encoder, more.heads))
+    return _Weights(encoder, heads, table), _store(d_inputs, rows, of_rows)
+
+  def body(i: jax.Array, carry: Any) -> Any:
+    total, values, sums = carry
+    rows, (lost, found, grads) = queue.run_chunk(plan, i, run, cut.widths,
+                                                 cut.chunk)
+    return (total + lost, _store(values, rows, found),
+            add(sums, rows, grads) if is_differentiated else ())
+
+  total, values, _ = jax.eval_shape(lambda rows: run(cut.widths[0], rows),
+                                    plan.order[:cut.chunk])
+  values = jax.tree.map(
+      lambda x: jnp.zeros((num_rows, *x.shape[1:]), x.dtype), values)
+  # Sums of many rows: float32 at least, whatever the network computes in.
+  table = jnp.zeros(weights.table.shape,
+                    jnp.promote_types(weights.table.dtype, jnp.float32))
+  sums = (_Weights(_zeros(weights.encoder), _zeros(weights.heads), table),
+          _zeros(inputs))
+  total, values, sums = jax.lax.fori_loop(
+      0, plan.num_chunks, body,
+      (_zeros(total), values, sums if is_differentiated else ()))
+  return total, jax.tree.map(
+      lambda x: jnp.where(fixed.is_needed.reshape(-1, *[1] * (x.ndim - 1)), x,
+                          jnp.zeros_like(x)), values), sums
+
+
+def _take(tree: Any, rows: jax.Array) -> Any:
+  """Returns some rows; a number beyond the last one gives the last."""
+  return jax.tree.map(lambda x: x[jnp.minimum(rows, x.shape[0] - 1)], tree)
+
+
+def _store(tree: Any, rows: jax.Array, values: Any) -> Any:
+  return jax.tree.map(lambda x, y: x.at[rows].set(y, mode='drop'), tree,
+                      values)
+
+
+def _zeros(tree: Any) -> Any:
+  return jax.tree.map(jnp.zeros_like, tree)
+
+
+def _pad_tokens(x: jax.Array, width: int) -> jax.Array:
+  return jnp.pad(x, ((0, 0), (0, width - x.shape[1]), (0, 0)))
+
+
+def _forward(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
+             weights: _Weights, inputs: Any,
+             fixed: _Fixed) -> tuple[jax.Array, Any]:
+  return _run(row_losses, model, cut, weights, inputs, fixed, False)[:2]
+
+
+_sum = jax.custom_vjp(_forward, nondiff_argnums=(0, 1, 2))
+
+
+def _sum_fwd(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
+             weights: _Weights, inputs: Any,
+             fixed: _Fixed) -> tuple[tuple[jax.Array, Any], Any]:
+  total, values, grads = _run(row_losses, model, cut, weights, inputs, fixed,
+                              True)
+  # The table's dtype goes along as an array: residuals are arrays.
+  return (total, values), (*grads, weights.table[:0])
+
+
+def _sum_bwd(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
+             residuals: Any, cotangents: Any) -> tuple[_Weights, Any, None]:
+  del row_losses, model, cut
+  d_weights, d_inputs, table = residuals
+  d_weights, d_inputs = jax.tree.map(lambda x: cotangents[0] * x,
+                                     (d_weights, d_inputs))
+  return d_weights._replace(
+      table=d_weights.table.astype(table.dtype)), d_inputs, None
+
+
+_sum.defvjp(_sum_fwd, _sum_bwd)
