@@ -148,7 +148,7 @@ def _sentence_gradients(task: passes.Task, params: Any,
     generated = replaying.complete(task, params, example, key)
     found, *_ = plain_objective.sentence_parts(task, params, example.batch,
                                                generated, key)
-    return {name: loss[0] for name, loss in found.items()}
+    return {name: jnp.mean(loss) for name, loss in found.items()}
 
   losses, pull_back = jax.vjp(losses_of, params)
   names = sorted(losses)

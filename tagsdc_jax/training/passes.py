@@ -142,8 +142,8 @@ def predict_masked(task: Task, params: Any, batch: arrays.MicroBatch,
   labels = repeat(batch.texts.token_ids)
   weights = jax.grad(lambda losses: jnp.mean(words.masked_mean(
       losses, masked.is_target, (1, 2))))(jnp.zeros(labels.shape))
-  flat = lambda x: x.reshape(-1, *x.shape[2:])
   every = jnp.ones(num_positives * num_copies, bool)
+  flat = lambda x: x.reshape(len(every), *x.shape[2:])
   rows = gradients.Rows(
       jnp.arange(len(every)), flat(repeat(jnp.arange(num_positives))), every,
       every, (), jax.tree.map(flat, (labels, uniforms, masked.is_target,
