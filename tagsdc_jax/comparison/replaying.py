@@ -13,7 +13,8 @@ from tagsdc_jax.comparison import items
 from tagsdc_jax.comparison.recordings import Recordings
 from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.negatives import generating, masking
-from tagsdc_jax.training import passes, plain_objective, plain_passes
+from tagsdc_jax.training import (passes, plain_objective, plain_passes,
+                                 word_passes)
 
 # Wrong indices are what the recordings' `fixed` variant corrects; all else of
 # the release is in both.
@@ -70,8 +71,8 @@ def complete(task: passes.Task, params: Any, example: Example,
 
   def fill(masked: masking.MaskedText, uniforms: jax.Array
            ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    mean, losses, _ = passes.predict_masked(task, params, own, masked,
-                                            uniforms, dropout_key)
+    mean, losses, _ = word_passes.predict_masked(
+        task, params, own, masked, uniforms, dropout_key)
     return mean, losses, example.sampled
 
   nothing = jnp.zeros((*example.masked.is_target.shape, 0, 2))

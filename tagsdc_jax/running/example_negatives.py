@@ -21,7 +21,7 @@ from tagsdc_jax.negatives import generating, selecting
 from tagsdc_jax.reporting.page import content
 from tagsdc_jax.running import building
 from tagsdc_jax.scoring import scorer
-from tagsdc_jax.training import keys, passes
+from tagsdc_jax.training import keys, passes, word_passes
 
 NUM_SHOWN = 8
 
@@ -151,7 +151,7 @@ def _find_hardest(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   # The key makes predict_masked apply the run's dropout, as training does.
   generated = generating.generate(
       batch_keys.mask, batch_keys.refill, batch,
-      lambda masked, uniforms: passes.predict_masked(
+      lambda masked, uniforms: word_passes.predict_masked(
           task, params, batch, masked, uniforms, batch_keys.dropout),
       task.settings.negatives, mask_id=task.mask_id,
       random_range=task.random_range)

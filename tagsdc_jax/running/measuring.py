@@ -22,7 +22,8 @@ from tagsdc_jax.data.world import scenes as world_scenes
 from tagsdc_jax.evaluation import foils as foil_evaluation
 from tagsdc_jax.negatives import generating
 from tagsdc_jax.running import building
-from tagsdc_jax.training import candidates, initialising, keys, passes
+from tagsdc_jax.training import (candidates, initialising, keys, passes,
+                                 word_passes)
 
 Measures = dict[str, dict[str, float] | None]
 VERDICTS = ('false', 'still_true', 'not_a_sentence')
@@ -168,7 +169,7 @@ def _program(task: passes.Task, device: jax.Device) -> Callable:
                                        batch.number)
     generated = generating.generate(
         batch_keys.mask, batch_keys.refill, batch,
-        lambda masked, uniforms: passes.predict_masked(
+        lambda masked, uniforms: word_passes.predict_masked(
             task, params, batch, masked, uniforms, batch_keys.dropout),
         config.negatives, mask_id=task.mask_id,
         random_range=task.random_range)

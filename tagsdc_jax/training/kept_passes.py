@@ -8,20 +8,9 @@ import jax.numpy as jnp
 from flax import struct
 
 from tagsdc_jax import arrays
-from tagsdc_jax.losses import combining, ranking, words
 from tagsdc_jax.negatives import generating
 from tagsdc_jax.scoring import gradients, scorer
-from tagsdc_jax.training import candidates, parts, passes
-
-
-@struct.dataclass
-class Losses:
-  """Of the kept negatives, float32, before any mean; no gradient."""
-  images: jax.Array  # [B, H], the caption with hard images
-  texts: jax.Array  # [B, H], hard texts with the image
-  sentences: jax.Array  # [B, H], generated sentences with the image
-  # Discrimination and correction [B, H, L] in stage 2, else nothing.
-  words: tuple[jax.Array, ...] = ()
+from tagsdc_jax.training import candidates, kept_losses, parts, passes
 
 
 @struct.dataclass
@@ -29,7 +18,7 @@ class Kept:
   """Sigmoid matching scores and what became of them, float32; no gradient."""
   positive: jax.Array  # [B]
   sentences: jax.Array  # [B, H]
-  losses: Losses
+  losses: kept_losses.Losses
   parts: dict[str, jax.Array]  # name -> [B], of the loss
 
 
@@ -64,108 +53,60 @@ def run_kept(task: passes.Task, params: Any, batch: arrays.MicroBatch,
       task, params, jax.tree.map(own, texts), jax.tree.map(own, images),
       num_outputs=1, dropout_key=own_key))
 
-  # All [B, 3, H]: hard images, hard texts, sentences. A positive's texts: own,
-  # H retrieved, H generated; its images: own, H retrieved.
-  shape = (num_positives, 3, num_hard)
-  others = 1 + jnp.arange(num_hard)
-  none = jnp.zeros_like(others)
-  first = jnp.arange(num_positives)[:, None, None]
-  text_rows = (first * (1 + 2 * num_hard)
-               + jnp.stack([none, others, num_hard + others])[None])
-  image_rows = (first * (1 + num_hard)
-                + jnp.stack([others, none, none])[None])
-  is_needed = jnp.ones(shape, bool).at[:, 2].set(hardest.is_filled)
-  positives = jnp.broadcast_to(positive[:, None, None], shape)
+  text_rows, image_rows = _places(num_positives, num_hard)
+  is_needed = jnp.ones(text_rows.shape, bool).at[:, 2].set(hardest.is_filled)
+  positives = jnp.broadcast_to(positive[:, None, None], is_needed.shape)
   is_likely = (jax.nn.sigmoid(logits) + task.settings.losses.margin
                > positives)
-  reads_words = task.settings.phase == 'dc'
-  of = (parts.words_of(task, batch, generated, hardest) if reads_words
-        else None)
-  weights = _weights(task, hardest, of)
+  of = (parts.words_of(task, batch, generated, hardest)
+        if task.settings.phase == 'dc' else None)
+  weights = kept_losses.weights(task, hardest, of)
 
   def run(kinds: slice, key: jax.Array, num_outputs: int,
           of_words: Any = None) -> tuple[jax.Array, Any]:
-    cut = lambda x: x[:, kinds].reshape(-1)
-    triplet_weights = jnp.stack(
-        [weights.images, weights.texts, weights.sentences], axis=1)
-    rows = gradients.Rows(
-        cut(text_rows), cut(image_rows), cut(is_needed),
-        cut(is_likely | (of_words is not None)), cut(positives),
-        (cut(triplet_weights), jax.tree.map(
-            lambda x: x.reshape(-1, *x.shape[2:]), of_words)))
     heads = passes.match_head(params)
     if of_words is not None:
       heads |= parts.word_heads(params)
+    flat = lambda x: x[:, kinds].reshape(-1)
+    rows = gradients.Rows(
+        flat(text_rows), flat(image_rows), flat(is_needed), flat(is_likely),
+        flat(positives), (flat(weights.triplets), jax.tree.map(
+            lambda x: x.reshape(-1, *x.shape[2:]), of_words)))
     total, values = passes.sum_losses(
-        task, functools.partial(_row_losses, task), params, heads, texts,
-        images, rows, key, num_outputs=num_outputs)
+        task, functools.partial(kept_losses.row_losses, task), params, heads,
+        texts, images, rows, key, num_outputs=num_outputs)
     return total, jax.tree.map(
         lambda x: x.reshape(num_positives, -1, num_hard, *x.shape[1:]),
         values)
 
-  if not reads_words:
-    total, (probs, losses, _) = run(slice(0, 3), pair_key, 1)
-    found = Losses(losses[:, 0], losses[:, 1], losses[:, 2])
-    sentences = probs[:, 2]
-  else:
-    total, (_, losses, _) = run(slice(0, 2), pair_key, 1)
-    more, (probs, triplets, of_words) = run(
+  if of is None:
+    total, (probs, triplets, found) = run(slice(0, 3), pair_key, 1)
+  else:  # All words of the sentences are read.
+    total, (_, retrieved, _) = run(slice(0, 2), pair_key, 1)
+    more, (probs, triplets, found) = run(
         slice(2, 3), sentence_key, batch.texts.token_ids.shape[-1],
         (of, *weights.words))
     total += more
-    sentences = probs[:, 0]
-    found = Losses(losses[:, 0], losses[:, 1], triplets[:, 0],
-                   tuple(x[:, 0] for x in of_words))
+    triplets = jnp.concatenate([retrieved, triplets], axis=1)
+  losses = kept_losses.Losses(triplets, tuple(x[:, 0] for x in found))
   return total, jax.lax.stop_gradient(Kept(
-      positive, sentences, found, loss_parts(found, hardest, of)))
+      positive, probs[:, -1], losses,
+      kept_losses.loss_parts(losses, hardest, of)))
 
 
-def loss_parts(losses: Losses, hardest: candidates.Hardest,
-               of: parts.Words | None) -> dict[str, jax.Array]:
-  """Returns means per positive, float32 [B]: linear in the losses.
+def _places(num_positives: int,
+            num_hard: int) -> tuple[jax.Array, jax.Array]:
+  """Returns which text and image each pair takes, int32 [B, 3, H] both.
 
-  Args:
-    losses: of the kept negatives.
-    hardest: which of them there are.
-    of: which words count, in stage 2.
+  Pairs: hard images, hard texts, sentences. A positive's texts are its own, H
+  retrieved, H generated ones; its images its own and H retrieved ones.
   """
-  means = {
-      'text_to_image': jnp.mean(losses.images, axis=1),
-      'image_to_text': jnp.mean(losses.texts, axis=1),
-      'synthetic': words.masked_mean(losses.sentences, hardest.is_filled, 1)}
-  if of is not None:
-    discrimination, correction = losses.words
-    means |= parts.word_means(discrimination, correction, of)
-  return means
-
-
-def _weights(task: passes.Task, hardest: candidates.Hardest,
-             of: parts.Words | None) -> Losses:
-  """Returns d loss / d losses, which is the same whatever they are."""
-  triplets = jnp.zeros(hardest.images.shape)
-  of_words = () if of is None else 2 * (jnp.zeros(of.token_ids.shape),)
-  return jax.grad(lambda losses: combining.combine_losses(
-      loss_parts(losses, hardest, of), task.settings.losses))(
-          Losses(triplets, triplets, triplets, of_words))
-
-
-def _row_losses(task: passes.Task, heads: Any, states: jax.Array,
-                positive: jax.Array, constants: Any
-                ) -> tuple[jax.Array, Any]:
-  """A row's share of the loss; see `gradients.RowLosses`."""
-  weight, of_words = constants
-  probs = passes.match_probs(task, heads, states)
-  triplets = ranking.triplet_loss(
-      positive, probs[:, None], margin=task.settings.losses.margin)[:, 0]
-  total = weight * triplets
-  if of_words is None:
-    return total, (probs, triplets, ())
-  of, *weights = of_words
-  found = parts.word_losses(task, heads, states, of, words.word_loss)
-  for each, where, losses in zip(weights, (of.is_token, of.is_target), found,
-                                 strict=True):
-    total += jnp.sum(jnp.where(where, each * losses, 0.0), axis=-1)
-  return total, (probs, triplets, found)
+  others = 1 + jnp.arange(num_hard, dtype=jnp.int32)
+  own = jnp.zeros_like(others)
+  first = jnp.arange(num_positives, dtype=jnp.int32)[:, None, None]
+  return (first * (1 + 2 * num_hard)
+          + jnp.stack([own, others, num_hard + others])[None],
+          first * (1 + num_hard) + jnp.stack([others, own, own])[None])
 
 
 def _embed(task: passes.Task, params: Any, batch: arrays.MicroBatch,

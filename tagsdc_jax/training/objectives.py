@@ -16,7 +16,7 @@ from tagsdc_jax.models import retrieval
 from tagsdc_jax.negatives import generating, masking
 from tagsdc_jax.scoring import scorer
 from tagsdc_jax.training import (candidates, kept_passes, keys, needed_work,
-                                 parts, passes, plain_objective)
+                                 parts, passes, plain_objective, word_passes)
 
 Metrics = parts.Metrics
 Objective = Callable[[Any, arrays.MicroBatch, keys.MicroBatchKeys],
@@ -54,8 +54,8 @@ def _pretraining(task: passes.Task, params: Any, batch: arrays.MicroBatch,
       num_copies=config.num_copies, mask_rate=config.mask_rate,
       mask_id=task.mask_id, random_range=task.random_range)
   no_samples = jnp.zeros((*masked.is_target.shape, 0, 2))
-  mlm, *_ = passes.predict_masked(task, params, batch, masked, no_samples,
-                                  mlm_key)
+  mlm, *_ = word_passes.predict_masked(task, params, batch, masked,
+                                       no_samples, mlm_key)
 
   partners = in_batch_partners(batch_keys.pairing,
                                batch.texts.num_tokens.shape[0],
@@ -108,16 +108,16 @@ def _tailored(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   mlm_key, kept_key = jax.random.split(batch_keys.dropout)
   generated = generating.generate(
       batch_keys.mask, batch_keys.refill, batch,
-      lambda masked, uniforms: passes.predict_masked(
+      lambda masked, uniforms: word_passes.predict_masked(
           task, params, batch, masked, uniforms, mlm_key),
       config.negatives, mask_id=task.mask_id, random_range=task.random_range)
   hardest, logits = candidates.choose_hardest(task, params, batch, generated)
   kept_total, kept = kept_passes.run_kept(task, params, batch, generated,
                                           hardest, logits, kept_key)
   mlm = {'mlm': generated.mlm_loss}
-  has_gradient = needed_work.HasGradient(
-      kept.losses.images > 0, kept.losses.texts > 0,
-      hardest.is_filled & (kept.losses.sentences > 0))
+  images, texts, sentences = jnp.unstack(kept.losses.triplets > 0, axis=1)
+  has_gradient = needed_work.HasGradient(images, texts,
+                                         hardest.is_filled & sentences)
   return kept_total + combining.combine_losses(
       mlm, config.losses), parts.metrics(
           kept.parts | mlm, **parts.sentence_metrics(

@@ -10,7 +10,7 @@ from tagsdc_jax import arrays
 from tagsdc_jax.losses import words
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.negatives import generating
-from tagsdc_jax.training import candidates, passes
+from tagsdc_jax.training import candidates, passes, word_passes
 
 Metrics = dict[str, jax.Array]
 
@@ -64,13 +64,13 @@ def word_losses(task: passes.Task, params: Any, states: jax.Array,
       disc_logits, of.token_ids == of.captions,
       replaced_weight=losses.replaced_weight,
       kept_weight=losses.kept_weight, cross_entropy=cross_entropy)
-  return discrimination, passes.correction_losses(
+  return discrimination, word_passes.correction_losses(
       task, params, states, of.captions, of.is_target, cross_entropy)
 
 
 def word_heads(params: Any) -> Any:
   """Returns the parameters of `word_losses`."""
-  return passes.word_head(params, 'correction_output') | {
+  return word_passes.word_head(params, 'correction_output') | {
       'disc_output': params['disc_output']}
 
 

@@ -17,7 +17,7 @@ from tagsdc_jax import arrays
 from tagsdc_jax.losses import combining, words
 from tagsdc_jax.negatives import generating, penalising, selecting
 from tagsdc_jax.training import (candidates, keys, needed_work, parts, passes,
-                                 plain_passes)
+                                 plain_passes, word_passes)
 
 
 def tailored(task: passes.Task, params: Any, batch: arrays.MicroBatch,
@@ -36,7 +36,7 @@ def tailored(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   own = positive_of(batch, 0)
   generated = generating.generate(
       batch_keys.mask, batch_keys.refill, own,
-      lambda masked, uniforms: passes.predict_masked(
+      lambda masked, uniforms: word_passes.predict_masked(
           task, params, own, masked, uniforms, mlm_key),
       config, mask_id=task.mask_id, random_range=task.random_range)
   return losses_of(task, params, batch, generated, loss_key)
