@@ -106,7 +106,8 @@ def _run(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
   plan = queue.make_plan(fixed.pairs.lengths, fixed.is_needed, cut.widths,
                          cut.chunk, fixed.is_likely)
 
-  def run(width: int, rows: jax.Array) -> tuple[jax.Array, Any, Any]:
+  def run(width: int, rows: jax.Array, pulls_back: bool = is_differentiated
+          ) -> tuple[jax.Array, Any, Any]:
     own = _take(fixed, rows)
     joined, mask = scorer.join(weights.table, own.pairs, width)
     counts = own.is_needed & (rows < num_rows)
@@ -121,7 +122,7 @@ def _run(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
       return jnp.sum(jnp.where(counts, lost, 0.0)), values
 
     arguments = (weights.encoder, weights.heads, joined, _take(inputs, rows))
-    if not is_differentiated:
+    if not pulls_back:
       return *losses(*arguments), ()
     total, pull_back, values = jax.vjp(losses, *arguments, has_aux=True)
     d_encoder, d_heads, d_joined, d_inputs = jax.lax.cond(
@@ -132,7 +133,7 @@ def _run(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
 
   def add(sums: Any, rows: jax.Array, found: Any) -> Any:
     (d_weights, d_inputs), (more, of_rows) = sums, found
-    places, mask = scorer.places(_take(fixed.pairs, rows), cut.widths[-1])
+    places, mask = scorer.places(fixed.pairs.take(rows), cut.widths[-1])
     d_joined = jnp.where(mask[..., None], more.table, 0)
     table = d_weights.table.at[places].add(
         d_joined.astype(d_weights.table.dtype), mode='drop')
@@ -148,8 +149,8 @@ def _run(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
     return (total + lost, _store(values, rows, found),
             add(sums, rows, grads) if is_differentiated else ())
 
-  total, values, _ = jax.eval_shape(lambda rows: run(cut.widths[0], rows),
-                                    plan.order[:cut.chunk])
+  total, values, _ = jax.eval_shape(
+      lambda rows: run(cut.widths[0], rows, False), plan.order[:cut.chunk])
   values = jax.tree.map(
       lambda x: jnp.zeros((num_rows, *x.shape[1:]), x.dtype), values)
   # Sums of many rows: float32 at least, whatever the network computes in.
