@@ -32,6 +32,13 @@ def put_back(packed: Any, order: jax.Array, num_rows: int) -> Any:
   return jax.tree.map(scatter, packed)
 
 
+def zero_others(is_real: jax.Array, rows: Any) -> Any:
+  """Returns rows [M, ...] with zeros where is_real [M] is False."""
+  return jax.tree.map(
+      lambda x: jnp.where(is_real.reshape(-1, *[1] * (x.ndim - 1)), x,
+                          jnp.zeros_like(x)), rows)
+
+
 def map_real_rows(function: ChunkFunction, parameters: Any, rows: Any,
                   is_real: jax.Array, chunk: int) -> tuple[jax.Array, Any]:
   """Applies a function to the real rows only, in chunks of fixed size.
@@ -54,17 +61,15 @@ def map_real_rows(function: ChunkFunction, parameters: Any, rows: Any,
   """
   num_rows = is_real.shape[0]
   order = real_first(is_real, chunk)
-  mask = lambda x: jnp.where(
-      is_real.reshape(-1, *[1] * (x.ndim - 1)), x, jnp.zeros_like(x))
   # Rows that fill up a chunk get cotangent 0, which a NaN would survive.
-  rows = jax.tree.map(mask, rows)
+  rows = zero_others(is_real, rows)
   # Clipped look-up: filling repeats the last row and is dropped afterwards.
   packed = jax.tree.map(lambda x: x.at[order].get(mode='clip'), rows)
   num_chunks = (jnp.sum(is_real) + chunk - 1) // chunk
   values, extras = _map_chunks(function, chunk, parameters, packed,
                                num_chunks)
   values, extras = put_back((values, extras), order, num_rows)
-  return jax.tree.map(mask, (values, extras))
+  return zero_others(is_real, (values, extras))
 
 
 def _slice(tree: Any, i: jax.Array, chunk: int) -> Any:

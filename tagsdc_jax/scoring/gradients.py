@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from tagsdc_jax import packing
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.scoring import queue, scorer
@@ -161,9 +162,7 @@ def _run(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
   total, values, sums = jax.lax.fori_loop(
       0, plan.num_chunks, body,
       (_zeros(total), values, sums if is_differentiated else ()))
-  return total, jax.tree.map(
-      lambda x: jnp.where(fixed.is_needed.reshape(-1, *[1] * (x.ndim - 1)), x,
-                          jnp.zeros_like(x)), values), sums
+  return total, packing.zero_others(fixed.is_needed, values), sums
 
 
 def _take(tree: Any, rows: jax.Array) -> Any:

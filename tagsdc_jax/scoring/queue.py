@@ -129,5 +129,4 @@ def run_queue(function: ChunkFunction, lengths: jax.Array,
       0, plan.num_chunks, body,
       jnp.zeros((len(plan.order), *shape.shape[1:]), shape.dtype))
   values = packing.put_back(packed, plan.order, num_rows)
-  return jnp.where(is_valid.reshape(-1, *[1] * (values.ndim - 1)), values,
-                   jnp.zeros_like(values))
+  return packing.zero_others(is_valid, values)
