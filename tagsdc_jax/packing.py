@@ -6,8 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-# (parameters, rows [Q, ...]) -> (values float [Q], anything else [Q, ...])
-ChunkFunction = Callable[[Any, Any], tuple[jax.Array, Any]]
+# (parameters, rows [Q, ...], constants [Q, ...]) -> (what the rows lose
+# together, float32 [], values [Q, ...])
+ChunkFunction = Callable[[Any, Any, Any], tuple[jax.Array, Any]]
 
 
 def real_first(is_real: jax.Array, multiple: int) -> jax.Array:
@@ -39,37 +40,39 @@ def zero_others(is_real: jax.Array, rows: Any) -> Any:
                           jnp.zeros_like(x)), rows)
 
 
-def map_real_rows(function: ChunkFunction, parameters: Any, rows: Any,
-                  is_real: jax.Array, chunk: int) -> tuple[jax.Array, Any]:
-  """Applies a function to the real rows only, in chunks of fixed size.
+def sum_real_rows(function: ChunkFunction, parameters: Any, rows: Any,
+                  constants: Any, is_real: jax.Array,
+                  chunk: int) -> tuple[jax.Array, Any]:
+  """Adds up what the real rows lose, in chunks of fixed size.
 
-  As many chunks run as hold a real row; there is no cap on their number.
-  Values are differentiable in parameters and rows; the backward pass computes
-  each chunk anew instead of keeping its (vocabulary-wide) intermediates.
+  As many chunks run as hold a real row; there is no cap on their number. The
+  gradient of a chunk is computed with its losses, while its (vocabulary-wide)
+  intermediates are there; the backward pass only scales.
 
   Args:
-    function: maps (parameters, rows [Q, ...]) to (values [Q], extras
-      [Q, ...]); rows that are filling may hold anything. No gradient flows
-      through extras.
+    function: what Q rows lose together, and whatever else is wanted of them;
+      where the constants are 0, as in a chunk's filling, nothing may be lost.
+      Must close over nothing traced.
     parameters: what `function` needs, and no more: its gradient is
       accumulated once per chunk.
-    rows: arrays [M, ...].
-    is_real: bool [M].
+    rows: floats [M, ...], with gradient.
+    constants: [M, ...], without.
+    is_real: bool [M]; other rows may hold anything.
     chunk: Q, rows per call.
   Returns:
-    values [M] and extras [M, ...], zeros at rows that are not real.
+    The sum, float32 [], with gradient; values [M, ...], without, zeros at
+    rows that are not real.
   """
   num_rows = is_real.shape[0]
   order = real_first(is_real, chunk)
-  # Rows that fill up a chunk get cotangent 0, which a NaN would survive.
-  rows = zero_others(is_real, rows)
-  # Clipped look-up: filling repeats the last row and is dropped afterwards.
-  packed = jax.tree.map(lambda x: x.at[order].get(mode='clip'), rows)
+  # A gradient of 0 would not survive a NaN in the filling.
+  packed = jax.tree.map(
+      lambda x: x.at[order].get(mode='fill', fill_value=0),
+      zero_others(is_real, (rows, constants)))
   num_chunks = (jnp.sum(is_real) + chunk - 1) // chunk
-  values, extras = _map_chunks(function, chunk, parameters, packed,
-                               num_chunks)
-  values, extras = put_back((values, extras), order, num_rows)
-  return zero_others(is_real, (values, extras))
+  total, values = _sum_chunks(function, chunk, parameters, *packed, num_chunks)
+  values = jax.lax.stop_gradient(put_back(values, order, num_rows))
+  return total, zero_others(is_real, values)
 
 
 def _slice(tree: Any, i: jax.Array, chunk: int) -> Any:
@@ -83,59 +86,50 @@ def _store(tree: Any, update: Any, i: jax.Array, chunk: int) -> Any:
           x, y.astype(x.dtype), i * chunk, axis=0), tree, update)
 
 
-def _map_chunks_impl(function, chunk, parameters, packed, num_chunks):
-  first = _slice(packed, jnp.int32(0), chunk)
-  shapes = jax.eval_shape(function, parameters, first)
-  total = jax.tree.leaves(packed)[0].shape[0]
-  out = jax.tree.map(lambda s: jnp.zeros((total, *s.shape[1:]), s.dtype),
-                     shapes)
+def _run(is_differentiated: bool, function: ChunkFunction, chunk: int,
+         parameters: Any, rows: Any, constants: Any,
+         num_chunks: jax.Array) -> tuple[jax.Array, Any, Any]:
+  """Returns the total, values, and d total / d (parameters, rows) or None."""
+  def body(i: jax.Array, carry: Any) -> Any:
+    total, values, sums = carry
+    own, fixed = _slice((rows, constants), i, chunk)
+    if sums is None:
+      lost, found = function(parameters, own, fixed)
+    else:
+      (lost, found), (more, of_rows) = jax.value_and_grad(
+          function, argnums=(0, 1), has_aux=True)(parameters, own, fixed)
+      sums = (jax.tree.map(jnp.add, sums[0], more),
+              _store(sums[1], of_rows, i, chunk))
+    return total + lost, _store(values, found, i, chunk), sums
 
-  def body(i, out):
-    return _store(out, function(parameters, _slice(packed, i, chunk)), i,
-                  chunk)
-  return jax.lax.fori_loop(0, num_chunks, body, out)
-
-
-_map_chunks = jax.custom_vjp(_map_chunks_impl, nondiff_argnums=(0, 1))
-
-
-def _map_chunks_fwd(function, chunk, parameters, packed, num_chunks):
-  out = _map_chunks_impl(function, chunk, parameters, packed, num_chunks)
-  return out, (parameters, packed, num_chunks)
-
-
-def _is_float(x: jax.Array) -> bool:
-  return jnp.issubdtype(x.dtype, jnp.floating)
-
-
-def _map_chunks_bwd(function, chunk, residuals, cotangents):
-  parameters, packed, num_chunks = residuals
-  value_cotangent = cotangents[0]
-  leaves, structure = jax.tree.flatten(packed)
-  floats = [x for x in leaves if _is_float(x)]
-
-  def body(i, carry):
-    parameter_sum, row_cotangents = carry
-    pieces = _slice(leaves, i, chunk)
-
-    def values(params, float_pieces):
-      fill = iter(float_pieces)
-      merged = [next(fill) if _is_float(x) else x for x in pieces]
-      return function(params, jax.tree.unflatten(structure, merged))[0]
-
-    _, pull_back = jax.vjp(values, parameters,
-                           [x for x in pieces if _is_float(x)])
-    d_params, d_rows = pull_back(_slice(value_cotangent, i, chunk))
-    return (jax.tree.map(jnp.add, parameter_sum, d_params),
-            _store(row_cotangents, d_rows, i, chunk))
-
-  zeros = lambda tree: jax.tree.map(jnp.zeros_like, tree)
-  d_params, d_floats = jax.lax.fori_loop(
-      0, num_chunks, body, (zeros(parameters), zeros(floats)))
-  fill = iter(d_floats)
-  d_rows = jax.tree.unflatten(
-      structure, [next(fill) if _is_float(x) else None for x in leaves])
-  return d_params, d_rows, None
+  shapes = jax.eval_shape(
+      function, parameters, *_slice((rows, constants), jnp.int32(0), chunk))[1]
+  num_packed = jax.tree.leaves(rows)[0].shape[0]
+  values = jax.tree.map(
+      lambda x: jnp.zeros((num_packed, *x.shape[1:]), x.dtype), shapes)
+  sums = (jax.tree.map(jnp.zeros_like, (parameters, rows))
+          if is_differentiated else None)
+  return jax.lax.fori_loop(0, num_chunks, body,
+                           (jnp.float32(0), values, sums))
 
 
-_map_chunks.defvjp(_map_chunks_fwd, _map_chunks_bwd)
+def _forward(*arguments: Any) -> tuple[jax.Array, Any]:
+  return _run(False, *arguments)[:2]
+
+
+_sum_chunks = jax.custom_vjp(_forward, nondiff_argnums=(0, 1))
+
+
+def _sum_chunks_fwd(*arguments: Any) -> tuple[tuple[jax.Array, Any], Any]:
+  total, values, sums = _run(True, *arguments)
+  return (total, values), sums
+
+
+def _sum_chunks_bwd(function: ChunkFunction, chunk: int, sums: Any,
+                    cotangents: Any) -> tuple[Any, Any, None, None]:
+  del function, chunk
+  d_parameters, d_rows = jax.tree.map(lambda x: cotangents[0] * x, sums)
+  return d_parameters, d_rows, None, None
+
+
+_sum_chunks.defvjp(_sum_chunks_fwd, _sum_chunks_bwd)

@@ -104,12 +104,12 @@ def _run(task: passes.Task, params: Any, example: replaying.Example,
     states = plain_passes.encode(
         task, params, plain_passes.take(rows, 1 + indices),
         num_outputs=of.token_ids.shape[-1])
-    discrimination, correction = parts.word_losses(
-        task, params, states[None], of, cross_entropy)
+    totals, (discrimination, correction) = parts.word_losses(
+        task, params, states[None], of, parts.mean_weights(of), cross_entropy)
     means = parts.word_means(discrimination, correction, of)
     apply = functools.partial(retrieval.apply, task.model, params)
     own = jax.tree.map(lambda x: x[0], of)
-    return sum(map(jnp.mean, means.values()), jnp.float32(0)), WordOutcome(
+    return totals[0] + totals[1], WordOutcome(
         own.is_token, own.token_ids == own.captions, own.is_target,
         jax.nn.softmax(apply('disc_logits', states)), discrimination[0],
         correction[0], jnp.argmax(apply('correction_logits', states), -1),

@@ -18,7 +18,7 @@ from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.scoring import queue, scorer
 
 # (heads, states [Q, num_outputs, D], inputs [Q, ...], constants [Q, ...]) ->
-# (losses float32 [Q], values [Q, ...])
+# (what the rows lose together, float32 [], values [Q, ...])
 RowLosses = Callable[[Any, jax.Array, Any, Any], tuple[jax.Array, Any]]
 
 
@@ -32,7 +32,7 @@ class Rows:
   # chunks that need no backward pass are many.
   is_likely: jax.Array
   inputs: Any  # float [M, ...], with gradient
-  constants: Any  # [M, ...], without
+  constants: Any  # [M, ...], without; zeros tell that a row loses nothing
 
 
 class _Cut(NamedTuple):
@@ -69,7 +69,8 @@ def sum_losses(row_losses: RowLosses, model: RetrievalModel, params: Any,
   Args:
     row_losses: what some rows lose, and whatever else is wanted of them. A
       loss must not be negative: one of 0 is at its least and has no gradient,
-      and a chunk of such has no backward pass. Must close over nothing traced.
+      and a chunk of such has no backward pass. Rows that are not needed come
+      with constants of 0 and must lose 0. Must close over nothing traced.
     model: the network.
     params: its parameters; the encoder's get a gradient.
     heads: parameters that `row_losses` takes, and no more: their gradient, as
@@ -107,61 +108,62 @@ def _run(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
   plan = queue.make_plan(fixed.pairs.lengths, fixed.is_needed, cut.widths,
                          cut.chunk, fixed.is_likely)
 
-  def run(width: int, rows: jax.Array, pulls_back: bool = is_differentiated
-          ) -> tuple[jax.Array, Any, Any]:
+  def run(width: int, rows: jax.Array,
+          sums: Any) -> tuple[jax.Array, Any, Any]:
     own = _take(fixed, rows)
+    constants = packing.zero_others(own.is_needed & (rows < num_rows),
+                                    own.constants)
     joined, mask = scorer.join(weights.table, own.pairs, width)
-    counts = own.is_needed & (rows < num_rows)
 
-    def losses(encoder: Any, heads: Any, joined: jax.Array,
-               inputs: Any) -> tuple[jax.Array, Any]:
+    def lose(encoder: Any, heads: Any, joined: jax.Array,
+             inputs: Any) -> tuple[jax.Array, Any]:
       states = retrieval.apply(
           model, {'encoder': encoder}, 'encode', joined, mask,
           num_outputs=min(cut.num_outputs, width), dropout_key=own.keys)
-      lost, values = row_losses(heads, _pad_tokens(states, cut.num_outputs),
-                                inputs, own.constants)
-      return jnp.sum(jnp.where(counts, lost, 0.0)), values
+      return row_losses(heads, _pad_tokens(states, cut.num_outputs), inputs,
+                        constants)
 
     arguments = (weights.encoder, weights.heads, joined, _take(inputs, rows))
-    if not pulls_back:
-      return *losses(*arguments), ()
-    total, pull_back, values = jax.vjp(losses, *arguments, has_aux=True)
-    d_encoder, d_heads, d_joined, d_inputs = jax.lax.cond(
-        total != 0, pull_back, lambda _: _zeros(arguments),
-        jnp.ones_like(total))
-    return total, values, (_Weights(d_encoder, d_heads, _pad_tokens(
-        d_joined, cut.widths[-1])), d_inputs)
+    if sums is None:
+      return *lose(*arguments), None
+    total, pull_back, values = jax.vjp(lose, *arguments, has_aux=True)
 
-  def add(sums: Any, rows: jax.Array, found: Any) -> Any:
-    (d_weights, d_inputs), (more, of_rows) = sums, found
-    places, mask = scorer.places(fixed.pairs.take(rows), cut.widths[-1])
-    d_joined = jnp.where(mask[..., None], more.table, 0)
-    table = d_weights.table.at[places].add(
-        d_joined.astype(d_weights.table.dtype), mode='drop')
-    encoder, heads = jax.tree.map(
-        jnp.add, (d_weights.encoder, d_weights.heads),
-        (more.encoder, more.heads))
-    return _Weights(encoder, heads, table), _store(d_inputs, rows, of_rows)
+    def add(sums: Any) -> Any:
+      d_weights, d_inputs = sums
+      # The cotangent stands here, where it is a constant to the compiler.
+      *of_weights, d_joined, of_inputs = pull_back(jnp.ones_like(total))
+      encoder, heads = jax.tree.map(
+          jnp.add, (d_weights.encoder, d_weights.heads), tuple(of_weights))
+      places, _ = scorer.places(own.pairs, width)
+      table = d_weights.table.at[places].add(jnp.where(
+          mask[..., None], d_joined, 0).astype(d_weights.table.dtype),
+                                             mode='drop')
+      return (_Weights(encoder, heads, table),
+              _store(d_inputs, rows, of_inputs))
+
+    # The sums go through the branch, so that it adds where they lie.
+    return total, values, jax.lax.cond(total != 0, add, lambda x: x, sums)
 
   def body(i: jax.Array, carry: Any) -> Any:
     total, values, sums = carry
-    rows, (lost, found, grads) = queue.run_chunk(plan, i, run, cut.widths,
-                                                 cut.chunk)
-    return (total + lost, _store(values, rows, found),
-            add(sums, rows, grads) if is_differentiated else ())
+    rows, (lost, found, sums) = queue.run_chunk(
+        plan, i, lambda width, rows: run(width, rows, sums), cut.widths,
+        cut.chunk)
+    return total + lost, _store(values, rows, found), sums
 
-  total, values, _ = jax.eval_shape(
-      lambda rows: run(cut.widths[0], rows, False), plan.order[:cut.chunk])
+  shapes = jax.eval_shape(
+      lambda rows: run(cut.widths[0], rows, None)[1], plan.order[:cut.chunk])
   values = jax.tree.map(
-      lambda x: jnp.zeros((num_rows, *x.shape[1:]), x.dtype), values)
-  # Sums of many rows: float32 at least, whatever the network computes in.
-  table = jnp.zeros(weights.table.shape,
-                    jnp.promote_types(weights.table.dtype, jnp.float32))
-  sums = (_Weights(_zeros(weights.encoder), _zeros(weights.heads), table),
-          _zeros(inputs))
+      lambda x: jnp.zeros((num_rows, *x.shape[1:]), x.dtype), shapes)
+  sums = None
+  if is_differentiated:
+    # Sums of many rows: float32 at least, whatever the network computes in.
+    table = jnp.zeros(weights.table.shape,
+                      jnp.promote_types(weights.table.dtype, jnp.float32))
+    sums = (_Weights(_zeros(weights.encoder), _zeros(weights.heads), table),
+            _zeros(inputs))
   total, values, sums = jax.lax.fori_loop(
-      0, plan.num_chunks, body,
-      (_zeros(total), values, sums if is_differentiated else ()))
+      0, plan.num_chunks, body, (jnp.float32(0), values, sums))
   return total, packing.zero_others(fixed.is_needed, values), sums
 
 

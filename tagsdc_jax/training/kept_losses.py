@@ -60,7 +60,7 @@ def weights(task: passes.Task, hardest: candidates.Hardest,
 def row_losses(task: passes.Task, heads: Any, states: jax.Array,
                positive: jax.Array, constants: Any
                ) -> tuple[jax.Array, Any]:
-  """Returns some rows' shares of the loss; see `gradients.RowLosses`.
+  """Returns what some rows add to the loss; see `gradients.RowLosses`.
 
   Args:
     task: network and settings.
@@ -70,19 +70,17 @@ def row_losses(task: passes.Task, heads: Any, states: jax.Array,
     constants: weights of the triplets [Q]; None, or whose words are read and
       the weights of both word losses [Q, L].
   Returns:
-    float32 [Q]; and matching scores and triplet losses [Q], word losses
+    float32 []; and matching scores and triplet losses [Q], word losses
     [Q, L], all unweighted.
   """
   weight, of_words = constants
   probs = passes.match_probs(task, heads, states)
   triplets = ranking.triplet_loss(
       positive, probs[:, None], margin=task.settings.losses.margin)[:, 0]
-  total = weight * triplets
+  total = jnp.sum(weight * triplets)
   if of_words is None:
     return total, (probs, triplets, ())
   of, *weights = of_words
-  found = parts.word_losses(task, heads, states, of, words.word_loss)
-  for each, where, losses in zip(weights, (of.is_token, of.is_target), found,
-                                 strict=True):
-    total += jnp.sum(jnp.where(where, each * losses, 0.0), axis=-1)
-  return total, (probs, triplets, found)
+  totals, found = parts.word_losses(task, heads, states, of, weights,
+                                    words.word_loss)
+  return total + sum(totals), (probs, triplets, found)

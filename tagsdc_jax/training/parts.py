@@ -46,17 +46,23 @@ def words_of(task: passes.Task, batch: arrays.MicroBatch,
       generating.take_rows(generated.is_target, copies) & filled)
 
 
-def word_losses(task: passes.Task, params: Any, states: jax.Array,
-                of: Words, cross_entropy: words.CrossEntropy
-                ) -> tuple[jax.Array, jax.Array]:
-  """Returns word discrimination and correction, float32 [..., L] each.
+def word_losses(task: passes.Task, params: Any, states: jax.Array, of: Words,
+                weights: tuple[jax.Array, jax.Array],
+                cross_entropy: words.CrossEntropy
+                ) -> tuple[tuple[jax.Array, jax.Array],
+                           tuple[jax.Array, jax.Array]]:
+  """Returns word discrimination and correction: weighted sums, and losses.
 
   Args:
     task: network and settings.
     params: parameters; those of `word_heads` do.
     states: float [..., L, D], of kept sentences with their images.
-    of: their words, [..., L]. Correction is 0 off targets.
+    of: their words, [..., L].
+    weights: of both losses, float32 [..., L], 0 where a word does not count.
     cross_entropy: one of `losses.words`.
+  Returns:
+    float32 [] each, with gradient; float32 [..., L] each, without, correction
+    0 off targets.
   """
   losses = task.settings.losses
   disc_logits = retrieval.apply(task.model, params, 'disc_logits', states)
@@ -64,8 +70,22 @@ def word_losses(task: passes.Task, params: Any, states: jax.Array,
       disc_logits, of.token_ids == of.captions,
       replaced_weight=losses.replaced_weight,
       kept_weight=losses.kept_weight, cross_entropy=cross_entropy)
-  return discrimination, word_passes.correction_losses(
-      task, params, states, of.captions, of.is_target, cross_entropy)
+  of_discrimination, of_correction = weights
+  total, correction = word_passes.correction_losses(
+      task, params, states, of.captions, of.is_target, of_correction,
+      cross_entropy)
+  return ((jnp.sum(of_discrimination * discrimination), total),
+          (jax.lax.stop_gradient(discrimination), correction))
+
+
+def mean_weights(of: Words) -> tuple[jax.Array, jax.Array]:
+  """Returns d `word_means` / d losses, float32 [B, H, L] each."""
+  def total(discrimination: jax.Array, correction: jax.Array) -> jax.Array:
+    means = word_means(discrimination, correction, of)
+    return jnp.sum(means['discrimination'] + means['correction'])
+
+  zeros = jnp.zeros(of.token_ids.shape)
+  return jax.grad(total, argnums=(0, 1))(zeros, zeros)
 
 
 def word_heads(params: Any) -> Any:

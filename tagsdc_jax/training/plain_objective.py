@@ -96,10 +96,12 @@ def sentence_parts(task: passes.Task, params: Any, batch: arrays.MicroBatch,
         task, params, plain_passes.take(rows, 1 + ranked.indices),
         num_outputs=generated.token_ids.shape[-1], dropout_key=word_key)
     of = parts.words_of(task, batch, generated, hardest)
-    loss_parts |= parts.word_means(*parts.word_losses(
-        task, params, states[None], of,
+    totals, _ = parts.word_losses(
+        task, params, states[None], of, parts.mean_weights(of),
         words.clamped_word_loss if task.settings.quirks.clamped_words
-        else words.word_loss), of)
+        else words.word_loss)
+    loss_parts |= dict(zip(('discrimination', 'correction'), totals,
+                           strict=True))
   return loss_parts, parts.sentence_metrics(
       generated, hardest, ranked.probs[:1], ranked.probs[None, 1:]), ranked
 

@@ -72,26 +72,27 @@ def predict_masked(task: passes.Task, params: Any, batch: arrays.MicroBatch,
 
 def _masked_losses(task: passes.Task, head: Any, states: jax.Array,
                    inputs: tuple, constants: Any) -> tuple[jax.Array, Any]:
-  """Returns some rows' shares of L_mlm; see `gradients.RowLosses`."""
+  """Returns what some rows add to L_mlm; see `gradients.RowLosses`."""
   del inputs
   labels, uniforms, is_target, weights = constants
 
-  def read(head: Any, rows: Any) -> tuple[jax.Array, jax.Array]:
-    hidden, label, uniform = rows
+  def read(head: Any, hidden: jax.Array, rows: Any) -> tuple[jax.Array, Any]:
+    label, uniform, weight = rows
     logits = retrieval.apply(task.model, head, 'mlm_logits', hidden)
-    return (words.word_loss(logits, label),
-            refilling.sample_tokens(uniform, jax.lax.stop_gradient(logits),
-                                    task.settings.negatives.temperature))
+    losses = words.word_loss(logits, label)
+    return jnp.sum(weight * losses), (losses, refilling.sample_tokens(
+        uniform, jax.lax.stop_gradient(logits),
+        task.settings.negatives.temperature))
 
-  losses, sampled = _at_targets(task, head, read, (states, labels, uniforms),
-                                is_target)
-  return jnp.sum(weights * losses, axis=-1), (losses, sampled)
+  return _sum_at_targets(task, read, head, states, (labels, uniforms, weights),
+                         is_target)
 
 
 def correction_losses(task: passes.Task, params: Any, states: jax.Array,
                       labels: jax.Array, is_target: jax.Array,
-                      cross_entropy: words.CrossEntropy) -> jax.Array:
-  """Returns the word-correction loss, float32 [..., L], zero off targets.
+                      weights: jax.Array, cross_entropy: words.CrossEntropy
+                      ) -> tuple[jax.Array, jax.Array]:
+  """Returns the word-correction losses' weighted sum, and themselves.
 
   Args:
     task: network and settings.
@@ -99,25 +100,29 @@ def correction_losses(task: passes.Task, params: Any, states: jax.Array,
     states: float [..., L, D], of refilled sentences.
     labels: int32 [..., L], the caption's own tokens.
     is_target: bool [..., L], positions that had been masked.
+    weights: float32 [..., L].
     cross_entropy: one of `losses.words`.
+  Returns:
+    float32 [], with gradient; float32 [..., L], without, zero off targets.
   """
-  def read(head: Any, rows: Any) -> tuple[jax.Array, tuple]:
-    hidden, label = rows
-    logits = retrieval.apply(task.model, head, 'correction_logits', hidden)
-    return cross_entropy(logits, label), ()
+  def read(head: Any, hidden: jax.Array, rows: Any) -> tuple[jax.Array, Any]:
+    label, weight = rows
+    losses = cross_entropy(retrieval.apply(task.model, head,
+                                           'correction_logits', hidden), label)
+    return jnp.sum(weight * losses), losses
 
-  losses, _ = _at_targets(task, word_head(params, 'correction_output'), read,
-                          (states, labels), is_target)
-  return losses
+  return _sum_at_targets(task, read, word_head(params, 'correction_output'),
+                         states, (labels, weights), is_target)
 
 
-def _at_targets(task: passes.Task, head: Any, read: packing.ChunkFunction,
-                rows: tuple, is_target: jax.Array) -> tuple[jax.Array, Any]:
+def _sum_at_targets(task: passes.Task, read: packing.ChunkFunction, head: Any,
+                    states: jax.Array, constants: Any, is_target: jax.Array
+                    ) -> tuple[jax.Array, Any]:
   """Runs a word head at the targets; arrays keep their leading axes."""
   leading = is_target.shape
-  flat = jax.tree.map(
-      lambda x: x.reshape(is_target.size, *x.shape[len(leading):]), rows)
-  result = packing.map_real_rows(
-      read, head, flat, is_target.reshape(-1),
+  flat = lambda x: x.reshape(is_target.size, *x.shape[len(leading):])
+  total, values = packing.sum_real_rows(
+      read, head, flat(states), jax.tree.map(flat, constants), flat(is_target),
       task.settings.compute.target_chunk)
-  return jax.tree.map(lambda x: x.reshape(*leading, *x.shape[1:]), result)
+  return total, jax.tree.map(lambda x: x.reshape(*leading, *x.shape[1:]),
+                             values)

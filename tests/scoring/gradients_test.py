@@ -46,7 +46,7 @@ def _row_losses(heads, states, inputs, constants):
   scale = heads['scale'][None, None]
   read = jnp.where(is_read[..., None], states * scale * weights, 0)
   values = jnp.sum(read, axis=(1, 2)) - inputs
-  return factors * jnp.square(values), (values, states)
+  return jnp.sum(factors * jnp.square(values)), (values, states)
 
 
 def _sum(rate, widths, chunk, params, heads, texts, images, inputs, *,
@@ -67,8 +67,8 @@ def _padded(params, heads, texts, images, inputs,
   joined, mask = scorer.join(scorer.stack(texts, images), pairs, 11)
   states = retrieval.apply(_model(0.0), params, 'encode', joined, mask,
                            num_outputs=_OUTPUTS)
-  losses, values = _row_losses(heads, states, inputs, _constants(factors))
-  return jnp.sum(jnp.where(_NEEDED, losses, 0)), values
+  return _row_losses(heads, states, inputs,
+                     _constants(np.where(_NEEDED, factors, 0)))
 
 
 def _heads():

@@ -127,7 +127,7 @@ class _Spy:
     self.num_words = 0
     self._now = None  # Number of the queue and the rows of a chunk of it.
     for where, name in ((queue, 'make_plan'), (queue, 'run_chunk'),
-                        (packing, 'map_real_rows'), (retrieval, 'apply')):
+                        (packing, 'sum_real_rows'), (retrieval, 'apply')):
       monkeypatch.setattr(where, name, functools.partial(
           getattr(self, '_' + name), getattr(where, name)))
 
@@ -163,10 +163,11 @@ class _Spy:
     identity.defvjp(lambda states, rows: (states, rows), pull_back)
     return identity(states, rows)
 
-  def _map_real_rows(self, map_real_rows, function, parameters, rows, is_real,
-                     chunk):
+  def _sum_real_rows(self, sum_real_rows, function, parameters, rows,
+                     constants, is_real, chunk):
     jax.debug.callback(self._count_words, jnp.sum(is_real))
-    return map_real_rows(function, parameters, rows, is_real, chunk)
+    return sum_real_rows(function, parameters, rows, constants, is_real,
+                         chunk)
 
   def _count_words(self, number):
     self.num_words += int(number)
