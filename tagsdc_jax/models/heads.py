@@ -40,5 +40,9 @@ class WordHead(nn.Module):
 
   def add_bias(self, logits: jax.Array) -> jax.Array:
     """Returns float32 [..., V], float64 if the network computes in that."""
-    bias = self.bias.reshape((1,) * (logits.ndim - 1) + (-1,))
-    return logits.astype(layers.score_dtype(self.dtype)) + bias
+    logits = logits.astype(layers.score_dtype(self.dtype))
+    # A product, for its gradient's sake: XLA's sum over the rows takes a fifth
+    # of the head's time on a CPU, a product next to none. Exact on all devices.
+    ones = jnp.ones((*logits.shape[:-1], 1), logits.dtype)
+    return logits + jnp.matmul(ones, self.bias[None],
+                               precision=jax.lax.Precision.HIGHEST)

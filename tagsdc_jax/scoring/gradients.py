@@ -151,8 +151,10 @@ def _run(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
         cut.chunk)
     return total + lost, _store(values, rows, found), sums
 
-  shapes = jax.eval_shape(
-      lambda rows: run(cut.widths[0], rows, None)[1], plan.order[:cut.chunk])
+  states = jax.ShapeDtypeStruct(
+      (cut.chunk, cut.num_outputs, weights.table.shape[-1]), model.dtype)
+  shapes = jax.eval_shape(row_losses, weights.heads, states, *_take(
+      (inputs, fixed.constants), plan.order[:cut.chunk]))[1]
   values = jax.tree.map(
       lambda x: jnp.zeros((num_rows, *x.shape[1:]), x.dtype), shapes)
   sums = None
