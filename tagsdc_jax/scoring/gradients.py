@@ -103,7 +103,7 @@ def sum_losses(row_losses: RowLosses, model: RetrievalModel, params: Any,
 def _run(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
          weights: _Weights, inputs: Any, fixed: _Fixed,
          is_differentiated: bool) -> tuple[jax.Array, Any, Any]:
-  """Returns the total, values, and d total / d (weights, inputs) or ()."""
+  """Returns the total, values, and d total / d (weights, inputs) or None."""
   num_rows = fixed.is_needed.shape[0]
   plan = queue.make_plan(fixed.pairs.lengths, fixed.is_needed, cut.widths,
                          cut.chunk, fixed.is_likely)
