@@ -43,8 +43,7 @@ def run_kept(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   Returns:
     The weighted sum of the parts, float32 [], with gradient; and the rest.
   """
-  text_key, image_key, own_key, pair_key, sentence_key = jax.random.split(
-      dropout_key, 5)
+  text_key, image_key, own_key, pair_key = jax.random.split(dropout_key, 4)
   texts, images = _embed(task, params, batch, generated, hardest, text_key,
                          image_key)
   num_positives, num_hard = hardest.images.shape
@@ -61,36 +60,29 @@ def run_kept(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   of = (parts.words_of(task, batch, generated, hardest)
         if task.settings.phase == 'dc' else None)
   weights = kept_losses.weights(task, hardest, of)
-
-  def run(kinds: slice, key: jax.Array, num_outputs: int,
-          of_words: Any = None) -> tuple[jax.Array, Any]:
-    heads = passes.match_head(params)
-    if of_words is not None:
-      heads |= parts.word_heads(params)
-    flat = lambda x: x[:, kinds].reshape(-1)
-    rows = gradients.Rows(
-        flat(text_rows), flat(image_rows), flat(is_needed), flat(is_likely),
-        flat(positives), (flat(weights.triplets), jax.tree.map(
-            lambda x: x.reshape(-1, *x.shape[2:]), of_words)))
-    total, values = passes.sum_losses(
-        task, functools.partial(kept_losses.row_losses, task), params, heads,
-        texts, images, rows, key, num_outputs=num_outputs)
-    return total, jax.tree.map(
-        lambda x: x.reshape(num_positives, -1, num_hard, *x.shape[1:]),
-        values)
-
-  if of is None:
-    total, (probs, triplets, found) = run(slice(0, 3), pair_key, 1)
-  else:  # All words of the sentences are read.
-    total, (_, retrieved, _) = run(slice(0, 2), pair_key, 1)
-    more, (probs, triplets, found) = run(
-        slice(2, 3), sentence_key, batch.texts.token_ids.shape[-1],
-        (of, *weights.words))
-    total += more
-    triplets = jnp.concatenate([retrieved, triplets], axis=1)
-  losses = kept_losses.Losses(triplets, tuple(x[:, 0] for x in found))
+  heads, num_outputs, of_words = passes.match_head(params), 1, None
+  if of is not None:
+    # All words of the sentences are read, so each sentence has a gradient. One
+    # queue for all pairs: the last layer of retrieved ones runs on all of their
+    # tokens too, but there is one program per length less to compile.
+    is_likely = is_likely.at[:, 2].set(True)
+    heads |= parts.word_heads(params)
+    num_outputs = batch.texts.token_ids.shape[-1]
+    of_words = jax.tree.map(
+        lambda x: jnp.zeros((*is_needed.shape, *x.shape[2:]),
+                            x.dtype).at[:, 2].set(x), (of, *weights.words))
+  flat = lambda x: x.reshape(-1, *x.shape[3:])
+  rows = gradients.Rows(*jax.tree.map(flat, (
+      text_rows, image_rows, is_needed, is_likely, positives,
+      (weights.triplets, of_words))))
+  total, values = passes.sum_losses(
+      task, functools.partial(kept_losses.row_losses, task), params, heads,
+      texts, images, rows, pair_key, num_outputs=num_outputs)
+  probs, triplets, found = jax.tree.map(
+      lambda x: x.reshape(*is_needed.shape, *x.shape[1:]), values)
+  losses = kept_losses.Losses(triplets, tuple(x[:, 2] for x in found))
   return total, jax.lax.stop_gradient(Kept(
-      positive, probs[:, -1], losses,
+      positive, probs[:, 2], losses,
       kept_losses.loss_parts(losses, hardest, of)))
 
 

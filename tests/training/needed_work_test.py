@@ -209,15 +209,14 @@ def test_the_step_needs_what_its_queues_run(world_dir, monkeypatch):
   tokens, regions = batch.texts.num_tokens, batch.images.num_regions
   model, counts = task.model.config, config.negatives
   num_hard, count = counts.num_hard, len(tokens)
-  # Masked copies, candidates, retrieved ones, sentences.
-  masked, scored, retrieved, sentences = range(4)
-  outputs = (np.repeat(tokens, counts.num_copies), 1, 1,
-             np.repeat(tokens, num_hard))
-  pooled = flop.pooled(model)
-  row_flop = [flop.encoder(model, lengths, read)
-              + (0 if which == masked else pooled)
-              for which, ((lengths, _), read) in enumerate(
-                  zip(plans, outputs, strict=True))]
+  masked, scored, kept = range(3)
+  read = lambda lengths: flop.encoder(
+      model, lengths, np.repeat(tokens, len(lengths) // count))
+  # Of retrieved images and texts nothing but [CLS] is needed.
+  is_sentence = np.arange(len(plans[kept][0])) // num_hard % 3 == 2
+  row_flop = [read(plans[masked][0]), flop.scored(model, plans[scored][0]),
+              np.where(is_sentence, read(plans[kept][0]) + flop.pooled(model),
+                       flop.scored(model, plans[kept][0]))]
   total = sum(np.sum(flops * is_run) for flops, (_, is_run) in zip(
       row_flop, plans, strict=True))
   # The positives are no queue's; each has a negative that is too close.
@@ -226,17 +225,19 @@ def test_the_step_needs_what_its_queues_run(world_dir, monkeypatch):
   assert len(spy.backward) == len(set(spy.backward))
   total += 2 * sum(row_flop[which][row] for which, row in spy.backward)
   by_queue = [sorted(row for w, row in spy.backward if w == which)
-              for which in range(4)]
+              for which in range(3)]
   assert by_queue[masked] == list(range(count * counts.num_copies))
-  assert by_queue[sentences] == list(np.flatnonzero(plans[sentences][1]))
   assert not by_queue[scored]
-  is_active = np.zeros(2 * count * num_hard, bool)
-  is_active[by_queue[retrieved]] = True
-  is_active = is_active.reshape(count, 2, num_hard)
+  is_active = np.zeros(3 * count * num_hard, bool)
+  is_active[by_queue[kept]] = True
+  is_active = is_active.reshape(count, 3, num_hard)
+  is_filled = plans[kept][1].reshape(is_active.shape)[:, 2]
+  np.testing.assert_array_equal(is_active[:, 2], is_filled)
+  is_active = is_active[:, :2]
   assert is_active.any(axis=(1, 2)).all() and not is_active.all()
 
   total += 3 * flop.word(model) * spy.num_words
-  lengths = plans[retrieved][0].reshape(count, 2, num_hard)
+  lengths = plans[kept][0].reshape(count, 3, num_hard)
   hard_regions = lengths[:, 0] - tokens[:, None]
   total += flop.regions(model, 1) * (
       (2 + 1 + 2) * regions.sum() + batch.pool_images.num_regions.sum()

@@ -62,14 +62,10 @@ def gradient_tokens(config: settings.Settings, batch: arrays.MicroBatch,
                                                batch.images.num_regions))
     own = tokens + regions
     real, padded = real + own.sum(), padded + own.size * widths[-1]
-    retrieved = [
-        tokens + batch.pool_images.num_regions[i][None, :counts.num_hard],
-        regions + batch.pool_texts.num_tokens[i][None, :counts.num_hard]]
-    sentences = [np.repeat(own, counts.num_hard, axis=1)]
-    # Stage 2 reads the words of the sentences, which run by themselves.
-    kept = ([retrieved + sentences] if config.phase == 'tags'
-            else [retrieved, sentences])
-    for rows in [[np.repeat(own, counts.num_copies, axis=1)], *kept]:
+    kept = [tokens + batch.pool_images.num_regions[i][None, :counts.num_hard],
+            regions + batch.pool_texts.num_tokens[i][None, :counts.num_hard],
+            np.repeat(own, counts.num_hard, axis=1)]
+    for rows in [[np.repeat(own, counts.num_copies, axis=1)], kept]:
       lengths = np.concatenate(rows, axis=1).reshape(-1)
       work = queue_work(config.model, lengths, widths, queue.even_chunk(
           len(lengths), config.compute.gradient_rows))
