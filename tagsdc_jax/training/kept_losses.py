@@ -67,8 +67,8 @@ def row_losses(task: passes.Task, heads: Any, states: jax.Array,
     heads: parameters of `passes.match_probs`, and of `parts.word_losses`.
     states: float [Q, 1 or L, D].
     positive: float32 [Q], the positive's matching score.
-    constants: weights of the triplets [Q]; None, or whose words are read and
-      the weights of both word losses [Q, L].
+    constants: weights of the triplets [Q]; None, or the words that are read
+      and the weights of both word losses [Q, L], zeros for a retrieved pair.
   Returns:
     float32 []; and matching scores and triplet losses [Q], word losses
     [Q, L], all unweighted.

@@ -4,9 +4,10 @@ What is counted are real tokens of rows that have to be run, once each:
 candidates that are scored are valid and distinct, a row whose gradient is zero
 (a triplet within its margin) has no backward pass, texts and images are
 embedded as often as there are draws of dropout. Not counted is what a step does
-beyond: padding, activations that it computes anew, repetitions. So a rate of
-these FLOP divided by the device's peak is what is known as model FLOP
-utilisation, and rises with nothing but speed.
+beyond: padding, activations that it computes anew, repetitions, states that
+nothing reads (stage 2's last layer of retrieved pairs). So a rate of these FLOP
+divided by the device's peak is what is known as model FLOP utilisation, and
+rises with nothing but speed.
 
 The losses' weights are taken to be above 0; see `models.flop` for what is
 left out. With `quirks.other_caption` L_i is counted at the first positive.
