@@ -48,9 +48,9 @@ def get_config() -> ml_collections.ConfigDict:
   config.negatives.num_hard = 31
   config.negatives.num_copies = 20
   config.negatives.num_samples = 20
-  # One positive's candidates are about 900 pairs of a few lengths.
-  config.compute.score_rows = 64
-  config.compute.num_widths = 8
+  # As few as keep two cores busy; a positive has about 900 candidates.
+  config.compute.score_tokens = 704
+  config.compute.gradient_tokens = 704
   config.optimizer.learning_rate = 1e-4
   config.optimizer.warmup_updates = 100
   return config

@@ -28,8 +28,10 @@ def get_config() -> ml_collections.ConfigDict:
   config.negatives.num_samples = 6
   config.losses.synthetic = 0.3
   config.losses.mlm = 0.2
-  # Lengths differ little here, and every class is compiled.
-  config.compute.num_widths = 3
+  # Lengths differ little here.
+  config.compute.score_tokens = 2048
+  config.compute.gradient_tokens = 640
+  config.compute.num_widths = 4
   config.compute.num_gradient_widths = 2
   config.evaluation.num_widths = 3
   config.optimizer.learning_rate = 6e-4

@@ -14,7 +14,7 @@ EXAMPLES = """examples:
   bash launch/bench.sh cpu                     made-up data, fresh weights
   bash launch/bench.sh cpu --data DATA --weights runs/pretrain --temperature 0.4
   bash launch/bench.sh gpu                     UNITER-base shapes, bfloat16
-  bash launch/bench.sh gpu --set attention=cudnn --set score_rows=1024
+  bash launch/bench.sh gpu --set attention=cudnn --set score_tokens=32768
 
 --data is a folder in UNITER's format, with txt_db/*train.db, txt_db/*test.db
 and one img_db/*; --weights a run folder of that data. Without PyTorch only our

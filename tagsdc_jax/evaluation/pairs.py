@@ -66,5 +66,6 @@ def _program(model: RetrievalModel,
     rows = jnp.arange(len(places))
     return scorer.score_pairs(
         model, params, embedded_texts, embedded_images, rows, places,
-        jnp.ones(len(places), bool), widths=(width,), chunk=_CHUNK)
+        jnp.ones(len(places), bool), widths=(width,),
+        num_tokens=_CHUNK * width)
   return parallel.pmap_function(score, devices)

@@ -44,6 +44,22 @@ def random_bits(key: jax.Array, site: int, shape: tuple[int, ...]) -> jax.Array:
   return _mix(_mix(place ^ words[..., 0]) + site_word)
 
 
+def keys_at(row_keys: jax.Array, rows: jax.Array,
+            places: jax.Array) -> jax.Array:
+  """Returns a PRNG key per token, a function of its row's and its place.
+
+  Args:
+    row_keys: PRNG keys [N].
+    rows: int32 [S], which of them is each token's.
+    places: int32 [S], where in its row a token stands.
+  Returns:
+    [S].
+  """
+  words = jax.random.key_data(row_keys)[rows]
+  first = _mix(words[:, 0] ^ places.astype(jnp.uint32))
+  return jax.random.wrap_key_data(jnp.stack([first, words[:, 1]], axis=1))
+
+
 def _strides(shape: tuple[int, ...]) -> list[int]:
   return [math.prod(shape[axis + 1:]) for axis in range(len(shape))]
 

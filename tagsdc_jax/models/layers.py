@@ -1,6 +1,7 @@
 """Attention, feed-forward and initialisation shared by encoder and heads."""
 
-from collections.abc import Callable
+import functools
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 
 from tagsdc_jax import settings
 from tagsdc_jax.models import dropout
+from tagsdc_jax.models import layout as layouts
 
 # BERT's value; flax's default of 1e-6 changes outputs in the fourth digit.
 LAYER_NORM_EPSILON = 1e-12
@@ -58,13 +60,9 @@ class HeadProjection(nn.Module):
                              (width, width))
     self.bias = self.param('bias', nn.initializers.zeros, (width,))
 
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """Returns float [N, heads, T, D / heads] for x [N, T, D]."""
-    y = x @ self.kernel.astype(self.dtype)
-    y += self.bias.astype(self.dtype)[None, None]
-    y = y.reshape(*x.shape[:2], self.config.num_heads, -1)
-    # Heads first: a CPU's batched products want their matrices contiguous.
-    return y.transpose(0, 2, 1, 3)
+  def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns x [S, D] times the kernel, and the bias, which is not added."""
+    return x @ self.kernel.astype(self.dtype), self.bias.astype(self.dtype)
 
   def by_head(self) -> tuple[jax.Array, jax.Array]:
     """Returns the kernel [D, heads, D / heads] and bias [heads, D / heads]."""
@@ -74,95 +72,172 @@ class HeadProjection(nn.Module):
             self.bias.astype(self.dtype).reshape(shape))
 
 
+class _Given(NamedTuple):
+  """What attention takes besides what has a gradient."""
+  token_mask: jax.Array  # bool [S], True where real
+  dropout_keys: jax.Array | None  # [rows]
+
+
 class Attention(nn.Module):
-  """Multi-head attention of the first `num_queries` tokens to all tokens."""
+  """Multi-head attention of all tokens, or each row's first, to its tokens."""
 
   config: settings.Model
   dtype: jnp.dtype
   implementation: str = 'plain'  # One of settings.ATTENTION.
 
   @nn.compact
-  def __call__(self, x: jax.Array, token_mask: jax.Array, num_queries: int,
-               dropout_key: jax.Array | None) -> jax.Array:
-    """Returns float [N, num_queries, D].
+  def __call__(self, x: jax.Array, token_mask: jax.Array,
+               layout: layouts.Layout, first_only: bool,
+               dropout_keys: jax.Array | None) -> jax.Array:
+    """Returns float [S, D], or [rows, D] if of the first tokens only.
 
     Args:
-      x: float [N, T, D].
-      token_mask: bool [N, T], True where real; others are never attended to.
-        Real ones come first unless the implementation is plain.
-      num_queries: how many leading tokens the result is wanted for.
-      dropout_key: PRNG key, or None for no dropout.
+      x: float [S, D].
+      token_mask: bool [S], True where real; others are never attended to.
+        Real ones come first in a row unless the implementation is plain.
+      layout: where the tokens stand.
+      first_only: whether the result is wanted for each row's first token only.
+      dropout_keys: PRNG key of each row, or None for no dropout.
     """
     config = self.config
     query, key, value = (HeadProjection(config, self.dtype, name=name)
                          for name in ('query', 'key', 'value'))
-
-    def weigh(logits: jax.Array) -> jax.Array:
-      logits = logits.astype(score_dtype(self.dtype))
-      logits /= (config.hidden_size // config.num_heads)**0.5
-      # The reference adds -10000, which is exactly zero weight in float32. The
-      # lowest float does the same and stays finite for rows without any token.
-      logits = jnp.where(token_mask[:, None, None, :], logits,
-                         jnp.finfo(jnp.float32).min)
-      probs = nn.softmax(logits).astype(self.dtype)
-      return dropout.dropout(probs, config.dropout_rate, dropout_key, 0)
-
-    queries = query(x[:, :num_queries])
-    if num_queries == 1:
-      mixed = _attend_from_one(queries, key, value, x, weigh)
-    elif dropout_key is None and self.implementation != 'plain':
-      mixed = _attend_by_library(queries, key(x), value(x), token_mask,
-                                 self.implementation)
+    given = _Given(token_mask, dropout_keys)
+    if first_only:
+      mixed = _attend_from_first(config, query, key, value, x, layout, given)
     else:
-      # Transposed here, so that it joins the projection's own transposition: a
-      # CPU's batched product of rows with rows is slower.
-      probs = weigh(queries @ key(x).transpose(0, 1, 3, 2))
-      mixed = jnp.einsum('nhqk,nhkd->nhqd', probs, value(x))
-    mixed = mixed.transpose(0, 2, 1, 3)
-    return dense(config, config.hidden_size, self.dtype, 'output')(
-        mixed.reshape(*mixed.shape[:2], config.hidden_size))
+      mixed = layout.by_row(
+          functools.partial(_attend, config, self.implementation),
+          (query(x), key(x), value(x)), given)
+    return dense(config, config.hidden_size, self.dtype, 'output')(mixed)
 
 
-def _attend_from_one(query: jax.Array, key: HeadProjection,
-                     value: HeadProjection, x: jax.Array,
-                     weigh: Callable[[jax.Array], jax.Array]) -> jax.Array:
-  """Returns what one token takes from all, float [N, heads, 1, D / heads].
+def _weigh(config: settings.Model, logits: jax.Array,
+           given: _Given) -> jax.Array:
+  """Returns attention weights for logits, [N, heads, Q, T] both.
+
+  Args:
+    config: heads and dropout.
+    logits: products of queries and keys.
+    given: token_mask [N, T], dropout_keys [N].
+  """
+  dtype = logits.dtype
+  logits = logits.astype(score_dtype(dtype))
+  logits /= (config.hidden_size // config.num_heads)**0.5
+  # The reference adds -10000, which is exactly zero weight in float32. The
+  # lowest float does the same and stays finite for rows without any token.
+  logits = jnp.where(given.token_mask[:, None, None, :], logits,
+                     jnp.finfo(jnp.float32).min)
+  probs = nn.softmax(logits).astype(dtype)
+  return dropout.dropout(probs, config.dropout_rate, given.dropout_keys, 0)
+
+
+def _of_rows(given: _Given, num_rows: int, width: int) -> _Given:
+  """Returns the mask as [num_rows, width] and the keys as [num_rows]."""
+  keys = given.dropout_keys
+  return _Given(_split(given.token_mask, num_rows, width),
+                None if keys is None else keys[:num_rows])
+
+
+def _split(x: jax.Array, num_rows: int, width: int) -> jax.Array:
+  """Returns [num_rows, width, ...], the first tokens of x [S, ...]."""
+  return x[:num_rows * width].reshape(num_rows, width, *x.shape[1:])
+
+
+def _pad(x: jax.Array, length: int) -> jax.Array:
+  """Returns x [N, ...] with zeros below, [length, ...]."""
+  return jnp.pad(x, [(0, length - x.shape[0])] + [(0, 0)] * (x.ndim - 1))
+
+
+def _attend(config: settings.Model, implementation: str, width: int,
+            projected: tuple[tuple[jax.Array, jax.Array], ...],
+            given: _Given) -> jax.Array:
+  """Returns what all tokens take from those of their row, float [S, D].
+
+  Args:
+    config: heads and dropout.
+    implementation: one of settings.ATTENTION.
+    width: of the rows.
+    projected: queries, keys and values as [S, D] and a bias [D] to be added.
+    given: mask and keys.
+  """
+  num_tokens = given.token_mask.shape[0]
+  num_rows = num_tokens // width
+  given = _of_rows(given, num_rows, width)
+  queries, keys, values = (
+      (_split(x, num_rows, width) + bias[None, None]).reshape(
+          num_rows, width, config.num_heads, -1) for x, bias in projected)
+  if given.dropout_keys is None and implementation != 'plain':
+    # cuDNN never writes the weights to memory and skips what lies beyond a
+    # row's length.
+    mixed = jax.nn.dot_product_attention(  # type: ignore[call-overload]
+        queries, keys, values, implementation=implementation,
+        key_value_seq_lengths=jnp.sum(given.token_mask, axis=1,
+                                      dtype=jnp.int32))
+  else:
+    # Heads first: a CPU's batched products want their matrices contiguous, and
+    # not rows with rows.
+    probs = _weigh(config, queries.transpose(0, 2, 1, 3)
+                   @ keys.transpose(0, 2, 3, 1), given)
+    mixed = (probs @ values.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)
+  return _pad(mixed.reshape(num_rows * width, -1), num_tokens)
+
+
+def _attend_from_first(config: settings.Model, query: HeadProjection,
+                       key: HeadProjection, value: HeadProjection,
+                       x: jax.Array, layout: layouts.Layout,
+                       given: _Given) -> jax.Array:
+  """Returns what each row's first token takes from all, float [rows, D].
 
   Keys and values are linear in x, so the query can go through the keys'
   projection instead of the tokens, and the weighted sum through the values':
   D / heads times less work than to project all tokens.
 
   Args:
-    query: float [N, heads, 1, D / heads].
-    key: projection of the keys.
-    value: projection of the values.
-    x: float [N, T, D].
-    weigh: logits to weights, [N, heads, 1, T] both.
+    config: heads and dropout.
+    query: projection of the queries.
+    key: of the keys.
+    value: of the values.
+    x: float [S, D].
+    layout: where the tokens stand.
+    given: mask and keys.
   """
+  first, bias = query(layout.leading(x, 1)[:, 0])
+  queries = (first + bias[None]).reshape(len(first), config.num_heads, -1)
   kernel, bias = key.by_head()
-  logits = jnp.einsum('nhqc,nkc->nhqk',
-                      jnp.einsum('nhqd,chd->nhqc', query, kernel), x)
-  probs = weigh(logits + jnp.einsum('nhqd,hd->nhq', query, bias)[..., None])
+  mixed, sums = layout.by_row(
+      functools.partial(_mix_for_first, config),
+      (jnp.einsum('nhd,chd->nhc', queries, kernel),
+       jnp.einsum('nhd,hd->nh', queries, bias), x), given)
   kernel, bias = value.by_head()
-  mixed = jnp.einsum('nhqc,chd->nhqd',
-                     jnp.einsum('nhqk,nkc->nhqc', probs, x), kernel)
+  mixed = jnp.einsum('nhc,chd->nhd', mixed, kernel)
   # With dropout the weights do not add up to 1.
-  return mixed + jnp.sum(probs, -1, keepdims=True) * bias[None, :, None]
+  return (mixed + sums[..., None] * bias[None]).reshape(first.shape)
 
 
-def _attend_by_library(queries: jax.Array, keys: jax.Array, values: jax.Array,
-                       token_mask: jax.Array, implementation: str) -> jax.Array:
-  """Returns float [N, heads, Q, D / heads]; arguments have the same axes.
+def _mix_for_first(config: settings.Model, width: int,
+                   floats: tuple[jax.Array, jax.Array, jax.Array],
+                   given: _Given) -> tuple[jax.Array, jax.Array]:
+  """Returns weighted sums of a row's tokens and of their weights.
 
-  cuDNN never writes the weights to memory and skips what lies beyond a row's
-  length.
+  Args:
+    config: heads and dropout.
+    width: of the rows.
+    floats: what the tokens are multiplied with [rows, heads, D], what is added
+      to it [rows, heads], and the tokens [S, D].
+    given: mask and keys.
+  Returns:
+    float [rows, heads, D] and [rows, heads].
   """
-  by_token = lambda x: x.transpose(0, 2, 1, 3)
-  mixed = jax.nn.dot_product_attention(  # type: ignore[call-overload]
-      by_token(queries), by_token(keys), by_token(values),
-      key_value_seq_lengths=jnp.sum(token_mask, axis=1, dtype=jnp.int32),
-      implementation=implementation)
-  return by_token(mixed)
+  queries, bias, x = floats
+  max_rows, num_rows = len(queries), len(x) // width
+  given = _of_rows(given, num_rows, width)
+  x = _split(x, num_rows, width)
+  logits = (jnp.einsum('nhc,nkc->nhk', queries[:num_rows], x)
+            + bias[:num_rows, :, None])
+  probs = _weigh(config, logits[:, :, None], given)[:, :, 0]
+  return (_pad(jnp.einsum('nhk,nkc->nhc', probs, x), max_rows),
+          _pad(jnp.sum(probs, -1), max_rows))
 
 
 class EncoderLayer(nn.Module):
@@ -173,19 +248,25 @@ class EncoderLayer(nn.Module):
   attention: str = 'plain'  # One of settings.ATTENTION.
 
   @nn.compact
-  def __call__(self, x: jax.Array, token_mask: jax.Array, num_queries: int,
-               dropout_key: jax.Array | None) -> jax.Array:
-    """Returns float [N, num_queries, D]; arguments as `Attention`'s."""
+  def __call__(self, x: jax.Array, token_mask: jax.Array,
+               layout: layouts.Layout, first_only: bool,
+               dropout_keys: jax.Array | None) -> jax.Array:
+    """Returns float [S, D] or [rows, D]; arguments as `Attention`'s."""
     config = self.config
+    keys = None
+    if dropout_keys is not None:
+      keys = (dropout_keys if first_only else dropout.keys_at(
+          dropout_keys, layout.rows, layout.places))
 
     def drop(y: jax.Array, site: int) -> jax.Array:
-      return dropout.dropout(y, config.dropout_rate, dropout_key, site)
+      return dropout.dropout(y, config.dropout_rate, keys, site)
 
     attended = Attention(config, self.dtype, self.attention,
                          name='attention')(
-        x, token_mask, num_queries, dropout_key)
-    x = layer_norm(self.dtype, 'attention_norm')(
-        x[:, :num_queries] + drop(attended, 1))
+        x, token_mask, layout, first_only, dropout_keys)
+    if first_only:
+      x = layout.leading(x, 1)[:, 0]
+    x = layer_norm(self.dtype, 'attention_norm')(x + drop(attended, 1))
     hidden = gelu(dense(config, config.intermediate_size, self.dtype,
                         'intermediate')(x))
     output = dense(config, config.hidden_size, self.dtype, 'output')(hidden)

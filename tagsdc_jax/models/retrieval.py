@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from tagsdc_jax import settings
 from tagsdc_jax.models import heads, layers, uniter
+from tagsdc_jax.models import layout as layouts
 
 
 class RetrievalModel(nn.Module):
@@ -77,10 +78,30 @@ class RetrievalModel(nn.Module):
       embeddings: float [N, T, D], text first ([CLS] at 0), then regions.
       token_mask: bool [N, T], True where real.
       num_outputs: 1 for the matching score, the text's length for words.
-      dropout_key: PRNG key, one per row [N], or None for no dropout.
+      dropout_key: PRNG key, or None for no dropout.
     """
-    return self.encoder(embeddings, token_mask, num_outputs=num_outputs,
-                        dropout_key=dropout_key)
+    num_rows, width = token_mask.shape
+    keys = (None if dropout_key is None
+            else jax.random.split(dropout_key, num_rows))
+    return self.encode_tokens(
+        embeddings.reshape(-1, embeddings.shape[-1]), token_mask.reshape(-1),
+        layouts.rectangle(num_rows, width), num_outputs=num_outputs,
+        dropout_keys=keys)
+
+  def encode_tokens(self, embeddings: jax.Array, token_mask: jax.Array,
+                    layout: layouts.Layout, *, num_outputs: int,
+                    dropout_keys: jax.Array | None = None) -> jax.Array:
+    """Returns float [rows, num_outputs, D]; see `uniter.Encoder`.
+
+    Args:
+      embeddings: float [S, D], in each row text, then regions.
+      token_mask: bool [S], True where real.
+      layout: where the tokens stand.
+      num_outputs: as above.
+      dropout_keys: PRNG key of each row, or None for no dropout.
+    """
+    return self.encoder(embeddings, token_mask, layout,
+                        num_outputs=num_outputs, dropout_keys=dropout_keys)
 
   def match_logits(self, states: jax.Array) -> jax.Array:
     """Returns float32 [N], the raw matching score, for states [N, >=1, D]."""

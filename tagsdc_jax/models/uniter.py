@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from tagsdc_jax import settings
 from tagsdc_jax.models import dropout, layers
+from tagsdc_jax.models import layout as layouts
 
 TEXT_TYPE, IMAGE_TYPE = 0, 1
 # An ordinary box: x1, y1, x2, y2, w, h, w * h as shares of the picture.
@@ -137,42 +138,53 @@ class Encoder(nn.Module):
   recompute_layers: bool = False  # In backward passes, see settings.Compute.
 
   @nn.compact
-  def __call__(self, x: jax.Array, token_mask: jax.Array, *,
-               num_outputs: int,
-               dropout_key: jax.Array | None) -> jax.Array:
-    """Returns float [N, num_outputs, D]: the first tokens' last states.
+  def __call__(self, x: jax.Array, token_mask: jax.Array,
+               layout: layouts.Layout, *, num_outputs: int,
+               dropout_keys: jax.Array | None) -> jax.Array:
+    """Returns float [rows, num_outputs, D]: each row's first last states.
 
     Args:
-      x: float [N, T, D].
-      token_mask: bool [N, T], True where real.
-      num_outputs: how many leading tokens the last layer is computed for.
-        The matching score needs [CLS] only, which saves most of that layer.
-      dropout_key: PRNG key, one per row [N], or None for no dropout.
+      x: float [S, D].
+      token_mask: bool [S], True where real.
+      layout: where the tokens stand; there are layout.max_rows rows, of which
+        those beyond layout.num_rows come back as anything finite.
+      num_outputs: how many leading states are wanted. The matching score needs
+        [CLS] only, which saves most of the last layer.
+      dropout_keys: PRNG key of each row, or None for no dropout.
     """
     layer = layers.EncoderLayer(self.config, self.dtype, self.attention,
                                 parent=None)
 
     def init(key: jax.Array) -> Any:
-      return layer.init(key, x[:1], token_mask[:1], 1, None)['params']
+      return layer.init(key, x[:1], token_mask[:1], layouts.rectangle(1, 1),
+                        False, None)['params']
 
-    num_inner = self.config.num_layers - 1
-    last = self._layer_parameters('last_layer', init)
-    keys = _layer_keys(dropout_key, self.config.num_layers)
+    is_merged = (self.has_variable('params', 'layers')
+                 and not self.has_variable('params', 'last_layer'))
+    num_stacked = self.config.num_layers - (not is_merged)
+    last = (None if is_merged
+            else self._layer_parameters('last_layer', init))
+    keys = _layer_keys(dropout_keys, self.config.num_layers)
 
-    def apply(x: jax.Array, params: Any, key: jax.Array | None,
-              num_queries: int) -> Any:
-      return layer.apply({'params': params}, x, token_mask, num_queries, key)
+    def apply(x: jax.Array, params: Any, keys: jax.Array | None,
+              first_only: bool) -> Any:
+      return layer.apply({'params': params}, x, token_mask, layout, first_only,
+                         keys)
 
     # A scan's body needs no guard against common subexpressions.
     run = (jax.checkpoint(apply, prevent_cse=False, static_argnums=(3,))
            if self.recompute_layers else apply)
-    if num_inner:
-      inner = self._layer_parameters('layers', lambda key: jax.vmap(init)(
-          jax.random.split(key, num_inner)))
+    if num_stacked:
+      stacked = self._layer_parameters('layers', lambda key: jax.vmap(init)(
+          jax.random.split(key, num_stacked)))
       x, _ = jax.lax.scan(
-          lambda x, layer_params: (run(x, *layer_params, x.shape[1]), None),
-          x, (inner, None if keys is None else keys[:-1]), length=num_inner)
-    return run(x, last, None if keys is None else keys[-1], num_outputs)
+          lambda x, layer_params: (run(x, *layer_params, False), None),
+          x, (stacked, None if keys is None else keys[:num_stacked]),
+          length=num_stacked)
+    if is_merged:
+      return layout.leading(x, num_outputs)
+    x = run(x, last, None if keys is None else keys[-1], num_outputs == 1)
+    return x[:, None] if num_outputs == 1 else layout.leading(x, num_outputs)
 
   def _layer_parameters(self, name: str, init: Callable) -> Any:
     # `self.param` traces `init` anew to check the shapes of given ones, a tenth
@@ -183,9 +195,22 @@ class Encoder(nn.Module):
     return self.param(name, init)
 
 
-def _layer_keys(key: jax.Array | None, num_layers: int) -> jax.Array | None:
-  """Returns [num_layers] keys, [num_layers, N] of a key per row."""
-  if key is None:
+def merge_layers(encoder: Any) -> Any:
+  """Returns parameters of an encoder whose last layer is like the others.
+
+  Where all states are wanted that saves compiling a layer.
+  """
+  last = jax.tree.map(lambda x: x[None], encoder['last_layer'])
+  if 'layers' not in encoder:
+    return {'layers': last}
+  return {'layers': jax.tree.map(lambda *xs: jnp.concatenate(xs),
+                                 encoder['layers'], last)}
+
+
+def _layer_keys(row_keys: jax.Array | None,
+                num_layers: int) -> jax.Array | None:
+  """Returns [num_layers, N] keys for those of N rows."""
+  if row_keys is None:
     return None
-  split = lambda k: jax.random.split(k, num_layers)
-  return jax.vmap(split, out_axes=1)(key) if key.ndim else split(key)
+  return jax.vmap(lambda key: jax.random.split(key, num_layers),
+                  out_axes=1)(row_keys)

@@ -168,7 +168,7 @@ def _find_hardest(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   logits = scorer.score_pairs(
       task.model, params, texts, images, rows, jnp.zeros_like(rows),
       jnp.concatenate([jnp.ones(1, bool), is_valid]), widths=task.widths,
-      chunk=min(task.settings.compute.score_rows, len(rows)))
+      num_tokens=task.settings.compute.score_tokens)
   picked, is_filled = selecting.select_hardest(
       logits[None, 1:], is_valid[None], min(NUM_SHOWN, len(is_valid)))
   hardest = 1 + picked[0]

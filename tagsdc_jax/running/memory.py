@@ -27,8 +27,8 @@ _ON_DEVICE = {
     'pretrain': ('batch.positives', 'negatives.num_copies',
                  'compute.target_chunk'),
     'tags': ('batch.positives', 'negatives.num_hard', 'negatives.num_copies',
-             'negatives.pool_size', 'compute.score_rows',
-             'compute.gradient_rows', 'compute.target_chunk')}
+             'negatives.pool_size', 'compute.score_tokens',
+             'compute.gradient_tokens', 'compute.target_chunk')}
 _ON_DEVICE['dc'] = _ON_DEVICE['tags']
 _ON_HOST = ('negatives.pool_size', 'batch.positives', 'batch.micro_batches',
             'data.num_prefetched')

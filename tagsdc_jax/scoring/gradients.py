@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from tagsdc_jax import packing
-from tagsdc_jax.models import retrieval
+from tagsdc_jax.models import layout as layouts
+from tagsdc_jax.models import retrieval, uniter
 from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.scoring import queue, scorer
 
@@ -38,7 +39,7 @@ class Rows:
 class _Cut(NamedTuple):
   """How the work is cut; static."""
   widths: tuple[int, ...]
-  chunk: int
+  num_tokens: int
   num_outputs: int
 
 
@@ -61,7 +62,7 @@ class _Fixed(NamedTuple):
 def sum_losses(row_losses: RowLosses, model: RetrievalModel, params: Any,
                heads: Any, texts: scorer.Embedded, images: scorer.Embedded,
                rows: Rows, dropout_key: jax.Array, *, widths: Sequence[int],
-               chunk: int, num_outputs: int) -> tuple[jax.Array, Any]:
+               num_tokens: int, num_outputs: int) -> tuple[jax.Array, Any]:
   """Runs the encoder on pairs, with dropout, and adds up what they lose.
 
   A row's dropout is a function of its number, however the work is cut.
@@ -80,7 +81,7 @@ def sum_losses(row_losses: RowLosses, model: RetrievalModel, params: Any,
     rows: M pairs.
     dropout_key: PRNG key, used once.
     widths: static length classes, see `queue.length_widths`.
-    chunk: pairs at once.
+    num_tokens: at once, at most.
     num_outputs: how many leading states are wanted, of text then regions;
       beyond a row's length they may be anything finite.
   Returns:
@@ -93,10 +94,14 @@ def sum_losses(row_losses: RowLosses, model: RetrievalModel, params: Any,
       rows.is_needed, rows.is_likely,
       jax.vmap(lambda i: jax.random.fold_in(dropout_key, i))(numbers),
       rows.constants)
-  weights = _Weights(params['encoder'], heads, scorer.stack(texts, images))
+  encoder = params['encoder']
+  if num_outputs > 1:
+    encoder = uniter.merge_layers(encoder)
+  weights = _Weights(encoder, heads, scorer.stack(texts, images))
   total, values = _sum(row_losses, model,
-                       _Cut(tuple(widths), chunk, num_outputs), weights,
-                       rows.inputs, fixed)
+                       _Cut(tuple(widths), queue.chunk_tokens(
+                           len(numbers), widths, num_tokens), num_outputs),
+                       weights, rows.inputs, fixed)
   return total, jax.lax.stop_gradient(values)
 
 
@@ -106,22 +111,21 @@ def _run(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
   """Returns the total, values, and d total / d (weights, inputs) or None."""
   num_rows = fixed.is_needed.shape[0]
   plan = queue.make_plan(fixed.pairs.lengths, fixed.is_needed, cut.widths,
-                         cut.chunk, fixed.is_likely)
+                         cut.num_tokens, fixed.is_likely)
 
-  def run(width: int, rows: jax.Array,
+  def run(rows: jax.Array, layout: layouts.Layout,
           sums: Any) -> tuple[jax.Array, Any, Any]:
     own = _take(fixed, rows)
     constants = packing.zero_others(own.is_needed & (rows < num_rows),
                                     own.constants)
-    joined, mask = scorer.join(weights.table, own.pairs, width)
+    joined, mask = scorer.join_rows(weights.table, own.pairs, layout)
 
     def lose(encoder: Any, heads: Any, joined: jax.Array,
              inputs: Any) -> tuple[jax.Array, Any]:
       states = retrieval.apply(
-          model, {'encoder': encoder}, 'encode', joined, mask,
-          num_outputs=min(cut.num_outputs, width), dropout_key=own.keys)
-      return row_losses(heads, _pad_tokens(states, cut.num_outputs), inputs,
-                        constants)
+          model, {'encoder': encoder}, 'encode_tokens', joined, mask, layout,
+          num_outputs=cut.num_outputs, dropout_keys=own.keys)
+      return row_losses(heads, states, inputs, constants)
 
     arguments = (weights.encoder, weights.heads, joined, _take(inputs, rows))
     if sums is None:
@@ -134,9 +138,9 @@ def _run(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
       *of_weights, d_joined, of_inputs = pull_back(jnp.ones_like(total))
       encoder, heads = jax.tree.map(
           jnp.add, (d_weights.encoder, d_weights.heads), tuple(of_weights))
-      places, _ = scorer.places(own.pairs, width)
+      places, _ = scorer.places(own.pairs, layout)
       table = d_weights.table.at[places].add(jnp.where(
-          mask[..., None], d_joined, 0).astype(d_weights.table.dtype),
+          mask[:, None], d_joined, 0).astype(d_weights.table.dtype),
                                              mode='drop')
       return (_Weights(encoder, heads, table),
               _store(d_inputs, rows, of_inputs))
@@ -144,17 +148,18 @@ def _run(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
     # The sums go through the branch, so that it adds where they lie.
     return total, values, jax.lax.cond(total != 0, add, lambda x: x, sums)
 
-  def body(i: jax.Array, carry: Any) -> Any:
-    total, values, sums = carry
-    rows, (lost, found, sums) = queue.run_chunk(
-        plan, i, lambda width, rows: run(width, rows, sums), cut.widths,
-        cut.chunk)
-    return total + lost, _store(values, rows, found), sums
+  def body(carry: Any) -> Any:
+    start, total, values, sums = carry
+    rows, layout, following = queue.next_chunk(plan, start, cut.widths,
+                                               cut.num_tokens)
+    lost, found, sums = run(rows, layout, sums)
+    return following, total + lost, _store(values, rows, found), sums
 
+  most = cut.num_tokens // cut.widths[0]
   states = jax.ShapeDtypeStruct(
-      (cut.chunk, cut.num_outputs, weights.table.shape[-1]), model.dtype)
+      (most, cut.num_outputs, weights.table.shape[-1]), model.dtype)
   shapes = jax.eval_shape(row_losses, weights.heads, states, *_take(
-      (inputs, fixed.constants), plan.order[:cut.chunk]))[1]
+      (inputs, fixed.constants), plan.order[:most]))[1]
   values = jax.tree.map(
       lambda x: jnp.zeros((num_rows, *x.shape[1:]), x.dtype), shapes)
   sums = None
@@ -164,8 +169,9 @@ def _run(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
                       jnp.promote_types(weights.table.dtype, jnp.float32))
     sums = (_Weights(_zeros(weights.encoder), _zeros(weights.heads), table),
             _zeros(inputs))
-  total, values, sums = jax.lax.fori_loop(
-      0, plan.num_chunks, body, (jnp.float32(0), values, sums))
+  _, total, values, sums = jax.lax.while_loop(
+      lambda carry: carry[0] < plan.num_valid, body,
+      (jnp.int32(0), jnp.float32(0), values, sums))
   return total, packing.zero_others(fixed.is_needed, values), sums
 
 
@@ -181,10 +187,6 @@ def _store(tree: Any, rows: jax.Array, values: Any) -> Any:
 
 def _zeros(tree: Any) -> Any:
   return jax.tree.map(jnp.zeros_like, tree)
-
-
-def _pad_tokens(x: jax.Array, width: int) -> jax.Array:
-  return jnp.pad(x, ((0, 0), (0, width - x.shape[1]), (0, 0)))
 
 
 def _forward(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,

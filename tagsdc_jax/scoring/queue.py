@@ -1,4 +1,8 @@
-"""Rows of any length, run in chunks of the narrowest width that fits."""
+"""Rows of any length, run in chunks of so many tokens.
+
+A chunk holds rows of one width, the narrowest that fits: few wide ones or many
+narrow ones. Its linear layers take the same time whatever its rows are.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,18 +13,19 @@ import numpy as np
 from flax import struct
 
 from tagsdc_jax import packing
+from tagsdc_jax.models import layout as layouts
 
-# (width, row numbers [rows]) -> anything. Called once per width when tracing;
-# row numbers may exceed the last row by one (filling).
-ChunkFunction = Callable[[int, jax.Array], Any]
+# (row numbers [layout.max_rows], layout) -> anything. Row numbers may exceed
+# the last row by one (filling).
+ChunkFunction = Callable[[jax.Array, layouts.Layout], Any]
 
 
 @struct.dataclass
 class Plan:
-  """Which rows a queue's chunks hold."""
-  order: jax.Array  # int32 [M rounded up]; filling is M
-  branch: jax.Array  # int32 [number of chunks], index into the widths
-  num_chunks: jax.Array  # int32 [], how many hold a valid row
+  """Which rows a queue's chunks hold, one after the other."""
+  order: jax.Array  # int32 [M + rows of a chunk]; filling is M
+  lengths: jax.Array  # int32, as many: of these rows; 0 for filling
+  num_valid: jax.Array  # int32 [], how many are to be run
 
 
 def length_widths(lengths: np.ndarray, longest: int,
@@ -57,23 +62,26 @@ def length_widths(lengths: np.ndarray, longest: int,
   return tuple(reversed(widths))
 
 
-def even_chunk(num_rows: int, most: int) -> int:
-  """Returns the rows per chunk with which as few chunks are filled best."""
-  num_chunks = -(-num_rows // most)
-  return -(-num_rows // max(num_chunks, 1))
+def chunk_tokens(num_rows: int, widths: Sequence[int], most: int) -> int:
+  """Returns how many tokens a queue of so many rows should run at once.
+
+  Args:
+    num_rows: of the queue.
+    widths: ascending.
+    most: as many if there are as many; the last width at least.
+  """
+  return max(widths[-1], min(most, num_rows * widths[-1]))
 
 
 def make_plan(lengths: jax.Array, is_valid: jax.Array, widths: Sequence[int],
-              chunk: int, comes_first: jax.Array | None = None) -> Plan:
-  """Returns chunks of the valid rows, sorted by length, longest first.
-
-  So a chunk is of one width but for a few at the borders.
+              num_tokens: int, comes_first: jax.Array | None = None) -> Plan:
+  """Returns the valid rows, sorted by length, longest first.
 
   Args:
     lengths: int32 [M], at most widths[-1].
     is_valid: bool [M].
     widths: ascending, static.
-    chunk: rows at once.
+    num_tokens: of a chunk, at least widths[-1].
     comes_first: bool [M], valid rows of which all come before the others, each
       group sorted by length; None: one group.
   """
@@ -83,50 +91,65 @@ def make_plan(lengths: jax.Array, is_valid: jax.Array, widths: Sequence[int],
   if comes_first is not None:
     rank += jnp.where(is_valid & comes_first, widths[-1], 0)
   order = jnp.argsort(-rank, stable=True).astype(jnp.int32)
-  order = jnp.pad(order, (0, -num_rows % chunk), constant_values=num_rows)
-  # The longest row of a chunk decides its width.
-  longest = jnp.max(lengths.at[order].get(mode='fill', fill_value=0).reshape(
-      -1, chunk), axis=1)
-  branch = jnp.searchsorted(jnp.asarray(widths, jnp.int32), longest)
-  return Plan(order, branch, (jnp.sum(is_valid) + chunk - 1) // chunk)
+  order = jnp.pad(order, (0, num_tokens // widths[0]),
+                  constant_values=num_rows)
+  return Plan(order, lengths.at[order].get(mode='fill', fill_value=0),
+              jnp.sum(is_valid, dtype=jnp.int32))
 
 
-def run_chunk(plan: Plan, number: jax.Array, function: ChunkFunction,
-              widths: Sequence[int], chunk: int) -> tuple[jax.Array, Any]:
-  """Returns a chunk's row numbers and what the function makes of them."""
-  rows = jax.lax.dynamic_slice_in_dim(plan.order, number * chunk, chunk)
-  branches = [lambda rows, w=w: function(w, rows) for w in widths]
-  return rows, jax.lax.switch(plan.branch[number], branches, rows)
+def next_chunk(plan: Plan, start: jax.Array, widths: Sequence[int],
+               num_tokens: int) -> tuple[jax.Array, layouts.Layout, jax.Array]:
+  """Returns the rows of a chunk, their layout, and where the next one starts.
+
+  Args:
+    plan: the queue.
+    start: int32 [], place in the plan of the chunk's first row.
+    widths: ascending, static.
+    num_tokens: of a chunk.
+  Returns:
+    Row numbers int32 [num_tokens // widths[0]], filling where there are fewer
+    in the chunk; the layout; int32 [].
+  """
+  most = num_tokens // widths[0]
+  rows, lengths = (jax.lax.dynamic_slice_in_dim(x, start, most)
+                   for x in (plan.order, plan.lengths))
+  counts = jnp.array([num_tokens // width for width in widths], jnp.int32)
+  # A wider row than the first one is met where the second group begins.
+  longest = jax.lax.cummax(lengths)[counts - 1]
+  choice = jnp.argmax(longest <= jnp.array(widths)).astype(jnp.int32)
+  num_rows = plan.order.shape[0] - most
+  rows = jnp.where(jnp.arange(most) < counts[choice], rows, num_rows)
+  return (rows, layouts.of_width(widths, choice, num_tokens),
+          start + counts[choice])
 
 
 def run_queue(function: ChunkFunction, lengths: jax.Array,
               is_valid: jax.Array, *, widths: Sequence[int],
-              chunk: int) -> jax.Array:
+              num_tokens: int) -> jax.Array:
   """Applies a function to the valid rows, chunk by chunk.
 
   The loop ends with the last valid row.
 
   Args:
-    function: returns an array [chunk, ...], the same shape for every width.
+    function: returns an array [rows of a chunk, ...].
     lengths: int32 [M], at most widths[-1].
     is_valid: bool [M].
     widths: ascending, static.
-    chunk: rows at once.
+    num_tokens: of a chunk, at least widths[-1].
   Returns:
     [M, ...]; 0 where not valid.
   """
-  num_rows = lengths.shape[0]
-  plan = make_plan(lengths, is_valid, widths, chunk)
-  shape = jax.eval_shape(lambda rows: function(widths[0], rows),
-                         plan.order[:chunk])
+  plan = make_plan(lengths, is_valid, widths, num_tokens)
+  start = jnp.int32(0)
+  shape = jax.eval_shape(lambda: function(
+      *next_chunk(plan, start, widths, num_tokens)[:2]))
 
-  def body(i: jax.Array, packed: jax.Array) -> jax.Array:
-    _, values = run_chunk(plan, i, function, widths, chunk)
-    return jax.lax.dynamic_update_slice_in_dim(packed, values, i * chunk,
-                                               axis=0)
+  def body(carry: Any) -> Any:
+    start, values = carry
+    rows, layout, following = next_chunk(plan, start, widths, num_tokens)
+    return following, values.at[rows].set(function(rows, layout), mode='drop')
 
-  packed = jax.lax.fori_loop(
-      0, plan.num_chunks, body,
-      jnp.zeros((len(plan.order), *shape.shape[1:]), shape.dtype))
-  values = packing.put_back(packed, plan.order, num_rows)
+  values = jnp.zeros((*lengths.shape, *shape.shape[1:]), shape.dtype)
+  _, values = jax.lax.while_loop(lambda carry: carry[0] < plan.num_valid, body,
+                                 (start, values))
   return packing.zero_others(is_valid, values)

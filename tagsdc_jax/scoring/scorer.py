@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from tagsdc_jax.models import layout as layouts
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.scoring import queue
@@ -34,7 +35,7 @@ class Pairs:
 
   def take(self, rows: jax.Array) -> 'Pairs':
     """Returns some pairs; a number beyond the last one gives the last."""
-    return jax.tree.map(lambda x: x.at[rows].get(mode='clip'), self)
+    return jax.tree.map(lambda x: jnp.take(x, rows, mode='clip'), self)
 
 
 def stack(texts: Embedded, images: Embedded) -> jax.Array:
@@ -54,34 +55,42 @@ def make_pairs(texts: Embedded, images: Embedded, text_rows: jax.Array,
       images.lengths[image_rows])
 
 
-def places(pairs: Pairs, width: int) -> tuple[jax.Array, jax.Array]:
-  """Returns where a pair's tokens lie, the regions right behind the text.
+def places(pairs: Pairs,
+           layout: layouts.Layout) -> tuple[jax.Array, jax.Array]:
+  """Returns where the pairs' tokens lie, the regions right behind the text.
 
   Args:
-    pairs: M pairs.
-    width: at least tokens + regions of every pair.
+    pairs: one per row of the layout.
+    layout: of S tokens, wide enough for every pair.
   Returns:
-    int32 [M, width] into the table, and bool [M, width], True where real;
-    elsewhere a place may be anything.
+    int32 [S] into the table, and bool [S], True where real; elsewhere a place
+    may be anything.
   """
-  place = jnp.arange(width, dtype=jnp.int32)[None]
-  tokens = pairs.num_tokens[:, None]
-  index = jnp.where(place < tokens, pairs.text_start[:, None] + place,
-                    pairs.image_start[:, None] + place - tokens)
-  return index, place < pairs.lengths[:, None]
+  own, place = pairs.take(layout.rows), layout.places
+  index = jnp.where(place < own.num_tokens, own.text_start + place,
+                    own.image_start + place - own.num_tokens)
+  return index, (place < own.lengths) & (layout.rows < layout.num_rows)
+
+
+def join_rows(table: jax.Array, pairs: Pairs,
+              layout: layouts.Layout) -> tuple[jax.Array, jax.Array]:
+  """Returns the pairs' states, float [S, D], and bool [S], as the layout's."""
+  index, mask = places(pairs, layout)
+  return table.at[index].get(mode='clip'), mask
 
 
 def join(table: jax.Array, pairs: Pairs,
          width: int) -> tuple[jax.Array, jax.Array]:
   """Returns the pairs' states, float [M, width, D], and bool [M, width]."""
-  index, mask = places(pairs, width)
-  return table.at[index].get(mode='clip'), mask
+  num_pairs = pairs.num_tokens.shape[0]
+  states, mask = join_rows(table, pairs, layouts.rectangle(num_pairs, width))
+  return states.reshape(num_pairs, width, -1), mask.reshape(num_pairs, width)
 
 
 def score_pairs(model: RetrievalModel, params: Any, texts: Embedded,
                 images: Embedded, text_rows: jax.Array, image_rows: jax.Array,
                 is_valid: jax.Array, *, widths: Sequence[int],
-                chunk: int) -> jax.Array:
+                num_tokens: int) -> jax.Array:
   """Returns the raw matching scores of pairs, float32 [M].
 
   Args:
@@ -93,21 +102,30 @@ def score_pairs(model: RetrievalModel, params: Any, texts: Embedded,
     image_rows: int32 [M], which image.
     is_valid: bool [M]; other pairs cost nothing and score 0.
     widths: static length classes, see `queue.length_widths`.
-    chunk: pairs at once.
+    num_tokens: at once, at most.
   """
   table = stack(texts, images)
   pairs = make_pairs(texts, images, text_rows, image_rows)
 
-  def score_rows(width: int, rows: jax.Array) -> jax.Array:
-    return score_joined(model, params, *join(table, pairs.take(rows), width))
+  def score_rows(rows: jax.Array, layout: layouts.Layout) -> jax.Array:
+    return _score(model, params, *join_rows(table, pairs.take(rows), layout),
+                  layout)
 
-  return queue.run_queue(score_rows, pairs.lengths, is_valid, widths=widths,
-                         chunk=chunk)
+  return queue.run_queue(
+      score_rows, pairs.lengths, is_valid, widths=widths,
+      num_tokens=queue.chunk_tokens(text_rows.shape[0], widths, num_tokens))
 
 
 def score_joined(model: RetrievalModel, params: Any, embeddings: jax.Array,
                  mask: jax.Array) -> jax.Array:
   """Returns float32 [M] for joined embeddings [M, T, D], mask [M, T]."""
-  states = retrieval.apply(model, params, 'encode', embeddings, mask,
-                           num_outputs=1)
-  return retrieval.apply(model, params, 'match_logits', states)
+  return _score(model, params, embeddings.reshape(-1, embeddings.shape[-1]),
+                mask.reshape(-1), layouts.rectangle(*mask.shape))
+
+
+def _score(model: RetrievalModel, params: Any, states: jax.Array,
+           mask: jax.Array, layout: layouts.Layout) -> jax.Array:
+  """Returns float32 [rows]; see `RetrievalModel.encode_tokens`."""
+  last = retrieval.apply(model, params, 'encode_tokens', states, mask, layout,
+                         num_outputs=1)
+  return retrieval.apply(model, params, 'match_logits', last)

@@ -12,6 +12,9 @@ from tagsdc_jax.settings.schema import Settings
 if TYPE_CHECKING:
   import ml_collections
 
+# Chunks were so many pairs once, now they are so many tokens.
+_REMOVED = ('compute.score_rows', 'compute.gradient_rows')
+
 
 def default_config() -> ml_collections.ConfigDict:
   """Returns the defaults as a `ConfigDict` that takes no other keys."""
@@ -54,9 +57,12 @@ def flatten(settings: Settings) -> dict[str, object]:
 def from_flat(flat: dict[str, object]) -> Settings:
   """Returns the settings that `flatten` was made of.
 
+  Those of an earlier version that only cut the work are left out.
+
   Raises:
     ValueError: if a key is unknown or a value makes no sense.
   """
+  flat = {key: value for key, value in flat.items() if key not in _REMOVED}
   unknown = flat.keys() - flatten(Settings()).keys()
   if unknown:
     raise ValueError(f'{min(unknown)} is no setting')

@@ -145,10 +145,10 @@ class Compute:
   """Precision, and how the work is cut (the cuts never change a result)."""
   dtype: str = 'float32'  # One of DTYPES; parameters and scores stay float32.
   target_chunk: int = 64  # Masked positions per vocabulary-wide product.
-  score_rows: int = 128  # Pairs scored at once without gradient.
-  gradient_rows: int = 32  # Pairs run at once with gradient, at most.
-  num_widths: int = 6  # Length classes of the scorer, one program each.
-  num_gradient_widths: int = 3  # Of the passes with gradient.
+  score_tokens: int = 8192  # Words and regions scored at once, no gradient.
+  gradient_tokens: int = 2048  # Words and regions run at once with gradient.
+  num_widths: int = 12  # Lengths that scored pairs are padded to.
+  num_gradient_widths: int = 4  # That pairs with gradient are padded to.
   # One of ATTENTION, when scoring; cuDNN needs a GPU and bfloat16.
   attention: str = 'plain'
   # Backward passes keep the input of each layer only and compute the rest

@@ -68,7 +68,7 @@ def choose_hardest(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   logits = scorer.score_pairs(
       task.model, params, texts, embedded_images, side(0), side(1),
       jnp.concatenate([s.reshape(-1) for s in is_scored]), widths=task.widths,
-      chunk=task.settings.compute.score_rows)
+      num_tokens=task.settings.compute.score_tokens)
   of_images, of_texts, of_sentences = (
       part.reshape(num_positives, -1) for part in jnp.split(
           logits, (num_positives * pool, 2 * num_positives * pool)))

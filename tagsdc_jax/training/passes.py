@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from tagsdc_jax import arrays, settings
 from tagsdc_jax.models import retrieval
-from tagsdc_jax.scoring import gradients, queue, scorer
+from tagsdc_jax.scoring import gradients, scorer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,12 +76,10 @@ def sum_losses(task: Task, row_losses: gradients.RowLosses, params: Any,
                rows: gradients.Rows, dropout_key: jax.Array, *,
                num_outputs: int) -> tuple[jax.Array, Any]:
   """Returns `gradients.sum_losses` with the task's network and cuts."""
-  full = texts.states.shape[1] + images.states.shape[1]
   return gradients.sum_losses(
       row_losses, task.model, params, heads, texts, images, rows, dropout_key,
-      widths=task.gradient_widths or (full,),
-      chunk=queue.even_chunk(rows.text_rows.shape[0],
-                             task.settings.compute.gradient_rows),
+      widths=task.gradient_widths or task.widths[-1:],
+      num_tokens=task.settings.compute.gradient_tokens,
       num_outputs=num_outputs)
 
 

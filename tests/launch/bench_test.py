@@ -28,21 +28,24 @@ def _benchmark(monkeypatch):
 
 def test_padding_by_hand(benchmark):
   model = settings.Model(num_layers=2, hidden_size=4, intermediate_size=8)
-  # Sorted 9 7 | 6 4 | 3: widths 9, 6, 4, the last chunk half empty.
+  # Sorted 9 7 | 6 4 3: of widths 9 and 6, two and three rows of 18 tokens.
   work = benchmark.counting.queue_work(model, np.array([4, 9, 3, 7, 6]),
-                                       (4, 6, 9), 2)
-  assert (work.real_tokens, work.padded_tokens) == (29, 2 * (9 + 6 + 4))
-  assert work.padding == pytest.approx(1 - 29 / 38)
+                                       (4, 6, 9), 18)
+  assert (work.real_tokens, work.padded_tokens) == (29, 2 * 18)
+  assert work.padding == pytest.approx(1 - 29 / 36)
+  # No more than there is to run.
+  work = benchmark.counting.queue_work(model, np.array([4, 3]), (4, 9), 99)
+  assert (work.real_tokens, work.padded_tokens) == (7, 18)
 
 
 def test_candidates_by_hand(benchmark):
-  texts = arrays.Texts(None, np.array([[5]]))
-  images = arrays.Images(None, None, np.array([[3]]))
-  pool_texts = arrays.Texts(None, np.array([[4, 6]]))
-  pool_images = arrays.Images(None, None, np.array([[1, 2]]))
+  texts = arrays.Texts(None, np.array([5]))
+  images = arrays.Images(None, None, np.array([3]))
+  pool_texts = arrays.Texts(None, np.array([4, 6]))
+  pool_images = arrays.Images(None, None, np.array([1, 2]))
   batch = arrays.MicroBatch(None, texts, images, None, None, pool_texts,
                             pool_images, None, None)
-  lengths = benchmark.counting.candidate_lengths(batch, np.array([[2]]))
+  lengths = benchmark.counting.candidate_lengths(batch, np.array([2]))
   assert lengths.tolist() == [7, 9, 6, 7, 8, 8]
 
 
@@ -112,9 +115,9 @@ def test_runs_in_turns(benchmark, monkeypatch):
 
 
 @pytest.mark.parametrize('change, message', [
-    ('score_row=3', 'compute.score_row is no setting'),
+    ('score_token=3', 'compute.score_token is no setting'),
     ('attention=flash', 'compute.attention must be one of plain, xla, cudnn'),
-    ('score_rows=many', '--set score_rows=many: invalid literal')])
+    ('score_tokens=many', '--set score_tokens=many: invalid literal')])
 def test_bad_settings_are_one_line(change, message, tmp_path):
   done = subprocess.run(
       [sys.executable, str(BENCH), 'tiny', '--set', change, '--out',

@@ -110,3 +110,21 @@ def test_bfloat16_stays_bfloat16():
   y = dropout.dropout(jnp.ones((4, 4), jnp.bfloat16), 0.5, jax.random.key(0),
                       0)
   assert y.dtype == jnp.bfloat16
+
+
+def test_a_tokens_key_is_a_function_of_its_row_and_place():
+  row_keys = jax.random.split(jax.random.key(0), 3)
+  of = lambda rows, places: jax.random.key_data(dropout.keys_at(
+      row_keys, np.array(rows), np.array(places)))
+  keys = of([0, 0, 1, 2, 2], [0, 1, 1, 5, 2**16])
+  assert len(np.unique(keys, axis=0)) == 5
+  np.testing.assert_array_equal(of([2, 0], [5, 1]), keys[np.array([3, 1])])
+
+
+def test_tokens_of_a_row_draw_independently():
+  rows, places = np.repeat(np.arange(4), 64), np.tile(np.arange(64), 4)
+  keys = dropout.keys_at(jax.random.split(jax.random.key(1), 4), rows, places)
+  kept = np.asarray(dropout.random_bits(keys, 0, (256, 512))) >= 2**31
+  # Every pair of tokens agrees in about half of 512 features.
+  agree = np.corrcoef(kept.astype(np.float64)) * np.sqrt(512)
+  assert np.abs(agree[~np.eye(256, dtype=bool)]).max() < 6

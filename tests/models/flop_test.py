@@ -64,7 +64,8 @@ def _network():
   return model, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
 
-@pytest.mark.parametrize('num_outputs', [1, _WORDS])
+# The network runs its last layer on one token or on all.
+@pytest.mark.parametrize('num_outputs', [1, _TOKENS])
 def test_encoder_beside_xla(num_outputs):
   model, params = _network()
   mask = jnp.ones((_ROWS, _TOKENS), bool)

@@ -52,8 +52,9 @@ def test_a_step_that_cannot_fit():
       'out of memory: the train step needs 24.0 GiB, there are 8.0 GiB; lower '
       'one or more of batch.positives from 32 to 8, negatives.num_hard from 31 '
       'to 7, negatives.num_copies from 20 to 5, negatives.pool_size from 399 '
-      'to 99, compute.score_rows from 128 to 32, compute.gradient_rows from 32 '
-      'to 8, compute.target_chunk from 64 to 16; compute.dtype=bfloat16 '
+      'to 99, compute.score_tokens from 8192 to 2048, '
+      'compute.gradient_tokens from 2048 to 512, '
+      'compute.target_chunk from 64 to 16; compute.dtype=bfloat16 '
       'halves the activations; compute.recompute_layers=true keeps fewer; '
       'compute.micro_batches_at_once=1 sends inputs in slices')
 

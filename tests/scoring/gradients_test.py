@@ -49,15 +49,15 @@ def _row_losses(heads, states, inputs, constants):
   return jnp.sum(factors * jnp.square(values)), (values, states)
 
 
-def _sum(rate, widths, chunk, params, heads, texts, images, inputs, *,
+def _sum(rate, widths, num_tokens, params, heads, texts, images, inputs, *,
          recompute=False, factors=(1, 2, 1, 1, 3, 1, 5), likely=_LIKELY):
   rows = gradients.Rows(*map(jnp.asarray, (
       _TEXT_ROWS, _IMAGE_ROWS, _NEEDED, likely, inputs)),
                         jax.tree.map(jnp.asarray, _constants(factors)))
   return gradients.sum_losses(
       _row_losses, _model(rate, recompute), params, heads, texts, images,
-      rows, jax.random.key(3), widths=widths, chunk=chunk,
-      num_outputs=_OUTPUTS)
+      rows, jax.random.key(3), widths=widths,
+      num_tokens=num_tokens, num_outputs=_OUTPUTS)
 
 
 def _padded(params, heads, texts, images, inputs,
@@ -99,11 +99,11 @@ def _value_and_grads(function):
       jax.tree_util.tree_leaves_with_path(grads)}
 
 
-_one_width = functools.partial(_sum, 0.0, (11,), 7)
-_cut = functools.partial(_sum, 0.0, (7, 9, 11), 2)
-_dropped = functools.partial(_sum, 0.3, (11,), 7)
-_recomputed = functools.partial(_sum, 0.3, (11,), 7, recompute=True)
-_dropped_and_cut = functools.partial(_sum, 0.3, (6, 8, 11), 3,
+_one_width = functools.partial(_sum, 0.0, (11,), 77)
+_cut = functools.partial(_sum, 0.0, (7, 9, 11), 23)
+_dropped = functools.partial(_sum, 0.3, (11,), 77)
+_recomputed = functools.partial(_sum, 0.3, (11,), 77, recompute=True)
+_dropped_and_cut = functools.partial(_sum, 0.3, (6, 8, 11), 33,
                                      likely=~_LIKELY)
 
 
@@ -204,7 +204,7 @@ def test_chunks_without_a_loss_are_not_run_backward(monkeypatch):
   @functools.partial(jax.jit, static_argnums=0)
   def gradient(likely, factors):
     def loss(params):
-      return _sum(0.0, (11,), 2, params, _heads(), *_inputs(), _row_inputs(),
+      return _sum(0.0, (11,), 22, params, _heads(), *_inputs(), _row_inputs(),
                   factors=factors, likely=np.array(likely, bool))[0]
     return jax.grad(loss)(scorer_test._params())
 

@@ -8,7 +8,8 @@ import pytest
 
 from tagsdc_jax.scoring import queue
 
-_WIDTHS, _CHUNK, _ROWS = (4, 7, 12), 4, 11
+# Of 4, 7 and 12 tokens a chunk holds 4, 2 and 1.
+_WIDTHS, _CHUNK, _ROWS = (4, 7, 12), 17, 11
 _calls = []
 
 
@@ -19,14 +20,18 @@ def _content():
 @functools.cache
 def _program():
   def run(content, lengths, is_valid):
-    def score(width, rows):
-      jax.debug.callback(lambda r: _calls.append((width, np.asarray(r))), rows)
-      own = lengths.at[rows].get(mode='clip')
-      row = content.at[rows, :width].get(mode='clip')
-      is_token = jnp.arange(width)[None] < own[:, None]
-      return jnp.sum(jnp.where(is_token, row, 0.0), axis=1)
+    def score(rows, layout):
+      jax.debug.callback(
+          lambda choice, r: _calls.append((_WIDTHS[int(choice)],
+                                           np.asarray(r))),
+          layout.choice, rows)
+      own = rows[layout.rows]
+      token = content.at[own, layout.places].get(mode='clip')
+      is_token = layout.places < lengths.at[own].get(mode='clip')
+      return jax.ops.segment_sum(jnp.where(is_token, token, 0.0), layout.rows,
+                                 layout.max_rows)
     return queue.run_queue(score, lengths, is_valid, widths=_WIDTHS,
-                           chunk=_CHUNK)
+                           num_tokens=_CHUNK)
   return jax.jit(run)
 
 
@@ -43,9 +48,9 @@ def _run(lengths, is_valid):
 
 
 def test_widths_of_the_chunks_by_hand():
-  # Sorted: 12 9 8 7 | 7 5 4 4 | 3 2 1.
+  # Sorted: 12 | 9 | 8 | 7 7 | 5 4 | 4 3 2 1.
   widths = _run([3, 12, 4, 7, 7, 1, 9, 5, 2, 8, 4], [True] * _ROWS)
-  assert widths == [12, 7, 4]
+  assert widths == [12, 12, 12, 7, 7, 4]
 
 
 def test_invalid_rows_cost_nothing():
@@ -63,30 +68,49 @@ def test_any_lengths(seed):
   lengths = rng.integers(1, 13, _ROWS)
   is_valid = rng.random(_ROWS) < rng.random()
   _run(lengths, is_valid)
-  assert len(_calls) == -(-is_valid.sum() // _CHUNK)
-  for width, rows in _calls:
+  done = []
+  for width, rows in sorted(_calls, key=lambda call: -call[0]):
     rows = rows[rows < _ROWS]
-    longest = lengths[rows[is_valid[rows]]].max()
-    # The narrowest that fits.
-    assert width == min(w for w in _WIDTHS if w >= longest)
+    rows = rows[is_valid[rows]]
+    # The narrowest that fits, and as many rows as there is room for.
+    assert width == min(w for w in _WIDTHS if w >= lengths[rows].max())
+    assert len(rows) <= _CHUNK // width
+    done += rows.tolist()
+  assert sorted(done) == np.flatnonzero(is_valid).tolist()
 
 
 def test_a_group_that_comes_first_by_hand():
   lengths = np.array([3, 12, 4, 7, 7, 1, 9], np.int32)
   is_valid = np.array([1, 1, 1, 1, 1, 1, 0], bool)
   comes_first = np.array([1, 0, 1, 1, 0, 0, 1], bool)
-  plan = queue.make_plan(lengths, is_valid, _WIDTHS, 2, comes_first)
-  # 7 4 | 3 12 | 7 1: the second chunk is as wide as the longer of its rows.
+  plan = queue.make_plan(lengths, is_valid, _WIDTHS, 24, comes_first)
   np.testing.assert_array_equal(plan.order[:6], [3, 2, 0, 1, 4, 5])
-  np.testing.assert_array_equal(plan.branch[:3], [1, 2, 1])
-  assert plan.num_chunks == 3
+  np.testing.assert_array_equal(plan.lengths[:6], [7, 4, 3, 12, 7, 1])
+  assert plan.num_valid == 6
+  start, found = 0, []
+  while start < plan.num_valid:
+    rows, layout, start = queue.next_chunk(plan, start, _WIDTHS, 24)
+    found.append((_WIDTHS[layout.choice], rows[rows < 7].tolist()))
+  # 7 4 3 | 12 7 | 1 and the row that is not valid.
+  assert found == [(7, [3, 2, 0]), (12, [1, 4]), (4, [5, 6])]
+
+
+def test_a_chunk_on_the_border_is_as_wide_as_its_longest_row():
+  lengths = np.array([3, 12, 4], np.int32)
+  every = np.ones(3, bool)
+  plan = queue.make_plan(lengths, every, _WIDTHS, 24, lengths < 12)
+  rows, layout, start = queue.next_chunk(plan, 0, _WIDTHS, 24)
+  # Of width 4 or 7 the chunk would hold all three, of 12 it holds two.
+  assert rows[rows < 3].tolist() == [2, 0] and start == 2
+  assert layout.choice == 2
 
 
 def test_unjitted():
   lengths, is_valid = jnp.array([2, 5, 9]), jnp.array([True, False, True])
   scores = queue.run_queue(
-      lambda width, rows: width + lengths.at[rows].get(mode='clip') / 100,
-      lengths, is_valid, widths=(3, 9), chunk=2)
+      lambda rows, layout: (layout.places.max() + 1
+                            + lengths.at[rows].get(mode='clip') / 100),
+      lengths, is_valid, widths=(3, 9), num_tokens=18)
   # One chunk, 9 wide.
   np.testing.assert_allclose(scores, [9.02, 0, 9.09], rtol=1e-6)
 
@@ -134,8 +158,8 @@ def test_no_other_widths_pad_less():
       assert _padded(lengths, widths) == least
 
 
-def test_even_chunk_by_hand():
-  assert queue.even_chunk(20, 32) == 20
-  assert queue.even_chunk(94, 32) == 32  # Three chunks, two rows of filling.
-  assert queue.even_chunk(70, 32) == 24
-  assert queue.even_chunk(1, 32) == 1
+def test_chunk_tokens_by_hand():
+  assert queue.chunk_tokens(100, (4, 12), 64) == 64
+  assert queue.chunk_tokens(3, (4, 12), 64) == 36  # There are no more.
+  assert queue.chunk_tokens(100, (4, 12), 5) == 12  # One row at least.
+  assert queue.chunk_tokens(0, (4, 12), 64) == 12

@@ -62,7 +62,7 @@ def _direct_scores():
 @functools.cache
 def _program(widths):
   return jax.jit(functools.partial(scorer.score_pairs, _MODEL, widths=widths,
-                                   chunk=4))
+                                   num_tokens=44))
 
 
 def test_score_pairs_equals_each_pair_padded_to_the_maximum():
@@ -91,7 +91,7 @@ def test_the_librarys_attention_gives_the_same_scores(monkeypatch):
   rows, columns = (x.ravel() for x in np.indices((_TEXTS, _IMAGES)))
   program = jax.jit(functools.partial(
       scorer.score_pairs, retrieval.RetrievalModel(_CONFIG, attention='xla'),
-      widths=(7, 11), chunk=4))
+      widths=(7, 11), num_tokens=44))
   arguments = (_params(), *_inputs(), rows, columns, np.ones(len(rows), bool))
   np.testing.assert_allclose(program(*arguments), _direct_scores().ravel(),
                              atol=1e-5)

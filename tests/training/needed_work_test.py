@@ -125,8 +125,8 @@ class _Spy:
     self.plans = []  # Lengths and which rows, of the queues in their order.
     self.backward = []  # (number of the queue, row)
     self.num_words = 0
-    self._now = None  # Number of the queue and the rows of a chunk of it.
-    for where, name in ((queue, 'make_plan'), (queue, 'run_chunk'),
+    self._now = None  # Number of the queue and the rows of its chunk.
+    for where, name in ((queue, 'make_plan'), (queue, 'next_chunk'),
                         (packing, 'sum_real_rows'), (retrieval, 'apply')):
       monkeypatch.setattr(where, name, functools.partial(
           getattr(self, '_' + name), getattr(where, name)))
@@ -135,19 +135,14 @@ class _Spy:
     self.plans.append((lengths, is_valid))
     return make_plan(lengths, is_valid, *args)
 
-  def _run_chunk(self, run_chunk, plan, number, function, *args):
-    which = len(self.plans) - 1
-
-    def spied(width, rows):
-      self._now = which, rows
-      result = function(width, rows)
-      self._now = None
-      return result
-    return run_chunk(plan, number, spied, *args)
+  def _next_chunk(self, next_chunk, *args):
+    rows, layout, following = next_chunk(*args)
+    self._now = len(self.plans) - 1, rows
+    return rows, layout, following
 
   def _apply(self, apply, model, params, method, *args, **kwargs):
     states = apply(model, params, method, *args, **kwargs)
-    if method != 'encode' or not self._now:
+    if method != 'encode_tokens':
       return states
     which, rows = self._now
 
@@ -199,7 +194,7 @@ def test_the_step_needs_what_its_queues_run(world_dir, monkeypatch):
       config, negatives=dataclasses.replace(config.negatives, num_hard=2),
       # One row at once: none is run backward for another's sake.
       compute=dataclasses.replace(config.compute, num_widths=1,
-                                  gradient_rows=1),
+                                  gradient_tokens=1),
       # Some triplets within their margin, some not.
       losses=dataclasses.replace(config.losses, margin=0.02))
   task = tiny.make_task(config)

@@ -1,8 +1,9 @@
 """Rows that have to be computed: their tokens, with and without padding."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import jax
 import numpy as np
 
 from tagsdc_jax import arrays, settings
@@ -24,27 +25,60 @@ class Work:
 
 
 def queue_work(model: settings.Model, lengths: np.ndarray,
-               widths: Sequence[int], chunk: int) -> Work:
-  """Returns what the scorer's queue does for rows of these lengths."""
+               widths: Sequence[int], most: int) -> Work:
+  """Returns what a queue does for rows of these lengths.
+
+  Args:
+    model: sizes.
+    lengths: int [M].
+    widths: length classes.
+    most: tokens at once, as set.
+  """
+  num_tokens = queue.chunk_tokens(len(lengths), widths, most)
   ordered = np.sort(lengths)[::-1]
-  heads = ordered[::chunk]
-  padded = chunk * sum(min(w for w in widths if w >= h) for h in heads)
+  start = num_chunks = 0
+  while start < len(ordered):
+    start += num_tokens // min(w for w in widths if w >= ordered[start])
+    num_chunks += 1
   return Work(float(np.sum(flop.scored(model, lengths))),
-              float(np.sum(lengths)), padded)
+              float(np.sum(lengths)), num_chunks * num_tokens)
+
+
+def scoring_work(config: settings.Settings, batch: arrays.MicroBatch,
+                 distinct: np.ndarray, widths: Sequence[int]) -> Work:
+  """Returns what is scored for one update, a queue per micro-batch.
+
+  Args:
+    config: sizes and cuts.
+    batch: micro-batches stacked on one leading axis.
+    distinct: int [micro-batches, B], valid sentences of each positive.
+    widths: length classes.
+  """
+  found = [
+      queue_work(config.model, lengths, widths, config.compute.score_tokens)
+      for lengths in map(candidate_lengths, _apart(batch), distinct)]
+  return Work(*(sum(column) for column in zip(
+      *map(dataclasses.astuple, found), strict=True)))
+
+
+def _apart(batch: arrays.MicroBatch) -> Iterator[arrays.MicroBatch]:
+  """Yields the micro-batches."""
+  for i in range(len(batch.number)):
+    yield jax.tree.map(lambda x, i=i: x[i], batch)
 
 
 def candidate_lengths(batch: arrays.MicroBatch,
                       distinct: np.ndarray) -> np.ndarray:
-  """Returns the lengths of the rows that have to be scored for one update.
+  """Returns the lengths of the rows that a micro-batch has to score.
 
   Args:
-    batch: micro-batches stacked on one leading axis.
-    distinct: int [micro-batches, B], valid sentences of each positive.
+    batch: the micro-batch.
+    distinct: int [B], valid sentences of each positive.
   """
   tokens, regions = batch.texts.num_tokens, batch.images.num_regions
-  own = np.repeat((tokens + regions).reshape(-1), distinct.reshape(-1))
-  texts = batch.pool_texts.num_tokens[:, None] + regions[..., None]
-  images = tokens[..., None] + batch.pool_images.num_regions[:, None]
+  own = np.repeat(tokens + regions, distinct)
+  texts = batch.pool_texts.num_tokens + regions[:, None]
+  images = tokens[:, None] + batch.pool_images.num_regions
   return np.concatenate([texts.reshape(-1), images.reshape(-1), own])
 
 
@@ -57,17 +91,17 @@ def gradient_tokens(config: settings.Settings, batch: arrays.MicroBatch,
   """
   counts = config.negatives
   real = padded = 0.0
-  for i in range(len(batch.texts.num_tokens)):
-    tokens, regions = (x[i][:, None] for x in (batch.texts.num_tokens,
-                                               batch.images.num_regions))
+  for one in _apart(batch):
+    tokens, regions = (x[:, None] for x in (one.texts.num_tokens,
+                                            one.images.num_regions))
     own = tokens + regions
     real, padded = real + own.sum(), padded + own.size * widths[-1]
-    kept = [tokens + batch.pool_images.num_regions[i][None, :counts.num_hard],
-            regions + batch.pool_texts.num_tokens[i][None, :counts.num_hard],
+    kept = [tokens + one.pool_images.num_regions[None, :counts.num_hard],
+            regions + one.pool_texts.num_tokens[None, :counts.num_hard],
             np.repeat(own, counts.num_hard, axis=1)]
     for rows in [[np.repeat(own, counts.num_copies, axis=1)], kept]:
       lengths = np.concatenate(rows, axis=1).reshape(-1)
-      work = queue_work(config.model, lengths, widths, queue.even_chunk(
-          len(lengths), config.compute.gradient_rows))
+      work = queue_work(config.model, lengths, widths,
+                        config.compute.gradient_tokens)
       real, padded = real + work.real_tokens, padded + work.padded_tokens
   return real, padded

@@ -90,9 +90,7 @@ def _training_result(task: passes.Task, batches: list[arrays.MicroBatch],
     # Of each positive only the mean is known; their lengths are alike.
     distinct = np.full(batch.texts.num_tokens.shape, round(
         metrics['distinct_sentences'] * num_sentences))
-    work.append(counting.queue_work(
-        config.model, counting.candidate_lengths(batch, distinct),
-        task.widths, config.compute.score_rows))
+    work.append(counting.scoring_work(config, batch, distinct, task.widths))
     gradient.append(counting.gradient_tokens(
         config, batch, task.gradient_widths))
   needed = 1e9 * mean['gflop_per_positive']

@@ -53,9 +53,8 @@ SIZES = {
                 num_layers=4, hidden_size=256, num_heads=4,
                 intermediate_size=1024, vocab_size=28996, feature_size=256),
             batch=settings.Batch(positives=1, micro_batches=4),
-            # As few rows as keep two cores busy: they pad least. A length more
-            # than by default: 6 instead of 8 % padding, 2 s more to compile.
-            compute=settings.Compute(score_rows=32, num_widths=7),
+            # As few tokens as keep two cores busy: they pad least.
+            compute=settings.Compute(score_tokens=704, gradient_tokens=704),
             # Few captions: tiles of as many as of images pad least.
             evaluation=settings.Evaluation(tile_texts=16, tile_images=16)),
         _SMALL, rounds=7,
@@ -63,9 +62,10 @@ SIZES = {
     'gpu': Size(
         settings.Settings(
             model=settings.Model(vocab_size=28996, feature_size=2048),
-            batch=settings.Batch(positives=4, micro_batches=4),
-            compute=settings.Compute(dtype='bfloat16', score_rows=512,
-                                     target_chunk=512, num_widths=8),
+            # Many positives at once: a queue's last chunk is rarely full.
+            batch=settings.Batch(positives=16, micro_batches=1),
+            compute=settings.Compute(dtype='bfloat16', score_tokens=16384,
+                                     gradient_tokens=8192, target_chunk=512),
             evaluation=settings.Evaluation(tile_texts=64, tile_images=16)),
         _LARGE, rounds=7,
         eval_images=1000, eager_captions=50),
@@ -79,7 +79,7 @@ SIZES = {
             negatives=settings.Negatives(pool_size=7, num_hard=3,
                                          num_copies=2, num_samples=3),
             batch=settings.Batch(positives=1, micro_batches=2),
-            compute=settings.Compute(target_chunk=8, score_rows=8)),
+            compute=settings.Compute(target_chunk=8, score_tokens=160)),
         _SMALL, rounds=2,
         eval_images=8, eager_captions=4),
 }
