@@ -2,7 +2,8 @@
 
 The losses of the rows add up to the total, so it is known before what a row's
 backward pass starts with: a chunk of rows runs forward and, while its
-activations are there, backward. None are kept, none computed anew.
+activations are there, backward. None are kept, and only the attention's weights
+computed anew (`models.layout`).
 """
 
 from collections.abc import Callable, Sequence
