@@ -265,6 +265,9 @@ def test_settings_of_another_version(tmp_path):
   config = settings.Settings()
   loaded = _loaded(tmp_path, config)
   assert checkpoints.settings_of(loaded) == config
+  # An earlier version cut its work by it.
+  loaded.about['settings']['compute.score_rows'] = 128
+  assert checkpoints.settings_of(loaded) == config
   loaded.about['settings']['model.wings'] = 2
   with pytest.raises(errors.UserError, match='model.wings is no setting; give'):
     checkpoints.settings_of(loaded)
