@@ -28,7 +28,6 @@ def get_config() -> ml_collections.ConfigDict:
   config.negatives.num_samples = 6
   config.losses.synthetic = 0.3
   config.losses.mlm = 0.2
-  # Lengths differ little here.
   config.compute.score_tokens = 2048
   config.compute.gradient_tokens = 640
   config.compute.num_widths = 4

@@ -76,9 +76,10 @@ def sum_losses(task: Task, row_losses: gradients.RowLosses, params: Any,
                rows: gradients.Rows, dropout_key: jax.Array, *,
                num_outputs: int) -> tuple[jax.Array, Any]:
   """Returns `gradients.sum_losses` with the task's network and cuts."""
+  full = texts.states.shape[1] + images.states.shape[1]
   return gradients.sum_losses(
       row_losses, task.model, params, heads, texts, images, rows, dropout_key,
-      widths=task.gradient_widths or task.widths[-1:],
+      widths=task.gradient_widths or (full,),
       num_tokens=task.settings.compute.gradient_tokens,
       num_outputs=num_outputs)
 
