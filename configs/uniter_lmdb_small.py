@@ -50,7 +50,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.negatives.num_samples = 20
   # As few as keep two cores busy; a positive has about 900 candidates.
   config.compute.score_tokens = 704
-  config.compute.gradient_tokens = 704
+  config.compute.gradient_tokens = 576
   config.optimizer.learning_rate = 1e-4
   config.optimizer.warmup_updates = 100
   return config

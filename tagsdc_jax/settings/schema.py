@@ -148,7 +148,7 @@ class Compute:
   score_tokens: int = 8192  # Words and regions scored at once, no gradient.
   gradient_tokens: int = 2048  # Words and regions run at once with gradient.
   num_widths: int = 12  # Lengths that scored pairs are padded to.
-  num_gradient_widths: int = 4  # That pairs with gradient are padded to.
+  num_gradient_widths: int = 8  # That pairs with gradient are padded to.
   # One of ATTENTION, when scoring; cuDNN needs a GPU and bfloat16.
   attention: str = 'plain'
   # Backward passes keep the input of each layer only and compute the rest
