@@ -35,9 +35,14 @@ class Layout:
     return self.rows.shape[0] // self.widths[0]
 
   @property
+  def width(self) -> jax.Array:
+    """int32 [], of the rows."""
+    return jnp.asarray(self.widths)[self.choice]
+
+  @property
   def num_rows(self) -> jax.Array:
     """int32 [], how many rows there are."""
-    return self.rows.shape[0] // jnp.asarray(self.widths)[self.choice]
+    return self.rows.shape[0] // self.width
 
   def leading(self, x: jax.Array, number: int) -> jax.Array:
     """Returns the first tokens of each row, [max_rows, number, ...].
@@ -48,12 +53,11 @@ class Layout:
       x: [S, ...].
       number: how many.
     """
-    first = jnp.arange(self.max_rows)[:, None]
     if len(self.widths) == 1:
       return x[:self.max_rows * self.widths[0]].reshape(
           self.max_rows, self.widths[0], *x.shape[1:])[:, :number]
-    width = jnp.asarray(self.widths)[self.choice]
-    return x.at[first * width + jnp.arange(number)[None]].get(mode='clip')
+    first = jnp.arange(self.max_rows)[:, None] * self.width
+    return x.at[first + jnp.arange(number)[None]].get(mode='clip')
 
   def by_row(self, function: RowFunction, floats: Any, others: Any) -> Any:
     """Returns what a function makes of rows of this width.

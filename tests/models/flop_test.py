@@ -64,6 +64,17 @@ def _network():
   return model, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
 
+def test_states_that_nothing_reads_are_not_counted():
+  # Each one less: its query and output projections, its feed-forward layer, and
+  # its products with all keys and values.
+  width = _MODEL.hidden_size
+  each = (2 * 2 * width**2 + 2 * 2 * width * _MODEL.intermediate_size
+          + 2 * 2 * width * _TOKENS)
+  every, some = (flop.encoder(_MODEL, _TOKENS, number)
+                 for number in (_TOKENS, _WORDS))
+  assert every - some == (_TOKENS - _WORDS) * each
+
+
 # The network runs its last layer on one token or on all.
 @pytest.mark.parametrize('num_outputs', [1, _TOKENS])
 def test_encoder_beside_xla(num_outputs):

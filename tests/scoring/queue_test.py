@@ -69,12 +69,12 @@ def test_any_lengths(seed):
   is_valid = rng.random(_ROWS) < rng.random()
   _run(lengths, is_valid)
   done = []
-  for width, rows in sorted(_calls, key=lambda call: -call[0]):
-    rows = rows[rows < _ROWS]
-    rows = rows[is_valid[rows]]
+  found = [(width, rows[rows < _ROWS]) for width, rows in _calls]
+  found = [(width, rows[is_valid[rows]]) for width, rows in found]
+  for width, rows in sorted(found, key=lambda call: (-call[0], -len(call[1]))):
     # The narrowest that fits, and as many rows as there is room for.
     assert width == min(w for w in _WIDTHS if w >= lengths[rows].max())
-    assert len(rows) <= _CHUNK // width
+    assert len(rows) == min(_CHUNK // width, is_valid.sum() - len(done))
     done += rows.tolist()
   assert sorted(done) == np.flatnonzero(is_valid).tolist()
 
