@@ -11,6 +11,9 @@ else
   source "$ROOT/launch/environment.sh"
   python="$VENV/bin/python"
   export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"
+  # A device per core: one works where another's operation keeps a single core.
+  cores="$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)"
+  export XLA_FLAGS="${XLA_FLAGS:-} --xla_force_host_platform_device_count=$cores"
 fi
 cd "$ROOT"
 PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}" exec "$python" launch/bench "$@"

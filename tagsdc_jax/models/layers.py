@@ -255,8 +255,11 @@ class EncoderLayer(nn.Module):
     config = self.config
     keys = None
     if dropout_keys is not None:
-      keys = (dropout_keys if first_only else dropout.keys_at(
-          dropout_keys, layout.rows, layout.places))
+      rows, places = layout.rows, layout.places
+      if first_only:
+        rows = jnp.arange(layout.max_rows)
+        places = jnp.zeros_like(rows)
+      keys = dropout.keys_at(dropout_keys, rows, places)
 
     def drop(y: jax.Array, site: int) -> jax.Array:
       return dropout.dropout(y, config.dropout_rate, keys, site)

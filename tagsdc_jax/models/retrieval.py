@@ -90,7 +90,8 @@ class RetrievalModel(nn.Module):
 
   def encode_tokens(self, embeddings: jax.Array, token_mask: jax.Array,
                     layout: layouts.Layout, *, num_outputs: int,
-                    dropout_keys: jax.Array | None = None) -> jax.Array:
+                    dropout_keys: jax.Array | None = None,
+                    reads_all: jax.Array | None = None) -> jax.Array:
     """Returns float [rows, num_outputs, D]; see `uniter.Encoder`.
 
     Args:
@@ -99,9 +100,11 @@ class RetrievalModel(nn.Module):
       layout: where the tokens stand.
       num_outputs: as above.
       dropout_keys: PRNG key of each row, or None for no dropout.
+      reads_all: bool [], False if only the first state of each row is read.
     """
     return self.encoder(embeddings, token_mask, layout,
-                        num_outputs=num_outputs, dropout_keys=dropout_keys)
+                        num_outputs=num_outputs, dropout_keys=dropout_keys,
+                        reads_all=reads_all)
 
   def match_logits(self, states: jax.Array) -> jax.Array:
     """Returns float32 [N], the raw matching score, for states [N, >=1, D]."""

@@ -4,6 +4,7 @@ Knows nothing of negatives or losses. Reference: METHOD.md's model section,
 UNITER (arXiv 1909.11740) as TAGS-DC uses it.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -140,7 +141,8 @@ class Encoder(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array, token_mask: jax.Array,
                layout: layouts.Layout, *, num_outputs: int,
-               dropout_keys: jax.Array | None) -> jax.Array:
+               dropout_keys: jax.Array | None,
+               reads_all: jax.Array | None = None) -> jax.Array:
     """Returns float [rows, num_outputs, D]: each row's first last states.
 
     Args:
@@ -151,6 +153,8 @@ class Encoder(nn.Module):
       num_outputs: how many leading states are wanted. The matching score needs
         [CLS] only, which saves most of the last layer.
       dropout_keys: PRNG key of each row, or None for no dropout.
+      reads_all: bool [], whether more than each row's first state is read;
+        if not, the others come back as 0 and cost nothing. None: it is.
     """
     layer = layers.EncoderLayer(self.config, self.dtype, self.attention,
                                 parent=None)
@@ -183,8 +187,18 @@ class Encoder(nn.Module):
           length=num_stacked)
     if is_merged:
       return layout.leading(x, num_outputs)
-    x = run(x, last, None if keys is None else keys[-1], num_outputs == 1)
-    return x[:, None] if num_outputs == 1 else layout.leading(x, num_outputs)
+    keys = None if keys is None else keys[-1]
+
+    def run_last(first_only: bool, x: jax.Array) -> jax.Array:
+      x = run(x, last, keys, first_only)
+      if not first_only:
+        return layout.leading(x, num_outputs)
+      return jnp.pad(x[:, None], ((0, 0), (0, num_outputs - 1), (0, 0)))
+
+    if num_outputs == 1 or reads_all is None:
+      return run_last(num_outputs == 1, x)
+    return jax.lax.cond(reads_all, functools.partial(run_last, False),
+                        functools.partial(run_last, True), x)
 
   def _layer_parameters(self, name: str, init: Callable) -> Any:
     # `self.param` traces `init` anew to check the shapes of given ones, a tenth

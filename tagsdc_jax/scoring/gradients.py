@@ -35,6 +35,9 @@ class Rows:
   is_likely: jax.Array
   inputs: Any  # float [M, ...], with gradient
   constants: Any  # [M, ...], without; zeros tell that a row loses nothing
+  # bool [M], rows of which more than the first state is read; None: all. They
+  # come before all others, whose last layer runs for the first token only.
+  reads_all: jax.Array | None = None
 
 
 class _Cut(NamedTuple):
@@ -58,6 +61,7 @@ class _Fixed(NamedTuple):
   is_likely: jax.Array
   keys: jax.Array
   constants: Any
+  reads_all: jax.Array | None
 
 
 def sum_losses(row_losses: RowLosses, model: RetrievalModel, params: Any,
@@ -84,7 +88,8 @@ def sum_losses(row_losses: RowLosses, model: RetrievalModel, params: Any,
     widths: static length classes, see `queue.length_widths`.
     num_tokens: at once, at most.
     num_outputs: how many leading states are wanted, of text then regions;
-      beyond a row's length they may be anything finite.
+      beyond a row's length they may be anything finite, as those that are
+      not read.
   Returns:
     The sum, float32 [], with gradient; values [M, ...], without, zeros at
     rows that are not needed.
@@ -94,9 +99,9 @@ def sum_losses(row_losses: RowLosses, model: RetrievalModel, params: Any,
       scorer.make_pairs(texts, images, rows.text_rows, rows.image_rows),
       rows.is_needed, rows.is_likely,
       jax.vmap(lambda i: jax.random.fold_in(dropout_key, i))(numbers),
-      rows.constants)
+      rows.constants, rows.reads_all)
   encoder = params['encoder']
-  if num_outputs > 1:
+  if num_outputs > 1 and rows.reads_all is None:
     encoder = uniter.merge_layers(encoder)
   weights = _Weights(encoder, heads, scorer.stack(texts, images))
   total, values = _sum(row_losses, model,
@@ -111,21 +116,27 @@ def _run(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
          is_differentiated: bool) -> tuple[jax.Array, Any, Any]:
   """Returns the total, values, and d total / d (weights, inputs) or None."""
   num_rows = fixed.is_needed.shape[0]
+  groups = fixed.is_likely.astype(jnp.int32)
+  if fixed.reads_all is not None:
+    groups += 2 * fixed.reads_all
   plan = queue.make_plan(fixed.pairs.lengths, fixed.is_needed, cut.widths,
-                         cut.num_tokens, fixed.is_likely)
+                         cut.num_tokens, groups)
 
   def run(rows: jax.Array, layout: layouts.Layout,
           sums: Any) -> tuple[jax.Array, Any, Any]:
     own = _take(fixed, rows)
-    constants = packing.zero_others(own.is_needed & (rows < num_rows),
-                                    own.constants)
+    is_real = own.is_needed & (rows < num_rows)
+    constants = packing.zero_others(is_real, own.constants)
+    reads_all = (None if own.reads_all is None
+                 else jnp.any(own.reads_all & is_real))
     joined, mask = scorer.join_rows(weights.table, own.pairs, layout)
 
     def lose(encoder: Any, heads: Any, joined: jax.Array,
              inputs: Any) -> tuple[jax.Array, Any]:
       states = retrieval.apply(
           model, {'encoder': encoder}, 'encode_tokens', joined, mask, layout,
-          num_outputs=cut.num_outputs, dropout_keys=own.keys)
+          num_outputs=cut.num_outputs, dropout_keys=own.keys,
+          reads_all=reads_all)
       return row_losses(heads, states, inputs, constants)
 
     arguments = (weights.encoder, weights.heads, joined, _take(inputs, rows))

@@ -74,7 +74,7 @@ def chunk_tokens(num_rows: int, widths: Sequence[int], most: int) -> int:
 
 
 def make_plan(lengths: jax.Array, is_valid: jax.Array, widths: Sequence[int],
-              num_tokens: int, comes_first: jax.Array | None = None) -> Plan:
+              num_tokens: int, groups: jax.Array | None = None) -> Plan:
   """Returns the valid rows, sorted by length, longest first.
 
   Args:
@@ -82,14 +82,14 @@ def make_plan(lengths: jax.Array, is_valid: jax.Array, widths: Sequence[int],
     is_valid: bool [M].
     widths: ascending, static.
     num_tokens: of a chunk, at least widths[-1].
-    comes_first: bool [M], valid rows of which all come before the others, each
-      group sorted by length; None: one group.
+    groups: int32 [M], from 0: valid rows of a higher group come before all of
+      a lower one, each group sorted by length; None: one group.
   """
   num_rows = lengths.shape[0]
   lengths = jnp.where(is_valid, lengths, 0)
   rank = lengths
-  if comes_first is not None:
-    rank += jnp.where(is_valid & comes_first, widths[-1], 0)
+  if groups is not None:
+    rank += jnp.where(is_valid, groups * widths[-1], 0)
   order = jnp.argsort(-rank, stable=True).astype(jnp.int32)
   order = jnp.pad(order, (0, num_tokens // widths[0]),
                   constant_values=num_rows)
@@ -114,7 +114,7 @@ def next_chunk(plan: Plan, start: jax.Array, widths: Sequence[int],
   rows, lengths = (jax.lax.dynamic_slice_in_dim(x, start, most)
                    for x in (plan.order, plan.lengths))
   counts = jnp.array([num_tokens // width for width in widths], jnp.int32)
-  # A wider row than the first one is met where the second group begins.
+  # A wider row than the first one is met where the next group begins.
   longest = jax.lax.cummax(lengths)[counts - 1]
   choice = jnp.argmax(longest <= jnp.array(widths)).astype(jnp.int32)
   num_rows = plan.order.shape[0] - most

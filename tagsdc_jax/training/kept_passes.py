@@ -60,12 +60,12 @@ def run_kept(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   of = (parts.words_of(task, batch, generated, hardest)
         if task.settings.phase == 'dc' else None)
   weights = kept_losses.weights(task, hardest, of)
-  heads, num_outputs, of_words = passes.match_head(params), 1, None
+  heads, num_outputs = passes.match_head(params), 1
+  of_words = reads_all = None
   if of is not None:
-    # All words of the sentences are read, so each sentence has a gradient. One
-    # queue for all pairs: the last layer of retrieved ones runs on all of their
-    # tokens too, but there is one program per length less to compile.
+    # All words of the sentences are read, so each sentence has a gradient.
     is_likely = is_likely.at[:, 2].set(True)
+    reads_all = jnp.zeros(is_needed.shape, bool).at[:, 2].set(True)
     heads |= parts.word_heads(params)
     num_outputs = batch.texts.token_ids.shape[-1]
     of_words = jax.tree.map(
@@ -74,7 +74,7 @@ def run_kept(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   flat = lambda x: x.reshape(-1, *x.shape[3:])
   rows = gradients.Rows(*jax.tree.map(flat, (
       text_rows, image_rows, is_needed, is_likely, positives,
-      (weights.triplets, of_words))))
+      (weights.triplets, of_words), reads_all)))
   total, values = passes.sum_losses(
       task, functools.partial(kept_losses.row_losses, task), params, heads,
       texts, images, rows, pair_key, num_outputs=num_outputs)

@@ -22,6 +22,7 @@ ABSENT = ('grain', 'lmdb', 'matplotlib', 'ml_collections',
 def _benchmark(monkeypatch):
   monkeypatch.syspath_prepend(str(BENCH))
   import benchmark.counting
+  import benchmark.ours
   import benchmark.problem
   return benchmark
 
@@ -36,6 +37,15 @@ def test_padding_by_hand(benchmark):
   # No more than there is to run.
   work = benchmark.counting.queue_work(model, np.array([4, 3]), (4, 9), 99)
   assert (work.real_tokens, work.padded_tokens) == (7, 18)
+
+
+@pytest.mark.parametrize('devices, micro_batches, used', [
+    (1, 4, 1), (2, 4, 2), (3, 4, 2), (64, 4, 4), (8, 1, 1), (4, 6, 3)])
+def test_devices_with_equal_shares(benchmark, monkeypatch, devices,
+                                   micro_batches, used):
+  monkeypatch.setattr(benchmark.ours.jax, 'local_devices',
+                      lambda: list(range(devices)))
+  assert benchmark.ours.training_devices(micro_batches) == list(range(used))
 
 
 def test_candidates_by_hand(benchmark):

@@ -17,6 +17,7 @@ _TEXT_ROWS = np.array([0, 1, 2, 3, 1, 0, 2], np.int32)
 _IMAGE_ROWS = np.array([2, 0, 1, 1, 1, 0, 0], np.int32)
 _NEEDED = np.array([1, 1, 1, 1, 1, 1, 0], bool)
 _LIKELY = np.array([0, 1, 0, 1, 1, 0, 1], bool)
+_READS_ALL = np.array([1, 0, 0, 1, 0, 0, 1], bool)
 _OUTPUTS = 6
 
 
@@ -30,11 +31,13 @@ def _model(rate, recompute=False):
   return retrieval.RetrievalModel(config, recompute_layers=recompute)
 
 
-def _constants(factors):
+def _constants(factors, reads_all):
   """Which states are read, how each of them weighs, and factors per row."""
   texts, images = _inputs()
   lengths = texts.lengths[_TEXT_ROWS] + images.lengths[_IMAGE_ROWS]
   is_read = np.arange(_OUTPUTS)[None] < lengths[:, None]
+  if reads_all is not None:
+    is_read[~reads_all, 1:] = False
   weights = np.random.default_rng(5).normal(
       size=(len(_NEEDED), _OUTPUTS, scorer_test._CONFIG.hidden_size))
   return (is_read, (0.2 * weights).astype(np.float32),
@@ -50,10 +53,11 @@ def _row_losses(heads, states, inputs, constants):
 
 
 def _sum(rate, widths, num_tokens, params, heads, texts, images, inputs, *,
-         recompute=False, factors=(1, 2, 1, 1, 3, 1, 5), likely=_LIKELY):
-  rows = gradients.Rows(*map(jnp.asarray, (
-      _TEXT_ROWS, _IMAGE_ROWS, _NEEDED, likely, inputs)),
-                        jax.tree.map(jnp.asarray, _constants(factors)))
+         recompute=False, factors=(1, 2, 1, 1, 3, 1, 5), likely=_LIKELY,
+         reads_all=None):
+  rows = gradients.Rows(*jax.tree.map(jnp.asarray, (
+      _TEXT_ROWS, _IMAGE_ROWS, _NEEDED, likely, inputs,
+      _constants(factors, reads_all), reads_all)))
   return gradients.sum_losses(
       _row_losses, _model(rate, recompute), params, heads, texts, images,
       rows, jax.random.key(3), widths=widths,
@@ -61,14 +65,14 @@ def _sum(rate, widths, num_tokens, params, heads, texts, images, inputs, *,
 
 
 def _padded(params, heads, texts, images, inputs,
-            factors=(1, 2, 1, 1, 3, 1, 5)):
+            factors=(1, 2, 1, 1, 3, 1, 5), reads_all=None):
   """All rows padded to the maximum, without dropout."""
   pairs = scorer.make_pairs(texts, images, _TEXT_ROWS, _IMAGE_ROWS)
   joined, mask = scorer.join(scorer.stack(texts, images), pairs, 11)
   states = retrieval.apply(_model(0.0), params, 'encode', joined, mask,
                            num_outputs=_OUTPUTS)
   return _row_losses(heads, states, inputs,
-                     _constants(np.where(_NEEDED, factors, 0)))
+                     _constants(np.where(_NEEDED, factors, 0), reads_all))
 
 
 def _heads():
@@ -107,6 +111,14 @@ _dropped_and_cut = functools.partial(_sum, 0.3, (6, 8, 11), 33,
                                      likely=~_LIKELY)
 
 
+_some = functools.partial(_sum, 0.0, (7, 9, 11), 23, reads_all=_READS_ALL)
+_some_padded = functools.partial(_padded, reads_all=_READS_ALL)
+# In one chunk, where all states of all rows are there, and in several.
+_some_dropped = functools.partial(_sum, 0.3, (11,), 77, reads_all=_READS_ALL)
+_some_dropped_and_cut = functools.partial(
+    _sum, 0.3, (6, 8, 11), 22, reads_all=_READS_ALL)
+
+
 def _assert_same(one, other, tolerance=2e-5):
   (total, values, grads), (other_total, other_values, other_grads) = map(
       _value_and_grads, (one, other))
@@ -127,6 +139,22 @@ def test_value_and_gradients_are_those_of_padded_rows(cut):
   of_inputs, of_heads = grads['[4]'], grads["[1]/['scale']"]
   assert np.all(of_inputs[_NEEDED] != 0) and not of_inputs[~_NEEDED].any()
   assert np.all(of_heads != 0)
+
+
+def test_rows_of_which_only_the_first_state_is_read():
+  _assert_same(_some_padded, _some)
+  _assert_same(_some_dropped, _some_dropped_and_cut)
+  assert abs(_value_and_grads(_some)[0] - _value_and_grads(_cut)[0]) > 0.1
+
+
+def test_states_that_nothing_reads_are_not_computed():
+  texts, images = _inputs()
+  _, (_, states) = jax.jit(_some_dropped_and_cut)(
+      scorer_test._params(), _heads(), texts, images, _row_inputs())
+  # By group and length, in chunks of 22 tokens: rows 3, 0 | 1, 4 | 5, 2.
+  has_others = np.asarray(states[:, 1:]).any(axis=(1, 2))
+  np.testing.assert_array_equal(has_others, [1, 0, 0, 1, 0, 0, 0])
+  assert np.asarray(states[:, 0]).any(axis=1).tolist() == _NEEDED.tolist()
 
 
 def test_dropout_is_the_same_however_the_work_is_cut():

@@ -79,11 +79,11 @@ def test_any_lengths(seed):
   assert sorted(done) == np.flatnonzero(is_valid).tolist()
 
 
-def test_a_group_that_comes_first_by_hand():
+def test_groups_by_hand():
   lengths = np.array([3, 12, 4, 7, 7, 1, 9], np.int32)
   is_valid = np.array([1, 1, 1, 1, 1, 1, 0], bool)
-  comes_first = np.array([1, 0, 1, 1, 0, 0, 1], bool)
-  plan = queue.make_plan(lengths, is_valid, _WIDTHS, 24, comes_first)
+  groups = np.array([2, 0, 2, 2, 0, 0, 3])
+  plan = queue.make_plan(lengths, is_valid, _WIDTHS, 24, groups)
   np.testing.assert_array_equal(plan.order[:6], [3, 2, 0, 1, 4, 5])
   np.testing.assert_array_equal(plan.lengths[:6], [7, 4, 3, 12, 7, 1])
   assert plan.num_valid == 6

@@ -32,6 +32,13 @@ def updates(problem: Problem, count: int) -> list[arrays.MicroBatch]:
           for u in range(count)]
 
 
+def training_devices(micro_batches: int) -> list[jax.Device]:
+  """Returns as many of this process's devices as get equally many each."""
+  devices = jax.local_devices()
+  return devices[:max(n for n in range(1, len(devices) + 1)
+                      if micro_batches % n == 0)]
+
+
 class Training:
   """A phase's updates, one after the other."""
 
@@ -44,17 +51,19 @@ class Training:
     params = initialising.start_heads(problem.params, 'pretrain', phase)
     host = jax.tree.map(np.asarray, state.TrainState(
         np.int32(0), params, tx.init(params)))
-    devices = jax.local_devices()[:1]
+    devices = training_devices(config.batch.micro_batches)
     self._batches = updates(problem, 1 + problem.size.rounds)
-    self._inputs = [parallel.put(jax.tree.map(lambda x: x[None], b), devices)
-                    for b in self._batches]
+    shares = [jax.tree.map(lambda x: x.reshape(len(devices), -1, *x.shape[1:]),
+                           batch) for batch in self._batches]
+    self._inputs = [parallel.put(share, devices) for share in shares]
     start = time.perf_counter()
     self._program = parallel.compile_step(
         parallel.pmap_step(step.make_train_step(
             config, objectives.make_objective(self._task), tx, parallel.AXIS),
                            devices),
-        (host, self._batches[0]), 1)
+        (host, jax.tree.map(lambda x: x[0], shares[0])), len(devices))
     self._about = {'compile_seconds': time.perf_counter() - start,
+                   'devices': len(devices),
                    'program_bytes': parallel.program_memory(self._program)}
     self._state = parallel.replicate(host, devices)
     self._found: list[dict[str, float]] = []

@@ -54,7 +54,8 @@ SIZES = {
                 intermediate_size=1024, vocab_size=28996, feature_size=256),
             batch=settings.Batch(positives=1, micro_batches=4),
             # As few tokens as keep two cores busy: they pad least.
-            compute=settings.Compute(score_tokens=704, gradient_tokens=576),
+            compute=settings.Compute(score_tokens=704, gradient_tokens=576,
+                                     target_chunk=32),
             # Few captions: tiles of as many as of images pad least.
             evaluation=settings.Evaluation(tile_texts=16, tile_images=16)),
         _SMALL, rounds=7,
