@@ -37,7 +37,7 @@ def _constants(factors, reads_all):
   lengths = texts.lengths[_TEXT_ROWS] + images.lengths[_IMAGE_ROWS]
   is_read = np.arange(_OUTPUTS)[None] < lengths[:, None]
   if reads_all is not None:
-    is_read[~reads_all, 1:] = False
+    is_read &= reads_all[:, None] | (np.arange(_OUTPUTS)[None] == 0)
   weights = np.random.default_rng(5).normal(
       size=(len(_NEEDED), _OUTPUTS, scorer_test._CONFIG.hidden_size))
   return (is_read, (0.2 * weights).astype(np.float32),
