@@ -6,8 +6,9 @@ candidates that are scored are valid and distinct, a row whose gradient is zero
 embedded as often as there are draws of dropout. Not counted is what a step does
 beyond: padding, activations that it computes anew, repetitions, states that
 nothing reads (of regions in the last layer, where words are read, and of pairs
-that share a chunk with such). So a rate of these FLOP divided by the device's peak is
-what is known as model FLOP utilisation, and rises with nothing but speed.
+that share a chunk with such). So a rate of these FLOP divided by the device's
+peak is what is known as model FLOP utilisation, and rises with nothing but
+speed.
 
 The losses' weights are taken to be above 0; see `models.flop` for what is
 left out. With `quirks.other_caption` L_i is counted at the first positive.
