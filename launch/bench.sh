@@ -13,7 +13,8 @@ else
   export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"
   # A device per core: one works where another's operation keeps a single core.
   cores="$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)"
-  export XLA_FLAGS="${XLA_FLAGS:-} --xla_force_host_platform_device_count=$cores"
+  # What is set already comes later and wins.
+  export XLA_FLAGS="--xla_force_host_platform_device_count=$cores ${XLA_FLAGS:-}"
 fi
 cd "$ROOT"
 PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}" exec "$python" launch/bench "$@"

@@ -256,7 +256,7 @@ class EncoderLayer(nn.Module):
     keys = None
     if dropout_keys is not None:
       rows, places = layout.rows, layout.places
-      if first_only:
+      if first_only:  # Draws as it would beside the row's other tokens.
         rows = jnp.arange(layout.max_rows)
         places = jnp.zeros_like(rows)
       keys = dropout.keys_at(dropout_keys, rows, places)

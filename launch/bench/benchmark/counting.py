@@ -87,7 +87,8 @@ def gradient_tokens(config: settings.Settings, batch: arrays.MicroBatch,
   """Returns real and padded tokens of the forward passes with gradient.
 
   Of the kept negatives' lengths only those of the pool are known; its first h
-  stand for them. The positives are padded to the last width.
+  stand for them, as one group: a chunk more may run where one begins. The
+  positives are padded to the last width.
   """
   counts = config.negatives
   real = padded = 0.0
