@@ -28,9 +28,9 @@ def setting(name: str) -> Callable[[str], Any]:
   return _of(lambda text: settings.parse_value(name, text))
 
 
-def whole(least: int, most: int) -> Callable[[str], int]:
-  """Returns the type of an option that takes whole numbers of a range."""
-  return _of(lambda text: kinds.parsed('it', kinds.Whole(least, most), text))
+def of_kind(kind: kinds.Kind) -> Callable[[str], Any]:
+  """Returns the type of an option that is no setting."""
+  return _of(lambda text: kinds.parsed('it', kind, text))
 
 
 def path(text: str) -> Path:

@@ -13,6 +13,7 @@ from tagsdc_jax.evaluation import first_pass, protocols
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.reporting import published, tables
 from tagsdc_jax.running import building, evaluation_in_parts, folder
+from tagsdc_jax.settings import kinds
 from tagsdc_jax.training import checkpoints, initialising
 
 HELP = 'rank captions and images of a split with a trained model'
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--scores', type=arguments.new_file,
                       help='write the scores here, .npy [captions, images]')
   parser.add_argument('--top-k-rerank', metavar='K',
-                      type=arguments.whole(1, 2**31 - 1),
+                      type=arguments.of_kind(kinds.Whole(1, 2**31 - 1)),
                       help='score only pairs among the K best of their caption '
                       'or image in the first pass')
   parser.add_argument('--first-pass', type=arguments.path, metavar='FILE',
