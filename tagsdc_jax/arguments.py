@@ -48,11 +48,6 @@ def folder(text: str) -> Path:
   return _of(paths.folder)(text)
 
 
-def new_file(text: str) -> Path:
-  """See `paths.new_file`."""
-  return _of(paths.new_file)(text)
-
-
 def _of(convert: Callable[[str], _T]) -> Callable[[str], _T]:
   """Returns a type whose errors argparse shows as they are."""
   def convert_or_explain(text: str) -> _T:

@@ -2,7 +2,7 @@
 
 Every path of an option, of a setting or of a config file's name comes through
 here, so that all of them mean the same. Nothing is looked up on disk but in
-`folder`, `file` and `new_file`.
+`folder` and `file`.
 """
 
 import os
@@ -90,21 +90,4 @@ def file(text: str) -> Path:
       raise UserError(f'{path} must be a file, but '
                       f'{"is a folder" if path.is_dir() else "is missing"}; '
                       'give another path')
-  return path
-
-
-def new_file(text: str) -> Path:
-  """As `local`, for a file that is written; one that is there is replaced.
-
-  Raises:
-    UserError: also if a folder is there, or its own folder is missing.
-  """
-  path = local(text)
-  with named(path):
-    if path.is_dir():
-      raise UserError(f'{path} cannot be written: it is a folder; give the '
-                      'path of a file')
-    if not path.parent.is_dir():
-      raise UserError(f'{path} cannot be written: folder {path.parent} is '
-                      'missing; make it, or give another path')
   return path

@@ -108,7 +108,7 @@ def test_free_to_change_leaves_out_what_decides_the_run():
     ({'negatives__pool_size': 30},
      'negatives.pool_size must be at least negatives.num_hard = 31, got 30'),
     ({'negatives__num_copies': 3, 'negatives__num_samples': 10},
-     'num_samples must be at least negatives.num_hard = 31, got 30'),
+     'negatives.num_samples must be at least negatives.num_hard = 31, got 30'),
 ])
 def test_a_value_out_of_range_is_named(overrides, message):
   with pytest.raises(ValueError) as caught:

@@ -8,7 +8,7 @@ import os
 import time
 from typing import Any
 
-from tagsdc_jax import arguments, progress
+from tagsdc_jax import arguments, errors, progress
 from tagsdc_jax.comparison import comparing, items, recordings
 from tagsdc_jax.reporting import tables
 from tagsdc_jax.running import folder
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the command's own flags."""
   parser.add_argument('folder', type=arguments.path,
                       help='folder of recordings')
-  parser.add_argument('--json', type=arguments.new_file,
+  parser.add_argument('--json', type=arguments.path,
                       help='write all items here')
   parser.add_argument('--x64', action='store_true',
                       help='compute in float64 as well, and compare with the '
@@ -48,6 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: None = None) -> int:
   """Compares, prints the table, and returns the exit code."""
   del config
+  if args.json is not None and not args.json.parent.is_dir():
+    raise errors.UserError(f'{args.json} cannot be written: folder '
+                           f'{args.json.parent} is missing; make it, or give '
+                           'another path')
   start = time.perf_counter()
   # Before a device is touched: most of the time goes into compiling many small
   # programs, each for a few runs.

@@ -50,9 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       choices=tuple(protocols.PROTOCOLS), metavar='NAME',
                       help='count as published numbers are, besides the whole '
                       f'split; of {", ".join(protocols.PROTOCOLS)}')
-  parser.add_argument('--json', type=arguments.new_file,
+  parser.add_argument('--json', type=arguments.path,
                       help='write the result here')
-  parser.add_argument('--scores', type=arguments.new_file,
+  parser.add_argument('--scores', type=arguments.path,
                       help='write the scores here, .npy [captions, images]')
   parser.add_argument('--top-k-rerank', metavar='K',
                       type=arguments.of_kind(kinds.Whole(1, 2**31 - 1)),
@@ -123,6 +123,10 @@ def _show(args: argparse.Namespace, loaded: checkpoints.Loaded,
 
 def _check(args: argparse.Namespace) -> None:
   """Raises UserError before the work for what would be lost after it."""
+  for path in (args.json, args.scores):
+    if path is not None and not path.parent.is_dir():
+      raise errors.UserError(f'{path} cannot be written: folder {path.parent} '
+                             'is missing; make it, or give another path')
   if (args.top_k_rerank is None) != (args.first_pass is None):
     raise errors.UserError(
         '--top-k-rerank and --first-pass need each other: a number K, and a '

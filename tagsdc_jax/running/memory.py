@@ -198,7 +198,7 @@ def _lowered(config: settings.Settings, names: Sequence[str],
   """Returns "NAME from VALUE to LESS", divided by a power of two >= factor."""
   flat = settings.flatten(config)
   divisor = 2 ** max(1, math.ceil(math.log2(factor))) if factor > 1 else 2
-  least = {'data.num_prefetched': 0}
+  least = {'data.num_prefetched': 0, 'model.max_positions': 3}
   if config.phase == 'pretrain':  # Each meets that many others.
     least['batch.positives'] = config.negatives.num_in_batch + 1
   parts = []

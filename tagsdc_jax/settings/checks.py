@@ -93,13 +93,9 @@ def _check_counts(s: Settings) -> None:
     raise ValueError('negatives.pool_size must be at least '
                      f'negatives.num_hard = {n.num_hard}, got {n.pool_size}')
   if sentences < n.num_hard:
-    raise ValueError('negatives.num_copies x num_samples must be at least '
-                     f'negatives.num_hard = {n.num_hard}, got {sentences}')
-  if b.positives * (2 * n.pool_size + sentences) > _MOST_INT32:
-    raise ValueError(
-        'batch.positives x (2 negatives.pool_size + num_copies x num_samples) '
-        f'must be at most {_MOST_INT32}, got {b.positives} x '
-        f'{2 * n.pool_size + sentences}')
+    raise ValueError('negatives.num_copies x negatives.num_samples must be at '
+                     f'least negatives.num_hard = {n.num_hard}, got '
+                     f'{sentences}')
 
 
 def _check_quirks(s: Settings) -> None:

@@ -218,7 +218,7 @@ def profiled_updates(text: str) -> tuple[int, int]:
   return first, last
 
 
-def setting(default: Any, kind: Kind, meaning: str = '') -> Any:
+def setting(default: Any, kind: Kind, meaning: str) -> Any:
   """Returns a dataclass's field with all that is known of a setting."""
   return dataclasses.field(default=default, metadata={'kind': kind,
                                                       'meaning': meaning})
@@ -252,7 +252,7 @@ def _refusal(name: str, kind: Kind, value: Any, error: ValueError) -> str:
 def shown(value: Any) -> str:
   """Returns a value for a message."""
   try:
-    text = repr(value)
+    text = ' '.join(repr(value).split())
   except ValueError:  # Python writes no numbers of thousands of digits.
     return f'one of type {type(value).__name__} that is too long to show'
   return text if len(text) <= _LONGEST_SHOWN else f'{text[:_LONGEST_SHOWN]}...'

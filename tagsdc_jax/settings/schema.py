@@ -73,10 +73,12 @@ class Data:
 class Model:
   """Size of the network; the defaults are UNITER-base's."""
   # Dropout draws the same bits again beyond 65,536 features and 1,024 heads.
-  num_layers: int = setting(12, Whole(1, 1024))
-  hidden_size: int = setting(768, Whole(1, 2 ** 16))
+  num_layers: int = setting(12, Whole(1, 1024), 'Of the encoder.')
+  hidden_size: int = setting(
+      768, Whole(1, 2 ** 16), 'Numbers per token.')
   num_heads: int = setting(12, Whole(1, 1024), 'Divides hidden_size.')
-  intermediate_size: int = setting(3072, Whole(1, 2 ** 18))
+  intermediate_size: int = setting(
+      3072, Whole(1, 2 ** 18), 'Of the feed-forward layers.')
   max_positions: int = setting(
       512, Whole(3, 2 ** 20), 'Longest caption, [CLS] and [SEP] counted.')
   num_token_types: int = setting(2, Whole(2, 1024), 'Text, image.')
@@ -154,9 +156,12 @@ class Optimizer:
       500, Whole(0, _UPDATES), 'Fewer than num_updates; 0 = none.')
   weight_decay: float = setting(0.01, Number(0, 1e3), '0 = none.')
   # Nearer to 1, float32 is too coarse for the correction of their bias.
-  beta1: float = setting(0.9, Number(0, 0.9999))
-  beta2: float = setting(0.98, Number(0, 0.9999))
-  epsilon: float = setting(1e-6, Number(1e-12, 1))
+  beta1: float = setting(
+      0.9, Number(0, 0.9999), 'Of the mean of gradients.')
+  beta2: float = setting(
+      0.98, Number(0, 0.9999), 'Of the mean of their squares.')
+  epsilon: float = setting(
+      1e-6, Number(1e-12, 1), 'Added to the root of these.')
   clip_norm: float | None = setting(
       2.0, Number(1e-6, 1e6, off='no clipping'), 'Longest gradient.')
   least_rate: float = setting(
