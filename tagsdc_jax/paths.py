@@ -30,6 +30,8 @@ def problem(text: str) -> str:
   if '\0' in text:
     return 'a path holds no NUL characters'
   home = text.partition('/')[0]
+  if home == '~' and os.environ.get('HOME') == '':
+    return 'HOME is empty in the environment; give the whole path'
   if home.startswith('~') and os.path.expanduser(home) == home:
     return (f'there is no home folder {home}; give ./{text} for one of that '
             'name in this folder')
@@ -72,9 +74,10 @@ def folder(text: str) -> Path:
   """
   path = local(text)
   with named(path, 'used'):
-    if path.exists() and not path.is_dir():
-      raise UserError(f'{path} must be a folder, but is a file; give another '
-                      'path')
+    there = next(x for x in (path, *path.absolute().parents) if x.exists())
+    if not there.is_dir():
+      raise UserError(f'{path} cannot be used as a folder: {there} is a file; '
+                      'give another path')
   return path
 
 

@@ -52,13 +52,21 @@ def test_what_is_no_path_of_this_machine(text, message):
   assert len(str(caught.value)) < 400
 
 
+def test_no_home(monkeypatch):
+  monkeypatch.setenv('HOME', '')
+  with pytest.raises(errors.UserError, match='HOME is empty'):
+    paths.local('~/a')
+
+
 def test_a_folder_and_a_file(tmp_path):
   (tmp_path / 'file').write_text('')
   assert paths.folder('~/new') == tmp_path / 'new'
   assert paths.folder('~') == tmp_path
   assert paths.file('~/file') == tmp_path / 'file'
-  with pytest.raises(errors.UserError, match='must be a folder, but is a file'):
-    paths.folder('~/file')
+  for below in ('file', 'file/a/b'):
+    with pytest.raises(errors.UserError, match=f'{below} cannot be used as a '
+                       f'folder: {tmp_path}/file is a file; give another'):
+      paths.folder(f'~/{below}')
   with pytest.raises(errors.UserError, match='must be a file, but is a folder'):
     paths.file('~')
   with pytest.raises(errors.UserError, match='must be a file, but is missing'):

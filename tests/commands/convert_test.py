@@ -172,7 +172,6 @@ def test_shipped_weights_become_a_file(tmp_path, capsys):
     (['FILE', 'out'], 'hidden_size 48 is no multiple of 64; give --model-con'),
     (['FILE', 'out', '--num-heads', '5'], 'must be divisible by the number of '
      'attention heads, got 5'),
-    (['FILE', 'out', '--num-heads', '0'], 'attention heads, got 0'),
     (['FILE', 'out', '--num-heads', '3', *CONFIG], '--num-heads is 3, but '),
     (['FILE', 'out', '--model-config', 'other.json'], 'hidden_size is 48 in '
      'FILE, 768 in other.json; give'),

@@ -203,9 +203,9 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
      "hang_seconds must be a number from 0 to 1e+06, got 'nan'"),
     (['--config.compute.attention=cudnn'],
      'compute.attention=cudnn needs compute.dtype=bfloat16, got float32'),
-    (['--work-dir', __file__], 'must be a folder, but is a file'),
+    (['--work-dir', __file__], 'cannot be used as a folder: '),
     (['--protocol', 'coco_5k'], '5,000 images, but itm_toy.db has 12'),
-    (['--work-dir', '/dev/null/x'], 'cannot be written'),
+    (['--work-dir', '/dev/null/x'], '/dev/null is a file; give another path'),
     (['--config.compute.attention=cudnn', '--config.compute.dtype=bfloat16'],
      'needs a GPU, this machine computes on cpu'),
 ])

@@ -27,7 +27,7 @@ def test_heads_alone_will_do(tmp_path):
      'must be a whole number from 1 to 1024, got \'4'),
     ({'hidden_size': 0},
      'hidden_size must be a whole number from 1 to 65536, got 0'),
-    ({'num_hidden_layers': True}, 'whole number, got True'),
+    ({'num_hidden_layers': True}, 'whole number from 1 to 1024, got True'),
     ({'hidden_act': 'relu'}, "hidden_act must be gelu, .* got 'relu'"),
     ({'hidden_dropout_prob': 0.2}, 'must be equal, .* got 0.2 and 0.1'),
     ({'initializer_range': 'small'},
