@@ -11,7 +11,8 @@ text and image folders named as below under one root:
       --config.data.root=DATA --config.init_from=runs/tags
 
 Folders of other names: --config.data.{train,validation,test}_{text,images}=
-FOLDER below the root; several for training as "('A.db', 'B.db')".
+FOLDER below the root; several for training as A.db,B.db, a name that holds a
+comma in quotes: "'A,1.db',B.db".
 --config.data.vocabulary=vocab.txt gives words to the tokens.
 The phase is also a setting (--config.phase=pretrain, tags or dc), but the
 files set what goes with it: batch, rates, numbers of negatives.
