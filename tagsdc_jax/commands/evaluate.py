@@ -33,7 +33,8 @@ continues an evaluation that was interrupted.
 """
 NEEDS_CONFIG = False
 TILES = ('tile_texts', 'tile_images')
-COMPUTE = {'dtype': settings.DTYPES, 'attention': settings.ATTENTION}
+COMPUTE = {'dtype': settings.DTYPES, 'attention': settings.ATTENTION,
+           'matmul_precision': settings.PRECISIONS}
 MACHINE = {
     'num_devices': (int, 'devices of each process to use, 0 for all'),
     'hang_seconds': (float, 'seconds after which one of several processes is '

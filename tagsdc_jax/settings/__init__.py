@@ -10,13 +10,14 @@ from tagsdc_jax.settings.freezing import (default_config, flatten, from_config,
                                           from_flat)
 from tagsdc_jax.settings.presets import PRESETS, apply_preset
 from tagsdc_jax.settings.schema import (ATTENTION, DTYPES, EXCLUDED,
-                                        FREE_TO_CHANGE, PHASES, SOURCES, Batch,
-                                        Compute, Data, Evaluation, Losses,
-                                        Model, Negatives, Optimizer, Quirks,
-                                        Settings)
+                                        FREE_TO_CHANGE, PHASES, PRECISIONS,
+                                        SOURCES, Batch, Compute, Data,
+                                        Evaluation, Losses, Model, Negatives,
+                                        Optimizer, Quirks, Settings)
 
 __all__ = [
     'ATTENTION', 'DTYPES', 'EXCLUDED', 'FREE_TO_CHANGE', 'KINDS', 'PHASES',
-    'PRESETS', 'SOURCES', 'Batch', 'Compute', 'Data', 'Evaluation', 'Losses',
-    'Model', 'Negatives', 'Optimizer', 'Quirks', 'Settings', 'apply_preset',
-    'default_config', 'flatten', 'from_config', 'from_flat', 'profiled_updates']
+    'PRECISIONS', 'PRESETS', 'SOURCES', 'Batch', 'Compute', 'Data',
+    'Evaluation', 'Losses', 'Model', 'Negatives', 'Optimizer', 'Quirks',
+    'Settings', 'apply_preset', 'default_config', 'flatten', 'from_config',
+    'from_flat', 'profiled_updates']

@@ -7,7 +7,7 @@ from typing import Any
 
 from tagsdc_jax.settings.presets import IN_PLAIN_STEP, PRESETS
 from tagsdc_jax.settings.schema import (ATTENTION, DTYPES, EXCLUDED, PHASES,
-                                        SOURCES, Settings)
+                                        PRECISIONS, SOURCES, Settings)
 
 KINDS = {int: 'a whole number', float: 'a number', bool: 'true or false',
          str: 'text'}
@@ -64,6 +64,8 @@ def check_values(s: Settings) -> None:
   choices = {'phase': (s.phase, PHASES), 'data.source': (s.data.source,
                                                          SOURCES),
              'compute.dtype': (s.compute.dtype, DTYPES),
+             'compute.matmul_precision': (s.compute.matmul_precision,
+                                          PRECISIONS),
              'compute.attention': (s.compute.attention, ATTENTION),
              'negatives.exclude': (s.negatives.exclude, EXCLUDED),
              'preset': (s.preset, tuple(PRESETS))}

@@ -13,6 +13,11 @@ DTYPES = ('float32', 'bfloat16')
 ATTENTION = ('plain', 'xla', 'cudnn')
 
 
+# How precise products of float32 factors are. JAX's own default is fast and
+# coarse: TF32 (11 bits) on GPUs, one bfloat16 pass (8 bits) on TPUs.
+PRECISIONS = ('highest', 'high', 'default')
+
+
 @dataclasses.dataclass(frozen=True)
 class Data:
   """Where captions and region features come from."""
@@ -144,6 +149,11 @@ class Quirks:
 class Compute:
   """Precision, and how the work is cut (the cuts never change a result)."""
   dtype: str = 'float32'  # One of DTYPES; parameters and scores stay float32.
+  # One of PRECISIONS: 'highest' is float32 on every device; 'high' TF32 on
+  # GPUs, three bfloat16 passes on TPUs; 'default' TF32 on GPUs, one bfloat16
+  # pass on TPUs. CPUs always compute in float32. The matching score's own
+  # product is float32 whatever stands here.
+  matmul_precision: str = 'highest'
   target_chunk: int = 64  # Masked positions per vocabulary-wide product.
   score_tokens: int = 8192  # Words and regions scored at once, no gradient.
   gradient_tokens: int = 2048  # Words and regions run at once with gradient.
