@@ -15,6 +15,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tagsdc_jax import arguments
+from tagsdc_jax.settings import kinds
+
 STAGE_1 = ('first_word_positive', 'last_text_offset', 'other_caption',
            'penalties', 'last_copy', 'fill_up')
 STAGE_2 = ('first_word_positive', 'penalties', 'clamped_words',
@@ -25,13 +28,19 @@ WITHOUT, TOGETHER = 'none', 'all'
 
 def main() -> None:
   """Runs what is missing and prints the table."""
-  parser = argparse.ArgumentParser(
+  parser = arguments.Parser(
       description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-  parser.add_argument('folder', type=Path, help='of the runs; made if missing')
-  parser.add_argument('--seeds', type=int, default=3)
-  parser.add_argument('--updates', type=int, default=250)
-  parser.add_argument('--stages', type=int, nargs='*', default=[1, 2])
-  parser.add_argument('--quirks', nargs='*', help='only these')
+  parser.add_argument('folder', type=arguments.folder,
+                      help='of the runs; made if missing')
+  parser.add_argument('--seeds', default=3,
+                      type=arguments.of_kind(kinds.Whole(1, 2 ** 16)))
+  parser.add_argument('--updates', default=250,
+                      type=arguments.setting('num_updates'))
+  parser.add_argument('--stages', type=int, nargs='*', choices=(1, 2),
+                      default=[1, 2])
+  parser.add_argument('--quirks', nargs='*', help='only these',
+                      choices=sorted({*STAGE_1, *STAGE_2, *EVALUATION,
+                                      TOGETHER}))
   args = parser.parse_args()
   rows = []
   for stage, names in ((1, STAGE_1), (2, STAGE_2), (0, EVALUATION)):

@@ -6,7 +6,6 @@ Starts the command once per process over loopback. When one of them dies or
 hangs the others are stopped, and the last line says which it was and how.
 """
 
-import argparse
 import collections
 import contextlib
 import os
@@ -18,12 +17,14 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
-from tagsdc_jax import distributed, hanging
+from tagsdc_jax import arguments, distributed, hanging
+from tagsdc_jax.settings import kinds
 
 # Seconds that the others have, once one process has ended, to end by
 # themselves: to be saved, or to notice that one is missing.
 _ENDED_WELL, _DIED = 60.0, 10.0
 _LOOK = 0.1
+_MOST = 1024  # Processes, and devices of each.
 _DEVICES = '--xla_force_host_platform_device_count'
 # How the runtime ends a process when another one is missing.
 _ABORTED = -signal.SIGABRT
@@ -154,22 +155,22 @@ def _free_port() -> int:
     return probe.getsockname()[1]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str] | None = None) -> int:
   """Parses the command line and runs; returns the exit code."""
-  parser = argparse.ArgumentParser(
+  parser = arguments.Parser(
       prog='local_processes', description='Runs a command in several '
       'processes of this machine, as one run.',
       epilog='example: local_processes 2 --devices 2 -- tagsdc train '
       '--config world_tags --run-dir runs/two')
-  parser.add_argument('processes', type=int, help='how many to start')
-  parser.add_argument('--devices', type=int, default=0,
+  parser.add_argument('processes', help='how many to start',
+                      type=arguments.of_kind(kinds.Whole(1, _MOST)))
+  parser.add_argument('--devices', default=0,
+                      type=arguments.of_kind(kinds.Whole(0, _MOST)),
                       help='CPU devices of each (default: what JAX finds)')
   parser.add_argument('--dry-run', action='store_true',
                       help='print the commands, start nothing')
   parser.add_argument('command', nargs='+', help='after --')
-  args = parser.parse_args(arguments)
-  if args.processes < 1 or args.devices < 0:
-    parser.error('processes must be at least 1, devices at least 0')
+  args = parser.parse_args(words)
   if args.dry_run:
     for index in range(args.processes):
       flags = f'XLA_FLAGS={_DEVICES}={args.devices} ' if args.devices else ''

@@ -7,7 +7,6 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from types import TracebackType
-from typing import NoReturn
 
 from absl import logging
 
@@ -22,8 +21,8 @@ warnings.filterwarnings('ignore', 'coroutine .* was never awaited')
 
 import jax  # noqa: E402
 
-from tagsdc_jax import (__version__, distributed, errors,  # noqa: E402
-                        stopping)
+from tagsdc_jax import (__version__, arguments, distributed,  # noqa: E402
+                        errors, stopping)
 from tagsdc_jax.commands import (compare, configs, convert,  # noqa: E402
                                  demo, evaluate, prepare, report, train)
 
@@ -32,16 +31,9 @@ COMMANDS = {'demo': demo, 'prepare': prepare, 'train': train,
             'report': report}
 
 
-class _Parser(argparse.ArgumentParser):
-  """Says in one line what is wrong, and leaves the usage to --help."""
-
-  def error(self, message: str) -> NoReturn:
-    self.exit(2, f'{self.prog}: {message}; see {self.prog} --help\n')
-
-
 def make_parser() -> argparse.ArgumentParser:
   """Returns the parser of all commands."""
-  parser = _Parser(
+  parser = arguments.Parser(
       prog='tagsdc', description='Image-text matching with tailored negatives '
       '(TAGS-DC) in JAX.', epilog='Begin with: tagsdc demo')
   parser.add_argument('--version', action='version', version=__version__)
@@ -60,11 +52,11 @@ def make_parser() -> argparse.ArgumentParser:
   return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str] | None = None) -> int:
   """Runs a command; returns the exit code."""
   sys.excepthook = _show_uncaught
   parser = make_parser()
-  args, rest = parser.parse_known_args(arguments)
+  args, rest = parser.parse_known_args(words)
   if args.command is None and not rest:
     parser.print_help()
     return 0

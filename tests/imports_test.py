@@ -23,9 +23,10 @@ ARROW = (
     ('scoring',),
     ('models', 'negatives', 'losses', 'data'),
     ('parallel', 'peak', 'distributed', 'stopping', 'hanging', 'packing',
-     'shipped', 'progress'),
+     'shipped', 'progress', 'arguments'),
     ('arrays',),
     ('settings',),
+    ('paths',),
     ('errors',),
     ('__init__',),
 )

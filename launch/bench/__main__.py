@@ -10,6 +10,10 @@ import platform
 import sys
 from pathlib import Path
 
+from tagsdc_jax import arguments
+from tagsdc_jax.settings import kinds
+
+ITEMS = ('evaluation', 'stage1', 'stage2')
 EXAMPLES = """examples:
   bash launch/bench.sh cpu                     made-up data, fresh weights
   bash launch/bench.sh cpu --data DATA --weights runs/pretrain --temperature 0.4
@@ -22,22 +26,28 @@ side is measured.
 """
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
+def parse(words: list[str]) -> argparse.Namespace:
   """Returns the options."""
-  parser = argparse.ArgumentParser(
+  parser = arguments.Parser(
       prog='bench', description=__doc__, epilog=EXAMPLES,
       formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument('size', choices=('cpu', 'gpu', 'tiny'))
-  parser.add_argument('--out', type=Path, default=Path('runs/bench'))
-  parser.add_argument('--items', default='evaluation,stage1,stage2',
-                      help='some of evaluation,stage1,stage2')
-  parser.add_argument('--data', type=Path, help='a folder of real data')
-  parser.add_argument('--weights', type=Path, help='a run folder')
-  parser.add_argument('--temperature', type=float, help='of the refilling; '
-                      'lower it until sentences repeat as in practice')
+  parser.add_argument('--out', type=arguments.folder,
+                      default=Path('runs/bench'))
+  parser.add_argument('--items', default=ITEMS, metavar='ITEM,...',
+                      type=arguments.of_kind(
+                          kinds.Several(kinds.Choice(ITEMS))),
+                      help=f'some of {",".join(ITEMS)}')
+  parser.add_argument('--data', type=arguments.path,
+                      help='a folder of real data')
+  parser.add_argument('--weights', type=arguments.path, help='a run folder')
+  parser.add_argument('--temperature',
+                      type=arguments.setting('negatives.temperature'),
+                      help='of the refilling; lower it until sentences repeat '
+                      'as in practice')
   parser.add_argument('--set', action='append', default=[],
                       metavar='NAME=VALUE', help='a setting of `compute`')
-  return parser.parse_args(arguments)
+  return parser.parse_args(words)
 
 
 def main() -> int:
@@ -53,13 +63,13 @@ def main() -> int:
     result = {'size': options.size, 'data': given.source,
               'machine': platform.processor() or platform.machine(),
               **items.environment(given)}
-    for name in options.items.split(','):
+    for name in options.items:
       print(f'{name} ...', flush=True)
       result[name] = items.ITEMS[name](given, result)
       (options.out / 'bench.json').write_text(
           json.dumps(result, indent=1) + '\n', 'utf-8')
       items.show(name, result[name])
-  except (errors.UserError, KeyError, OSError) as error:
+  except (errors.UserError, OSError) as error:
     print(f'bench: {error}', file=sys.stderr)
     return 2
   print(f'{options.out / "bench.json"} holds every number')

@@ -6,10 +6,9 @@ import dataclasses
 import math
 import os
 import time
-from pathlib import Path
 from typing import Any
 
-from tagsdc_jax import errors, progress
+from tagsdc_jax import arguments, errors, progress
 from tagsdc_jax.comparison import comparing, items, recordings
 from tagsdc_jax.reporting import tables
 from tagsdc_jax.running import folder
@@ -37,8 +36,10 @@ NEEDS_CONFIG = False
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the command's own flags."""
-  parser.add_argument('folder', type=Path, help='folder of recordings')
-  parser.add_argument('--json', type=Path, help='write all items here')
+  parser.add_argument('folder', type=arguments.path,
+                      help='folder of recordings')
+  parser.add_argument('--json', type=arguments.path,
+                      help='write all items here')
   parser.add_argument('--x64', action='store_true',
                       help='compute in float64 as well, and compare with the '
                       'arrays recorded so')

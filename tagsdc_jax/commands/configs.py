@@ -7,12 +7,11 @@ import traceback
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import ml_collections
-from absl import flags
-from ml_collections import config_flags
 
-from tagsdc_jax import errors, settings
+from tagsdc_jax import errors, paths, settings
 
 # What ml_collections says of a key or a value that a config file cannot set.
 _UNKNOWN = re.compile(r'Key "(\w+)" does not exist')
@@ -24,40 +23,25 @@ def load(name: str, overrides: Sequence[str]) -> settings.Settings:
 
   Args:
     name: path of a file with `get_config()`, or the name of one of ours.
-    overrides: `--config.KEY=VALUE` each.
+    overrides: `--config.KEY=VALUE` each; of equal keys the last counts. Of
+      several values there are commas between, or they stand as in Python,
+      "('a.db', 'b.db')": in quotes a name may hold a comma.
   Raises:
-    UserError: for an unknown file or key, or a value of the wrong type.
+    UserError: for an unknown file or key, or a value out of its range.
   """
   path = find(name)
-  for override in overrides:
-    _check_key(override)
+  values = dict(_parse(override) for override in overrides)
   config = _run_file(path, name)
-  _apply_preset(config, overrides)
-  arguments = ['tagsdc', *overrides]
-  values = flags.FlagValues()
-  # Without sys_argv it would look for the overrides in this process's own.
-  config_flags.DEFINE_config_dict('config', config, flag_values=values,
-                                  sys_argv=arguments)
   try:
-    values(arguments)
-  except (flags.Error, ValueError, TypeError) as error:
-    raise errors.UserError(_wrong_type(overrides, error)) from error
-  try:
-    return settings.from_config(config)
-  except (ValueError, KeyError) as error:
+    flat = settings.flatten_config(config)
+    if 'preset' in values:  # Before all other overrides.
+      for key, value in flat.items():
+        settings.check_value(key, value)
+      settings.apply_preset(config, values['preset'])
+      flat = settings.flatten_config(config)
+    return settings.from_flat(flat | values)
+  except (ValueError, errors.UserError) as error:
     raise errors.UserError(f'config {name}: {error}') from error
-
-
-def _apply_preset(config: ml_collections.ConfigDict,
-                  overrides: Sequence[str]) -> None:
-  """Applies `--config.preset=NAME`, before all other overrides."""
-  given = [word.partition('=')[2] for word in overrides
-           if word.startswith('--config.preset=')]
-  if given:
-    try:
-      settings.apply_preset(config, given[-1])
-    except ValueError as error:
-      raise errors.UserError(f'--config.{error}') from error
 
 
 def names() -> list[str]:
@@ -70,9 +54,10 @@ def names() -> list[str]:
 
 def find(name: str) -> Path:
   """Returns the path of a config file given by path or by name."""
-  if Path(name).is_file():
-    return Path(name)
-  short = Path(name).name.removesuffix('.py')
+  path = paths.local(name)
+  if path.is_file():
+    return path
+  short = path.name.removesuffix('.py')
   if short in names():
     return Path(str(resources.files('tagsdc_jax.configs') / f'{short}.py'))
   close = difflib.get_close_matches(short, names(), 1, 0)
@@ -115,23 +100,26 @@ def _reason(error: BaseException) -> str:
     return f'{unknown[1]} is no setting; nearest: {_nearest(unknown[1])}'
   kind = _KIND.search(str(error))
   if kind:
-    names = [name for name in settings.flatten(settings.Settings())
+    known = [setting.kind for name, setting in settings.ALL.items()
              if name.split('.')[-1] == kind[1]]
-    return (f'{kind[1]} must be {_expected(names[0])}, got {kind[2]}' if names
+    return (f'{kind[1]} must be {known[0]}, got {kind[2]}' if known
             else f'{kind[1]} is a group of settings, got {kind[2]}')
   if isinstance(error, SyntaxError):
     return f'{type(error).__name__}: {error.msg}'
   return f'{type(error).__name__}: {error}'
 
 
-def _check_key(override: str) -> None:
-  key = override.removeprefix('--config.').split('=')[0]
-  known = settings.flatten(settings.Settings())
-  if key in known:
-    if '=' not in override:
+def _parse(override: str) -> tuple[str, Any]:
+  """Returns key and value of `--config.KEY=VALUE`."""
+  key, equals, text = override.removeprefix('--config.').partition('=')
+  if key in settings.ALL:
+    if not equals:
       raise errors.UserError(f'{override} needs a value: --config.{key}=VALUE')
-    return
-  group = [name for name in known if name.startswith(f'{key}.')]
+    try:
+      return key, settings.parse_value(key, text)
+    except ValueError as error:
+      raise errors.UserError(f'--config.{error}') from error
+  group = [name for name in settings.ALL if name.startswith(f'{key}.')]
   if group:
     raise errors.UserError(f'--config.{key} is a group, not a setting; set one '
                            f'of {", ".join(group)}')
@@ -140,18 +128,4 @@ def _check_key(override: str) -> None:
 
 
 def _nearest(key: str) -> str:
-  known = settings.flatten(settings.Settings())
-  return difflib.get_close_matches(key, known, 1, 0)[0]
-
-
-def _wrong_type(overrides: Sequence[str], error: Exception) -> str:
-  for override in overrides:
-    key, _, value = override.removeprefix('--config.').partition('=')
-    if override in str(error):
-      return f'--config.{key} must be {_expected(key)}, got {value!r}'
-  return str(error)
-
-
-def _expected(key: str) -> str:
-  default = settings.flatten(settings.Settings())[key]
-  return settings.KINDS.get(type(default), 'one value, or several')
+  return difflib.get_close_matches(key, settings.ALL, 1, 0)[0]

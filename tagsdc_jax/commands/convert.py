@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from tagsdc_jax import errors, settings, shipped
+from tagsdc_jax import arguments, errors, settings, shipped
 from tagsdc_jax.commands import configs
 from tagsdc_jax.conversion import tying
 from tagsdc_jax.running import converting
@@ -31,15 +31,16 @@ _HINTS = ('model_config', 'num_heads', 'tied', 'config')
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the command's own flags."""
-  parser.add_argument('source', metavar='FROM',
+  parser.add_argument('source', metavar='FROM', type=arguments.location,
                       help='file of weights, run folder or checkpoint')
-  parser.add_argument('target', metavar='TO', type=Path,
+  parser.add_argument('target', metavar='TO', type=arguments.path,
                       help='new folder, or new file of weights')
   files = parser.add_argument_group('where FROM is a file of weights')
-  files.add_argument('--model-config', type=Path, metavar='JSON',
+  files.add_argument('--model-config', type=arguments.path, metavar='JSON',
                      help='the release\'s model config; tells the number of '
                      'attention heads, which weights do not')
-  files.add_argument('--num-heads', type=int, metavar='NUMBER',
+  files.add_argument('--num-heads', metavar='NUMBER',
+                     type=arguments.setting('model.num_heads'),
                      help='instead of it (default: hidden size / 64)')
   files.add_argument('--tied', choices=list(tying.COPIES),
                      help='which copy of the word embedding counts if the '

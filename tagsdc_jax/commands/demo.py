@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from tagsdc_jax import settings
+from tagsdc_jax import arguments, settings
 from tagsdc_jax.commands import configs
 from tagsdc_jax.reporting import tables
 from tagsdc_jax.running import demo
@@ -22,10 +22,13 @@ NEEDS_CONFIG = False
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the command's own flags."""
-  parser.add_argument('--run-dir', type=Path, default=Path('runs/demo'),
+  parser.add_argument('--run-dir', type=arguments.folder,
+                      default=Path('runs/demo'),
                       help='each phase has its run folder in here '
                       '(default: %(default)s)')
-  parser.add_argument('--seed', type=int, default=0)
+  parser.add_argument('--seed', type=arguments.setting('seed'), default=0,
+                      help=f'{settings.ALL["seed"].kind} '
+                      '(default: %(default)s)')
   parser.add_argument('--from-scratch', action='store_true',
                       help='pretrain first, instead of taking the weights '
                       'that come with the package; ten minutes more')

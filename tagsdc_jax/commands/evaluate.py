@@ -1,20 +1,19 @@
 """`tagsdc evaluate`: ranks a split with a trained model."""
 
 import argparse
-import dataclasses
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from tagsdc_jax import distributed, errors, settings
+from tagsdc_jax import arguments, distributed, errors, paths, settings
 from tagsdc_jax.data import dataset, opening
 from tagsdc_jax.evaluation import first_pass, protocols
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.reporting import published, tables
 from tagsdc_jax.running import building, evaluation_in_parts, folder
+from tagsdc_jax.settings import kinds
 from tagsdc_jax.training import checkpoints, initialising
 
 HELP = 'rank captions and images of a split with a trained model'
@@ -32,56 +31,45 @@ A run folder stands for its best checkpoint by validation. The same command
 continues an evaluation that was interrupted.
 """
 NEEDS_CONFIG = False
-TILES = ('tile_texts', 'tile_images')
-COMPUTE = {'dtype': settings.DTYPES, 'attention': settings.ATTENTION,
-           'matmul_precision': settings.PRECISIONS}
-MACHINE = {
-    'num_devices': (int, 'devices of each process to use, 0 for all'),
-    'hang_seconds': (float, 'seconds after which one of several processes is '
-                     'taken to hang, 0 for never'),
-}
-QUIRKS = {
-    'untrained_rank_head': 'rank with the head that stage 1 began with',
-    'float16_scores': 'round the scores before they are ranked',
-    'overcounted_recall': 'count image retrieval as the PyTorch release does',
-}
+# Settings that may differ from those that the model was trained with.
+CHANGED = (
+    'evaluation.tile_texts', 'evaluation.tile_images', 'compute.dtype',
+    'compute.attention', 'compute.matmul_precision', 'num_devices',
+    'hang_seconds', 'quirks.untrained_rank_head', 'quirks.float16_scores',
+    'quirks.overcounted_recall')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the command's own flags."""
-  parser.add_argument('model', type=Path, help='run folder or checkpoint')
+  parser.add_argument('model', type=arguments.path,
+                      help='run folder or checkpoint')
   parser.add_argument('--split', choices=opening.SPLITS, default='test')
-  parser.add_argument('--data-root', help='folder of the data, if moved')
+  parser.add_argument('--data-root', type=arguments.setting('data.root'),
+                      metavar='FOLDER', help='of the data, if moved')
   parser.add_argument('--protocol', nargs='+', default=[],
                       choices=tuple(protocols.PROTOCOLS), metavar='NAME',
                       help='count as published numbers are, besides the whole '
                       f'split; of {", ".join(protocols.PROTOCOLS)}')
-  parser.add_argument('--json', type=Path, help='write the result here')
-  parser.add_argument('--scores', type=Path,
+  parser.add_argument('--json', type=arguments.path,
+                      help='write the result here')
+  parser.add_argument('--scores', type=arguments.path,
                       help='write the scores here, .npy [captions, images]')
-  parser.add_argument('--top-k-rerank', type=int, metavar='K',
+  parser.add_argument('--top-k-rerank', metavar='K',
+                      type=arguments.of_kind(kinds.Whole(1, 2**31 - 1)),
                       help='score only pairs among the K best of their caption '
                       'or image in the first pass')
-  parser.add_argument('--first-pass', type=Path, metavar='FILE',
+  parser.add_argument('--first-pass', type=arguments.path, metavar='FILE',
                       help='a cheap model\'s scores, .npy [captions, images]')
-  parser.add_argument('--work-dir', type=Path, help='keep finished parts here '
-                      'until all are (default: evaluation/ in the run folder)')
+  parser.add_argument('--work-dir', type=arguments.folder,
+                      help='keep finished parts here until all are (default: '
+                      'evaluation/ in the run folder)')
   parser.add_argument('--keep-work', action='store_true',
                       help='do not remove the finished parts')
-  for name in TILES:
-    parser.add_argument(f'--config.evaluation.{name}', type=int, dest=name,
-                        metavar='NUMBER', help='scored at once; fewer take '
-                        'less memory (default: as trained)')
-  for name, choices in COMPUTE.items():
-    parser.add_argument(f'--config.compute.{name}', choices=choices, dest=name,
-                        help='(default: as trained)')
-  for name, (kind, meaning) in MACHINE.items():
-    parser.add_argument(f'--config.{name}', type=kind, dest=name,
-                        metavar='NUMBER',
-                        help=f'{meaning} (default: as trained)')
-  for name, meaning in QUIRKS.items():
-    parser.add_argument(f'--config.quirks.{name}', choices=('true', 'false'),
-                        dest=name, help=f'{meaning} (default: as trained)')
+  for name in CHANGED:
+    parser.add_argument(
+        f'--config.{name}', dest=name, type=arguments.setting(name),
+        metavar='VALUE', help=f'{settings.ALL[name].kind}. '
+        f'{settings.ALL[name].meaning} (Default: as trained)')
 
 
 def run(args: argparse.Namespace, config: None = None) -> None:
@@ -144,32 +132,24 @@ def _check(args: argparse.Namespace) -> None:
         '--top-k-rerank and --first-pass need each other: a number K, and a '
         'file with a cheap model\'s scores of all pairs, as `tagsdc evaluate '
         '--scores` writes it; without both every pair is scored')
-  for least, names in ((1, ('top_k_rerank', *TILES)), (0, MACHINE)):
-    for name in names:
-      value = getattr(args, name)
-      # Not `<`: that would let nan pass.
-      if value is not None and not value >= least:
-        raise errors.UserError(f'{name} must be at least {least}, got {value}')
+  if args.first_pass is not None:
+    paths.file(str(args.first_pass))
 
 
 def _settings(args: argparse.Namespace,
               loaded: checkpoints.Loaded) -> settings.Settings:
   """Returns what the model was trained with, changed by the flags."""
-  used = checkpoints.settings_of(loaded)
-
-  def given(names: Iterable[str]) -> dict[str, Any]:
-    values = {name: getattr(args, name) for name in names}
-    return {name: x for name, x in values.items() if x is not None}
-
-  quirks = {name: x == 'true' for name, x in given(QUIRKS).items()}
-  root = used.data.root if args.data_root is None else args.data_root
-  return dataclasses.replace(
-      used, **given(MACHINE),
-      # Every image is read once.
-      data=dataclasses.replace(used.data, root=root, cache_regions=False),
-      compute=dataclasses.replace(used.compute, **given(COMPUTE)),
-      evaluation=dataclasses.replace(used.evaluation, **given(TILES)),
-      quirks=dataclasses.replace(used.quirks, **quirks))
+  given = {name: getattr(args, name) for name in CHANGED}
+  given = {name: value for name, value in given.items() if value is not None}
+  if args.data_root is not None:
+    given['data.root'] = args.data_root
+  # Every image is read once.
+  given['data.cache_regions'] = False
+  flat = settings.flatten(checkpoints.settings_of(loaded))
+  try:
+    return settings.from_flat(flat | given)
+  except ValueError as error:
+    raise errors.UserError(str(error)) from error
 
 
 def _first_pass(args: argparse.Namespace, data: dataset.RetrievalDataset

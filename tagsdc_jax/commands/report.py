@@ -1,8 +1,8 @@
 """`tagsdc report`: one page of what a run has learned."""
 
 import argparse
-from pathlib import Path
 
+from tagsdc_jax import arguments
 from tagsdc_jax.running import report
 
 HELP = 'write a page with curves, results and examples of a run'
@@ -17,7 +17,7 @@ NEEDS_CONFIG = False
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the command's own flags."""
-  parser.add_argument('run_dir', type=Path, metavar='RUN_DIR',
+  parser.add_argument('run_dir', type=arguments.path, metavar='RUN_DIR',
                       help='folder of a run or of a demo')
 
 

@@ -1,9 +1,9 @@
 """`tagsdc train`: trains one phase, or continues it."""
 
 import argparse
-from pathlib import Path
+import sys
 
-from tagsdc_jax import distributed, settings
+from tagsdc_jax import arguments, distributed, settings
 from tagsdc_jax.reporting import tables
 from tagsdc_jax.running import training
 
@@ -22,13 +22,16 @@ NEEDS_CONFIG = True
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the command's own flags."""
-  parser.add_argument('--run-dir', type=Path, required=True,
+  parser.add_argument('--run-dir', type=arguments.folder, required=True,
                       help='folder of the run; made if missing')
 
 
 def run(args: argparse.Namespace, config: settings.Settings) -> None:
   """Trains and prints the result."""
   distributed.start()
+  if distributed.is_first():
+    for line in settings.without_effect(config):
+      print(f'tagsdc train: {line}', file=sys.stderr, flush=True)
   results = training.train(config, args.run_dir)
   if not distributed.is_first():
     return

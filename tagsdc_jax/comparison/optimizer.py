@@ -16,7 +16,7 @@ from flax import traverse_util
 from tagsdc_jax import settings
 from tagsdc_jax.comparison import items
 from tagsdc_jax.comparison.recordings import (Arrays, Recordings,
-                                              without_copies)
+                                              clip_norm, without_copies)
 from tagsdc_jax.conversion import converting
 from tagsdc_jax.training import objectives, optimizer
 
@@ -36,7 +36,8 @@ def compare(recordings: Recordings) -> Iterator[items.Item]:
   config = settings.Optimizer(
       learning_rate=options['learning_rate'], beta1=options['betas'][0],
       beta2=options['betas'][1], epsilon=options['eps'], weight_decay=decay,
-      warmup_updates=options['warmup_steps'], clip_norm=options['grad_norm'])
+      warmup_updates=options['warmup_steps'],
+      clip_norm=clip_norm(options))
   yield _groups(recordings, recorded)
   yield from _schedule(recordings, recorded, config,
                        options['num_train_steps'])

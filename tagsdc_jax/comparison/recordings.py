@@ -109,8 +109,9 @@ class Recordings:
     """
     sizes = self.manifest['model'] if sizes is None else sizes
     try:
-      wanted: dict[str, Any] = {ours: int(sizes[theirs])
-                                for ours, theirs in _MODEL.items()}
+      wanted: dict[str, Any] = {
+          ours: settings.check_value(f'model.{ours}', int(sizes[theirs]))
+          for ours, theirs in _MODEL.items()}
       return settings.Model(dropout_rate=0.0, **wanted)
     except (KeyError, TypeError, ValueError) as error:
       raise errors.UserError(
@@ -156,6 +157,11 @@ class Recordings:
     return converting.to_parameters({
         key: array for key, array in self.weights(name).items()
         if not key.startswith(name_rules.DROPPED)})
+
+
+def clip_norm(options: Mapping[str, Any]) -> float | None:
+  """Returns settings.Optimizer's; the release clips unless it is -1."""
+  return None if options['grad_norm'] == -1 else options['grad_norm']
 
 
 def without_copies(weights: Mapping[str, np.ndarray],

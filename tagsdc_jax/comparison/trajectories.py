@@ -11,7 +11,8 @@ from flax import struct
 
 from tagsdc_jax import settings
 from tagsdc_jax.comparison import gradients, items, replaying
-from tagsdc_jax.comparison.recordings import Arrays, Recordings
+from tagsdc_jax.comparison.recordings import (Arrays, Recordings,
+                                              clip_norm)
 from tagsdc_jax.conversion import converting
 from tagsdc_jax.negatives import penalising, selecting
 from tagsdc_jax.training import (objectives, optimizer, passes,
@@ -89,7 +90,7 @@ def _task(recordings: Recordings, file: str, recorded: Arrays) -> passes.Task:
           learning_rate=options['learning_rate'],
           warmup_updates=options['warmup_steps'],
           weight_decay=options['weight_decay'], beta1=beta1, beta2=beta2,
-          clip_norm=options['grad_norm']))
+          clip_norm=clip_norm(options)))
 
 
 def _example(recordings: Recordings, recorded: Arrays, task: passes.Task,

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tagsdc_jax import errors
+from tagsdc_jax import errors, settings
+from tagsdc_jax.settings import kinds
 
 _SIZES = {
     'vocab_size': 'vocab_size', 'hidden_size': 'hidden_size',
@@ -37,12 +38,8 @@ def read(path: Path) -> dict[str, Any]:
         'config/uniter-base.json does; give that file, or --num-heads')
   model: dict[str, Any] = {}
   for key, name in _SIZES.items():
-    value = content.get(key, 1)
-    if type(value) is not int or value < 1:
-      raise errors.UserError(f'{path}: {key} must be a positive whole number, '
-                             f'got {value!r}')
     if key in content:
-      model[name] = value
+      model[name] = _value(path, name, key, content[key])
   if content.get('hidden_act', 'gelu') != 'gelu':
     raise errors.UserError(f'{path}: hidden_act must be gelu, the only one '
                            f'that we have, got {content["hidden_act"]!r}')
@@ -60,7 +57,14 @@ def _rates(content: dict[str, Any], path: Path) -> dict[str, Any]:
   result = {'dropout_rate': rate for rate in rates}
   if 'initializer_range' in content:
     result['initializer_range'] = content['initializer_range']
-  for name, value in result.items():
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-      raise errors.UserError(f'{path}: {name} must be a number, got {value!r}')
-  return result
+  return {name: _value(path, name, name, value)
+          for name, value in result.items()}
+
+
+def _value(path: Path, name: str, key: str, value: Any) -> Any:
+  """Returns the value of a size or rate, which must be in its range."""
+  try:
+    return kinds.taken(f'{path}: {key}', settings.ALL[f'model.{name}'].kind,
+                       value)
+  except ValueError as error:
+    raise errors.UserError(str(error)) from error

@@ -13,6 +13,7 @@ import numpy as np
 
 from tagsdc_jax.data.dataset import Vocabulary
 from tagsdc_jax.errors import UserError
+from tagsdc_jax.paths import local
 
 _SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -160,7 +161,7 @@ def to_words(token_ids: Sequence[int] | np.ndarray,
 
 def _vocabulary_path(name_or_path: str | os.PathLike) -> Path | None:
   """Returns the vocabulary file, or None where a hub name is meant."""
-  path = Path(name_or_path).expanduser()
+  path = local(os.fspath(name_or_path))
   if path.is_dir():
     path = path / "vocab.txt"
   elif not path.exists() and not _is_path_like(name_or_path):

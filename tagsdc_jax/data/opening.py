@@ -33,8 +33,28 @@ def open_split(config: settings.Data, split: str) -> dataset.RetrievalDataset:
 def _open_world(config: settings.Data, split: str) -> dataset.RetrievalDataset:
   # Imported here: TFDS takes seconds to import and LMDB runs do without.
   from tagsdc_jax.data.world import dataset as world
-  return world.load_world(split, data_dir=config.root or None,
+  data = world.load_world(split, data_dir=config.root or None,
                           size=config.world_size)  # type: ignore[arg-type]
+  return (data if split != 'train' or config.max_caption_tokens is None
+          else _without_longer(data, config.max_caption_tokens))
+
+
+def _without_longer(data: dataset.RetrievalDataset,
+                    limit: int) -> dataset.RetrievalDataset:
+  """Returns the data without captions of more tokens; all images stay."""
+  kept = [number for number, caption in enumerate(data.captions)
+          if len(caption.token_ids) <= limit]
+  if len(kept) == len(data.captions):
+    return data
+  if not kept:
+    raise errors.UserError(
+        f'{data.name} has no caption of at most data.max_caption_tokens = '
+        f'{limit} tokens; raise it')
+  places = {caption: place for place, caption in enumerate(kept)}
+  return dataclasses.replace(
+      data, captions=[data.captions[number] for number in kept],
+      captions_of_image=[tuple(places[c] for c in own if c in places)
+                         for own in data.captions_of_image])
 
 
 def _open_lmdb(config: settings.Data, split: str) -> dataset.RetrievalDataset:

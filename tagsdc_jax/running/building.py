@@ -17,6 +17,7 @@ from tagsdc_jax.training import passes
 
 # Pairs drawn to learn how long texts and images are together.
 _SAMPLED_PAIRS = 100_000
+_MOST_INT32 = 2**31 - 1
 
 
 def with_data_sizes(config: settings.Settings,
@@ -97,10 +98,12 @@ def make_task(config: settings.Settings, data: dataset.RetrievalDataset,
     data: the training split; its lengths decide the scorer's widths.
     shapes: static sizes of its micro-batches.
   Raises:
-    UserError: if captions are longer than the network has positions.
+    UserError: if captions are longer than the network has positions, or there
+      are more refilled words than 32-bit numbers can count.
   """
   check_positions(config.model, data)
   length = shapes.max_tokens + 2
+  _check_sentences(config, length)
   # A fixed seed: widths must not differ between the runs of one folder.
   rng = np.random.default_rng(0)
   texts = np.array([len(c.token_ids) + 2 for c in data.captions])
@@ -115,6 +118,17 @@ def make_task(config: settings.Settings, data: dataset.RetrievalDataset,
       mask_id=data.vocabulary.mask,
       random_range=data.vocabulary.random_range, widths=widths,
       gradient_widths=gradient_widths)
+
+
+def _check_sentences(config: settings.Settings, length: int) -> None:
+  n = config.negatives
+  sentences = config.batch.positives * n.num_copies * n.num_samples
+  if config.phase != 'pretrain' and sentences * length > _MOST_INT32:
+    raise errors.UserError(
+        'batch.positives x negatives.num_copies x negatives.num_samples must '
+        f'be at most {_MOST_INT32 // length} with captions of up to {length} '
+        f'tokens, got {config.batch.positives} x {n.num_copies} x '
+        f'{n.num_samples}')
 
 
 def parameters_sha256(params: Any) -> str:

@@ -32,6 +32,8 @@ _ON_DEVICE = {
 _ON_DEVICE['dc'] = _ON_DEVICE['tags']
 _ON_HOST = ('negatives.pool_size', 'batch.positives', 'batch.micro_batches',
             'data.num_prefetched')
+_IN_NETWORK = ('model.hidden_size', 'model.num_layers',
+               'model.intermediate_size', 'model.max_positions')
 _IN_SCORING = ('evaluation.tile_texts', 'evaluation.tile_images')
 
 _UNITS = {'': 1, 'K': 2**10, 'M': 2**20, 'G': 2**30, 'T': 2**40}
@@ -64,6 +66,21 @@ def explained(config: settings.Settings, doing: str,
                       _on_device(config, doing)) from error
 
 
+def check_network(config: settings.Settings, parameters: Any) -> None:
+  """Raises UserError if parameters and optimiser cannot lie on the host.
+
+  Args:
+    config: all settings.
+    parameters: their shapes.
+  """
+  # Each with two moments.
+  needed = 3 * _num_bytes(parameters)
+  limit = host_memory()
+  if limit is not None and needed > limit:
+    raise _too_little(config, 'the network with its moments', needed, limit,
+                      _IN_NETWORK)
+
+
 def check_inputs(config: settings.Settings, batch: Any,
                  data: dataset.RetrievalDataset) -> None:
   """Raises UserError if what the host will hold is more than there is.
@@ -75,8 +92,7 @@ def check_inputs(config: settings.Settings, batch: Any,
     batch: shapes of an update's inputs or a slice of them, of all devices.
     data: the training split.
   """
-  inputs = sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize
-               for x in jax.tree.leaves(batch))
+  inputs = _num_bytes(batch)
   needed = (_HELD + config.data.num_prefetched) * inputs
   if _caches(config):
     needed += (int(data.num_regions.sum()) * data.feature_size
@@ -133,6 +149,11 @@ def host_memory() -> int | None:
   return min(found, default=None)
 
 
+def _num_bytes(shapes: Any) -> int:
+  return sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize
+             for x in jax.tree.leaves(shapes))
+
+
 def _on_device(config: settings.Settings, doing: str) -> Sequence[str]:
   return _IN_SCORING if doing == SCORING else _ON_DEVICE[config.phase]
 
@@ -161,7 +182,8 @@ def _too_little(config: settings.Settings, doing: str, needed: float | None,
     remedies.append('compute.dtype=bfloat16 halves the activations')
   if names in _ON_DEVICE.values() and not config.compute.recompute_layers:
     remedies.append('compute.recompute_layers=true keeps fewer')
-  if (doing != SCORING and config.batch.micro_batches > 1
+  if (doing != SCORING and names != _IN_NETWORK
+      and config.batch.micro_batches > 1
       and config.compute.micro_batches_at_once != 1):
     remedies.append('compute.micro_batches_at_once=1 sends inputs in slices')
   if 'data.num_prefetched' in names and _caches(config):
@@ -176,7 +198,7 @@ def _lowered(config: settings.Settings, names: Sequence[str],
   """Returns "NAME from VALUE to LESS", divided by a power of two >= factor."""
   flat = settings.flatten(config)
   divisor = 2 ** max(1, math.ceil(math.log2(factor))) if factor > 1 else 2
-  least = {'data.num_prefetched': 0}
+  least = {'data.num_prefetched': 0, 'model.max_positions': 3}
   if config.phase == 'pretrain':  # Each meets that many others.
     least['batch.positives'] = config.negatives.num_in_batch + 1
   parts = []

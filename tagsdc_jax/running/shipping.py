@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from tagsdc_jax import errors, settings, shipped
+from tagsdc_jax import errors, paths, settings, shipped
 from tagsdc_jax.running import building, folder
 from tagsdc_jax.training import checkpoints
 
@@ -49,5 +49,6 @@ def ship(run_dir: Path, target: Path, commands: list[str]) -> dict:
 
 
 if __name__ == '__main__':
-  made = ship(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
+  made = ship(paths.local(sys.argv[1]), paths.local(sys.argv[2]),
+              sys.argv[3:])
   print(json.dumps(made, indent=1))

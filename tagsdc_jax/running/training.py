@@ -53,6 +53,7 @@ def _train(config: settings.Settings, run_dir: Path, notice: stopping.Notice,
   config = building.with_data_sizes(config, data)
   shapes = assembling.shapes_of(data)
   task = building.make_task(config, data, shapes)
+  memory.check_network(config, retrieval.parameter_shapes(task.model))
   validation = opening.first_images(
       opening.open_split(config.data, 'validation'),
       config.evaluation.validation_images)

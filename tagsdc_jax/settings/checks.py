@@ -1,131 +1,101 @@
-"""Which settings make sense."""
+"""Which settings make sense: each by itself, and together."""
 
-import dataclasses
-import re
-import typing
 from typing import Any
 
-from tagsdc_jax.settings.presets import IN_PLAIN_STEP, PRESETS
-from tagsdc_jax.settings.schema import (ATTENTION, DTYPES, EXCLUDED, PHASES,
-                                        PRECISIONS, SOURCES, Settings)
+from tagsdc_jax.settings import kinds
+from tagsdc_jax.settings.presets import IN_PLAIN_STEP
+from tagsdc_jax.settings.schema import ALL, Settings
 
-KINDS = {int: 'a whole number', float: 'a number', bool: 'true or false',
-         str: 'text'}
-
-
-def check_kinds(part: Any, group: str = '') -> None:
-  """Raises ValueError for the first value of another kind than declared."""
-  for field in dataclasses.fields(part):
-    value, kind = getattr(part, field.name), field.type
-    if dataclasses.is_dataclass(kind):
-      check_kinds(value, f'{field.name}.')
-      continue
-    is_several = typing.get_origin(kind) is tuple
-    one: Any = typing.get_args(kind)[0] if is_several else kind
-    fitting = (int, float) if one is float else one
-    for x in value if is_several and isinstance(value, tuple) else (value,):
-      if not isinstance(x, fitting) or (isinstance(x, bool)
-                                        and one is not bool):
-        raise ValueError(f'{group}{field.name} must be {KINDS[one]}'
-                         f'{", or several" if is_several else ""}, got {x!r}')
+_MOST_INT32 = 2 ** 31 - 1
 
 
-def check_values(s: Settings) -> None:
-  """Raises ValueError for the first setting out of its range."""
-  at_least = {
-      'num_updates': (s.num_updates, 1),
-      'checkpoint_every': (s.checkpoint_every, 1),
-      'log_every': (s.log_every, 1),
-      'batch.positives': (s.batch.positives, 1),
-      'batch.micro_batches': (s.batch.micro_batches, 1),
-      'negatives.num_copies': (s.negatives.num_copies, 1),
-      'negatives.num_samples': (s.negatives.num_samples, 1),
-      'negatives.num_hard': (s.negatives.num_hard, 1),
-      'compute.target_chunk': (s.compute.target_chunk, 1),
-      'compute.score_tokens': (s.compute.score_tokens, 1),
-      'compute.gradient_tokens': (s.compute.gradient_tokens, 1),
-      'compute.num_widths': (s.compute.num_widths, 1),
-      'compute.num_gradient_widths': (s.compute.num_gradient_widths, 1),
-      'model.num_layers': (s.model.num_layers, 1),
-      'evaluation.tile_texts': (s.evaluation.tile_texts, 1),
-      'evaluation.tile_images': (s.evaluation.tile_images, 1),
-      'evaluation.num_widths': (s.evaluation.num_widths, 1),
-      'data.num_threads': (s.data.num_threads, 1),
-  }
-  at_least |= {name: (value, 0) for name, value in {
-      'num_devices': s.num_devices, 'stop_at_update': s.stop_at_update,
-      'eval_every': s.eval_every, 'negatives.num_in_batch':
-      s.negatives.num_in_batch, 'data.num_prefetched': s.data.num_prefetched,
-      'compute.micro_batches_at_once': s.compute.micro_batches_at_once,
-      'evaluation.validation_images': s.evaluation.validation_images}.items()}
-  for name, (value, least) in at_least.items():
-    if value < least:
-      raise ValueError(f'{name} must be at least {least}, got {value}')
-  choices = {'phase': (s.phase, PHASES), 'data.source': (s.data.source,
-                                                         SOURCES),
-             'compute.dtype': (s.compute.dtype, DTYPES),
-             'compute.matmul_precision': (s.compute.matmul_precision,
-                                          PRECISIONS),
-             'compute.attention': (s.compute.attention, ATTENTION),
-             'negatives.exclude': (s.negatives.exclude, EXCLUDED),
-             'preset': (s.preset, tuple(PRESETS))}
-  for name, (word, allowed) in choices.items():
-    if word not in allowed:
-      raise ValueError(f'{name} must be one of {", ".join(allowed)}, '
-                       f'got {word!r}')
+def check_value(name: str, value: Any) -> Any:
+  """Returns the value of a setting as a plain Python object.
+
+  Raises:
+    ValueError: if it is out of its range; with name, range and value.
+  """
+  return kinds.taken(name, ALL[name].kind, value)
+
+
+def parse_value(name: str, text: str) -> Any:
+  """As `check_value`, of a text of the command line."""
+  return kinds.parsed(name, ALL[name].kind, text)
+
+
+def check_together(s: Settings) -> None:
+  """Raises ValueError for settings that do not go together.
+
+  Args:
+    s: each is in its own range.
+  """
   if s.compute.attention == 'cudnn' and s.compute.dtype != 'bfloat16':
     raise ValueError('compute.attention=cudnn needs compute.dtype=bfloat16, '
                      f'got {s.compute.dtype}')
   if s.model.hidden_size % s.model.num_heads:
     raise ValueError('model.hidden_size must be divisible by model.num_heads '
                      f'= {s.model.num_heads}, got {s.model.hidden_size}')
-  for name, share in (('negatives.mask_rate', s.negatives.mask_rate),
-                      ('model.dropout_rate', s.model.dropout_rate)):
-    if not 0 <= share < 1:
-      raise ValueError(f'{name} must be at least 0 and below 1, got {share}')
-  if not s.negatives.temperature > 0:
-    raise ValueError('negatives.temperature must be positive, '
-                     f'got {s.negatives.temperature}')
-  if not 0 < s.optimizer.warmup_updates < s.num_updates:
-    raise ValueError('optimizer.warmup_updates must lie between 1 and '
-                     f'num_updates - 1 = {s.num_updates - 1}, '
-                     f'got {s.optimizer.warmup_updates}')
-  for name in ('stop_seconds', 'hang_seconds'):
-    if not (seconds := getattr(s, name)) >= 0:
-      raise ValueError(f'{name} must be at least 0, got {seconds}')
-  profiled_updates(s.profile)
+  if s.data.min_regions > s.data.max_regions:
+    raise ValueError('data.min_regions must be at most data.max_regions = '
+                     f'{s.data.max_regions}, got {s.data.min_regions}')
+  _check_optimizer(s)
+  _check_counts(s)
   _check_quirks(s)
-  n = s.negatives
+
+
+def without_effect(s: Settings) -> list[str]:
+  """Returns a line for each setting that a run of these never comes to."""
+  last = min(s.stop_at_update or s.num_updates, s.num_updates)
+  lines = []
+  if s.stop_at_update > s.num_updates:
+    lines.append(f'stop_at_update = {s.stop_at_update} is beyond num_updates '
+                 f'= {s.num_updates}: the run ends there')
+  beyond = [x for x in s.keep_at_updates if x > s.num_updates]
+  if beyond:
+    lines.append(f'keep_at_updates = {beyond[0]} is beyond num_updates = '
+                 f'{s.num_updates}: nothing will be kept there')
+  if kinds.profiled_updates(s.profile)[1] > last:
+    lines.append(f'profile = {s.profile} is beyond update {last}, the last '
+                 'one: nothing will be traced after it')
+  return lines
+
+
+def _check_optimizer(s: Settings) -> None:
+  o = s.optimizer
+  if o.warmup_updates >= s.num_updates:
+    raise ValueError('optimizer.warmup_updates must be below num_updates = '
+                     f'{s.num_updates}, got {o.warmup_updates}')
+  if o.least_rate > o.learning_rate:
+    raise ValueError('optimizer.least_rate must be at most optimizer.'
+                     f'learning_rate = {o.learning_rate:g}, got '
+                     f'{o.least_rate:g}')
+  if o.learning_rate * o.weight_decay >= 1:
+    raise ValueError(
+        'optimizer.weight_decay must be below 1 / optimizer.learning_rate = '
+        f'{1 / o.learning_rate:g}, got {o.weight_decay:g}: an update would '
+        'take more than the whole of every weight')
+
+
+def _check_counts(s: Settings) -> None:
+  n, b = s.negatives, s.batch
+  if s.num_updates * b.micro_batches > _MOST_INT32:
+    raise ValueError(
+        'num_updates x batch.micro_batches must be at most '
+        f'{_MOST_INT32}, got {s.num_updates} x {b.micro_batches}')
   if s.phase == 'pretrain':
-    if not n.num_in_batch < s.batch.positives:
+    if not n.num_in_batch < b.positives:
       raise ValueError('negatives.num_in_batch must be below '
-                       f'batch.positives = {s.batch.positives}, '
+                       f'batch.positives = {b.positives}, '
                        f'got {n.num_in_batch}')
-  else:
-    if n.pool_size < n.num_hard:
-      raise ValueError('negatives.pool_size must be at least '
-                       f'negatives.num_hard = {n.num_hard}, got {n.pool_size}')
-    if n.num_copies * n.num_samples < n.num_hard:
-      raise ValueError('negatives.num_copies x num_samples must be at least '
-                       f'negatives.num_hard = {n.num_hard}, got '
-                       f'{n.num_copies * n.num_samples}')
-
-
-def profiled_updates(text: str) -> tuple[int, int]:
-  """Returns first and last update of "10-12" or "10"; (0, 0) of "".
-
-  Raises:
-    ValueError: if it is something else.
-  """
-  if not text:
-    return 0, 0
-  match = re.fullmatch(r'(\d+)(?:-(\d+))?', text)
-  first = int(match[1]) if match else 0
-  last = int(match[2] or first) if match else 0
-  if not 1 <= first <= last:
-    raise ValueError('profile must be updates as in 10-12, counted from 1, '
-                     f'got {text!r}')
-  return first, last
+    return
+  sentences = n.num_copies * n.num_samples
+  if n.pool_size < n.num_hard:
+    raise ValueError('negatives.pool_size must be at least '
+                     f'negatives.num_hard = {n.num_hard}, got {n.pool_size}')
+  if sentences < n.num_hard:
+    raise ValueError('negatives.num_copies x negatives.num_samples must be at '
+                     f'least negatives.num_hard = {n.num_hard}, got '
+                     f'{sentences}')
 
 
 def _check_quirks(s: Settings) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from tagsdc_jax.settings import checks
-from tagsdc_jax.settings.schema import Settings
+from tagsdc_jax.settings import checks, kinds
+from tagsdc_jax.settings.schema import ALL, Settings
 
 # Imported where it is used: launch/bench.sh runs where it is missing.
 if TYPE_CHECKING:
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 # Chunks were so many pairs once, now they are so many tokens.
 _REMOVED = ('compute.score_rows', 'compute.gradient_rows')
+_GROUPS: dict[str, Any] = {
+    field.name: field.type for field in dataclasses.fields(Settings)
+    if dataclasses.is_dataclass(field.type)}
 
 
 def default_config() -> ml_collections.ConfigDict:
@@ -28,19 +31,30 @@ def from_config(config: ml_collections.ConfigDict) -> Settings:
   Raises:
     ValueError: if a value makes no sense; names key, expectation, value.
   """
+  return from_flat(flatten_config(config))
+
+
+def flatten_config(config: ml_collections.ConfigDict) -> dict[str, object]:
+  """Returns {dotted key: value}, unchecked.
+
+  Raises:
+    ValueError: if groups or keys are not those of `default_config`.
+  """
   import ml_collections
-  parts = {}
-  for field in dataclasses.fields(Settings):
-    value = config[field.name]
-    if isinstance(value, ml_collections.ConfigDict):
-      part: Any = type(field.default)
-      parts[field.name] = part(**{k: _plain(v) for k, v in value.items()})
-    else:
-      parts[field.name] = _plain(value)
-  result = Settings(**parts)
-  checks.check_kinds(result)
-  checks.check_values(result)
-  return result
+  flat: dict[str, object] = {}
+  for name in config:
+    group, is_group = config[name], name in _GROUPS
+    if isinstance(group, ml_collections.ConfigDict) != is_group:
+      raise ValueError(f'{name} is {"a" if is_group else "no"} group of '
+                       f'settings, got {kinds.shown(group)}')
+    flat |= ({f'{name}.{key}': group[key] for key in group} if is_group
+             else {name: group})
+  _check_known(flat)
+  missing = ALL.keys() - flat.keys()
+  if missing:
+    raise ValueError(f'{min(missing)} is missing; start from '
+                     'settings.default_config()')
+  return flat
 
 
 def flatten(settings: Settings) -> dict[str, object]:
@@ -57,21 +71,39 @@ def flatten(settings: Settings) -> dict[str, object]:
 def from_flat(flat: dict[str, object]) -> Settings:
   """Returns the settings that `flatten` was made of.
 
-  Those of an earlier version that only cut the work are left out.
+  Those of an earlier version that only cut the work are left out; those that
+  are younger have their defaults.
 
   Raises:
     ValueError: if a key is unknown or a value makes no sense.
   """
-  flat = {key: value for key, value in flat.items() if key not in _REMOVED}
-  unknown = flat.keys() - flatten(Settings()).keys()
+  _check_known(flat)
+  values = {name: checks.check_value(name, flat[name]) for name in ALL
+            if name in flat}
+  groups: dict[str, Any] = {name: kind(**{
+      key.partition('.')[2]: value for key, value in values.items()
+      if key.startswith(f'{name}.')}) for name, kind in _GROUPS.items()}
+  result = Settings(**groups, **{name: value for name, value in values.items()
+                                 if '.' not in name})
+  checks.check_together(result)
+  return result
+
+
+def respelled(flat: dict[str, Any]) -> dict[str, Any]:
+  """Returns flat settings of any version as `flatten` spells them now.
+
+  Paths were kept with their `~` once. What makes no sense stays as it is.
+  """
+  def spell(name: str, value: Any) -> Any:
+    try:
+      value = checks.check_value(name, value)
+    except (KeyError, ValueError):
+      return value
+    return list(value) if isinstance(value, tuple) else value
+  return {name: spell(name, value) for name, value in flat.items()}
+
+
+def _check_known(flat: dict[str, object]) -> None:
+  unknown = flat.keys() - ALL.keys() - set(_REMOVED)
   if unknown:
     raise ValueError(f'{min(unknown)} is no setting')
-  config = default_config()
-  config.update_from_flattened_dict({
-      key: tuple(value) if isinstance(value, list) else value
-      for key, value in flat.items()})
-  return from_config(config)
-
-
-def _plain(value: object) -> object:
-  return tuple(value) if isinstance(value, (list, tuple)) else value

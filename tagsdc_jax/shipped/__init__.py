@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tagsdc_jax import errors
+from tagsdc_jax import errors, paths
 
 PREFIX = 'shipped:'
 RECIPE = 'recipe.json'
@@ -20,12 +20,12 @@ def find(init_from: str) -> Path:
   """Returns the path that `init_from` stands for.
 
   Args:
-    init_from: `shipped:NAME`, or a path, which is returned as it is.
+    init_from: `shipped:NAME`, or a path of this machine.
   Raises:
-    UserError: if nothing of that name is shipped.
+    UserError: if nothing of that name is shipped, or it is no such path.
   """
   if not init_from.startswith(PREFIX):
-    return Path(init_from)
+    return paths.local(init_from)
   path = _ROOT / init_from.removeprefix(PREFIX)
   if path.parent != _ROOT or not (path / RECIPE).is_file():
     raise errors.UserError(

@@ -26,7 +26,7 @@ def learning_rate(config: settings.Optimizer, num_updates: int,
   """
   n = jnp.asarray(update, jnp.float32)
   warmup = config.warmup_updates
-  rising = n / warmup
+  rising = n / max(warmup, 1)  # Not read without one.
   falling = (num_updates - n) / (num_updates - warmup)
   rate = config.learning_rate * jnp.where(n < warmup, rising, falling)
   return jnp.where(rate > 0, rate, config.least_rate)
@@ -109,7 +109,8 @@ def make_optimizer(config: settings.Optimizer, num_updates: int,
         path: 'still' if set(path) & set(untrained) else 'trained'
         for path in flat})
 
-  trained = optax.chain(clip_by_norm(config.clip_norm),
-                        bert_adamw(config, num_updates))
+  trained = optax.chain(
+      optax.identity() if config.clip_norm is None
+      else clip_by_norm(config.clip_norm), bert_adamw(config, num_updates))
   return optax.multi_transform(
       {'trained': trained, 'still': optax.set_to_zero()}, labels)

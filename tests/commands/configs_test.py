@@ -59,14 +59,18 @@ def test_the_suffix_and_folder_of_our_own_may_be_given():
     ('--config.sed=1', 'nearest: --config.seed'),
     ('--config.num_updates', 'needs a value: --config.num_updates=VALUE'),
     ('--config.num_updates=many',
-     "--config.num_updates must be a whole number, got 'many'"),
-    ('--config.optimizer.learning_rate=fast', "must be a number, got 'fast'"),
+     "--config.num_updates must be a whole number from 1 to 16777216, got "
+     "'many'"),
+    ('--config.optimizer.learning_rate=fast',
+     "must be a number from 1e-12 to 1, got 'fast'"),
     ('--config.data.cache_regions=perhaps', 'must be true or false'),
-    ('--config.keep_at_updates=(1, a)', 'must be a whole number, or several'),
+    ('--config.keep_at_updates=(1, a)',
+     'must be a whole number from 1 to 16777216, or several'),
     ('--config.optimizer=1', 'is a group, not a setting; set one of '
      'optimizer.learning_rate'),
     ('--config.phase=stage1', 'one of pretrain, tags, dc'),
-    ('--config.negatives.temperature=0', 'must be positive'),
+    ('--config.negatives.temperature=0',
+     'must be a number from 1e-06 to 1e+06'),
 ])
 def test_a_bad_override_is_a_user_error_of_one_line(override, message):
   with pytest.raises(errors.UserError) as caught:
@@ -100,10 +104,11 @@ def get_config():
     (CHANGED.replace('CHANGE', 'sed = 1'),
      'line 5: sed is no setting; nearest: seed'),
     (CHANGED.replace('CHANGE', 'num_updates = "many"'),
-     'line 5: num_updates must be a whole number, got many'),
+     'line 5: num_updates must be a whole number from 1 to 16777216, got '
+     'many'),
     (CHANGED.replace('CHANGE', 'optimizer = 3'), 'optimizer is a group of'),
     (CHANGED.replace('CHANGE', 'optimizer.learning_rate = None'),
-     'optimizer.learning_rate must be a number, got None'),
+     'optimizer.learning_rate must be a number from 1e-12 to 1, got None'),
 ])
 def test_a_broken_file_is_a_user_error(tmp_path, content, message):
   path = tmp_path / 'broken.py'

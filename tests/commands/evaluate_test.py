@@ -186,20 +186,35 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
 @pytest.mark.parametrize('flags, message', [
     (['--top-k-rerank', '5'], '--top-k-rerank and --first-pass need each'),
     (['--first-pass', 'x.npy'], 'a cheap model\'s scores of all pairs'),
-    (['--top-k-rerank', '0', '--first-pass', 'x.npy'], 'at least 1, got 0'),
+    (['--top-k-rerank', '0', '--first-pass', 'x.npy'],
+     "a whole number from 1 to 2147483647, got '0'"),
     (['--top-k-rerank', '5', '--first-pass', 'x.npy'],
-     'first pass x.npy cannot be read'),
-    (['--config.evaluation.tile_texts=0'], 'tile_texts must be at least 1'),
+     'x.npy must be a file, but is missing'),
+    (['--top-k-rerank', '5', '--first-pass', '/'],
+     '/ must be a file, but is a folder'),
+    (['--top-k-rerank', '5', '--first-pass', __file__],
+     'cannot be read as .npy'),
+    (['--config.evaluation.tile_texts=0'],
+     'evaluation.tile_texts must be a whole number from 1 to'),
     (['--config.num_devices=5'], 'at most 4, the devices that this process'),
-    (['--config.num_devices=-1'], 'num_devices must be at least 0, got -1'),
-    (['--config.hang_seconds=nan'], 'hang_seconds must be at least 0, got nan'),
+    (['--config.num_devices=-1'],
+     "num_devices must be a whole number from 0 to 65536, got '-1'"),
+    (['--config.hang_seconds=nan'],
+     "hang_seconds must be a number from 0 to 1e+06, got 'nan'"),
+    (['--config.compute.attention=cudnn'],
+     'compute.attention=cudnn needs compute.dtype=bfloat16, got float32'),
+    (['--work-dir', __file__], 'must be a folder, but is a file'),
     (['--protocol', 'coco_5k'], '5,000 images, but itm_toy.db has 12'),
     (['--work-dir', '/dev/null/x'], 'cannot be written'),
     (['--config.compute.attention=cudnn', '--config.compute.dtype=bfloat16'],
      'needs a GPU, this machine computes on cpu'),
 ])
 def test_bad_flags_are_one_line(flags, message, run_dir, capsys):
-  assert main.main(['evaluate', str(run_dir), *flags]) == 2
+  try:
+    code = main.main(['evaluate', str(run_dir), *flags])
+  except SystemExit as stop:  # argparse ends the process itself.
+    code = stop.code
+  assert code == 2
   shown = capsys.readouterr().err.strip().splitlines()
   assert len(shown) == 1 and message in shown[0]
   assert not (run_dir / 'evaluation').exists()

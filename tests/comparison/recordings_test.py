@@ -98,3 +98,9 @@ def test_tied_copies(tmp_path):
   (folder / 'w.safetensors').write_bytes(b'nothing')
   with pytest.raises(errors.UserError, match='cannot be read as safetensors'):
     opened.weights('w.safetensors')
+
+
+@pytest.mark.parametrize('recorded, ours', [(2.0, 2.0), (-1, None),
+                                            (-1.0, None)])
+def test_the_release_says_minus_one_for_no_clipping(recorded, ours):
+  assert recordings.clip_norm({'grad_norm': recorded}) == ours

@@ -23,12 +23,15 @@ def test_heads_alone_will_do(tmp_path):
 
 
 @pytest.mark.parametrize('changes, message', [
-    ({'num_attention_heads': '4'}, 'must be a positive whole number, got \'4'),
-    ({'hidden_size': 0}, 'hidden_size must be a positive whole number, got 0'),
+    ({'num_attention_heads': '4'},
+     'must be a whole number from 1 to 1024, got \'4'),
+    ({'hidden_size': 0},
+     'hidden_size must be a whole number from 1 to 65536, got 0'),
     ({'num_hidden_layers': True}, 'whole number, got True'),
     ({'hidden_act': 'relu'}, "hidden_act must be gelu, .* got 'relu'"),
     ({'hidden_dropout_prob': 0.2}, 'must be equal, .* got 0.2 and 0.1'),
-    ({'initializer_range': 'small'}, "must be a number, got 'small'"),
+    ({'initializer_range': 'small'},
+     "must be a number from 1e-06 to 10, got 'small'"),
 ])
 def test_what_we_do_not_have(changes, message, tmp_path):
   good = json.loads(reading.path_of('model_config.json').read_text())

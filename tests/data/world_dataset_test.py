@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import tqdm
 
+from tagsdc_jax import settings
+from tagsdc_jax.data import opening
 from tagsdc_jax.data.world import builder, captions, dataset, grammar, oracle
 from tagsdc_jax.data.world import pictures
 from tagsdc_jax.data.world.scenes import COLOURS, SHAPES, SIZES
@@ -191,3 +193,27 @@ def test_a_damaged_file_is_a_user_error(data_dir, tmp_path, damage):
   path.write_bytes(damage(path.read_bytes()))
   with pytest.raises(UserError, match="is damaged .*; remove that folder"):
     dataset.load_world("test", data_dir=str(folder), size="tiny")
+
+
+def test_long_captions_of_the_training_split_are_dropped(data_dir):
+  def open_split(split, limit):
+    return opening.open_split(settings.Data(
+        root=data_dir, world_size="tiny", max_caption_tokens=limit), split)
+
+  every = open_split("train", None)
+  lengths = [len(c.token_ids) for c in every.captions]
+  assert max(lengths) == 16 and min(lengths) < 10
+  assert open_split("train", 16).captions == every.captions
+  data = open_split("train", 10)
+  assert len(data.captions) == sum(length <= 10 for length in lengths)
+  assert len(data.image_ids) == len(data.captions_of_image) == 64
+  for image, numbers in enumerate(data.captions_of_image):
+    assert [data.captions[number].caption_id for number in numbers] == [
+        every.captions[number].caption_id
+        for number in every.captions_of_image[image] if lengths[number] <= 10]
+    assert {data.captions[number].image for number in numbers} <= {image}
+  # Others keep every caption.
+  assert len(open_split("test", 10).captions) == 5 * 24
+  with pytest.raises(UserError, match="no caption of at most data.max_caption_"
+                     "tokens = 5 tokens; raise it"):
+    open_split("train", 5)

@@ -127,7 +127,9 @@ def test_runs_in_turns(benchmark, monkeypatch):
 @pytest.mark.parametrize('change, message', [
     ('score_token=3', 'compute.score_token is no setting'),
     ('attention=flash', 'compute.attention must be one of plain, xla, cudnn'),
-    ('score_tokens=many', '--set score_tokens=many: invalid literal')])
+    ('score_tokens=many', 'compute.score_tokens must be a whole number from 1'),
+    ('recompute_layers=yes', 'compute.recompute_layers must be true or false')
+])
 def test_bad_settings_are_one_line(change, message, tmp_path):
   done = subprocess.run(
       [sys.executable, str(BENCH), 'tiny', '--set', change, '--out',

@@ -35,3 +35,21 @@ def test_sizes_are_filled_in(data):
 def test_what_does_not_fit_is_refused(data, changes, message):
   with pytest.raises(errors.UserError, match=message):
     building.check_data(_model(data, **changes), data)
+
+
+def test_more_words_than_32_bits_count_are_refused(data, world_dir):
+  shapes = tiny.open_train(world_dir)[1]
+  assert shapes.max_tokens == 16
+
+  def config(phase, positives):
+    return settings.Settings(
+        phase=phase, model=_model(data),
+        batch=settings.Batch(positives=positives),
+        negatives=settings.Negatives(num_copies=10_000, num_samples=1000))
+
+  # 11 x 10,000 x 1,000 x 18 = 1.98e9.
+  building.make_task(config('tags', 11), data, shapes)
+  building.make_task(config('pretrain', 12), data, shapes)
+  with pytest.raises(errors.UserError, match='must be at most 119304647 with '
+                     'captions of up to 18 tokens, got 12 x 10000 x 1000'):
+    building.make_task(config('tags', 12), data, shapes)

@@ -89,3 +89,23 @@ def test_a_folder_that_cannot_be_made(tmp_path):
   with pytest.raises(errors.UserError, match='run cannot be written: Not a '
                      'directory; give another path'):
     folder.claim(tmp_path / 'file' / 'run', CONFIG)
+
+
+def test_a_path_may_be_spelled_with_its_home_or_without(tmp_path, monkeypatch):
+  monkeypatch.setenv('HOME', '/home/me')
+  flat = settings.flatten(CONFIG)
+  begun = settings.from_flat(flat | {'data.root': '~/data',
+                                     'data.train_text': ['~/a', 'b']})
+  same = settings.from_flat(flat | {'data.root': '/home/me/data',
+                                    'data.train_text': ['/home/me/a', 'b']})
+  assert begun == same
+  folder.claim(tmp_path, begun)
+  folder.claim(tmp_path, same)
+  # As written by a version that did not expand them.
+  folder.write_json(tmp_path / folder.CONFIG, {
+      'settings': flat | {'data.root': '~/data',
+                          'data.train_text': ['~/a', 'b']}})
+  folder.claim(tmp_path, same)
+  with pytest.raises(errors.UserError, match="data.root was '/home/me/data'"):
+    folder.claim(tmp_path, settings.from_flat(flat | {
+        'data.root': '/home/me/other', 'data.train_text': ['~/a', 'b']}))

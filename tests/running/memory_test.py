@@ -152,3 +152,18 @@ def test_a_limit_of_the_process_counts(monkeypatch):
   monkeypatch.undo()
   monkeypatch.setattr(memory.resource, 'getrlimit', lambda _: (2**20, 2**30))
   assert memory.host_memory() == 2**20
+
+
+def test_a_network_that_cannot_fit():
+  config = dataclasses.replace(CONFIG, model=settings.Model(
+      num_layers=24, hidden_size=4096, num_heads=16, max_positions=8))
+  shapes = {'kernel': jax.ShapeDtypeStruct((2**28,), np.float32)}
+  memory.check_network(CONFIG, {'kernel': jax.ShapeDtypeStruct(
+      (2**28,), jnp.bfloat16)})
+  # 1 GiB with two moments is 3; here ten times that.
+  assert _line(memory.check_network, config, {
+      str(i): shapes for i in range(10)}) == (
+      'out of memory: the network with its moments needs 30.0 GiB, there are '
+      '8.0 GiB; lower one or more of model.hidden_size from 4096 to 1024, '
+      'model.num_layers from 24 to 6, model.intermediate_size from 3072 to '
+      '768, model.max_positions from 8 to 3')

@@ -159,3 +159,28 @@ def test_untrained_parameters_stay_and_have_no_moments():
   shapes = sorted(x.shape for x in jax.tree.leaves(state))
   # Count, and two moments of the trained ones.
   assert shapes == [(), (3, 4), (3, 4), (5,), (5,)]
+
+
+def test_without_clipping_the_steps_are_those_of_adam():
+  rng = np.random.default_rng(0)
+  params = {'kernel': np.ones((3, 4), np.float32)}
+  # Norms of 3 to 350: clipping would weigh the updates otherwise.
+  gradients = [{'kernel': (scale * rng.normal(size=(3, 4))).astype(np.float32)}
+               for scale in (1, 100, 3)]
+  config = settings.Optimizer(learning_rate=0.1, warmup_updates=4,
+                              weight_decay=0, epsilon=1e-12, clip_norm=None)
+  ours, _ = _run(optimizer.make_optimizer(config, 20, ()), params, gradients)
+  adam = optax.adam(lambda n: 0.1 * (n + 1) / 4, b1=0.9, b2=0.98, eps=1e-12)
+  theirs, _ = _run(adam, params, gradients)
+  clipped, _ = _run(optimizer.make_optimizer(
+      settings.Optimizer(learning_rate=0.1, warmup_updates=4, weight_decay=0,
+                         epsilon=1e-12), 20, ()), params, gradients)
+  np.testing.assert_allclose(ours[-1]['kernel'], theirs[-1]['kernel'],
+                             rtol=1e-5)
+  assert np.abs(ours[-1]['kernel'] - clipped[-1]['kernel']).max() > 0.01
+
+
+def test_without_warm_up_the_rate_only_falls():
+  config = settings.Optimizer(learning_rate=1e-3, warmup_updates=0)
+  rates = [float(optimizer.learning_rate(config, 4, n)) for n in (1, 2, 3, 4)]
+  np.testing.assert_allclose(rates, [7.5e-4, 5e-4, 2.5e-4, 1e-8], rtol=1e-6)

@@ -12,7 +12,6 @@ from benchmark.sizes import SIZES, Lengths, Size
 from tagsdc_jax import arrays, errors, settings
 from tagsdc_jax.data import assembling, dataset
 from tagsdc_jax.models import retrieval
-from tagsdc_jax.settings import checks
 
 _SEED = 0
 _CAPTIONS_PER_IMAGE = 5
@@ -69,16 +68,13 @@ def make(name: str, root: Path | None, weights: Path | None,
   config = size.config
   for change in changes:
     key, _, value = change.partition('=')
-    if not hasattr(config.compute, key):
+    if f'compute.{key}' not in settings.ALL:
       raise errors.UserError(
           f'--set {change}: compute.{key} is no setting; there are '
           + ', '.join(f.name for f in dataclasses.fields(config.compute)))
-    kind = type(getattr(config.compute, key))
     try:
-      config = dataclasses.replace(config, compute=dataclasses.replace(
-          config.compute,
-          **{key: value == 'true' if kind is bool else kind(value)}))
-      checks.check_values(config)
+      config = settings.from_flat(settings.flatten(config) | {
+          f'compute.{key}': settings.parse_value(f'compute.{key}', value)})
     except ValueError as error:
       raise errors.UserError(f'--set {change}: {error}') from error
   if temperature is None and root is None:
@@ -117,10 +113,9 @@ def from_files(size: Size, root: Path, weights: Path | None) -> Problem:
   from tagsdc_jax.data import opening
   from tagsdc_jax.running import building
   from tagsdc_jax.training import checkpoints
-  images, = (str(p.relative_to(root)) for p in (root / 'img_db').iterdir())
-  train_text, test_text = (
-      str(next((root / 'txt_db').glob(f'*{split}.db')).relative_to(root))
-      for split in ('train', 'test'))
+  images, train_text, test_text = (
+      _only(root, pattern) for pattern in ('img_db/*', 'txt_db/*train.db',
+                                           'txt_db/*test.db'))
   data_settings = settings.Data(
       source='uniter_lmdb', root=str(root), train_text=(train_text,),
       train_images=(images,), test_text=test_text, test_images=images)
@@ -141,6 +136,16 @@ def from_files(size: Size, root: Path, weights: Path | None) -> Problem:
         config, model=checkpoints.settings_of(loaded).model)
   return Problem(size, config, train, test, jax.tree.map(np.asarray, params),
                  f'{root.name}, weights {weights or "fresh"}')
+
+
+def _only(root: Path, pattern: str) -> str:
+  """Returns the one path in a folder that fits, relative to it."""
+  found = sorted(root.glob(pattern))
+  if len(found) != 1:
+    raise errors.UserError(
+        f'--data {root} must hold one {pattern}, it holds {len(found)}; see '
+        '--help')
+  return str(found[0].relative_to(root))
 
 
 def _one_caption_each(data: dataset.RetrievalDataset

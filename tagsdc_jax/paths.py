@@ -1,0 +1,93 @@
+"""Paths as users give them: `~` expanded, what is not on this machine refused.
+
+Every path of an option, of a setting or of a config file's name comes through
+here, so that all of them mean the same. Nothing is looked up on disk but in
+`folder` and `file`.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from tagsdc_jax.errors import UserError, named
+
+_SCHEME = re.compile(r'([A-Za-z][A-Za-z0-9+.-]*)://')
+_LONGEST_NAME, _LONGEST_PATH = 255, 4095  # Bytes, on Linux.
+
+
+def problem(text: str) -> str:
+  """Returns why a text is no path of this machine, and what to do; '' if it
+  is one, there or not."""
+  scheme = _SCHEME.match(text)
+  if scheme and scheme[1].lower() == 'file':
+    return 'leave out file://'
+  if scheme:
+    return (f'{scheme[0]} is not read or written here: mount it (a bucket for '
+            'instance with gcsfuse) and give the path of the mounted folder, '
+            'or copy it')
+  if not text:
+    return 'it is empty; give a path, . for this folder'
+  if '\0' in text:
+    return 'a path holds no NUL characters'
+  home = text.partition('/')[0]
+  if home.startswith('~') and os.path.expanduser(home) == home:
+    return (f'there is no home folder {home}; give ./{text} for one of that '
+            'name in this folder')
+  try:
+    encoded = os.fsencode(os.path.expanduser(text))
+  except UnicodeEncodeError:
+    return 'it holds characters that no file name can have'
+  if (len(encoded) > _LONGEST_PATH
+      or max(map(len, encoded.split(b'/'))) > _LONGEST_NAME):
+    return (f'a name may have {_LONGEST_NAME} bytes, a path '
+            f'{_LONGEST_PATH}; give a shorter one')
+  return ''
+
+
+def expanded(text: str) -> str:
+  """Returns the path with a leading `~` or `~user` as a home folder.
+
+  Nothing else is expanded: `$HOME` is a folder of that name.
+
+  Raises:
+    UserError: if it is no path of this machine; see `problem`.
+  """
+  reason = problem(text)
+  if reason:
+    shown = text if len(text) < 100 else f'{text[:100]}...'
+    raise UserError(f'{shown!r} cannot be used as a path: {reason}')
+  return os.path.expanduser(text)
+
+
+def local(text: str) -> Path:
+  """As `expanded`."""
+  return Path(expanded(text))
+
+
+def folder(text: str) -> Path:
+  """As `local`, for a folder that may be missing.
+
+  Raises:
+    UserError: also if something else is there.
+  """
+  path = local(text)
+  with named(path, 'used'):
+    if path.exists() and not path.is_dir():
+      raise UserError(f'{path} must be a folder, but is a file; give another '
+                      'path')
+  return path
+
+
+def file(text: str) -> Path:
+  """As `local`, for a file that is read.
+
+  Raises:
+    UserError: also if there is none.
+  """
+  path = local(text)
+  with named(path, 'read'):
+    if not path.exists() or path.is_dir():
+      raise UserError(f'{path} must be a file, but '
+                      f'{"is a folder" if path.is_dir() else "is missing"}; '
+                      'give another path')
+  return path

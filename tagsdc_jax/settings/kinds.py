@@ -1,0 +1,258 @@
+"""What a setting may be: kind and range, declared beside its default.
+
+A kind takes values (of config files, of config.json), parses texts (of the
+command line) and says in words what it expects: `str(kind)` follows "must be".
+"""
+
+import ast
+import csv
+import dataclasses
+import numbers
+import re
+from typing import Any
+
+from tagsdc_jax import paths
+
+# What stands for None on the command line, where a kind knows an off value.
+OFF = 'none'
+_TRUE, _FALSE = ('true', 't', '1'), ('false', 'f', '0')
+_LONGEST_SHOWN = 100
+
+
+class Refused(ValueError):
+  """Says what is wrong with a value besides being out of range."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+  """Base of all kinds.
+
+  Attributes:
+    off: what None means, for the message; '': None is not allowed.
+  """
+  off: str = dataclasses.field(default='', kw_only=True)
+
+  def take(self, value: Any) -> Any:
+    """Returns the value as a plain Python object.
+
+    Raises:
+      ValueError: if it is of another kind or out of range. A `Refused` says
+        more.
+    """
+    return None if value is None and self.off else self._take(value)
+
+  def parse(self, text: str) -> Any:
+    """As `take`, of the text that stands for a value."""
+    if self.off and text.strip().lower() == OFF:
+      return None
+    return self.take(self._parse(text))
+
+  def __str__(self) -> str:
+    return self._words() + (f', or {OFF} for {self.off}' if self.off else '')
+
+  def _take(self, value: Any) -> Any:
+    raise NotImplementedError
+
+  def _parse(self, text: str) -> Any:
+    return text
+
+  def _words(self) -> str:
+    raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class Whole(Kind):
+  """A whole number; both ends are allowed."""
+  least: int
+  most: int
+
+  def _take(self, value: Any) -> int:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+      raise ValueError
+    if not self.least <= int(value) <= self.most:
+      raise ValueError
+    return int(value)
+
+  def _parse(self, text: str) -> int:
+    return int(text)
+
+  def _words(self) -> str:
+    return f'a whole number from {self.least} to {self.most}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Number(Kind):
+  """A number; both ends are allowed."""
+  least: float
+  most: float
+
+  def _take(self, value: Any) -> float:
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+      raise ValueError
+    try:
+      number = float(value)
+    except OverflowError as error:  # A whole number of hundreds of digits.
+      raise ValueError from error
+    if not self.least <= number <= self.most:  # Nothing is true of nan.
+      raise ValueError
+    return number
+
+  def _parse(self, text: str) -> float:
+    return float(text)
+
+  def _words(self) -> str:
+    return f'a number from {self.least:g} to {self.most:g}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Flag(Kind):
+  """True or false."""
+
+  def _take(self, value: Any) -> bool:
+    if not isinstance(value, bool):
+      raise ValueError
+    return value
+
+  def _parse(self, text: str) -> bool:
+    if text.lower() not in _TRUE + _FALSE:
+      raise ValueError
+    return text.lower() in _TRUE
+
+  def _words(self) -> str:
+    return 'true or false'
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice(Kind):
+  """One of some words."""
+  words: tuple[str, ...]
+
+  def _take(self, value: Any) -> str:
+    if not isinstance(value, str) or value not in self.words:
+      raise ValueError
+    return value
+
+  def _words(self) -> str:
+    return f'one of {", ".join(self.words)}'
+
+
+@dataclasses.dataclass(frozen=True)
+class LocalPath(Kind):
+  """A path on this machine, or a name that is none; `~` is expanded."""
+  may_be_empty: bool = True
+
+  def _take(self, value: Any) -> str:
+    if not isinstance(value, str):
+      raise ValueError
+    if not value and self.may_be_empty:
+      return value
+    if reason := paths.problem(value):
+      raise Refused(reason)
+    return paths.expanded(value)
+
+  def _words(self) -> str:
+    return 'a path on this machine'
+
+
+@dataclasses.dataclass(frozen=True)
+class Updates(Kind):
+  """Updates as "10-12" or "10", counted from 1; '' for none."""
+
+  def _take(self, value: Any) -> str:
+    if not isinstance(value, str):
+      raise ValueError
+    profiled_updates(value)
+    return value
+
+  def _words(self) -> str:
+    return 'updates as in 10-12, counted from 1'
+
+
+@dataclasses.dataclass(frozen=True)
+class Several(Kind):
+  """Any number of values of one kind, a tuple."""
+  of: Kind
+
+  def _take(self, value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, (tuple, list)):
+      raise ValueError
+    return tuple(self.of.take(x) for x in value)
+
+  def _parse(self, text: str) -> tuple[Any, ...]:
+    """Returns the values of "a,b", of "a", of "('a', 'b')", none of ""."""
+    text = text.strip()
+    try:
+      # As Python writes it: quotes, for a name that holds a comma.
+      found = ast.literal_eval(text)
+      return self._take((found,) if isinstance(found, str) else found)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+      pass
+    if text[:1] + text[-1:] in ('()', '[]'):
+      text = text[1:-1]
+    try:
+      words = next(csv.reader([text], quotechar="'", skipinitialspace=True,
+                              strict=True), [])
+    except csv.Error as error:
+      raise ValueError from error
+    if words and not words[-1].strip():  # "5," is how Python writes one.
+      words.pop()
+    return tuple(self.of.parse(word.strip()) for word in words)
+
+  def _words(self) -> str:
+    return f'{self.of}, or several with commas between them'
+
+
+def profiled_updates(text: str) -> tuple[int, int]:
+  """Returns first and last update of "10-12" or "10"; (0, 0) of "".
+
+  Raises:
+    ValueError: if it is something else.
+  """
+  if not text:
+    return 0, 0
+  match = re.fullmatch(r'([0-9]{1,9})(?:-([0-9]{1,9}))?', text)
+  first = int(match[1]) if match else 0
+  last = int(match[2] or first) if match else 0
+  if not 1 <= first <= last:
+    raise ValueError
+  return first, last
+
+
+def setting(default: Any, kind: Kind, meaning: str) -> Any:
+  """Returns a dataclass's field with all that is known of a setting."""
+  return dataclasses.field(default=default, metadata={'kind': kind,
+                                                      'meaning': meaning})
+
+
+def taken(name: str, kind: Kind, value: Any) -> Any:
+  """Returns the value of a setting as a plain Python object.
+
+  Raises:
+    ValueError: with name, range and value, if it is out of range.
+  """
+  try:
+    return kind.take(value)
+  except ValueError as error:
+    raise ValueError(_refusal(name, kind, value, error)) from error
+
+
+def parsed(name: str, kind: Kind, text: str) -> Any:
+  """As `taken`, of a text of the command line."""
+  try:
+    return kind.parse(text)
+  except ValueError as error:
+    raise ValueError(_refusal(name, kind, text, error)) from error
+
+
+def _refusal(name: str, kind: Kind, value: Any, error: ValueError) -> str:
+  line = f'{name} must be {kind}, got {shown(value)}'
+  return f'{line}: {error}' if isinstance(error, Refused) else line
+
+
+def shown(value: Any) -> str:
+  """Returns a value for a message."""
+  try:
+    text = ' '.join(repr(value).split())
+  except ValueError:  # Python writes no numbers of thousands of digits.
+    return f'one of type {type(value).__name__} that is too long to show'
+  return text if len(text) <= _LONGEST_SHOWN else f'{text[:_LONGEST_SHOWN]}...'
