@@ -75,8 +75,9 @@ class Layout:
       return function(self.widths[0], floats, others)
     # The backward pass is traced when the network's precision, which
     # `retrieval.apply` sets, is no longer in force: it is taken along.
-    function = functools.partial(_run_precisely, function,
-                                 jax.config.jax_default_matmul_precision)
+    precision = (
+        jax.config.jax_default_matmul_precision)  # type: ignore[attr-defined]
+    function = functools.partial(_run_precisely, function, precision)
     return _switch(function, self.widths, floats, others, self.choice)
 
 
