@@ -1,7 +1,9 @@
 """`tagsdc evaluate`: ranks a split with a trained model."""
 
 import argparse
+import contextlib
 import dataclasses
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from tagsdc_jax import distributed, errors, settings
+from tagsdc_jax import distributed, errors, files, settings
 from tagsdc_jax.data import dataset, opening
 from tagsdc_jax.evaluation import first_pass, protocols
 from tagsdc_jax.models import retrieval
@@ -119,7 +121,15 @@ def _show(args: argparse.Namespace, loaded: checkpoints.Loaded,
           found: evaluation_in_parts.Evaluated) -> None:
   """Prints the tables and writes what was asked for."""
   about = loaded.about
-  _print(f'{about["phase"]}, update {about["update"]}', data, found.result)
+  name = f'{about["phase"]}, update {about["update"]}'
+  is_taken = files.is_stdout(args.json) or files.is_stdout(args.scores)
+  with contextlib.redirect_stdout(sys.stderr if is_taken else sys.stdout):
+    _print(name, data, found.result)
+    _write(args, loaded, found)
+
+
+def _write(args: argparse.Namespace, loaded: checkpoints.Loaded,
+           found: evaluation_in_parts.Evaluated) -> None:
   if args.json is not None:
     folder.write_json(args.json,
                       found.result | {'checkpoint': str(loaded.path)})
@@ -135,9 +145,10 @@ def _show(args: argparse.Namespace, loaded: checkpoints.Loaded,
 def _check(args: argparse.Namespace) -> None:
   """Raises UserError before the work for what would be lost after it."""
   for path in (args.json, args.scores):
-    if path is not None and not path.parent.is_dir():
-      raise errors.UserError(f'{path} cannot be written: folder {path.parent} '
-                             'is missing; make it, or give another path')
+    if path is not None:
+      files.check_target(path)
+  files.check_different({'--json': args.json, '--scores': args.scores,
+                         '--first-pass': args.first_pass})
   if (args.top_k_rerank is None) != (args.first_pass is None):
     raise errors.UserError(
         '--top-k-rerank and --first-pass need each other: a number K, and a '

@@ -1,11 +1,10 @@
 """The release's files <-> checkpoints of ours."""
 
 import dataclasses
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from tagsdc_jax import errors, progress, settings, shipped
+from tagsdc_jax import errors, files, progress, settings, shipped
 from tagsdc_jax.conversion import (checking, converting, model_config,
                                    name_rules, reading, tying)
 from tagsdc_jax.models import retrieval
@@ -105,6 +104,7 @@ def to_file(source: str, target: Path) -> list[str]:
   """
   reading.check_name(target)
   _check_new(target)
+  files.check_target(target)
   loaded = checkpoints.load(shipped.find(source))
   phase, config = loaded.about['phase'], checkpoints.settings_of(loaded)
   checkpoints.check_parameters(
@@ -183,15 +183,11 @@ def _check_new(target: Path) -> None:
   if target.exists() and not (target.is_dir() and not any(target.iterdir())):
     raise errors.UserError(f'{target} is there already; remove it, or give '
                            'another path')
-  if not target.absolute().parent.is_dir():
-    raise errors.UserError(
-        f'{target} cannot be written: folder {target.parent} is missing; make '
-        'it, or give another path')
+  if not target.is_dir():
+    files.check_target(target)
 
 
 def _export(target: Path, params: dict, about: dict) -> None:
   """Writes the checkpoint beside its place, and moves it there when whole."""
-  with errors.named(target), tempfile.TemporaryDirectory(
-      prefix=f'.{target.name}.', dir=target.absolute().parent) as partial:
-    checkpoints.export(Path(partial) / 'whole', params, about)
-    (Path(partial) / 'whole').replace(target)
+  with files.whole_folder(target) as place:
+    checkpoints.export(place, params, about)
