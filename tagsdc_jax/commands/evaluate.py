@@ -204,6 +204,8 @@ def _print(name: str, data: dataset.RetrievalDataset,
             else tables.print_recalls)
     show([(name, counted), *published.results(protocol)],
          f'{data.name}, protocol {protocol}, per cent')
+    for note in counted.get('notes', ()):
+      print(f'protocol {protocol}: {note}')
   scored = result['pairs_per_second'] * result['seconds']
   print(f'{scored:,.0f} pairs in {result["seconds"]:.1f} s'
         + (f', {result["pairs_found"]:,} before' if result['pairs_found']

@@ -99,6 +99,6 @@ def _entry(phase: str, ended: dict[str, Any]) -> dict[str, Any]:
   return {'name': phase, **ended['measures'],
           **{key: ended['evaluation'][key] for key in (
               'image_retrieval', 'text_retrieval', 'images', 'captions',
-              'pairs_per_second')},
+              'chance', 'pairs_per_second')},
           'seconds': ended['seconds'],
           'parameters_sha256': ended['parameters_sha256']}

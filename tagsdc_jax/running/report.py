@@ -142,7 +142,7 @@ def _with_sizes(phases: list[content.Phase],
   """Returns phases whose test results all know the split that they share."""
   known = [results, *(phase.test or {} for phase in phases)]
   sizes = {key: next((x[key] for x in known if x.get(key)), None)
-           for key in ('images', 'captions')}
+           for key in ('images', 'captions', 'chance')}
   return [dataclasses.replace(phase, test=phase.test and sizes | phase.test)
           for phase in phases]
 
