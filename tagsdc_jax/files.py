@@ -27,6 +27,10 @@ _LEFTOVER = re.compile(r'\..+\.[0-9a-f]{8}\.partial', re.DOTALL)
 # Names may have 255 bytes, up to four a character, and ours adds to them.
 _LONGEST_NAME = 55
 _MOST_LINKS = 40
+_POINTER = b'version https://git-lfs.github.com/spec/'
+_POINTER_TOLD = (
+    'a pointer of Git LFS, not the file itself; run `git lfs pull` in its '
+    'repository, or download the file from there')
 # Bytes from which a file is told to be no binary one.
 _HEAD = 4096
 _WEB_PAGE = re.compile(
@@ -144,13 +148,15 @@ def is_leftover(path: Path) -> bool:
 def kind_of_text(path: Path) -> str | None:
   """Returns what stands in the place of a binary file, and what to do.
 
-  None if it looks like a binary file, or is empty.
+  None if it looks like a binary file, is empty, or cannot be read.
   """
-  with open(path, 'rb') as file:
-    head = file.read(_HEAD)
-  if head.startswith(b'version https://git-lfs.github.com/spec/'):
-    return ('a pointer of Git LFS, not the file itself; run `git lfs pull` in '
-            'its repository, or download the file from there')
+  try:
+    with open(path, 'rb') as file:
+      head = file.read(_HEAD)
+  except OSError:
+    return None
+  if head.startswith(_POINTER):
+    return _POINTER_TOLD
   if _WEB_PAGE.match(head):
     return ('a web page; download the file itself, logged in if that is '
             'needed')
@@ -163,6 +169,13 @@ def kind_of_text(path: Path) -> str | None:
   shown = ' '.join(text.split())[:60]
   return (f'text that begins with {shown!r}; download the file itself, logged '
           'in if that is needed')
+
+
+def check_no_pointer(path: Path) -> None:
+  """Raises UserError if a file, of whatever kind, is a pointer of Git LFS."""
+  with open(path, 'rb') as file:
+    if file.read(len(_POINTER)) == _POINTER:
+      raise errors.UserError(f'{path} is {_POINTER_TOLD}')
 
 
 class _Stream:

@@ -77,8 +77,7 @@ def load(path: Path, k: int, data: dataset.RetrievalDataset) -> FirstPass:
   try:
     scores = np.load(path, mmap_mode='r', allow_pickle=False)
   except (OSError, ValueError, EOFError) as error:
-    with errors.named(path, 'read'):
-      found = files.kind_of_text(path)
+    found = files.kind_of_text(path)
     raise errors.UserError(
         f'first pass {path} is {found}' if found else
         f'first pass {path} cannot be read as .npy: {error}; give what '

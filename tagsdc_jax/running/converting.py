@@ -52,13 +52,20 @@ def to_checkpoint(source: Path, target: Path, hints: Hints) -> list[str]:
   _check_new(target)
   known = model_config.read(hints.model_config) if hints.model_config else {}
   with progress.waiting(f'reading {source}'):
-    weights = checking.with_modern_names(reading.read(source), source)
+    named, wrapper = checking.unwrapped(reading.read(source), source)
+    weights = checking.with_modern_names(named, source)
+    del named
     contents = checking.check(weights, source)
     _check_sizes(source, contents.sizes, hints.model_config, known)
     for name in contents.dropped:
       del weights[name]
     num_tensors = len(weights)
+    checking.check_finite(
+        weights, source, 'give weights of before they went wrong, or download '
+        'them again')
     widened = converting.to_float32(weights)
+    checking.check_finite(weights, source, 'these are beyond float32, whose '
+                          'largest number is 3.4e38; give other weights')
     tying.settle(weights, contents.phase, hints.tied, source)
   model = dataclasses.replace(hints.config.model, **known | contents.sizes)
   num_heads, reason = _num_heads(model, known, hints)
@@ -78,6 +85,8 @@ def to_checkpoint(source: Path, target: Path, hints: Hints) -> list[str]:
                     for name in _SHAPED)
   lines = [f'{source}: {checking.LAYOUTS[contents.phase]}, {num_tensors} '
            f'tensors, {sizes}', f'num_heads {num_heads}, {reason}']
+  lines += [f'all names began with {wrapper}, which was taken off'
+            ] if wrapper else []
   lines += [f'{count} tensors were {kind}: '
             + ('rounded to float32' if kind == 'float64' else
                'now float32, exactly') for kind, count in widened.items()]
