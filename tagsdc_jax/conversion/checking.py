@@ -47,12 +47,22 @@ def unwrapped(weights: Mapping[str, np.ndarray],
 
 
 def check_finite(weights: Mapping[str, np.ndarray], path: Path,
-                 remedy: str) -> None:
-  """Raises UserError if an array holds NaN or infinite numbers."""
+                 is_rounded: bool = False) -> None:
+  """Raises UserError if an array holds NaN or infinite numbers.
+
+  Args:
+    weights: {name: array}.
+    path: the file's, for messages.
+    is_rounded: to float32, before which all were finite.
+  """
   problem = arrays.not_finite(weights)
   if problem:
-    raise errors.UserError(f'{path} must hold finite numbers: {problem}. '
-                           f'Nothing was converted; {remedy}')
+    raise errors.UserError(
+        f'{path} must hold '
+        + ('numbers that float32 has, up to 3.4e38: rounded to it, '
+           if is_rounded else 'finite numbers: ')
+        + f'{problem}. Nothing was converted; give weights of before they went '
+        'wrong, or download them again')
 
 
 def with_modern_names(weights: Mapping[str, np.ndarray],

@@ -64,6 +64,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     found = files.kind_of_text(path)
     if found:
       raise errors.UserError(f'{path} is {found}')
+    _check_ending(path)
     is_torch = path.suffix in TORCH
     return _read_torch(path) if is_torch else _read_safetensors(path)
 
@@ -87,6 +88,21 @@ def write(path: Path, kind: str, weights: Mapping[str, np.ndarray]) -> None:
   # The release's container has torch 1.1, which reads the old format only.
   torch.save({name: tensors[id(array)] for name, array in weights.items()},
              path, _use_new_zipfile_serialization=False)
+
+
+def _check_ending(path: Path) -> None:
+  """Raises UserError if a file is of the other format than its name says."""
+  with open(path, 'rb') as file:
+    head = file.read(9)
+  is_torch = path.suffix in TORCH
+  if not is_torch and head.startswith((b'PK\x03\x04', b'\x80\x02')):
+    raise errors.UserError(f'{path} is a file of torch.save by its content; '
+                           f'give it a name that ends in {TORCH[0]}')
+  # A length, and a JSON object so long.
+  length = int.from_bytes(head[:8], 'little')
+  if is_torch and head[8:] == b'{' and length < path.stat().st_size:
+    raise errors.UserError(f'{path} is a safetensors file by its content; give '
+                           f'it a name that ends in {SAFETENSORS[0]}')
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:

@@ -60,12 +60,9 @@ def to_checkpoint(source: Path, target: Path, hints: Hints) -> list[str]:
     for name in contents.dropped:
       del weights[name]
     num_tensors = len(weights)
-    checking.check_finite(
-        weights, source, 'give weights of before they went wrong, or download '
-        'them again')
+    checking.check_finite(weights, source)
     widened = converting.to_float32(weights)
-    checking.check_finite(weights, source, 'these are beyond float32, whose '
-                          'largest number is 3.4e38; give other weights')
+    checking.check_finite(weights, source, is_rounded=True)
     tying.settle(weights, contents.phase, hints.tied, source)
   model = dataclasses.replace(hints.config.model, **known | contents.sizes)
   num_heads, reason = _num_heads(model, known, hints)

@@ -85,8 +85,8 @@ class Checkpoints:
         if the state is not finite: nobody could go on from it.
     """
     update = int(train_state.update)
-    problem = arrays.not_finite(
-        _by_path(train_state.params) | _by_path(train_state.optimizer))
+    problem = arrays.not_finite(_named({
+        'parameters': train_state.params, 'optimizer': train_state.optimizer}))
     if problem:
       raise errors.UserError(
           f'the state after update {update} is not finite, so it is not saved: '
@@ -244,10 +244,8 @@ def check_model(loaded: Loaded, config: settings.Settings) -> None:
 
 def check_parameters(actual: Any, expected: Any, path: Path) -> None:
   """Raises UserError unless names and shapes are those of the model."""
-  have, want = (
-      {jax.tree_util.keystr(p, simple=True, separator='/'): np.shape(x)
-       for p, x in jax.tree_util.tree_leaves_with_path(tree)}
-      for tree in (actual, expected))
+  have, want = ({name: np.shape(x) for name, x in _named(tree).items()}
+                for tree in (actual, expected))
   if have == want:
     return
   differing = [f'{name} is {have.get(name, "missing")}, expected '
@@ -262,8 +260,7 @@ def check_parameters(actual: Any, expected: Any, path: Path) -> None:
 
 def _check_numbers(parameters: Any, path: Path) -> None:
   """Raises UserError unless all parameters are float32 and finite."""
-  named = {jax.tree_util.keystr(p, simple=True, separator='/'): x
-           for p, x in jax.tree_util.tree_leaves_with_path(parameters)}
+  named = _named(parameters)
   other = [f'{name} is {x.dtype}' for name, x in named.items()
            if x.dtype != np.float32]
   if other:
@@ -291,6 +288,12 @@ def _written(path: Path) -> Iterator[None]:
       raise
     raise errors.UserError(f'{path} cannot be written: {reason[1].strip()}; '
                            'give another --run-dir') from error
+
+
+def _named(tree: Any) -> dict[str, Any]:
+  """Returns the leaves by their names for people."""
+  return {jax.tree_util.keystr(path, simple=True, separator='/'): leaf
+          for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def _by_path(tree: Any) -> dict[str, np.ndarray]:

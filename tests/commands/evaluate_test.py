@@ -186,7 +186,9 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
                   counted | {
                       'captions': 25010, 'images': 5000, 'pairs_found': 5,
                       'seconds': 2.0, 'pairs_per_second': 100.0,
-                      'protocols': {'coco_5k': counted, 'eccv': precise}})
+                      'protocols': {
+                          'coco_5k': counted | {'notes': ['mind this']},
+                          'eccv': precise | {'equal_sentences': precise}}})
   shown = capsys.readouterr().out
   assert '200 pairs in 2.0 s, 5 before' in shown
   base, = [line for line in shown.splitlines() if 'TAGS-DC base' in line]
@@ -196,6 +198,8 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
   assert numbers == ['51.6', '79.1', '87.5', '66.6', '88.6', '94.0', '59.1',
                      '467.4']
   assert 'mAP@R' in shown and '2.5' in shown
+  assert 'protocol coco_5k: mind this\n' in shown
+  assert shown.count('equal sentences right') == 1
 
 
 @pytest.mark.parametrize('flags, message', [

@@ -130,18 +130,20 @@ def test_names_that_are_wrapped_in_part_are_refused():
 def test_numbers_that_are_not_finite_are_named():
   weights = {'a': np.ones((2, 3), np.float16), 'b': np.ones(3),
              'c': np.arange(2), 'd': np.ones((), ml_dtypes.bfloat16)}
-  checking.check_finite(weights, FILE, 'help')
+  checking.check_finite(weights, FILE)
   weights['b'][1:] = np.nan, -np.inf
   with pytest.raises(errors.UserError) as error:
-    checking.check_finite(weights, FILE, 'help')
+    checking.check_finite(weights, FILE)
   assert str(error.value) == (
       'some.pt must hold finite numbers: b has 1 NaN and 1 infinite of 3. '
-      'Nothing was converted; help')
+      'Nothing was converted; give weights of before they went wrong, or '
+      'download them again')
   weights['d'] = np.array(np.inf, ml_dtypes.bfloat16)
   weights['a'][0] = np.nan
-  with pytest.raises(errors.UserError, match='a has 3 NaN of 6, and 2 more of '
+  with pytest.raises(errors.UserError, match='float32 has, up to 3.4e38: '
+                     'rounded to it, a has 3 NaN of 6, and 2 more of '
                      '4 arrays have some'):
-    checking.check_finite(weights, FILE, 'help')
+    checking.check_finite(weights, FILE, is_rounded=True)
 
 
 def test_old_names_are_renamed_unless_the_new_one_is_there():

@@ -141,6 +141,20 @@ def test_other_content_is_named(tmp_path):
       reading.read(path)
 
 
+def test_the_other_format_is_named(tmp_path):
+  torch = _torch()
+  for is_zip in (True, False):
+    torch.save({'a': torch.ones(1)}, tmp_path / 'a.safetensors',
+               _use_new_zipfile_serialization=is_zip)
+    with pytest.raises(errors.UserError, match='a.safetensors is a file of '
+                       'torch.save by its content; .* ends in .pt'):
+      reading.read(tmp_path / 'a.safetensors')
+  safetensors_numpy.save_file({'a': np.ones(1)}, tmp_path / 'a.bin')
+  with pytest.raises(errors.UserError, match='a.bin is a safetensors file by '
+                     'its content; give it a name that ends in .safetensors'):
+    reading.read(tmp_path / 'a.bin')
+
+
 def test_a_state_dict_among_other_things_is_found(tmp_path):
   torch = _torch()
   path = tmp_path / 'weights.pt'
