@@ -81,8 +81,8 @@ def karpathy_order(data: dataset.RetrievalDataset) -> np.ndarray:
     UserError: if the package is missing, or the split is another.
   """
   what = "Karpathy's order"
-  lists = _lists(what)
   images = _image_numbers(what, data)
+  lists = _lists(what)
   known = lists.coco_gts['t2i']
   ordered = list(dict.fromkeys(known[int(c)][0] for c in lists.coco_ids))
   if images.keys() != set(ordered):

@@ -110,6 +110,7 @@ def test_without_the_package_folds_follow_the_data(monkeypatch):
   monkeypatch.setattr(protocols, 'FOLD_IMAGES', 2)
   monkeypatch.setitem(sys.modules, 'eccv_caption', None)
   data = _data(4)
+  data.image_ids = [f'coco_val2014_{i:012}.npz' for i in range(4)]
   result = protocols.prepare(['coco_1k'], data)['coco_1k'](
       ranking.Scores(np.eye(4, dtype=np.float32)), data, protocols.Counting())
   assert result['order'] == 'data'
@@ -120,6 +121,7 @@ def test_a_fold_without_captions_is_told(monkeypatch):
   monkeypatch.setattr(protocols, 'FOLD_IMAGES', 2)
   monkeypatch.setitem(sys.modules, 'eccv_caption', None)
   data = _data(4)
+  data.image_ids = ['a', 'b', 'c', 'd']
   data.captions_of_image[2:] = [(), ()]
   with pytest.raises(errors.UserError, match='no image of fold 1 of toy has a'):
     protocols.prepare(['coco_1k'], data)
