@@ -1,13 +1,15 @@
 """`tagsdc evaluate`: ranks a split with a trained model."""
 
 import argparse
+import contextlib
+import sys
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from tagsdc_jax import arguments, distributed, errors, paths, settings
+from tagsdc_jax import arguments, distributed, errors, files, paths, settings
 from tagsdc_jax.data import dataset, opening
 from tagsdc_jax.evaluation import first_pass, protocols
 from tagsdc_jax.models import retrieval
@@ -108,7 +110,15 @@ def _show(args: argparse.Namespace, loaded: checkpoints.Loaded,
           found: evaluation_in_parts.Evaluated) -> None:
   """Prints the tables and writes what was asked for."""
   about = loaded.about
-  _print(f'{about["phase"]}, update {about["update"]}', data, found.result)
+  name = f'{about["phase"]}, update {about["update"]}'
+  is_taken = files.is_stdout(args.json) or files.is_stdout(args.scores)
+  with contextlib.redirect_stdout(sys.stderr if is_taken else sys.stdout):
+    _print(name, data, found.result)
+    _write(args, loaded, found)
+
+
+def _write(args: argparse.Namespace, loaded: checkpoints.Loaded,
+           found: evaluation_in_parts.Evaluated) -> None:
   if args.json is not None:
     folder.write_json(args.json,
                       found.result | {'checkpoint': str(loaded.path)})
@@ -124,9 +134,10 @@ def _show(args: argparse.Namespace, loaded: checkpoints.Loaded,
 def _check(args: argparse.Namespace) -> None:
   """Raises UserError before the work for what would be lost after it."""
   for path in (args.json, args.scores):
-    if path is not None and not path.parent.is_dir():
-      raise errors.UserError(f'{path} cannot be written: folder {path.parent} '
-                             'is missing; make it, or give another path')
+    if path is not None:
+      files.check_target(path)
+  files.check_different({'--json': args.json, '--scores': args.scores,
+                         '--first-pass': args.first_pass})
   if (args.top_k_rerank is None) != (args.first_pass is None):
     raise errors.UserError(
         '--top-k-rerank and --first-pass need each other: a number K, and a '
@@ -174,6 +185,8 @@ def _print(name: str, data: dataset.RetrievalDataset,
             else tables.print_recalls)
     show([(name, counted), *published.results(protocol)],
          f'{data.name}, protocol {protocol}, per cent')
+    for note in counted.get('notes', ()):
+      print(f'protocol {protocol}: {note}')
   scored = result['pairs_per_second'] * result['seconds']
   print(f'{scored:,.0f} pairs in {result["seconds"]:.1f} s'
         + (f', {result["pairs_found"]:,} before' if result['pairs_found']

@@ -557,6 +557,13 @@ def test_folder_errors(kind, tmp_path):
     (bad / "data.mdb").write_bytes(whole[:size])
     with pytest.raises(UserError, match=f"bad/data.mdb {message}"):
       load(bad)
+  for content, message in (
+      ("version https://git-lfs.github.com/spec/v1\noid sha256:1\n",
+       "is a pointer of Git LFS, not the file itself; run `git lfs pull`"),
+      ("<html>sign in</html>", "is a web page; download the file itself")):
+    (bad / "data.mdb").write_text(content)
+    with pytest.raises(UserError, match=f"bad/data.mdb {message}"):
+      load(bad)
 
 
 def test_vocabulary_file_errors(tmp_path):

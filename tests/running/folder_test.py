@@ -84,6 +84,20 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
   assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize('name', ['.config.json.0123abcd.partial',
+                                  'config.partial'])
+def test_what_a_killed_first_write_has_left_is_no_hindrance(tmp_path, name):
+  (tmp_path / name).write_text('{"sett')
+  folder.claim(tmp_path, CONFIG)
+  assert [path.name for path in tmp_path.iterdir()] == ['config.json']
+  # Of what is not ours nothing is taken for such.
+  other = tmp_path / 'other'
+  other.mkdir()
+  (other / 'letter.txt').write_text('dear')
+  with pytest.raises(errors.UserError, match='is not empty and holds no'):
+    folder.claim(other, CONFIG)
+
+
 def test_a_folder_that_cannot_be_made(tmp_path):
   (tmp_path / 'file').write_text('')
   with pytest.raises(errors.UserError, match='run cannot be written: Not a '
