@@ -130,6 +130,9 @@ class Quirks:
   # Where fewer than h candidates are left, the rest of the h fill up with what
   # was left out, at full weight.
   fill_up: bool = False
+  # A retrieved caption that is, word for word, one of the image's own counts as
+  # a negative.
+  equal_texts: bool = False
   clamped_words: bool = False  # Word losses of stage 2 are capped at 23.03.
   # The second group works in any step, and in evaluation.
   reset_rank_head: bool = False  # Stage 2 forgets stage 1's matching head.
