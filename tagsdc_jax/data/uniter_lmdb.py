@@ -26,6 +26,7 @@ from tagsdc_jax.data import captions as captions_lib
 from tagsdc_jax.data import lmdb_images
 from tagsdc_jax.data import phrases as phrases_lib
 from tagsdc_jax.data.dataset import Caption
+from tagsdc_jax.data.dataset import Contents
 from tagsdc_jax.data.dataset import RetrievalDataset
 from tagsdc_jax.data.dataset import Vocabulary
 from tagsdc_jax.data.lmdb_files import bad
@@ -33,9 +34,15 @@ from tagsdc_jax.data.lmdb_files import decode_text
 from tagsdc_jax.data.lmdb_files import get
 from tagsdc_jax.data.lmdb_files import open_folder
 from tagsdc_jax.data.lmdb_files import read_json
+from tagsdc_jax.errors import UserError
 from tagsdc_jax.progress import progress_bar
 
 _TEXT_KEYS = ("raw", "sentence", "caption")
+_TOKENIZER_KEYS = ("toker", "bert", "tokenizer")
+# Captions that are decoded to see whether a vocabulary is the right one, and
+# the share of them that may differ: raw texts are not always what was
+# tokenised. With a wrong vocabulary nearly all differ.
+_MAX_DECODED, _MAX_ODD = 100, 0.1
 
 
 def load_uniter_lmdb(
@@ -70,7 +77,48 @@ def load_uniter_lmdb(
   Raises:
     UserError: if a folder, file, key or record is missing or malformed.
   """
-  folder = Path(text_db)
+  wanted = lmdb_images.BoxSettings(conf_threshold, max_boxes, min_boxes,
+                                   num_boxes, compressed)
+  texts = _read_texts(Path(text_db), max_tokens, vocabulary_file)
+  captions_of_image: list[list[int]] = [[] for _ in texts.image_ids]
+  for number, caption in enumerate(texts.captions):
+    captions_of_image[caption.image].append(number)
+  store = lmdb_images.ImageStore(Path(image_db), texts.image_ids, wanted)
+  return RetrievalDataset(
+      name=Path(text_db).name, vocabulary=texts.vocabulary,
+      captions=texts.captions, image_ids=texts.image_ids,
+      captions_of_image=[tuple(group) for group in captions_of_image],
+      read_regions=store.read, num_regions=store.num_regions(),
+      feature_size=store.feature_size, feature_dtype=store.feature_dtype,
+      image_keys=_image_keys(image_db, wanted, texts.image_ids))
+
+
+def read_contents(
+    text_db: str | os.PathLike, image_db: str | os.PathLike, *,
+    max_tokens: int | None = None,
+    vocabulary_file: str | os.PathLike | None = None,
+    **wanted: Any) -> Contents:
+  """Returns captions and names of images; the image folder is not opened.
+
+  Args and errors as `load_uniter_lmdb`.
+  """
+  texts = _read_texts(Path(text_db), max_tokens, vocabulary_file)
+  return Contents(
+      Path(text_db).name, texts.vocabulary, texts.captions, _image_keys(
+          image_db, lmdb_images.BoxSettings(**wanted), texts.image_ids))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Texts:
+  """A text folder."""
+  vocabulary: Vocabulary
+  image_ids: tuple[str, ...]
+  captions: list[Caption]
+
+
+def _read_texts(
+    folder: Path, max_tokens: int | None,
+    vocabulary_file: str | os.PathLike | None) -> _Texts:
   environment = open_folder(folder, "text")
   meta, id2len, txt2img, img2txts = (
       read_json(folder / f"{name}.json")
@@ -78,6 +126,7 @@ def load_uniter_lmdb(
   vocabulary = _vocabulary(folder, meta, vocabulary_file)
   image_ids = _image_ids(folder, txt2img, img2txts)
   captions = []
+  raw = []
   with environment.begin() as transaction, progress_bar(
       len(id2len), f"reading captions of {folder.name}", "captions") as bar:
     for caption_id in id2len:
@@ -85,7 +134,10 @@ def load_uniter_lmdb(
       record = decode_text(get(transaction, caption_id, name), name)
       image = _image_of(record, txt2img.get(caption_id), image_ids, name)
       captions.append(_caption(caption_id, record, image, vocabulary, name))
+      raw.append(_raw_text(record))
       bar.update(1)
+  if vocabulary_file is not None:
+    _check_words(captions, raw, vocabulary, vocabulary_file, folder, meta)
   if max_tokens is not None:
     captions = [c for c in captions if len(c.token_ids) <= max_tokens]
   if not captions:
@@ -93,18 +145,14 @@ def load_uniter_lmdb(
               f"at most max_tokens = {max_tokens} tokens",
               f"{len(id2len)} captions, none of them", "raise "
               "data.max_caption_tokens, or write the folder again")
-  captions_of_image: list[list[int]] = [[] for _ in image_ids]
-  for number, caption in enumerate(captions):
-    captions_of_image[caption.image].append(number)
-  store = lmdb_images.ImageStore(
-      Path(image_db), tuple(image_ids), lmdb_images.BoxSettings(
-          conf_threshold, max_boxes, min_boxes, num_boxes, compressed))
-  return RetrievalDataset(
-      name=folder.name, vocabulary=vocabulary, captions=_compact(captions),
-      image_ids=tuple(image_ids),
-      captions_of_image=[tuple(group) for group in captions_of_image],
-      read_regions=store.read, num_regions=store.num_regions(),
-      feature_size=store.feature_size, feature_dtype=store.feature_dtype)
+  return _Texts(vocabulary, tuple(image_ids), _compact(captions))
+
+
+def _image_keys(
+    image_db: str | os.PathLike, wanted: lmdb_images.BoxSettings,
+    image_ids: tuple[str, ...]) -> list[tuple[str, str]]:
+  store = lmdb_images.key_of_store(Path(image_db), wanted)
+  return [(store, name) for name in image_ids]
 
 
 def _vocabulary(
@@ -128,19 +176,55 @@ def _vocabulary(
                 "says", token, "write it again")
   from_meta = Vocabulary(
       size=span[1], random_range=(span[0], span[1]),
+      tokenizer=_tokenizer_name(meta),
       **{key.lower(): token for key, token in special.items()})
   if vocabulary_file is None:
     return from_meta
-  vocabulary = captions_lib.load_vocabulary(
-      vocabulary_file, random_range=from_meta.random_range)
+  vocabulary = captions_lib.load_vocabulary(vocabulary_file)
+  if vocabulary.size != from_meta.size:
+    raise bad(f"vocabulary {vocabulary_file}", f"of {from_meta.size} tokens, "
+              f"as v_range in {path} says", vocabulary.size, _right_one(meta))
   for key in ("pad", "unk", "cls", "sep", "mask"):
     if getattr(from_meta, key) != getattr(vocabulary, key):
       raise bad(
           f"vocabulary {vocabulary_file}: id of [{key.upper()}]",
           f"{getattr(from_meta, key)} as in {path}", getattr(vocabulary, key),
-          "give the vocabulary that the captions were written with "
-          f"({meta.get('toker', 'name not known')})")
-  return vocabulary
+          _right_one(meta))
+  return dataclasses.replace(vocabulary, random_range=from_meta.random_range,
+                             tokenizer=from_meta.tokenizer)
+
+
+def _right_one(meta: dict[str, Any]) -> str:
+  name = _tokenizer_name(meta)
+  return "give the vocabulary that the captions were written with" + (
+      f", {name}" if name else "")
+
+
+def _tokenizer_name(meta: dict[str, Any]) -> str:
+  """Returns what meta.json calls the tokenizer, "" if it does not."""
+  return next((meta[key] for key in _TOKENIZER_KEYS
+               if isinstance(meta.get(key), str)), "")
+
+
+def _check_words(
+    captions: list[Caption], raw: list[str | None], vocabulary: Vocabulary,
+    vocabulary_file: str | os.PathLike, folder: Path,
+    meta: dict[str, Any]) -> None:
+  """Raises UserError if the words are not those that people have written."""
+  known = [number for number, text in enumerate(raw) if text is not None]
+  places = np.linspace(0, len(known) - 1, min(_MAX_DECODED, len(known)))
+  sample = [known[place] for place in np.round(places).astype(int)]
+  others = [number for number in sample if not captions_lib.is_decoding(
+      captions[number].token_ids, captions[number].text, vocabulary)]
+  if len(others) <= _MAX_ODD * len(sample):
+    return
+  first = captions[others[0]]
+  raise UserError(
+      f"vocabulary {vocabulary_file}: {len(others)} of {len(sample)} captions "
+      f"of {folder} decode to something else, {first.caption_id} "
+      f"{first.text[:60]!r} to "
+      f"{captions_lib.to_words(first.token_ids, vocabulary)[:60]!r}; "
+      f"{_right_one(meta)}")
 
 
 def _image_ids(
@@ -192,14 +276,19 @@ def _caption(
     if not 0 <= token < vocabulary.size:
       raise bad(f"{name}: token ids", f"0..{vocabulary.size - 1}", token,
                 "give the vocabulary that the captions were written with")
-  texts = [record[key] for key in _TEXT_KEYS
-           if isinstance(record.get(key), str)]
+  text = _raw_text(record)
   return Caption(
       caption_id=caption_id, image=image,
       token_ids=np.array(stored, np.int32),
       phrases=phrases_lib.phrases_from_tree(
           record.get("tree"), len(stored), name.removeprefix("caption ")),
-      text=texts[0] if texts else captions_lib.to_words(stored, vocabulary))
+      text=(captions_lib.to_words(stored, vocabulary) if text is None
+            else text))
+
+
+def _raw_text(record: dict[str, Any]) -> str | None:
+  texts = (record.get(key) for key in _TEXT_KEYS)
+  return next((text for text in texts if isinstance(text, str)), None)
 
 
 def _compact(captions: list[Caption]) -> list[Caption]:

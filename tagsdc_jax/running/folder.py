@@ -71,7 +71,7 @@ def _check_same(run_dir: Path, before: dict[str, Any],
   # A setting that is younger than the folder had its default there, or what
   # its preset sets.
   before = (settings.flatten(settings.Settings())
-            | settings.PRESETS.get(before.get('preset'), {}) | before)
+            | settings.PRESETS.get(str(before.get('preset')), {}) | before)
   changed = [key for key in sorted(before.keys() | now.keys())
              if before.get(key) != now.get(key)
              and key not in settings.FREE_TO_CHANGE]
