@@ -86,6 +86,6 @@ def _conventions(boxes: np.ndarray) -> Iterator[str]:
       yield 'cx cy w h, the centre and the sides'
   if agrees and inside(w, h, a - w / 2, b - h / 2, a + w / 2, b + h / 2):
     yield 'cx cy cx+w cy+h, the centre where the first corner belongs'
-  if agrees and boxes.min() < -0.5 and inside(
+  if agrees and boxes[:, :4].min() < -0.5 and inside(
       *((x + 1) / 2 for x in (a, b, c, d))):
     yield 'corners from -1 to 1'

@@ -176,13 +176,13 @@ def _find_image_folder(
         f"image folder {folder}", "or hold one store that fits "
         f"{_shown(dataclasses.asdict(wanted))}",
         ", ".join(path.name for path, _ in fitting),
-        f"name one of them, as in {fitting[0][0]}")
+        f"name one of them as data.SPLIT_images, as in {fitting[0][0]}")
   if not fitting:
     raise bad(
         f"image folder {folder}", "or hold one store that fits "
         f"{_shown(dataclasses.asdict(wanted))}", "only " + "; ".join(
             f"{path.name}, which needs {_needs(path.name)}" for path in found),
-        "change the settings, or name the folder of another store")
+        "change the settings, or name another store as data.SPLIT_images")
   return fitting[0]
 
 

@@ -62,7 +62,7 @@ def _train(config: settings.Settings, run_dir: Path, notice: stopping.Notice,
   # What is wrong with the test split shows now, not after the training.
   for split in (validation, splits['test']):
     building.check_data(config.model, split)
-  in_train = _find_overlaps(config, data, splits)
+    dataset.check_same_vocabulary(data, split)
 
   source = _source(config, data, shapes)
   slices = compiling.num_slices(task, devices)
@@ -75,6 +75,7 @@ def _train(config: settings.Settings, run_dir: Path, notice: stopping.Notice,
     saves = stack.enter_context(
         contextlib.closing(checkpoints.Checkpoints(run_dir, watch)))
     host_state, best = _restore(saves, fresh)
+    in_train = _find_overlaps(config, data, splits)
     if not int(host_state.update):
       host_state = started or _start_phase(task, fresh)
     first = int(host_state.update)
@@ -131,7 +132,6 @@ def _find_overlaps(config: settings.Settings, train: dataset.RetrievalDataset,
   """Returns what each split shares with train; the first process says it."""
   found = {}
   for name, split in splits.items():
-    dataset.check_same_vocabulary(train, split)
     overlap = overlaps.find(name, split, 'train', train)
     found[name] = overlap.counts()
     # That the world's grammar says the same of many pictures is no news.

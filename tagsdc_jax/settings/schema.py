@@ -33,7 +33,9 @@ class Data:
   # Longer training captions are dropped, not cut ([CLS], [SEP] not counted).
   # Evaluation keeps every caption.
   max_caption_tokens: int = 60
-  # Regions kept per image: min(max, max(min, number above the confidence)).
+  # Regions kept per image: min(max, max(min, number above the confidence)). A
+  # confidence below 0 chooses, of several image folders, one with a fixed
+  # number, feat_numbbN, which is also taken if it is named or the only one.
   max_regions: int = 100
   min_regions: int = 10
   region_confidence: float = 0.2

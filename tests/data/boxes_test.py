@@ -63,7 +63,7 @@ def test_other_conventions_are_named():
       assert 'with w = x2 - x1 and h = y2 - y1, got' in shown
       assert shown.endswith(f'; they look like {name}: convert them')
   shown = _fault(cx, cy, cx + w, cy + h, w, h)
-  assert 'lie within their image, from 0 to 1, got 0.6 0.5 1.2 1.3' in shown
+  assert 'lie within their image, from 0 to 1, got 0.6001 0.5 1.2 1.3' in shown
   assert 'in region 1; they look like cx cy cx+w cy+h' in shown
   shown = _fault(2 * x1 - 1, 2 * y1 - 1, 2 * x2 - 1, 2 * y2 - 1, 2 * w, 2 * h)
   assert shown.endswith('they look like corners from -1 to 1: convert them')

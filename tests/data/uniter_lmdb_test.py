@@ -324,7 +324,7 @@ def test_several_folders_fit():
     uniter_lmdb.load_uniter_lmdb(_TEXT, _IMAGES)
   for part in ("one store that fits no settings", "got feat_numbb36, ",
                "feat_numbb36_compressed, feat_th0.2",
-               f"name one of them, as in {_IMAGES / 'feat_numbb36'}"):
+               f"as data.SPLIT_images, as in {_IMAGES / 'feat_numbb36'}"):
     assert part in str(raised.value)
 
 
