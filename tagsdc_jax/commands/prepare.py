@@ -37,7 +37,8 @@ def run(args: argparse.Namespace, config: settings.Settings) -> None:
           f'region, up to {shapes.max_regions} regions')
   for other, split in itertools.combinations(opening.SPLITS, 2):
     dataset.check_same_vocabulary(splits[other], splits[split])
-    if found := overlaps.find(split, splits[split], other, splits[other]):
+    if found := overlaps.find(split, splits[split], other,
+                              dataset.contents_of(splits[other])):
       print(found)
 
 

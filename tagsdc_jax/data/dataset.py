@@ -100,15 +100,27 @@ class RetrievalDataset:
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-  """What a split holds, without its regions; see `RetrievalDataset`."""
+  """What a split holds, without its regions.
+
+  Attributes:
+    name, vocabulary: as of `RetrievalDataset`.
+    image_keys: of all images.
+    captions: the bytes of each caption's `token_ids`.
+  """
   name: str
   vocabulary: Vocabulary
-  captions: Sequence[Caption]
-  image_keys: Sequence[tuple[str, str]]
+  image_keys: frozenset[tuple[str, str]]
+  captions: frozenset[bytes]
+
+
+def contents_of(data: RetrievalDataset) -> Contents:
+  """Returns what a split holds."""
+  return Contents(data.name, data.vocabulary, frozenset(data.image_keys),
+                  frozenset(c.token_ids.tobytes() for c in data.captions))
 
 
 def check_same_vocabulary(a: RetrievalDataset | Contents,
-                          b: RetrievalDataset | Contents) -> None:
+                          b: RetrievalDataset) -> None:
   """Raises UserError if the same token means other words in two splits.
 
   Compared is what is known of both; words and tokenizer need not be.

@@ -44,17 +44,16 @@ def open_contents(config: settings.Data, split: str) -> dataset.Contents:
   Args and errors as `open_split`.
   """
   if config.source == 'world':
-    opened = _open_world(config, split)
-    return dataset.Contents(opened.name, opened.vocabulary, opened.captions,
-                            opened.image_keys)
+    return dataset.contents_of(_open_world(config, split))
   from tagsdc_jax.data import uniter_lmdb
-  parts = [
-      uniter_lmdb.read_contents(text, image, **_choice(config, split))
-      for text, image in _folders(config, split)]
+  choice = _choice(config, split)
+  del choice['vocabulary_file']  # No words are read.
+  parts = [uniter_lmdb.read_contents(text, image, **choice)
+           for text, image in _folders(config, split)]
   return dataset.Contents(
       ' + '.join(part.name for part in parts), parts[0].vocabulary,
-      [caption for part in parts for caption in part.captions],
-      [key for part in parts for key in part.image_keys])
+      frozenset().union(*(part.image_keys for part in parts)),
+      frozenset().union(*(part.captions for part in parts)))
 
 
 def _open_lmdb(config: settings.Data, split: str) -> dataset.RetrievalDataset:

@@ -8,8 +8,6 @@ import dataclasses
 
 from tagsdc_jax.data import dataset
 
-Split = dataset.RetrievalDataset | dataset.Contents
-
 
 @dataclasses.dataclass(frozen=True)
 class Overlap:
@@ -46,8 +44,9 @@ class Overlap:
     return {'images': len(self.images), 'captions': len(self.captions)}
 
 
-def find(split: str, data: Split, other_split: str, other: Split) -> Overlap:
-  """Returns what of a split is in another, usually larger one.
+def find(split: str, data: dataset.RetrievalDataset, other_split: str,
+         other: dataset.Contents) -> Overlap:
+  """Returns what of a split is in another.
 
   Args:
     split: what the first is used for, e.g. 'test'.
@@ -55,13 +54,9 @@ def find(split: str, data: Split, other_split: str, other: Split) -> Overlap:
     other_split: what the other is used for.
     other: the other; of one vocabulary.
   """
-  images = set(data.image_keys).intersection(other.image_keys)
-  # Of the other one nothing is held in memory.
-  own = {caption.token_ids.tobytes() for caption in data.captions}
-  seen = own.intersection(c.token_ids.tobytes() for c in other.captions)
   return Overlap(
       f'{split} ({data.name})', f'{other_split} ({other.name})',
       len(data.image_keys), len(data.captions),
-      tuple(key[1] for key in data.image_keys if key in images),
+      tuple(key[1] for key in data.image_keys if key in other.image_keys),
       tuple(c.caption_id for c in data.captions
-            if c.token_ids.tobytes() in seen))
+            if c.token_ids.tobytes() in other.captions))

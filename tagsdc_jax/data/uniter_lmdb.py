@@ -17,6 +17,7 @@ many data sets use it, and the "all" folders can be read.
 
 import dataclasses
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,73 +80,73 @@ def load_uniter_lmdb(
   """
   wanted = lmdb_images.BoxSettings(conf_threshold, max_boxes, min_boxes,
                                    num_boxes, compressed)
-  texts = _read_texts(Path(text_db), max_tokens, vocabulary_file)
-  captions_of_image: list[list[int]] = [[] for _ in texts.image_ids]
-  for number, caption in enumerate(texts.captions):
+  folder = _TextFolder(Path(text_db), vocabulary_file)
+  read = list(folder.captions())
+  if vocabulary_file is not None:
+    _check_words(read, vocabulary_file, folder)
+  captions = [caption for caption, _ in read if _is_kept(caption, max_tokens)]
+  if not captions:
+    raise bad(folder.path / "id2len.json", "the names of captions, at least "
+              f"one of at most max_tokens = {max_tokens} tokens",
+              f"{len(read)} captions, none of them", "raise "
+              "data.max_caption_tokens, or write the folder again")
+  captions_of_image: list[list[int]] = [[] for _ in folder.image_ids]
+  for number, caption in enumerate(captions):
     captions_of_image[caption.image].append(number)
-  store = lmdb_images.ImageStore(Path(image_db), texts.image_ids, wanted)
+  store = lmdb_images.ImageStore(Path(image_db), folder.image_ids, wanted)
   return RetrievalDataset(
-      name=Path(text_db).name, vocabulary=texts.vocabulary,
-      captions=texts.captions, image_ids=texts.image_ids,
+      name=folder.path.name, vocabulary=folder.vocabulary,
+      captions=_compact(captions), image_ids=folder.image_ids,
       captions_of_image=[tuple(group) for group in captions_of_image],
       read_regions=store.read, num_regions=store.num_regions(),
       feature_size=store.feature_size, feature_dtype=store.feature_dtype,
-      image_keys=_image_keys(image_db, wanted, texts.image_ids))
+      image_keys=_image_keys(image_db, wanted, folder.image_ids))
 
 
-def read_contents(
-    text_db: str | os.PathLike, image_db: str | os.PathLike, *,
-    max_tokens: int | None = None,
-    vocabulary_file: str | os.PathLike | None = None,
-    **wanted: Any) -> Contents:
+def read_contents(text_db: str | os.PathLike, image_db: str | os.PathLike, *,
+                  max_tokens: int | None = None, **wanted: Any) -> Contents:
   """Returns captions and names of images; the image folder is not opened.
 
   Args and errors as `load_uniter_lmdb`.
   """
-  texts = _read_texts(Path(text_db), max_tokens, vocabulary_file)
+  folder = _TextFolder(Path(text_db), None)
   return Contents(
-      Path(text_db).name, texts.vocabulary, texts.captions, _image_keys(
-          image_db, lmdb_images.BoxSettings(**wanted), texts.image_ids))
+      folder.path.name, folder.vocabulary, frozenset(_image_keys(
+          image_db, lmdb_images.BoxSettings(**wanted), folder.image_ids)),
+      frozenset(caption.token_ids.tobytes() for caption, _ in folder.captions()
+                if _is_kept(caption, max_tokens)))
 
 
-@dataclasses.dataclass(frozen=True)
-class _Texts:
-  """A text folder."""
-  vocabulary: Vocabulary
-  image_ids: tuple[str, ...]
-  captions: list[Caption]
+class _TextFolder:
+  """A text folder, opened."""
+
+  def __init__(self, folder: Path,
+               vocabulary_file: str | os.PathLike | None) -> None:
+    self.path, self._environment = folder, open_folder(folder, "text")
+    self.meta, self._id2len, self._txt2img, img2txts = (
+        read_json(folder / f"{name}.json")
+        for name in ("meta", "id2len", "txt2img", "img2txts"))
+    self.vocabulary = _vocabulary(folder, self.meta, vocabulary_file)
+    self._numbers = _image_ids(folder, self._txt2img, img2txts)
+    self.image_ids = tuple(self._numbers)
+
+  def captions(self) -> Iterator[tuple[Caption, str | None]]:
+    """Yields each caption, and its raw text if the record has one."""
+    count = len(self._id2len)
+    with self._environment.begin() as transaction, progress_bar(
+        count, f"reading captions of {self.path.name}", "captions") as bar:
+      for caption_id in self._id2len:
+        name = f"caption {caption_id} of {self.path}"
+        record = decode_text(get(transaction, caption_id, name), name)
+        image = _image_of(record, self._txt2img.get(caption_id), self._numbers,
+                          name)
+        yield (_caption(caption_id, record, image, self.vocabulary, name),
+               _raw_text(record))
+        bar.update(1)
 
 
-def _read_texts(
-    folder: Path, max_tokens: int | None,
-    vocabulary_file: str | os.PathLike | None) -> _Texts:
-  environment = open_folder(folder, "text")
-  meta, id2len, txt2img, img2txts = (
-      read_json(folder / f"{name}.json")
-      for name in ("meta", "id2len", "txt2img", "img2txts"))
-  vocabulary = _vocabulary(folder, meta, vocabulary_file)
-  image_ids = _image_ids(folder, txt2img, img2txts)
-  captions = []
-  raw = []
-  with environment.begin() as transaction, progress_bar(
-      len(id2len), f"reading captions of {folder.name}", "captions") as bar:
-    for caption_id in id2len:
-      name = f"caption {caption_id} of {folder}"
-      record = decode_text(get(transaction, caption_id, name), name)
-      image = _image_of(record, txt2img.get(caption_id), image_ids, name)
-      captions.append(_caption(caption_id, record, image, vocabulary, name))
-      raw.append(_raw_text(record))
-      bar.update(1)
-  if vocabulary_file is not None:
-    _check_words(captions, raw, vocabulary, vocabulary_file, folder, meta)
-  if max_tokens is not None:
-    captions = [c for c in captions if len(c.token_ids) <= max_tokens]
-  if not captions:
-    raise bad(folder / "id2len.json", "the names of captions, at least one of "
-              f"at most max_tokens = {max_tokens} tokens",
-              f"{len(id2len)} captions, none of them", "raise "
-              "data.max_caption_tokens, or write the folder again")
-  return _Texts(vocabulary, tuple(image_ids), _compact(captions))
+def _is_kept(caption: Caption, max_tokens: int | None) -> bool:
+  return max_tokens is None or len(caption.token_ids) <= max_tokens
 
 
 def _image_keys(
@@ -207,24 +208,23 @@ def _tokenizer_name(meta: dict[str, Any]) -> str:
 
 
 def _check_words(
-    captions: list[Caption], raw: list[str | None], vocabulary: Vocabulary,
-    vocabulary_file: str | os.PathLike, folder: Path,
-    meta: dict[str, Any]) -> None:
+    read: list[tuple[Caption, str | None]],
+    vocabulary_file: str | os.PathLike, folder: _TextFolder) -> None:
   """Raises UserError if the words are not those that people have written."""
-  known = [number for number, text in enumerate(raw) if text is not None]
+  known = [caption for caption, raw in read if raw is not None]
   places = np.linspace(0, len(known) - 1, min(_MAX_DECODED, len(known)))
   sample = [known[place] for place in np.round(places).astype(int)]
-  others = [number for number in sample if not captions_lib.is_decoding(
-      captions[number].token_ids, captions[number].text, vocabulary)]
+  others = [c for c in sample if not captions_lib.is_decoding(
+      c.token_ids, c.text, folder.vocabulary)]
   if len(others) <= _MAX_ODD * len(sample):
     return
-  first = captions[others[0]]
+  first = others[0]
   raise UserError(
       f"vocabulary {vocabulary_file}: {len(others)} of {len(sample)} captions "
-      f"of {folder} decode to something else, {first.caption_id} "
+      f"of {folder.path} decode to something else, {first.caption_id} "
       f"{first.text[:60]!r} to "
-      f"{captions_lib.to_words(first.token_ids, vocabulary)[:60]!r}; "
-      f"{_right_one(meta)}")
+      f"{captions_lib.to_words(first.token_ids, folder.vocabulary)[:60]!r}; "
+      f"{_right_one(folder.meta)}")
 
 
 def _image_ids(

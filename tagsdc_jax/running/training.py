@@ -131,8 +131,9 @@ def _find_overlaps(config: settings.Settings, train: dataset.RetrievalDataset,
                    ) -> dict[str, Any]:
   """Returns what each split shares with train; the first process says it."""
   found = {}
+  contents = dataset.contents_of(train)
   for name, split in splits.items():
-    overlap = overlaps.find(name, split, 'train', train)
+    overlap = overlaps.find(name, split, 'train', contents)
     found[name] = overlap.counts()
     # That the world's grammar says the same of many pictures is no news.
     is_told = overlap and (overlap.images or config.data.source != 'world')

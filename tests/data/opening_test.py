@@ -146,10 +146,19 @@ def test_contents_are_those_of_the_split(parts):
                          train_images=(str(STORE),))
   data = opening.open_split(config, 'train')
   contents = opening.open_contents(config, 'train')
-  assert contents.name == data.name
-  assert set(contents.image_keys) == set(data.image_keys)
-  assert {c.token_ids.tobytes() for c in contents.captions} == {
-      c.token_ids.tobytes() for c in data.captions}
+  assert contents == dataset.contents_of(data)
+  assert len(contents.image_keys) == 8 and len(contents.captions) == 21
+
+
+def test_contents_need_no_region_features(parts, tmp_path):
+  store = tmp_path / 'images' / 'feat_numbb36'
+  store.mkdir(parents=True)
+  (store / 'data.mdb').write_bytes(b'')
+  contents = opening.open_contents(settings.Data(
+      source='uniter_lmdb', train_text=(parts[0],),
+      train_images=(str(store.parent),)), 'train')
+  assert contents.image_keys == {(str(store / 'data.mdb'), name)
+                                 for name in NAMES[:5]}
 
 
 def test_the_first_images_keep_their_identity(parts):

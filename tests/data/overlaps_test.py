@@ -4,19 +4,21 @@ import numpy as np
 
 from tagsdc_jax.data import dataset, overlaps
 
-_VOCABULARY = dataset.Vocabulary(9, 0, 1, 2, 3, 4, (5, 9))
 
-
-def _contents(name, captions, keys):
-  return dataset.Contents(name, _VOCABULARY, [
-      dataset.Caption(f'{name}{i}', 0, np.array(tokens, np.int32), (), '')
-      for i, tokens in enumerate(captions)], keys)
+def _split(name, captions, keys):
+  names = [key[1] for key in keys]
+  return dataset.RetrievalDataset(
+      name, dataset.Vocabulary(9, 0, 1, 2, 3, 4, (5, 9)), [
+          dataset.Caption(f'{name}{i}', 0, np.array(tokens, np.int32), (), '')
+          for i, tokens in enumerate(captions)], names, [() for _ in names],
+      lambda i: None, np.ones(len(names), np.int32), 3, np.dtype(np.float32),
+      keys)
 
 
 def _find(captions, keys):
-  return overlaps.find(
-      'test', _contents('b', captions, keys), 'train',
-      _contents('a', [[5], [5, 6], [7]], [('s', 'a'), ('s', 'b')]))
+  train = _split('a', [[5], [5, 6], [7]], [('s', 'a'), ('s', 'b')])
+  return overlaps.find('test', _split('b', captions, keys), 'train',
+                       dataset.contents_of(train))
 
 
 def test_images_and_captions():
