@@ -45,7 +45,7 @@ class MicroBatch:
   """B positives and the pool that they share; a pure function of its number.
 
   No pool row belongs to one of the B images, so every pool row is a negative
-  of every positive.
+  of every positive, unless its words are those of one of the references.
   """
   number: Array  # int32 [], counted over the whole run
   texts: Texts  # [B, L]

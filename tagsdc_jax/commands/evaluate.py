@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from tagsdc_jax import arguments, distributed, errors, files, paths, settings
-from tagsdc_jax.data import dataset, opening
+from tagsdc_jax.data import dataset, opening, overlaps
 from tagsdc_jax.evaluation import first_pass, protocols
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.reporting import published, tables
@@ -83,6 +83,10 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   config_used = _settings(args, loaded)
   data = opening.open_split(config_used.data, args.split)
   config_used = building.with_data_sizes(config_used, data)
+  in_train: dict[str, Any] = {}
+  # Before the scoring: what it finds may be a reason to stop.
+  distributed.on_first(lambda: in_train.update(
+      _in_train(config_used.data, args.split, data)))
   model = building.make_model(config_used)
   checkpoints.check_parameters(loaded.parameters,
                                retrieval.parameter_shapes(model), loaded.path)
@@ -99,7 +103,7 @@ def run(args: argparse.Namespace, config: None = None) -> None:
 
   def show() -> None:
     if found is not None:
-      _show(args, loaded, data, found)
+      _show(args, loaded, data, found, in_train)
 
   # The others stay until it is written: who leaves early is taken for dead.
   distributed.on_first(show)
@@ -107,21 +111,23 @@ def run(args: argparse.Namespace, config: None = None) -> None:
 
 def _show(args: argparse.Namespace, loaded: checkpoints.Loaded,
           data: dataset.RetrievalDataset,
-          found: evaluation_in_parts.Evaluated) -> None:
+          found: evaluation_in_parts.Evaluated,
+          in_train: dict[str, Any]) -> None:
   """Prints the tables and writes what was asked for."""
   about = loaded.about
   name = f'{about["phase"]}, update {about["update"]}'
   is_taken = files.is_stdout(args.json) or files.is_stdout(args.scores)
   with contextlib.redirect_stdout(sys.stderr if is_taken else sys.stdout):
     _print(name, data, found.result)
-    _write(args, loaded, found)
+    _write(args, loaded, found, in_train)
 
 
 def _write(args: argparse.Namespace, loaded: checkpoints.Loaded,
-           found: evaluation_in_parts.Evaluated) -> None:
+           found: evaluation_in_parts.Evaluated,
+           in_train: dict[str, Any]) -> None:
   if args.json is not None:
-    folder.write_json(args.json,
-                      found.result | {'checkpoint': str(loaded.path)})
+    folder.write_json(args.json, found.result | in_train
+                      | {'checkpoint': str(loaded.path)})
   if args.scores is not None:
     folder.write_whole(args.scores,
                        lambda file: np.save(file, found.scores.matrix))
@@ -129,6 +135,30 @@ def _write(args: argparse.Namespace, loaded: checkpoints.Loaded,
     print(f'parts kept in {found.parts.path}')
   else:
     found.parts.remove()
+
+
+def _in_train(config: settings.Data, split: str,
+              data: dataset.RetrievalDataset) -> dict[str, Any]:
+  """Returns `in_train`: what of the split was trained on, and says it.
+
+  Counts of images and captions; None where the training data cannot be read,
+  nothing for the training split itself.
+
+  Raises:
+    UserError: if the training data has another vocabulary.
+  """
+  if split == 'train':
+    return {}
+  try:
+    train = opening.open_contents(config, 'train')
+  except errors.UserError as error:
+    print(f'{data.name}: not checked whether it was trained on: {error}')
+    return {'in_train': None}
+  dataset.check_same_vocabulary(train, data)
+  found = overlaps.find(split, data, 'train', train)
+  if found:
+    print(found)
+  return {'in_train': found.counts()}
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -104,6 +104,7 @@ def part_of(data: dataset.RetrievalDataset, images: Sequence[int],
   return dataclasses.replace(
       data, captions=[data.captions[c] for c in caption_numbers],
       image_ids=[data.image_ids[i] for i in images],
+      image_keys=[data.image_keys[i] for i in images],
       captions_of_image=[
           tuple(places[c] for c in data.captions_of_image[i])
           for i in images],

@@ -78,8 +78,11 @@ def is_free(run_dir: Path) -> bool:
 
 def _check_same(run_dir: Path, before: dict[str, Any],
                 now: dict[str, Any]) -> None:
-  # A setting that is younger than the folder had its default there.
-  before = settings.flatten(settings.Settings()) | settings.respelled(before)
+  # A setting that is younger than the folder had its default there, or what
+  # its preset sets.
+  before = (settings.flatten(settings.Settings())
+            | settings.PRESETS.get(str(before.get('preset')), {})
+            | settings.respelled(before))
   changed = [key for key in sorted(before.keys() | now.keys())
              if before.get(key) != now.get(key)
              and key not in settings.FREE_TO_CHANGE]

@@ -62,8 +62,9 @@ class Data:
       'above the confidence)).')
   min_regions: int = setting(10, Whole(1, _ROWS), 'See max_regions.')
   region_confidence: float = setting(
-      0.2, Number(-1, 1), 'See max_regions; negative for image folders with a '
-      'fixed number of regions.')
+      0.2, Number(-1, 1), 'See max_regions. Negative: of several image folders '
+      'one with a fixed number, feat_numbbN, which is also taken if it is '
+      'named or the only one.')
   cache_regions: bool = setting(
       True, _FLAG, 'Keep decoded region features in memory.')
   num_threads: int = setting(
@@ -198,6 +199,9 @@ class Quirks:
   fill_up: bool = setting(
       False, _FLAG, 'Where fewer than h candidates are left, the rest of the h '
       'fill up with what was left out, at full weight.')
+  equal_texts: bool = setting(
+      False, _FLAG, 'A retrieved caption that is, word for word, one of the '
+      'image\'s own counts as a negative.')
   clamped_words: bool = setting(
       False, _FLAG, 'Word losses of stage 2 are capped at 23.03.')
   # The second group works in any step, and in evaluation.

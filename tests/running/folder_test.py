@@ -70,6 +70,18 @@ def test_cutting_the_scoring_otherwise_is_allowed(tmp_path):
                                              tile_texts=4)))
 
 
+def test_a_run_begun_before_a_quirk_had_a_name_goes_on(tmp_path):
+  config = settings.default_config()
+  settings.apply_preset(config, 'as_released')
+  folder.claim(tmp_path, settings.from_config(config))
+  path = tmp_path / folder.CONFIG
+  content = json.loads(path.read_text())
+  del content['settings']['quirks.equal_texts']
+  path.write_text(json.dumps(content))
+  folder.claim(tmp_path, settings.from_config(config))
+  assert folder.read_config(tmp_path)['quirks.equal_texts'] is True
+
+
 def test_a_full_disk_leaves_the_old_file(tmp_path):
   path = tmp_path / 'results.json'
   folder.write_json(path, {'a': 1})
