@@ -19,7 +19,7 @@ from tagsdc_jax import arguments
 from tagsdc_jax.settings import kinds
 
 STAGE_1 = ('first_word_positive', 'last_text_offset', 'other_caption',
-           'penalties', 'last_copy', 'fill_up')
+           'penalties', 'last_copy', 'fill_up', 'equal_texts')
 STAGE_2 = ('first_word_positive', 'penalties', 'clamped_words',
            'reset_rank_head')
 EVALUATION = ('untrained_rank_head', 'float16_scores', 'overcounted_recall')

@@ -9,10 +9,12 @@ Shape letters, used in every docstring:
   C reference captions             M rows of any kind
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 # jax.Array inside the graph, numpy arrays before they go to a device.
@@ -43,7 +45,7 @@ class MicroBatch:
   """B positives and the pool that they share; a pure function of its number.
 
   No pool row belongs to one of the B images, so every pool row is a negative
-  of every positive.
+  of every positive, unless its words are those of one of the references.
   """
   number: Array  # int32 [], counted over the whole run
   texts: Texts  # [B, L]
@@ -75,3 +77,17 @@ def check_shape(name: str, array: jax.Array, expected: tuple) -> None:
       e is None or e == a for e, a in zip(expected, actual))
   if not fits:
     raise ValueError(f'{name} must have shape {expected}, got {actual}')
+
+
+def not_finite(arrays: Mapping[str, np.ndarray]) -> str:
+  """Returns which arrays hold NaN or infinite numbers, '' if none does."""
+  wrong = [name for name, array in arrays.items()
+           if not np.all(np.isfinite(array))]
+  if not wrong:
+    return ''
+  array = np.asarray(arrays[wrong[0]])
+  counts = {'NaN': np.sum(np.isnan(array)), 'infinite': np.sum(np.isinf(array))}
+  said = ' and '.join(f'{n:,} {kind}' for kind, n in counts.items() if n)
+  return (f'{wrong[0]} has {said} of {array.size:,}'
+          + (f', and {len(wrong) - 1} more of {len(arrays)} arrays have some'
+             if len(wrong) > 1 else ''))

@@ -24,33 +24,40 @@ class Stopped(Exception):
   """
 
 
-def refusal(error: BaseException) -> str | None:
+def refusal(error: BaseException, option: str = 'path') -> str | None:
   """Returns why the file system refused, and what to do.
 
   None if the error is about something else, and may be a bug.
+
+  Args:
+    error: what was raised.
+    option: what may be given otherwise, "give another OPTION".
   """
   if any(words in str(error) for words in _FULL):
     return ('no space is left there; free some, then give the same command '
             'again')
   if isinstance(error, PermissionError):
-    return 'permission denied; change its owner or mode, or give another path'
+    return ('permission denied; change its owner or mode, or give another '
+            f'{option}')
   if isinstance(error, OSError) and error.strerror:
-    return f'{error.strerror}; give another path'
+    return f'{error.strerror}; give another {option}'
   return None
 
 
 @contextmanager
-def named(path: Path, verb: str = 'written') -> Iterator[None]:
+def named(path: Path, verb: str = 'written',
+          option: str = 'path') -> Iterator[None]:
   """Raises UserError with the path where the file system refuses.
 
   Args:
     path: what is read or written.
     verb: for the line, "PATH cannot be VERB: ...".
+    option: see `refusal`.
   """
   try:
     yield
   except Exception as error:
-    reason = refusal(error)
+    reason = refusal(error, option)
     if reason is None or isinstance(error, UserError):
       raise
     raise UserError(f'{path} cannot be {verb}: {reason}') from error

@@ -12,7 +12,7 @@ _SIZE, _SIZE_ON_CPU = 8192, 1024
 
 
 @functools.cache
-def flop_per_second(device: jax.Device, dtype: str) -> float:
+def flop_per_second(device: jax.Device, dtype: str, precision: str) -> float:
   """Returns the FLOP/s of a large matrix product; measured once.
 
   The best of a few, since a short disturbance would make every share too high.
@@ -21,12 +21,13 @@ def flop_per_second(device: jax.Device, dtype: str) -> float:
   Args:
     device: one of this process's.
     dtype: of the factors.
+    precision: of the product, one of settings.PRECISIONS.
   """
   size = _SIZE_ON_CPU if device.platform == 'cpu' else _SIZE
   # Not of ones: a GPU clocks higher on bits that never change.
   factor = jnp.sin(jnp.arange(size * size, dtype=jnp.float32, device=device))
   factor = factor.reshape(size, size).astype(dtype)
-  multiply = jax.jit(lambda x, y: x @ y)
+  multiply = jax.jit(functools.partial(jnp.matmul, precision=precision))
   multiply(factor, factor).block_until_ready()
   seconds = []
   for _ in range(_REPEATS):

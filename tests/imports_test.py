@@ -23,7 +23,7 @@ ARROW = (
     ('scoring',),
     ('models', 'negatives', 'losses', 'data'),
     ('parallel', 'peak', 'distributed', 'stopping', 'hanging', 'packing',
-     'shipped', 'progress', 'arguments'),
+     'shipped', 'progress', 'arguments', 'files'),
     ('arrays',),
     ('settings',),
     ('paths',),

@@ -5,7 +5,6 @@ every number to OUT/bench.json.
 """
 
 import argparse
-import json
 import platform
 import sys
 from pathlib import Path
@@ -55,7 +54,7 @@ def main() -> int:
   options = parse(sys.argv[1:])
   # Not above: help is answered without JAX.
   from benchmark import items, problem
-  from tagsdc_jax import errors
+  from tagsdc_jax import errors, files
   try:
     given = problem.make(options.size, options.data, options.weights,
                          options.temperature, options.set)
@@ -66,8 +65,7 @@ def main() -> int:
     for name in options.items:
       print(f'{name} ...', flush=True)
       result[name] = items.ITEMS[name](given, result)
-      (options.out / 'bench.json').write_text(
-          json.dumps(result, indent=1) + '\n', 'utf-8')
+      files.write_json(options.out / 'bench.json', result)
       items.show(name, result[name])
   except (errors.UserError, OSError) as error:
     print(f'bench: {error}', file=sys.stderr)

@@ -2,13 +2,15 @@
 
 import argparse
 import collections
+import contextlib
 import dataclasses
 import math
 import os
+import sys
 import time
 from typing import Any
 
-from tagsdc_jax import arguments, errors, progress
+from tagsdc_jax import arguments, files, progress
 from tagsdc_jax.comparison import comparing, items, recordings
 from tagsdc_jax.reporting import tables
 from tagsdc_jax.running import folder
@@ -48,10 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: None = None) -> int:
   """Compares, prints the table, and returns the exit code."""
   del config
-  if args.json is not None and not args.json.parent.is_dir():
-    raise errors.UserError(f'{args.json} cannot be written: folder '
-                           f'{args.json.parent} is missing; make it, or give '
-                           'another path')
+  if args.json is not None:
+    files.check_target(args.json)
   start = time.perf_counter()
   # Before a device is touched: most of the time goes into compiling many small
   # programs, each for a few runs.
@@ -62,13 +62,16 @@ def run(args: argparse.Namespace, config: None = None) -> int:
   with progress.progress_bar(total, 'comparing', 'files') as bar:
     found = comparing.compare(opened, bar.update)
   holds = comparing.all_hold(found)
-  tables.print_differences([_cells(item) for item in found], str(args.folder))
   counts = collections.Counter(item.verdict for item in found)
   words = ', '.join(f'{counts[kind]} {kind}' for kind in items.VERDICTS
                     if counts[kind])
   verdict = 'all that was compared holds' if holds else 'NOT as recorded'
-  print(f'{verdict}: {words or "nothing to compare"}; '
-        f'{time.perf_counter() - start:.0f} s')
+  with contextlib.redirect_stdout(
+      sys.stderr if files.is_stdout(args.json) else sys.stdout):
+    tables.print_differences([_cells(item) for item in found],
+                             str(args.folder))
+    print(f'{verdict}: {words or "nothing to compare"}; '
+          f'{time.perf_counter() - start:.0f} s')
   if args.json is not None:
     folder.write_json(args.json, {
         'folder': str(args.folder), 'holds': holds, 'x64': args.x64,

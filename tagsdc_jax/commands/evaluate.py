@@ -1,14 +1,16 @@
 """`tagsdc evaluate`: ranks a split with a trained model."""
 
 import argparse
+import contextlib
+import sys
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from tagsdc_jax import arguments, distributed, errors, paths, settings
-from tagsdc_jax.data import dataset, opening
+from tagsdc_jax import arguments, distributed, errors, files, paths, settings
+from tagsdc_jax.data import dataset, opening, overlaps
 from tagsdc_jax.evaluation import first_pass, protocols
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.reporting import published, tables
@@ -34,8 +36,8 @@ NEEDS_CONFIG = False
 # Settings that may differ from those that the model was trained with.
 CHANGED = (
     'evaluation.tile_texts', 'evaluation.tile_images', 'compute.dtype',
-    'compute.attention', 'num_devices', 'hang_seconds',
-    'quirks.untrained_rank_head', 'quirks.float16_scores',
+    'compute.attention', 'compute.matmul_precision', 'num_devices',
+    'hang_seconds', 'quirks.untrained_rank_head', 'quirks.float16_scores',
     'quirks.overcounted_recall')
 
 
@@ -81,6 +83,10 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   config_used = _settings(args, loaded)
   data = opening.open_split(config_used.data, args.split)
   config_used = building.with_data_sizes(config_used, data)
+  in_train: dict[str, Any] = {}
+  # Before the scoring: what it finds may be a reason to stop.
+  distributed.on_first(lambda: in_train.update(
+      _in_train(config_used.data, args.split, data)))
   model = building.make_model(config_used)
   checkpoints.check_parameters(loaded.parameters,
                                retrieval.parameter_shapes(model), loaded.path)
@@ -97,7 +103,7 @@ def run(args: argparse.Namespace, config: None = None) -> None:
 
   def show() -> None:
     if found is not None:
-      _show(args, loaded, data, found)
+      _show(args, loaded, data, found, in_train)
 
   # The others stay until it is written: who leaves early is taken for dead.
   distributed.on_first(show)
@@ -105,13 +111,23 @@ def run(args: argparse.Namespace, config: None = None) -> None:
 
 def _show(args: argparse.Namespace, loaded: checkpoints.Loaded,
           data: dataset.RetrievalDataset,
-          found: evaluation_in_parts.Evaluated) -> None:
+          found: evaluation_in_parts.Evaluated,
+          in_train: dict[str, Any]) -> None:
   """Prints the tables and writes what was asked for."""
   about = loaded.about
-  _print(f'{about["phase"]}, update {about["update"]}', data, found.result)
+  name = f'{about["phase"]}, update {about["update"]}'
+  is_taken = files.is_stdout(args.json) or files.is_stdout(args.scores)
+  with contextlib.redirect_stdout(sys.stderr if is_taken else sys.stdout):
+    _print(name, data, found.result)
+    _write(args, loaded, found, in_train)
+
+
+def _write(args: argparse.Namespace, loaded: checkpoints.Loaded,
+           found: evaluation_in_parts.Evaluated,
+           in_train: dict[str, Any]) -> None:
   if args.json is not None:
-    folder.write_json(args.json,
-                      found.result | {'checkpoint': str(loaded.path)})
+    folder.write_json(args.json, found.result | in_train
+                      | {'checkpoint': str(loaded.path)})
   if args.scores is not None:
     folder.write_whole(args.scores,
                        lambda file: np.save(file, found.scores.matrix))
@@ -121,12 +137,37 @@ def _show(args: argparse.Namespace, loaded: checkpoints.Loaded,
     found.parts.remove()
 
 
+def _in_train(config: settings.Data, split: str,
+              data: dataset.RetrievalDataset) -> dict[str, Any]:
+  """Returns `in_train`: what of the split was trained on, and says it.
+
+  Counts of images and captions; None where the training data cannot be read,
+  nothing for the training split itself.
+
+  Raises:
+    UserError: if the training data has another vocabulary.
+  """
+  if split == 'train':
+    return {}
+  try:
+    train = opening.open_contents(config, 'train')
+  except errors.UserError as error:
+    print(f'{data.name}: not checked whether it was trained on: {error}')
+    return {'in_train': None}
+  dataset.check_same_vocabulary(train, data)
+  found = overlaps.find(split, data, 'train', train)
+  if found:
+    print(found)
+  return {'in_train': found.counts()}
+
+
 def _check(args: argparse.Namespace) -> None:
   """Raises UserError before the work for what would be lost after it."""
   for path in (args.json, args.scores):
-    if path is not None and not path.parent.is_dir():
-      raise errors.UserError(f'{path} cannot be written: folder {path.parent} '
-                             'is missing; make it, or give another path')
+    if path is not None:
+      files.check_target(path)
+  files.check_different({'--json': args.json, '--scores': args.scores,
+                         '--first-pass': args.first_pass})
   if (args.top_k_rerank is None) != (args.first_pass is None):
     raise errors.UserError(
         '--top-k-rerank and --first-pass need each other: a number K, and a '
@@ -174,6 +215,8 @@ def _print(name: str, data: dataset.RetrievalDataset,
             else tables.print_recalls)
     show([(name, counted), *published.results(protocol)],
          f'{data.name}, protocol {protocol}, per cent')
+    for note in counted.get('notes', ()):
+      print(f'protocol {protocol}: {note}')
   scored = result['pairs_per_second'] * result['seconds']
   print(f'{scored:,.0f} pairs in {result["seconds"]:.1f} s'
         + (f', {result["pairs_found"]:,} before' if result['pairs_found']

@@ -2,9 +2,10 @@
 
 import argparse
 import dataclasses
+import itertools
 
 from tagsdc_jax import progress, settings
-from tagsdc_jax.data import assembling, dataset, opening
+from tagsdc_jax.data import assembling, dataset, opening, overlaps
 
 HELP = 'make the embedded world, or check LMDB folders'
 EXAMPLES = """examples:
@@ -24,14 +25,21 @@ def run(args: argparse.Namespace, config: settings.Settings) -> None:
   del args
   # Nothing is read twice here.
   source = dataclasses.replace(config.data, cache_regions=False)
+  splits = {}
   for split in opening.SPLITS:
     data = opening.open_split(source, split)
+    splits[split] = data
     _read_all(data)
     shapes = assembling.shapes_of(data)
     print(f'{data.name}: {len(data.image_ids)} images, {len(data.captions)} '
           f'captions of up to {shapes.max_tokens} tokens and '
           f'{shapes.max_phrases} phrases, {data.feature_size} numbers per '
           f'region, up to {shapes.max_regions} regions')
+  for other, split in itertools.combinations(opening.SPLITS, 2):
+    dataset.check_same_vocabulary(splits[other], splits[split])
+    if found := overlaps.find(split, splits[split], other,
+                              dataset.contents_of(splits[other])):
+      print(found)
 
 
 def _read_all(data: dataset.RetrievalDataset) -> None:

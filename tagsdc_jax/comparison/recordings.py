@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
-from tagsdc_jax import errors, settings
+from tagsdc_jax import errors, files, settings
 from tagsdc_jax.comparison.stored import (Arrays, Missing, open_arrays,
                                           read_json)
 from tagsdc_jax.conversion import converting, name_rules
@@ -144,8 +144,11 @@ class Recordings:
     try:
       weights = load_file(path)
     except Exception as error:  # safetensors raises its own, and OSErrors.
-      raise errors.UserError(f'{path} cannot be read as safetensors '
-                             f'({error}); copy it again') from error
+      found = files.kind_of_text(path)
+      raise errors.UserError(
+          f'{path} is {found}' if found else
+          f'{path} cannot be read as safetensors ({error}); copy it again'
+          ) from error
     return without_copies(weights, str(path))
 
   def parameters(self, name: str) -> Any:

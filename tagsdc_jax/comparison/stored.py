@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tagsdc_jax import errors
+from tagsdc_jax import errors, files
 
 
 class Missing(errors.UserError):
@@ -85,5 +85,8 @@ def open_arrays(path: Path, *, check: bool = False) -> Mapping[str, np.ndarray]:
     except OSError:
       raise
     except Exception as error:  # Damaged bytes raise anything.
-      raise errors.UserError(f'{path} cannot be read as arrays ({error}); '
-                             'copy it again') from error
+      found = files.kind_of_text(path)
+      raise errors.UserError(
+          f'{path} is {found}' if found else
+          f'{path} cannot be read as arrays ({error}); copy it again'
+          ) from error

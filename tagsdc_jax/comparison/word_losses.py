@@ -95,9 +95,9 @@ def _run(task: passes.Task, params: Any, example: replaying.Example,
   """Returns ((loss, WordOutcome), gradient)."""
   cross_entropy = (words.clamped_word_loss
                    if task.settings.quirks.clamped_words else words.word_loss)
-  hardest = candidates.Hardest(
-      indices[None], indices[None], indices[None],
-      jnp.ones((1, len(indices)), bool))
+  every = jnp.ones((1, len(indices)), bool)
+  hardest = candidates.Hardest(indices[None], indices[None], indices[None],
+                               every, every)
   of = parts.words_of(task, example.batch, generated, hardest)
 
   def loss(params: Any) -> tuple[jax.Array, WordOutcome]:

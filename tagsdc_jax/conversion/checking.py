@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tagsdc_jax import errors
+from tagsdc_jax import arrays, errors
 from tagsdc_jax.conversion import name_rules
 
 _FLOATS = ('float16', 'bfloat16', 'float32', 'float64')
@@ -21,6 +21,48 @@ class Contents:
   phase: str  # One of settings.PHASES.
   sizes: dict[str, int]  # Those of settings.Model that shapes tell.
   dropped: tuple[str, ...]  # Known names that nothing here uses.
+
+
+def unwrapped(weights: Mapping[str, np.ndarray],
+              path: Path) -> tuple[dict[str, np.ndarray], str]:
+  """Returns the arrays by the network's own names, and what stood before them.
+
+  Raises:
+    UserError: if it stands before some of the names only.
+  """
+  result, taken = dict(weights), ''
+  while found := [word for word in name_rules.WRAPPERS
+                  if any(name.startswith(word) for name in result)]:
+    others = [name for name in result if not name.startswith(found[0])]
+    if others:
+      raise errors.UserError(
+          f'{path}: {len(result) - len(others)} of {len(result)} names begin '
+          f'with {taken}{found[0]} (the first of the others: {taken}'
+          f'{others[0]}), so it cannot be told which network they are of; give '
+          'the state_dict of one')
+    result = {name.removeprefix(found[0]): array
+              for name, array in result.items()}
+    taken += found[0]
+  return result, taken
+
+
+def check_finite(weights: Mapping[str, np.ndarray], path: Path,
+                 is_rounded: bool = False) -> None:
+  """Raises UserError if an array holds NaN or infinite numbers.
+
+  Args:
+    weights: {name: array}.
+    path: the file's, for messages.
+    is_rounded: to float32, before which all were finite.
+  """
+  problem = arrays.not_finite(weights)
+  if problem:
+    raise errors.UserError(
+        f'{path} must hold '
+        + ('numbers that float32 has, up to 3.4e38: rounded to it, '
+           if is_rounded else 'finite numbers: ')
+        + f'{problem}. Nothing was converted; give weights of before they went '
+        'wrong, or download them again')
 
 
 def with_modern_names(weights: Mapping[str, np.ndarray],
@@ -72,6 +114,9 @@ def check(weights: Mapping[str, np.ndarray], path: Path) -> Contents:
       + listed('unknown', (name for name in weights if name not in expected
                            and name not in dropped))
       + listed('of another shape', _misshaped(weights, expected, sizes))
+      + listed('without numbers', (
+          name for name in expected
+          if name in weights and not np.size(weights[name])))
       + listed('not floating point', (
           f'{name} is {weights[name].dtype}' for name in expected
           if name in weights and weights[name].dtype.name not in _FLOATS)))

@@ -86,11 +86,13 @@ def from_parameters(tree: Any, phase: str) -> dict[str, np.ndarray]:
 def to_float32(weights: dict[str, np.ndarray]) -> dict[str, int]:
   """Makes all arrays float32, in place; returns how many were of other types.
 
-  Exact for float16 and bfloat16; float64 is rounded.
+  Exact for float16 and bfloat16; float64 is rounded, to infinity where it is
+  beyond float32.
   """
   counts: dict[str, int] = {}
   for name, array in weights.items():
     if array.dtype != np.float32:
       counts[array.dtype.name] = counts.get(array.dtype.name, 0) + 1
-      weights[name] = array.astype(np.float32)
+      with np.errstate(over='ignore'):
+        weights[name] = array.astype(np.float32)
   return counts

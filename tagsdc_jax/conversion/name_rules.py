@@ -11,6 +11,10 @@ Shape = tuple[int | str, ...]
 WORDS = 'uniter.embeddings.word_embeddings.weight'
 TIED = ('cls.predictions.decoder.weight',
         'correction_output.predictions.decoder.weight')
+# What others put before all names: torch's wrappers of a network for several
+# devices and of a compiled one, and places in a training's state.
+WRAPPERS = ('module.', '_orig_mod.', 'state_dict.', 'model_state_dict.',
+            'model.')
 # Heads of UNITER's pretraining that nothing here uses.
 DROPPED = ('feat_regress.', 'region_classifier.')
 

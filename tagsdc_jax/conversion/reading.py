@@ -16,12 +16,14 @@ import numpy as np
 import safetensors
 from safetensors import numpy as safetensors_numpy
 
-from tagsdc_jax import errors
+from tagsdc_jax import errors, files
 
 TORCH, SAFETENSORS = ('.pt', '.pth', '.bin'), ('.safetensors',)
 # Before 2.6 weights_only could be made to run code (CVE-2025-32434).
 _OLDEST_TORCH = (2, 6)
 _STRANGE = 'numbers are of a type that numpy does not have'
+# Where training programs put the state_dict among the rest of their state.
+_INNER = ('state_dict', 'model_state_dict', 'model')
 # What torch says of the first thing in a pickle that is no tensor.
 _CODE = re.compile(r'GLOBAL (\S+)')
 
@@ -45,8 +47,12 @@ def read(path: Path) -> dict[str, np.ndarray]:
   """Returns the arrays of a file, in the types that it holds them in.
 
   Args:
-    path: a state_dict as torch.save writes it, or safetensors. Its arrays may
-      stay on disk until they are used.
+    path: a state_dict as torch.save writes it, alone or in a dict of a
+      training's state under one of _INNER, or safetensors. Its arrays may stay
+      on disk until they are used.
+  Returns:
+    {name: array}; of an inner state_dict "state_dict." stands before the names,
+    and what lies beside it is left out.
   Raises:
     UserError: if it is missing, damaged, something else, or holds something
       that could run code.
@@ -55,6 +61,10 @@ def read(path: Path) -> dict[str, np.ndarray]:
   with errors.named(path, 'read'):
     if not path.stat().st_size:
       raise errors.UserError(f'{path} is empty; copy or download it again')
+    found = files.kind_of_text(path)
+    if found:
+      raise errors.UserError(f'{path} is {found}')
+    _check_ending(path)
     is_torch = path.suffix in TORCH
     return _read_torch(path) if is_torch else _read_safetensors(path)
 
@@ -78,6 +88,21 @@ def write(path: Path, kind: str, weights: Mapping[str, np.ndarray]) -> None:
   # The release's container has torch 1.1, which reads the old format only.
   torch.save({name: tensors[id(array)] for name, array in weights.items()},
              path, _use_new_zipfile_serialization=False)
+
+
+def _check_ending(path: Path) -> None:
+  """Raises UserError if a file is of the other format than its name says."""
+  with open(path, 'rb') as file:
+    head = file.read(9)
+  is_torch = path.suffix in TORCH
+  if not is_torch and head.startswith((b'PK\x03\x04', b'\x80\x02')):
+    raise errors.UserError(f'{path} is a file of torch.save by its content; '
+                           f'give it a name that ends in {TORCH[0]}')
+  # A length, and a JSON object so long.
+  length = int.from_bytes(head[:8], 'little')
+  if is_torch and head[8:] == b'{' and length < path.stat().st_size:
+    raise errors.UserError(f'{path} is a safetensors file by its content; give '
+                           f'it a name that ends in {SAFETENSORS[0]}')
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -114,6 +139,10 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
   if not isinstance(content, Mapping):
     raise errors.UserError(f'{path} must hold a state_dict, names to tensors, '
                            f'got {type(content).__name__}')
+  inner = [name for name in _INNER if isinstance(content.get(name), Mapping)]
+  if len(inner) == 1:
+    content = {f'{inner[0]}.{name}': value
+               for name, value in content[inner[0]].items()}
   others = [f'{name!r} is {getattr(value, "layout", type(value).__name__)}'
             for name, value in content.items()
             if not (isinstance(name, str) and isinstance(value, torch.Tensor)

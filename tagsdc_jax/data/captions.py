@@ -5,6 +5,7 @@ so that training on prepared token ids never loads it.
 """
 
 import os
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,40 @@ def to_words(token_ids: Sequence[int] | np.ndarray,
     else:
       text += " " + word
   return text.strip()
+
+
+def is_decoding(token_ids: Sequence[int] | np.ndarray, text: str,
+                vocabulary: Vocabulary) -> bool:
+  """Returns whether tokens stand for a sentence, or for its beginning.
+
+  Case, accents and spaces do not count, as tokenizers drop them; [UNK] stands
+  for anything.
+
+  Args:
+    token_ids: int [length].
+    text: the raw sentence.
+    vocabulary: with words.
+  """
+  first, *others = map(_squeezed, to_words(token_ids, vocabulary).split(
+      vocabulary.words[vocabulary.unk]))
+  left = _squeezed(text)
+  # Its beginning, as long captions may have been cut.
+  if not left.startswith(first):
+    return False
+  place = len(first)
+  for part in others:
+    start = left.find(part, place + 1)
+    if start < 0:
+      return False
+    place = start + len(part)
+  return True
+
+
+def _squeezed(text: str) -> str:
+  # Categories M and C: accents, once they stand alone, and control characters.
+  return "".join(x for x in unicodedata.normalize("NFD", text.casefold())
+                 if not x.isspace() and unicodedata.category(x)[0] not in "MC"
+                 and x != "\ufffd")
 
 
 def _vocabulary_path(name_or_path: str | os.PathLike) -> Path | None:

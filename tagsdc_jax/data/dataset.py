@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from tagsdc_jax import errors
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Vocabulary:
@@ -16,6 +18,7 @@ class Vocabulary:
     random_range: [low, high), ids from which a random replacement token is
       drawn when masking (`v_range` in UNITER's meta.json).
     words: one string per id, or empty where no vocabulary file is at hand.
+    tokenizer: what the data's source calls it, or empty.
   """
   size: int
   pad: int
@@ -25,6 +28,7 @@ class Vocabulary:
   mask: int
   random_range: tuple[int, int]
   words: tuple[str, ...] = ()
+  tokenizer: str = ''
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,6 +78,8 @@ class RetrievalDataset:
     num_regions: int32 [number of images], how many regions each image has.
     feature_size: F.
     feature_dtype: dtype of the features as `read_regions` gives them.
+    image_keys: what makes two images, of this split or another, the same:
+      where each is kept and its name there. Taken from the names if empty.
   """
   name: str
   vocabulary: Vocabulary
@@ -84,3 +90,49 @@ class RetrievalDataset:
   num_regions: np.ndarray
   feature_size: int
   feature_dtype: np.dtype
+  image_keys: Sequence[tuple[str, str]] = ()
+
+  def __post_init__(self) -> None:
+    if not self.image_keys:
+      object.__setattr__(self, 'image_keys',
+                         [(self.name, name) for name in self.image_ids])
+
+
+@dataclasses.dataclass(frozen=True)
+class Contents:
+  """What a split holds, without its regions.
+
+  Attributes:
+    name, vocabulary: as of `RetrievalDataset`.
+    image_keys: of all images.
+    captions: the bytes of each caption's `token_ids`.
+  """
+  name: str
+  vocabulary: Vocabulary
+  image_keys: frozenset[tuple[str, str]]
+  captions: frozenset[bytes]
+
+
+def contents_of(data: RetrievalDataset) -> Contents:
+  """Returns what a split holds."""
+  return Contents(data.name, data.vocabulary, frozenset(data.image_keys),
+                  frozenset(c.token_ids.tobytes() for c in data.captions))
+
+
+def check_same_vocabulary(a: RetrievalDataset | Contents,
+                          b: RetrievalDataset) -> None:
+  """Raises UserError if the same token means other words in two splits.
+
+  Compared is what is known of both; words and tokenizer need not be.
+  """
+  for name in ('size', 'pad', 'unk', 'cls', 'sep', 'mask', 'words',
+               'tokenizer'):
+    values = [getattr(x.vocabulary, name) for x in (a, b)]
+    if name == 'tokenizer':  # Some give its owner or a path as well.
+      values = [value.rstrip('/').split('/')[-1] for value in values]
+    is_known = all(value not in ('', ()) for value in values)
+    if is_known and values[0] != values[1]:
+      raise errors.UserError(
+          f'{a.name} and {b.name} must have one vocabulary, but its {name} is '
+          f'{str(values[0])[:80]} and {str(values[1])[:80]}; tokenise the '
+          'captions of both alike')

@@ -16,6 +16,7 @@ import lz4.frame
 import numpy as np
 
 from tagsdc_jax.errors import UserError, named
+from tagsdc_jax.files import kind_of_text
 
 # Not msgpack.unpackb: msgpack_numpy.patch(), if anything in the process calls
 # it, replaces that by a version that unpickles.
@@ -51,6 +52,9 @@ def open_folder(folder: Path, kind: str) -> lmdb.Environment:
             str(folder), readonly=True, create=False, lock=False,
             readahead=False)
       except lmdb.Error as error:
+        found = kind_of_text(path)
+        if found:
+          raise UserError(f"{path} is {found}") from error
         reason = error if status.st_size else "an empty file"
         raise bad(path, "an LMDB file", reason,
                   "copy or download it again") from error

@@ -20,6 +20,7 @@ from tagsdc_jax.data.lmdb_files import get
 from tagsdc_jax.data.lmdb_files import no_data
 from tagsdc_jax.data.lmdb_files import open_folder
 from tagsdc_jax.data.lmdb_files import read_json
+from tagsdc_jax.errors import UserError
 from tagsdc_jax.progress import progress_bar
 
 _STORE_NAME = re.compile(
@@ -27,6 +28,9 @@ _STORE_NAME = re.compile(
     r"_max(?P<max_boxes>\d+)_min(?P<min_boxes>\d+)"
     r"|feat_numbb(?P<num_boxes>\d+)|all)(?P<compressed>_compressed)?")
 _DEFAULTS = {"conf_threshold": 0.2, "max_boxes": 100, "min_boxes": 10}
+# What people set, of what is asked for here.
+_SETTINGS = {"conf_threshold": "data.region_confidence",
+             "max_boxes": "data.max_regions", "min_boxes": "data.min_regions"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -137,30 +141,78 @@ class ImageStore:
     return np.array([counts[i] for i in self._image_ids], np.int32)
 
 
+def key_of_store(folder: Path, wanted: BoxSettings) -> str:
+  """Returns what names the store that is read, however its path is given.
+
+  Raises:
+    UserError: if there is no such store, or several.
+  """
+  # A link to the file is the same store as well.
+  return os.path.realpath(_find_image_folder(folder, wanted)[0] / "data.mdb")
+
+
 def _find_image_folder(
     folder: Path, wanted: BoxSettings) -> tuple[Path, dict[str, Any]]:
   """Returns the one folder that fits the settings, and its `_rule_of`."""
   folder = Path(os.path.abspath(folder))
-  if (folder / "data.mdb").is_file() or not folder.is_dir():
-    found = [folder]  # a missing folder is reported when it is opened
+  if (folder / "data.mdb").is_file():
+    found = [folder]
+  elif folder.is_dir():
+    found = _stores_in(folder)
+    if not found:
+      raise no_data(folder, "image")
   else:
-    found = sorted(
-        path for path in folder.iterdir()
-        if _STORE_NAME.fullmatch(path.name) and (path / "data.mdb").is_file())
-  if not found:
-    raise no_data(folder, "image")
+    beside = ", ".join(path.name for path in _stores_in(folder.parent))
+    raise UserError(
+        f"image folder {folder} is missing; expected a folder with a data.mdb, "
+        + (f"beside it are {beside}" if beside else "check the path"))
+  if all(_is_fixed(path.name) for path in found):
+    # The number of regions has been chosen: no confidence is asked for.
+    wanted = dataclasses.replace(wanted, conf_threshold=None)
   rules = [(path, _rule_of(path.name, wanted)) for path in found]
   fitting = [(path, rule) for path, rule in rules if rule is not None]
-  if len(fitting) != 1:
-    given = ", ".join(
-        f"{key} {value}" for key, value in dataclasses.asdict(wanted).items()
-        if value is not None) or "none given"
+  if len(fitting) > 1:
     raise bad(
-        f"number of stores in image folder {folder} that fit the settings "
-        f"({given})", 1, f"{len(fitting)} of "
-        f"{', '.join(path.name for path in found)}",
-        "change the settings or give the folder of one store")
+        f"image folder {folder}", "or hold one store that fits "
+        f"{_shown(dataclasses.asdict(wanted))}",
+        ", ".join(path.name for path, _ in fitting),
+        f"name one of them as data.SPLIT_images, as in {fitting[0][0]}")
+  if not fitting:
+    raise bad(
+        f"image folder {folder}", "or hold one store that fits "
+        f"{_shown(dataclasses.asdict(wanted))}", "only " + "; ".join(
+            f"{path.name}, which needs {_needs(path.name)}" for path in found),
+        "change the settings, or name another store as data.SPLIT_images")
   return fitting[0]
+
+
+def _stores_in(folder: Path) -> list[Path]:
+  if not folder.is_dir():
+    return []
+  return sorted(
+      path for path in folder.iterdir()
+      if _STORE_NAME.fullmatch(path.name) and (path / "data.mdb").is_file())
+
+
+def _is_fixed(name: str) -> bool:
+  match = _STORE_NAME.fullmatch(name)
+  return bool(match and match["num_boxes"])
+
+
+def _needs(name: str) -> str:
+  """Returns the settings that choose a store of this name."""
+  if _is_fixed(name):
+    return f"{_SETTINGS['conf_threshold']} below 0"
+  match = _STORE_NAME.fullmatch(name)
+  if not match or match["conf_threshold"] is None:
+    return f"{_SETTINGS['conf_threshold']} of 0 or more"
+  return _shown({key: match[key] for key in _DEFAULTS})
+
+
+def _shown(values: dict[str, Any]) -> str:
+  return ", ".join(
+      f"{_SETTINGS.get(key, key)}={value}" for key, value in values.items()
+      if value is not None) or "no settings"
 
 
 def _rule_of(name: str, wanted: BoxSettings) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+from typing import Any
 
 import numpy as np
 
@@ -57,8 +58,42 @@ def _without_longer(data: dataset.RetrievalDataset,
                          for own in data.captions_of_image])
 
 
+def open_contents(config: settings.Data, split: str) -> dataset.Contents:
+  """Returns what a split holds; regions are neither read nor looked for.
+
+  Args and errors as `open_split`.
+  """
+  if config.source == 'world':
+    return dataset.contents_of(_open_world(config, split))
+  from tagsdc_jax.data import uniter_lmdb
+  choice = _choice(config, split)
+  del choice['vocabulary_file']  # No words are read.
+  parts = [uniter_lmdb.read_contents(text, image, **choice)
+           for text, image in _folders(config, split)]
+  return dataset.Contents(
+      ' + '.join(part.name for part in parts), parts[0].vocabulary,
+      frozenset().union(*(part.image_keys for part in parts)),
+      frozenset().union(*(part.captions for part in parts)))
+
+
 def _open_lmdb(config: settings.Data, split: str) -> dataset.RetrievalDataset:
   from tagsdc_jax.data import uniter_lmdb
+  return functools.reduce(join_datasets, (
+      uniter_lmdb.load_uniter_lmdb(text, image, **_choice(config, split))
+      for text, image in _folders(config, split)))
+
+
+def _choice(config: settings.Data, split: str) -> dict[str, Any]:
+  """Returns the settings that `load_uniter_lmdb` takes."""
+  return {'max_tokens': (config.max_caption_tokens if split == 'train'
+                         else None),
+          'vocabulary_file': config.vocabulary or None,
+          'conf_threshold': config.region_confidence,
+          'max_boxes': config.max_regions, 'min_boxes': config.min_regions}
+
+
+def _folders(config: settings.Data, split: str) -> list[tuple[str, str]]:
+  """Returns text and image folder of each part of a split."""
   texts = getattr(config, f'{split}_text')
   images = getattr(config, f'{split}_images')
   texts = (texts,) if isinstance(texts, str) else texts
@@ -79,51 +114,71 @@ def _open_lmdb(config: settings.Data, split: str) -> dataset.RetrievalDataset:
     raise errors.UserError(
         f'data.{split}_images must name one folder, or one per text folder '
         f'({len(texts)}), got {len(images)}')
-  is_training = split == 'train'
-  parts = [
-      uniter_lmdb.load_uniter_lmdb(
-          os.path.join(config.root, text), os.path.join(config.root, image),
-          max_tokens=config.max_caption_tokens if is_training else None,
-          vocabulary_file=config.vocabulary or None,
-          conf_threshold=config.region_confidence,
-          max_boxes=config.max_regions, min_boxes=config.min_regions)
-      for text, image in zip(texts, images, strict=True)]
-  return functools.reduce(join_datasets, parts)
+  texts, images = ([os.path.join(config.root, path) for path in paths]
+                   for paths in (texts, images))
+  seen: dict[str, str] = {}
+  for path in texts:
+    real = os.path.realpath(path)
+    if real in seen:
+      raise errors.UserError(
+          f'data.{split}_text must name each folder once, got {seen[real]} and '
+          f'{path}, which are one; leave one of them out')
+    seen[real] = path
+  return list(zip(texts, images, strict=True))
 
 
 def join_datasets(a: dataset.RetrievalDataset,
                   b: dataset.RetrievalDataset) -> dataset.RetrievalDataset:
   """Returns one data set over the captions and images of two.
 
-  COCO's train and restval are such a pair: one pool of negatives.
+  COCO's train and restval are such a pair: one pool of negatives. An image
+  that is in both has one number, so that it is no negative of itself; a
+  caption of it that is in both, by name and tokens, is taken once.
 
   Raises:
     UserError: if features or vocabularies differ.
   """
-  for name in ('feature_size', 'vocabulary'):
-    if getattr(a, name) != getattr(b, name):
+  dataset.check_same_vocabulary(a, b)
+  for name, *values in (
+      ('feature_size', a.feature_size, b.feature_size),
+      ('v_range', a.vocabulary.random_range, b.vocabulary.random_range)):
+    if values[0] != values[1]:
       raise errors.UserError(
-          f'{a.name} and {b.name} cannot be joined: {name} is '
-          f'{str(getattr(a, name))[:80]} and {str(getattr(b, name))[:80]}')
-  num_images, num_captions = len(a.image_ids), len(a.captions)
-  shifted = [dataclasses.replace(c, image=c.image + num_images)
-             for c in b.captions]
+          f'{a.name} and {b.name} cannot be joined: {name} is {values[0]} and '
+          f'{values[1]}; write both alike')
+  num_images = len(a.image_ids)
+  numbers = {key: number for number, key in enumerate(a.image_keys)}
+  added = [i for i, key in enumerate(b.image_keys) if key not in numbers]
+  numbers |= {b.image_keys[i]: num_images + place
+              for place, i in enumerate(added)}
 
   def read(image: int) -> dataset.Regions:
-    first = image < num_images
-    return (a.read_regions(image) if first
-            else b.read_regions(image - num_images))
+    return (a.read_regions(image) if image < num_images
+            else b.read_regions(added[image - num_images]))
 
+  captions = list(a.captions)
+  own = [list(group) for group in a.captions_of_image] + [[] for _ in added]
+  # Only of images that are in both, so that nothing is hashed for nothing.
+  known = {_identity(captions[c], image)
+           for image in (numbers[key] for key in b.image_keys)
+           if image < num_images for c in own[image]}
+  for caption in b.captions:
+    image = numbers[b.image_keys[caption.image]]
+    if image < num_images and _identity(caption, image) in known:
+      continue
+    own[image].append(len(captions))
+    captions.append(dataclasses.replace(caption, image=image))
   return dataclasses.replace(
-      a, name=f'{a.name} + {b.name}', captions=[*a.captions, *shifted],
-      image_ids=[*a.image_ids, *b.image_ids],
-      captions_of_image=[
-          *a.captions_of_image,
-          *(tuple(c + num_captions for c in own)
-            for own in b.captions_of_image)],
-      read_regions=read,
-      num_regions=np.concatenate([a.num_regions, b.num_regions]),
+      a, name=f'{a.name} + {b.name}', captions=captions,
+      image_ids=[*a.image_ids, *(b.image_ids[i] for i in added)],
+      image_keys=[*a.image_keys, *(b.image_keys[i] for i in added)],
+      captions_of_image=[tuple(group) for group in own], read_regions=read,
+      num_regions=np.concatenate([a.num_regions, b.num_regions[added]]),
       feature_dtype=np.promote_types(a.feature_dtype, b.feature_dtype))
+
+
+def _identity(caption: dataset.Caption, image: int) -> tuple[str, int, bytes]:
+  return caption.caption_id, image, caption.token_ids.tobytes()
 
 
 def first_images(data: dataset.RetrievalDataset,
@@ -136,7 +191,7 @@ def first_images(data: dataset.RetrievalDataset,
   return dataclasses.replace(
       data, name=f'{data.name}, first {count} images',
       captions=[data.captions[c] for c in kept],
-      image_ids=data.image_ids[:count],
+      image_ids=data.image_ids[:count], image_keys=data.image_keys[:count],
       captions_of_image=[tuple(places[c] for c in own)
                          for own in data.captions_of_image[:count]],
       num_regions=data.num_regions[:count])

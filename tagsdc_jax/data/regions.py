@@ -2,12 +2,11 @@
 
 import numpy as np
 
+from tagsdc_jax.data import boxes as boxes_lib
 from tagsdc_jax.data.dataset import Regions
 from tagsdc_jax.errors import UserError
 
 _DTYPES = (np.dtype(np.float16), np.dtype(np.float32))
-# Of a box that may reach a little over its image. In pixels it is far more.
-_LARGEST_BOX = 2.0
 
 
 def make_boxes7(boxes6: np.ndarray) -> np.ndarray:
@@ -57,7 +56,7 @@ def check_regions(
     feature_dtype: expected dtype, or None if float16 and float32 will do.
   Raises:
     UserError: if a shape or dtype is wrong, there is no region, a value is
-      NaN or infinite, or boxes are in pixels.
+      NaN or infinite, or boxes are of another convention.
   """
   features, boxes = regions.features, regions.boxes
   size = "F" if feature_size is None else feature_size
@@ -89,7 +88,6 @@ def check_regions(
       raise UserError(
           f"{name}: {what} must be finite, got {values[row, column]} in region "
           f"{row}, column {column}; extract the image again")
-  if np.abs(boxes).max() > _LARGEST_BOX:
-    raise UserError(
-        f"{name}: boxes must be divided by the image's width or height, got "
-        f"{np.abs(boxes).max():g}; divide them")
+  fault = boxes_lib.fault_of(boxes)
+  if fault is not None:
+    raise UserError(f"{name}: {fault}")

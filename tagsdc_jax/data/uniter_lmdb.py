@@ -17,6 +17,7 @@ many data sets use it, and the "all" folders can be read.
 
 import dataclasses
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from tagsdc_jax.data import captions as captions_lib
 from tagsdc_jax.data import lmdb_images
 from tagsdc_jax.data import phrases as phrases_lib
 from tagsdc_jax.data.dataset import Caption
+from tagsdc_jax.data.dataset import Contents
 from tagsdc_jax.data.dataset import RetrievalDataset
 from tagsdc_jax.data.dataset import Vocabulary
 from tagsdc_jax.data.lmdb_files import bad
@@ -33,9 +35,15 @@ from tagsdc_jax.data.lmdb_files import decode_text
 from tagsdc_jax.data.lmdb_files import get
 from tagsdc_jax.data.lmdb_files import open_folder
 from tagsdc_jax.data.lmdb_files import read_json
+from tagsdc_jax.errors import UserError
 from tagsdc_jax.progress import progress_bar
 
 _TEXT_KEYS = ("raw", "sentence", "caption")
+_TOKENIZER_KEYS = ("toker", "bert", "tokenizer")
+# Captions that are decoded to see whether a vocabulary is the right one, and
+# the share of them that may differ: raw texts are not always what was
+# tokenised. With a wrong vocabulary nearly all differ.
+_MAX_DECODED, _MAX_ODD = 100, 0.1
 
 
 def load_uniter_lmdb(
@@ -70,41 +78,82 @@ def load_uniter_lmdb(
   Raises:
     UserError: if a folder, file, key or record is missing or malformed.
   """
-  folder = Path(text_db)
-  environment = open_folder(folder, "text")
-  meta, id2len, txt2img, img2txts = (
-      read_json(folder / f"{name}.json")
-      for name in ("meta", "id2len", "txt2img", "img2txts"))
-  vocabulary = _vocabulary(folder, meta, vocabulary_file)
-  image_ids = _image_ids(folder, txt2img, img2txts)
-  captions = []
-  with environment.begin() as transaction, progress_bar(
-      len(id2len), f"reading captions of {folder.name}", "captions") as bar:
-    for caption_id in id2len:
-      name = f"caption {caption_id} of {folder}"
-      record = decode_text(get(transaction, caption_id, name), name)
-      image = _image_of(record, txt2img.get(caption_id), image_ids, name)
-      captions.append(_caption(caption_id, record, image, vocabulary, name))
-      bar.update(1)
-  if max_tokens is not None:
-    captions = [c for c in captions if len(c.token_ids) <= max_tokens]
+  wanted = lmdb_images.BoxSettings(conf_threshold, max_boxes, min_boxes,
+                                   num_boxes, compressed)
+  folder = _TextFolder(Path(text_db), vocabulary_file)
+  read = list(folder.captions())
+  if vocabulary_file is not None:
+    _check_words(read, vocabulary_file, folder)
+  captions = [caption for caption, _ in read if _is_kept(caption, max_tokens)]
   if not captions:
-    raise bad(folder / "id2len.json", "the names of captions, at least one of "
-              f"at most max_tokens = {max_tokens} tokens",
-              f"{len(id2len)} captions, none of them", "raise "
+    raise bad(folder.path / "id2len.json", "the names of captions, at least "
+              f"one of at most max_tokens = {max_tokens} tokens",
+              f"{len(read)} captions, none of them", "raise "
               "data.max_caption_tokens, or write the folder again")
-  captions_of_image: list[list[int]] = [[] for _ in image_ids]
+  captions_of_image: list[list[int]] = [[] for _ in folder.image_ids]
   for number, caption in enumerate(captions):
     captions_of_image[caption.image].append(number)
-  store = lmdb_images.ImageStore(
-      Path(image_db), tuple(image_ids), lmdb_images.BoxSettings(
-          conf_threshold, max_boxes, min_boxes, num_boxes, compressed))
+  store = lmdb_images.ImageStore(Path(image_db), folder.image_ids, wanted)
   return RetrievalDataset(
-      name=folder.name, vocabulary=vocabulary, captions=_compact(captions),
-      image_ids=tuple(image_ids),
+      name=folder.path.name, vocabulary=folder.vocabulary,
+      captions=_compact(captions), image_ids=folder.image_ids,
       captions_of_image=[tuple(group) for group in captions_of_image],
       read_regions=store.read, num_regions=store.num_regions(),
-      feature_size=store.feature_size, feature_dtype=store.feature_dtype)
+      feature_size=store.feature_size, feature_dtype=store.feature_dtype,
+      image_keys=_image_keys(image_db, wanted, folder.image_ids))
+
+
+def read_contents(text_db: str | os.PathLike, image_db: str | os.PathLike, *,
+                  max_tokens: int | None = None, **wanted: Any) -> Contents:
+  """Returns captions and names of images; the image folder is not opened.
+
+  Args and errors as `load_uniter_lmdb`.
+  """
+  folder = _TextFolder(Path(text_db), None)
+  return Contents(
+      folder.path.name, folder.vocabulary, frozenset(_image_keys(
+          image_db, lmdb_images.BoxSettings(**wanted), folder.image_ids)),
+      frozenset(caption.token_ids.tobytes() for caption, _ in folder.captions()
+                if _is_kept(caption, max_tokens)))
+
+
+class _TextFolder:
+  """A text folder, opened."""
+
+  def __init__(self, folder: Path,
+               vocabulary_file: str | os.PathLike | None) -> None:
+    self.path, self._environment = folder, open_folder(folder, "text")
+    self.meta, self._id2len, self._txt2img, img2txts = (
+        read_json(folder / f"{name}.json")
+        for name in ("meta", "id2len", "txt2img", "img2txts"))
+    self.vocabulary = _vocabulary(folder, self.meta, vocabulary_file)
+    self._numbers = _image_ids(folder, self._txt2img, img2txts)
+    self.image_ids = tuple(self._numbers)
+
+  def captions(self) -> Iterator[tuple[Caption, str | None]]:
+    """Yields each caption, and its raw text if the record has one."""
+    count = len(self._id2len)
+    with self._environment.begin() as transaction, progress_bar(
+        count, f"reading captions of {self.path.name}", "captions") as bar:
+      for caption_id in self._id2len:
+        name = f"caption {caption_id} of {self.path}"
+        record = decode_text(get(transaction, caption_id, name), name)
+        image = _image_of(record, self._txt2img.get(caption_id), self._numbers,
+                          name)
+        yield (_caption(caption_id, record, image, self.vocabulary, name),
+               _raw_text(record))
+        bar.update(1)
+
+
+def _is_kept(caption: Caption, max_tokens: int | None) -> bool:
+  return max_tokens is None or len(caption.token_ids) <= max_tokens
+
+
+def _image_keys(
+    image_db: str | os.PathLike, wanted: lmdb_images.BoxSettings,
+    image_ids: tuple[str, ...]) -> list[tuple[str, str]]:
+  store = lmdb_images.key_of_store(Path(image_db), wanted)
+  return [(store, name) for name in image_ids]
 
 
 def _vocabulary(
@@ -128,19 +177,54 @@ def _vocabulary(
                 "says", token, "write it again")
   from_meta = Vocabulary(
       size=span[1], random_range=(span[0], span[1]),
+      tokenizer=_tokenizer_name(meta),
       **{key.lower(): token for key, token in special.items()})
   if vocabulary_file is None:
     return from_meta
-  vocabulary = captions_lib.load_vocabulary(
-      vocabulary_file, random_range=from_meta.random_range)
+  vocabulary = captions_lib.load_vocabulary(vocabulary_file)
+  if vocabulary.size != from_meta.size:
+    raise bad(f"vocabulary {vocabulary_file}", f"of {from_meta.size} tokens, "
+              f"as v_range in {path} says", vocabulary.size, _right_one(meta))
   for key in ("pad", "unk", "cls", "sep", "mask"):
     if getattr(from_meta, key) != getattr(vocabulary, key):
       raise bad(
           f"vocabulary {vocabulary_file}: id of [{key.upper()}]",
           f"{getattr(from_meta, key)} as in {path}", getattr(vocabulary, key),
-          "give the vocabulary that the captions were written with "
-          f"({meta.get('toker', 'name not known')})")
-  return vocabulary
+          _right_one(meta))
+  return dataclasses.replace(vocabulary, random_range=from_meta.random_range,
+                             tokenizer=from_meta.tokenizer)
+
+
+def _right_one(meta: dict[str, Any]) -> str:
+  name = _tokenizer_name(meta)
+  return "give the vocabulary that the captions were written with" + (
+      f", {name}" if name else "")
+
+
+def _tokenizer_name(meta: dict[str, Any]) -> str:
+  """Returns what meta.json calls the tokenizer, "" if it does not."""
+  return next((meta[key] for key in _TOKENIZER_KEYS
+               if isinstance(meta.get(key), str)), "")
+
+
+def _check_words(
+    read: list[tuple[Caption, str | None]],
+    vocabulary_file: str | os.PathLike, folder: _TextFolder) -> None:
+  """Raises UserError if the words are not those that people have written."""
+  known = [caption for caption, raw in read if raw is not None]
+  places = np.linspace(0, len(known) - 1, min(_MAX_DECODED, len(known)))
+  sample = [known[place] for place in np.round(places).astype(int)]
+  others = [c for c in sample if not captions_lib.is_decoding(
+      c.token_ids, c.text, folder.vocabulary)]
+  if len(others) <= _MAX_ODD * len(sample):
+    return
+  first = others[0]
+  raise UserError(
+      f"vocabulary {vocabulary_file}: {len(others)} of {len(sample)} captions "
+      f"of {folder.path} decode to something else, {first.caption_id} "
+      f"{first.text[:60]!r} to "
+      f"{captions_lib.to_words(first.token_ids, folder.vocabulary)[:60]!r}; "
+      f"{_right_one(folder.meta)}")
 
 
 def _image_ids(
@@ -192,14 +276,19 @@ def _caption(
     if not 0 <= token < vocabulary.size:
       raise bad(f"{name}: token ids", f"0..{vocabulary.size - 1}", token,
                 "give the vocabulary that the captions were written with")
-  texts = [record[key] for key in _TEXT_KEYS
-           if isinstance(record.get(key), str)]
+  text = _raw_text(record)
   return Caption(
       caption_id=caption_id, image=image,
       token_ids=np.array(stored, np.int32),
       phrases=phrases_lib.phrases_from_tree(
           record.get("tree"), len(stored), name.removeprefix("caption ")),
-      text=texts[0] if texts else captions_lib.to_words(stored, vocabulary))
+      text=(captions_lib.to_words(stored, vocabulary) if text is None
+            else text))
+
+
+def _raw_text(record: dict[str, Any]) -> str | None:
+  texts = (record.get(key) for key in _TEXT_KEYS)
+  return next((text for text in texts if isinstance(text, str)), None)
 
 
 def _compact(captions: list[Caption]) -> list[Caption]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tagsdc_jax import hanging, settings
 from tagsdc_jax.data import dataset
-from tagsdc_jax.evaluation import matrix, protocols, ranking
+from tagsdc_jax.evaluation import matrix, protocols, ranking, recall
 from tagsdc_jax.models.retrieval import RetrievalModel
 
 
@@ -29,9 +29,10 @@ def evaluate(model: RetrievalModel, params: Any,
     progress: see `matrix.score_parts`.
     watch: see `matrix.score_matrix`.
   Returns:
-    the result (what `recall.with_means` returns, `captions`, `images`,
-    `seconds`, `pairs_per_second`, compilation included) and the scores,
-    float32 [captions, images], as they were computed.
+    the result (what `ranking.evaluate_scores` returns, `captions`, `images`,
+    `chance`, see `recall.chance`, `seconds`, `pairs_per_second`, compilation
+    included) and the scores, float32 [captions, images], as they were
+    computed.
   """
   start = time.perf_counter()
   scores = matrix.score_matrix(model, params, data, config.evaluation,
@@ -60,8 +61,12 @@ def rank(scores: ranking.Scores, data: dataset.RetrievalDataset,
   chosen = chosen or {}
   counted = protocols.Counting(quirks)
   scores = counted.rounded(scores)
+  scores.check(data)
   result = counted.recalls(scores, data)
-  result |= {'captions': len(data.captions), 'images': len(data.image_ids)}
+  result |= {'captions': len(data.captions), 'images': len(data.image_ids),
+             'chance': recall.chance(
+                 len(data.image_ids),
+                 [len(own) for own in data.captions_of_image])}
   if chosen:
     result['protocols'] = {
         name: protocol(scores, data, counted) for name, protocol in

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tagsdc_jax import errors
+from tagsdc_jax import errors, files
 from tagsdc_jax.data import dataset
-from tagsdc_jax.evaluation import ranking
+from tagsdc_jax.evaluation import equal_sentences, ranking
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +31,17 @@ class FirstPass:
   captions_of: np.ndarray
   _caption_order: np.ndarray
   _starts: np.ndarray
+  _sentences: equal_sentences.Sentences
 
   def wanted(self, image: int) -> np.ndarray:
-    """Returns the captions that are scored against an image, ascending."""
+    """Returns the captions that are scored against an image, ascending.
+
+    Of equal sentences all or none: else the one that is not scored would lose
+    to the other.
+    """
     chosen_by = self._caption_order[self._starts[image]:self._starts[image + 1]]
-    return np.union1d(self.captions_of[image], chosen_by)
+    return self._sentences.with_equal(
+        np.union1d(self.captions_of[image], chosen_by))
 
   def about(self, captions_of_image: Sequence[Sequence[int]]
             ) -> dict[str, Any]:
@@ -70,8 +76,10 @@ def load(path: Path, k: int, data: dataset.RetrievalDataset) -> FirstPass:
   """
   try:
     scores = np.load(path, mmap_mode='r', allow_pickle=False)
-  except (OSError, ValueError) as error:
+  except (OSError, ValueError, EOFError) as error:
+    found = files.kind_of_text(path)
     raise errors.UserError(
+        f'first pass {path} is {found}' if found else
         f'first pass {path} cannot be read as .npy: {error}; give what '
         '`tagsdc evaluate --scores` or numpy.save has written') from error
   expected = (len(data.captions), len(data.image_ids))
@@ -90,7 +98,8 @@ def load(path: Path, k: int, data: dataset.RetrievalDataset) -> FirstPass:
   with open(path, 'rb') as file:
     sha256 = hashlib.file_digest(file, 'sha256').hexdigest()
   return FirstPass(scores, k, sha256, images_of, captions_of,
-                   (order // images_of.shape[1]).astype(np.int32), starts)
+                   (order // images_of.shape[1]).astype(np.int32), starts,
+                   equal_sentences.find(data.captions))
 
 
 def _best(scores: np.ndarray, k: int, path: Path) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 
 from tagsdc_jax import arrays, distributed, hanging, parallel, settings
 from tagsdc_jax.data import assembling, dataset
-from tagsdc_jax.evaluation import tiles
+from tagsdc_jax.evaluation import equal_sentences, ranking, tiles
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.scoring import scorer
@@ -86,6 +86,9 @@ def score_parts(model: RetrievalModel, params: Any,
   Yields:
     the part's number and its raw scores, float32 [devices * tile_images,
     captions], a row for each of `plan.images[part]`; -inf where not wanted.
+    Those of equal captions are equal to the last bit.
+  Raises:
+    UserError: if a score is not finite.
   """
   if not parts:
     return
@@ -93,6 +96,7 @@ def score_parts(model: RetrievalModel, params: Any,
       assembling.texts(data, range(len(data.captions)),
                        int(plan.text_lengths.max()) - 2), devices)
   first_rows = plan.images.shape[2] * np.arange(len(devices))[:, None]
+  first, again = equal_sentences.find(data.captions).repetitions()
   block = None
   for part, tile, result, is_last in _ahead(
       _started(model, params, data, plan, parts, table, devices, wanted),
@@ -101,9 +105,16 @@ def score_parts(model: RetrievalModel, params: Any,
       block = np.full((plan.images[part].size, len(data.captions)), -np.inf,
                       np.float32)
     columns = np.take_along_axis(tile.texts, tile.text_rows, axis=1)
-    block[first_rows + tile.image_rows, columns] = parallel.gather(result)
+    rows, scores = first_rows + tile.image_rows, parallel.gather(result)
+    if not np.all(np.isfinite(scores)):
+      place = tuple(np.argwhere(~np.isfinite(scores))[0])
+      raise ranking.not_finite(data, scores[place], int(columns[place]), int(
+          plan.images[part].reshape(-1)[rows[place]]))
+    block[rows, columns] = scores
     progress(tile.num_pairs)
     if is_last:
+      # Equal captions may have been padded to other lengths.
+      block[:, again] = block[:, first]
       yield part, block
       block = None
 

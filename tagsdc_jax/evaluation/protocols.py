@@ -8,7 +8,8 @@ import numpy as np
 
 from tagsdc_jax import errors, settings
 from tagsdc_jax.data import dataset
-from tagsdc_jax.evaluation import coco_truths, ranking, recall
+from tagsdc_jax.evaluation import (coco_truths, equal_sentences, ranking,
+                                   recall)
 
 FOLD_IMAGES = 1000
 
@@ -27,14 +28,14 @@ class Counting:
     """Returns recalls among all captions and images."""
     return self.recalls_of(
         scores, np.array([c.image for c in data.captions]),
-        data.captions_of_image)
+        data.captions_of_image, equal_sentences.find(data.captions))
 
   def recalls_of(self, scores: ranking.Scores, image_of_text: np.ndarray,
-                 captions_of_image: Sequence[Sequence[int]]
-                 ) -> dict[str, Any]:
+                 captions_of_image: Sequence[Sequence[int]],
+                 sentences: equal_sentences.Sentences) -> dict[str, Any]:
     """Returns what `ranking.evaluate_scores` does."""
     return ranking.evaluate_scores(
-        scores, image_of_text, captions_of_image,
+        scores, image_of_text, captions_of_image, sentences,
         image_recalls=(recall.overcounted_recalls
                        if self.quirks.overcounted_recall else recall.recalls))
 
@@ -70,8 +71,24 @@ def _whole(num_images: int) -> Callable[..., Protocol]:
 
 def _folds(name: str, data: dataset.RetrievalDataset) -> Protocol:
   check_folds(name, data, FOLD_IMAGES)
-  return lambda scores, data, counted: mean_of_folds(scores, data, counted,
-                                                     FOLD_IMAGES)
+  facts: dict[str, Any] = {}
+  order = np.arange(len(data.image_ids))
+  if len(order) > FOLD_IMAGES:
+    try:
+      order = coco_truths.karpathy_order(data)
+      facts = {'order': 'karpathy'}
+    except errors.UserError as error:
+      facts = {'order': 'data', 'notes': [
+          'the folds follow the order of the images in the data, and the '
+          f'numbers depend on it: {error}']}
+  for fold, images in enumerate(np.split(order, len(order) // FOLD_IMAGES)):
+    if not any(len(data.captions_of_image[image]) for image in images):
+      raise errors.UserError(
+          f'protocol {name} is the mean over folds of {FOLD_IMAGES:,} images, '
+          f'but no image of fold {fold} of {data.name} has a caption; leave '
+          '--protocol out to rank the split as it is')
+  return lambda scores, data, counted: mean_of_folds(
+      scores, data, counted, FOLD_IMAGES, order) | facts
 
 
 def check_folds(name: str, data: dataset.RetrievalDataset,
@@ -85,30 +102,41 @@ def check_folds(name: str, data: dataset.RetrievalDataset,
 
 
 def mean_of_folds(scores: ranking.Scores, data: dataset.RetrievalDataset,
-                  counted: Counting, size: int) -> dict[str, Any]:
-  """Returns the mean of the recalls in folds of the images, in data order.
+                  counted: Counting, size: int,
+                  order: np.ndarray | None = None) -> dict[str, Any]:
+  """Returns the mean of the recalls in folds of the images.
 
   Args:
     scores: of the split.
     data: the split.
     counted: how.
     size: images per fold; divides the images.
+    order: image numbers, fold by fold; None for the order of the data.
   Returns:
-    see `recall.with_means`; and `folds`, how many there are.
+    see `ranking.evaluate_scores`; and `folds`, how many there are.
   """
+  if order is None:
+    order = np.arange(len(data.image_ids))
+  sentences = equal_sentences.find(data.captions)
   found = []
-  for start in range(0, len(data.image_ids), size):
-    groups = data.captions_of_image[start:start + size]
+  for images in np.split(order, len(order) // size):
+    groups = [data.captions_of_image[image] for image in images]
     counts = [len(group) for group in groups]
     ends = np.cumsum(counts)
+    captions = np.concatenate(groups).astype(int)
     found.append(counted.recalls_of(
-        scores.subset(np.concatenate(groups).astype(int),
-                      np.arange(start, start + size)),
-        np.repeat(np.arange(size), counts),
-        [range(end - count, end) for end, count in zip(ends, counts)]))
-  both = [{key: float(np.mean([f[way][key] for f in found]))
-           for key in found[0][way]} for way in recall.WAYS]
-  return recall.with_means(*both) | {'folds': len(found)}
+        scores.subset(captions, images), np.repeat(np.arange(size), counts),
+        [range(end - count, end) for end, count in zip(ends, counts)],
+        sentences.subset(captions)))
+
+  def mean(results: list[dict[str, Any]]) -> dict[str, Any]:
+    return recall.with_means(*(
+        {key: float(np.mean([result[way][key] for result in results]))
+         for key in results[0][way]} for way in recall.WAYS))
+
+  return recall.with_equal(mean(found), mean([
+      fold.get('equal_sentences', fold) for fold in found])) | {
+          'folds': len(found)}
 
 
 def _truths(name: str, data: dataset.RetrievalDataset) -> Protocol:

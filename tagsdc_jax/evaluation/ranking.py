@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tagsdc_jax.evaluation import recall
+from tagsdc_jax import errors
+from tagsdc_jax.data import dataset
+from tagsdc_jax.evaluation import equal_sentences, recall
 
 # Numbers of the matrix that are looked at together; some copies are made.
 _BLOCK = 2 ** 22
@@ -45,8 +47,8 @@ class Scores:
         first_pass=(None if self.first_pass is None
                     else self.first_pass[place]))
 
-  def check(self) -> None:
-    """Raises ValueError if a score is NaN or infinite."""
+  def check(self, data: dataset.RetrievalDataset) -> None:
+    """Raises UserError if a score of a split is NaN or infinite."""
     for numbers in blocks(*self.matrix.shape):
       block = self.matrix[numbers]
       wrong = ~np.isfinite(block)
@@ -54,9 +56,8 @@ class Scores:
         wrong &= ~np.isneginf(block)
       if np.any(wrong):
         row, column = np.argwhere(wrong)[0]
-        raise ValueError(
-            f'scores must be finite, got {block[row, column]} for caption '
-            f'{numbers[row]} and image {column}')
+        raise not_finite(data, block[row, column], int(numbers[row]),
+                         int(column))
 
   def _keys(self, rows: np.ndarray, columns: np.ndarray,
             axis: int) -> np.ndarray:
@@ -66,6 +67,17 @@ class Scores:
     if self.first_pass is None:
       return scores
     return behind(scores, np.asarray(self.first_pass[rows, columns]), axis)
+
+
+def not_finite(data: dataset.RetrievalDataset, score: float, caption: int,
+               image: int) -> errors.UserError:
+  """Returns the error that tells of a score that is NaN or infinite."""
+  return errors.UserError(
+      f'scores must be finite, got {score} for caption '
+      f'{data.captions[caption].caption_id} and image {data.image_ids[image]} '
+      f'of {data.name}; the network\'s numbers become too large there, or in a '
+      'pair scored together with it: give other weights, or look at these '
+      'region features')
 
 
 def behind(scores: np.ndarray, first_pass: np.ndarray,
@@ -110,18 +122,62 @@ def image_ranks(scores: Scores, image_of_text: np.ndarray) -> np.ndarray:
       for numbers in blocks(*scores.matrix.shape)])
 
 
-def text_ranks(scores: Scores,
-               captions_of_image: Sequence[Sequence[int]]) -> np.ndarray:
-  """Returns int [images with captions]; see `recall.text_ranks`."""
+def text_ranks(scores: Scores, captions_of_image: Sequence[Sequence[int]],
+               sentences: equal_sentences.Sentences | None = None
+               ) -> np.ndarray:
+  """Returns int [images with captions]; see `recall.text_ranks`.
+
+  Args:
+    scores: of all captions and images.
+    captions_of_image: rows of each image's captions.
+    sentences: of the captions; None if every tie is lost.
+  """
   return np.concatenate([
-      recall.text_ranks(scores.columns(numbers),
-                        [captions_of_image[i] for i in numbers])
+      recall.text_ranks(
+          scores.columns(numbers), [captions_of_image[i] for i in numbers],
+          None if sentences is None else [
+              sentences.twins(captions_of_image[i]) for i in numbers])
       for numbers in blocks(*scores.matrix.shape[::-1])])
+
+
+def equal_ranks(scores: Scores, image_of_text: np.ndarray,
+                captions_of_image: Sequence[Sequence[int]],
+                sentences: equal_sentences.Sentences,
+                images: np.ndarray, texts: np.ndarray
+                ) -> tuple[np.ndarray, np.ndarray]:
+  """Returns ranks with equal sentences taken as right.
+
+  Args:
+    scores: of all captions and images.
+    image_of_text: int [captions].
+    captions_of_image: rows of each image's captions.
+    sentences: of the captions.
+    images: from `image_ranks`.
+    texts: from `text_ranks`.
+  """
+  images, texts = np.array(images), np.array(texts)
+  right = {caption: np.unique(image_of_text[group])
+           for group in sentences.repeated.values() for caption in group}
+  again = np.array([c for c in sorted(right) if len(right[c]) > 1], int)
+  for part in blocks(len(again), scores.matrix.shape[1]):
+    images[again[part]] = recall.text_ranks(
+        scores.rows(again[part]).T, [right[c] for c in again[part]])
+  usable = [i for i, own in enumerate(captions_of_image) if len(own)]
+  wide = {place: sentences.with_equal(np.array(captions_of_image[image]))
+          for place, image in enumerate(usable)
+          if len(sentences.twins(captions_of_image[image]))}
+  places = np.array(list(wide), int)
+  for part in blocks(len(places), scores.matrix.shape[0]):
+    texts[places[part]] = recall.text_ranks(
+        scores.columns(np.array(usable)[places[part]]),
+        [wide[place] for place in places[part]])
+  return images, texts
 
 
 def evaluate_scores(
     scores: Scores, image_of_text: np.ndarray,
-    captions_of_image: Sequence[Sequence[int]], *,
+    captions_of_image: Sequence[Sequence[int]],
+    sentences: equal_sentences.Sentences | None = None, *,
     image_recalls: Callable[[np.ndarray], dict[str, float]] = recall.recalls
     ) -> dict[str, Any]:
   """Returns recalls both ways in per cent, and their means.
@@ -130,17 +186,30 @@ def evaluate_scores(
     scores: of all captions and images.
     image_of_text: int [captions].
     captions_of_image: rows of each image's captions.
+    sentences: which captions are equal: a tie with an equal caption of
+      another image is not lost. None, and rounded scores, as the release has
+      them: it is lost as every other.
     image_recalls: how image retrieval is counted.
   Returns:
-    see `recall.with_means`.
+    see `recall.with_means`; with `equal_sentences`, the same, where it makes
+    a difference that equal sentences are taken as right.
   Raises:
-    ValueError: if a score is NaN or infinite, or shapes do not fit.
+    ValueError: if shapes do not fit.
   """
   expected = (len(image_of_text), len(captions_of_image))
   if scores.matrix.shape != expected:
     raise ValueError(f'scores must have shape {expected} (captions, images), '
                      f'got {scores.matrix.shape}')
-  scores.check()
-  return recall.with_means(
-      image_recalls(image_ranks(scores, image_of_text)),
-      recall.recalls(text_ranks(scores, captions_of_image)))
+  if scores.is_rounded:
+    sentences = None
+
+  def count(images: np.ndarray, texts: np.ndarray) -> dict[str, Any]:
+    return recall.with_means(image_recalls(images), recall.recalls(texts))
+
+  ranks = (image_ranks(scores, image_of_text),
+           text_ranks(scores, captions_of_image, sentences))
+  result = count(*ranks)
+  if sentences is None or not sentences.repeated:
+    return result
+  return recall.with_equal(result, count(*equal_ranks(
+      scores, image_of_text, captions_of_image, sentences, *ranks)))

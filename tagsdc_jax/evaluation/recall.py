@@ -23,7 +23,8 @@ def image_ranks(scores: np.ndarray, image_of_text: np.ndarray) -> np.ndarray:
 
 
 def text_ranks(scores: np.ndarray,
-               captions_of_image: Sequence[Sequence[int]]) -> np.ndarray:
+               captions_of_image: Sequence[Sequence[int] | np.ndarray],
+               twins: Sequence[np.ndarray] | None = None) -> np.ndarray:
   """Returns the best rank of each image's captions, int [images].
 
   Images without captions are left out. Pessimistic on ties with captions of
@@ -33,6 +34,8 @@ def text_ranks(scores: np.ndarray,
     scores: float [texts, images].
     captions_of_image: rows of each image's captions, any number of them. More
       generally: of each column, the rows that are right.
+    twins: for each image int [n, 2], its captions and others that are word for
+      word the same, see `equal_sentences`; these ties are not lost.
   """
   ranks = []
   for image, own in enumerate(captions_of_image):
@@ -41,7 +44,12 @@ def text_ranks(scores: np.ndarray,
     column = scores[:, image]
     own_scores = column[list(own)]
     best = np.max(own_scores)
-    ranks.append(np.sum(column >= best) - np.sum(own_scores >= best))
+    rank = np.sum(column >= best) - np.sum(own_scores >= best)
+    if twins is not None and len(twins[image]):
+      one, other = twins[image].T
+      is_tie = (column[one] == best) & (column[other] == best)
+      rank -= len(np.unique(other[is_tie]))
+    ranks.append(rank)
   return np.array(ranks, np.int64)
 
 
@@ -98,8 +106,41 @@ def mean_r1(result: dict[str, Any]) -> float:
   return sum(result[way]['r1'] for way in WAYS) / len(WAYS)
 
 
+def with_equal(result: dict[str, Any],
+               equal: dict[str, Any]) -> dict[str, Any]:
+  """Returns a result with its second count, where the two differ.
+
+  Args:
+    result: recalls or precisions, as published numbers are counted.
+    equal: the same with equal sentences taken as right; `equal_sentences` of
+      what is returned.
+  """
+  return result | ({} if equal == result else {'equal_sentences': equal})
+
+
+def chance(num_images: int, num_captions: Sequence[float]) -> dict[str, Any]:
+  """Returns what random scores are expected to give, see `with_means`.
+
+  Args:
+    num_images: all of them, whether they have captions or not.
+    num_captions: of each image; those without have no rank, see `text_ranks`.
+  """
+  own = np.array([number for number in num_captions if number], float)
+  total = float(np.sum(own))
+  found = {}
+  for k in CUTOFFS:
+    # That none of an image's captions is among the k first.
+    missed = np.ones_like(own)
+    for place in range(min(k, int(total))):
+      missed *= np.maximum(0, total - own - place) / (total - place)
+    found[f'r{k}'] = 100 * float(np.mean(1 - missed)) if len(own) else 0.0
+  return with_means(
+      {f'r{k}': 100 * min(1.0, k / num_images) for k in CUTOFFS}, found)
+
+
 def precision(scores: np.ndarray, positives: Sequence[int] | np.ndarray,
-              num_relevant: int) -> dict[str, float]:
+              num_relevant: int,
+              twins: np.ndarray | None = None) -> dict[str, float]:
   """Returns how the positives of one query rank, each from 0 to 1.
 
   Pessimistic on ties: other candidates of equal score rank before.
@@ -108,17 +149,23 @@ def precision(scores: np.ndarray, positives: Sequence[int] | np.ndarray,
     scores: float [candidates].
     positives: int [<= num_relevant], candidates that are right.
     num_relevant: R; positives that are no candidates are never found.
+    twins: int [n, 2], positives and others that are word for word the same;
+      with equal scores the others rank behind, see `text_ranks`.
   Returns:
     `map_at_r`: mean over the first R places of the precision up to the place
       where it holds a positive, of 0 elsewhere; `r_precision`: share of the
       first R that is positive; `r1`: whether the first one is.
   Reference: Musgrave et al., A Metric Learning Reality Check, 2020.
   """
-  own = np.sort(scores[positives])[::-1]
-  others = np.sort(np.delete(scores, positives))
-  better = len(others) - np.searchsorted(others, own, side='left')
+  own = np.asarray(positives, int)
+  others = np.sort(np.delete(scores, own))
+  better = len(others) - np.searchsorted(others, scores[own], side='left')
+  if twins is not None:
+    one, other = twins.T
+    equal = np.unique(other[scores[one] == scores[other]])
+    better -= np.sum(scores[own][:, None] == scores[equal], axis=1)
   number = np.arange(len(own))
-  places = better + number
+  places = np.sort(better) + number
   is_found = places < num_relevant
   return {'map_at_r': float(np.sum(is_found * (number + 1) / (places + 1)))
           / num_relevant,

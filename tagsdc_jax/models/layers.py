@@ -26,10 +26,14 @@ def initializer(config: settings.Model) -> nn.initializers.Initializer:
 
 
 def dense(config: settings.Model, features: int, dtype: jnp.dtype,
-          name: str | None) -> nn.Dense:
-  """A linear layer with BERT's initialisation; biases start at 0."""
+          name: str | None,
+          precision: jax.lax.Precision | None = None) -> nn.Dense:
+  """A linear layer with BERT's initialisation; biases start at 0.
+
+  `precision` of its product: None for the network's.
+  """
   return nn.Dense(features, dtype=dtype, kernel_init=initializer(config),
-                  name=name)
+                  name=name, precision=precision)
 
 
 def layer_norm(dtype: jnp.dtype, name: str | None) -> nn.LayerNorm:

@@ -73,6 +73,11 @@ class Layout:
     """
     if len(self.widths) == 1:
       return function(self.widths[0], floats, others)
+    # The backward pass is traced when the network's precision, which
+    # `retrieval.apply` sets, is no longer in force: it is taken along.
+    precision = (
+        jax.config.jax_default_matmul_precision)  # type: ignore[attr-defined]
+    function = functools.partial(_run_precisely, function, precision)
     return _switch(function, self.widths, floats, others, self.choice)
 
 
@@ -87,6 +92,12 @@ def of_width(widths: Sequence[int], choice: jax.Array,
 def rectangle(num_rows: int, width: int) -> Layout:
   """Returns the layout of [num_rows, width] tokens, flattened."""
   return of_width((width,), jnp.int32(0), num_rows * width)
+
+
+def _run_precisely(function: RowFunction, precision: str | None,
+                   width: int, floats: Any, others: Any) -> Any:
+  with jax.default_matmul_precision(precision):
+    return function(width, floats, others)
 
 
 def _run(function: RowFunction, widths: tuple[int, ...], floats: Any,

@@ -25,6 +25,7 @@ class RetrievalModel(nn.Module):
   dtype: jnp.dtype = jnp.float32
   attention: str = 'plain'  # One of settings.ATTENTION.
   recompute_layers: bool = False  # See settings.Compute.
+  matmul_precision: str = 'highest'  # One of settings.PRECISIONS.
 
   def setup(self) -> None:
     config, dtype = self.config, self.dtype
@@ -33,11 +34,11 @@ class RetrievalModel(nn.Module):
     self.encoder = uniter.Encoder(config, dtype, self.attention,
                                   self.recompute_layers)
     self.pooler = heads.Pooler(config, dtype)
-    # Scores are float32 where the encoder computes in bfloat16.
+    # Scores are float32 wherever and however the encoder computes.
     scores = layers.score_dtype(dtype)
-    self.rank_output = layers.dense(config, 1, scores, None)
-    self.itm_output = layers.dense(config, 2, scores, None)
-    self.disc_output = layers.dense(config, 2, scores, None)
+    self.rank_output, self.itm_output, self.disc_output = (
+        layers.dense(config, size, scores, None, jax.lax.Precision.HIGHEST)
+        for size in (1, 2, 2))
     self.mlm_output = heads.WordHead(config, dtype)
     self.correction_output = heads.WordHead(config, dtype)
 
@@ -145,8 +146,13 @@ class RetrievalModel(nn.Module):
 
 def apply(model: RetrievalModel, params: Any, method: str, *args: Any,
           **kwargs: Any) -> Any:
-  """Returns what a method of the network gives for these parameters."""
-  return model.apply({'params': params}, *args, method=method, **kwargs)
+  """Returns what a method of the network gives for these parameters.
+
+  The products in it, and in its gradient, are as precise as the network says,
+  whatever JAX would do on the device unasked.
+  """
+  with jax.default_matmul_precision(model.matmul_precision):
+    return model.apply({'params': params}, *args, method=method, **kwargs)
 
 
 def init_parameters(model: RetrievalModel, key: jax.Array) -> dict:

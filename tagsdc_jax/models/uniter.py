@@ -33,7 +33,8 @@ def centring_bias(kernel: jax.Array) -> jax.Array:
   Args:
     kernel: float [7, D], of the box projection.
   """
-  return -jnp.asarray(_ORDINARY_BOX, kernel.dtype) @ kernel
+  return -jnp.matmul(jnp.asarray(_ORDINARY_BOX, kernel.dtype), kernel,
+                     precision=jax.lax.Precision.HIGHEST)
 
 
 class TextEmbeddings(nn.Module):

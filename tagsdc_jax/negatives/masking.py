@@ -90,7 +90,8 @@ def mask_tokens(key: jax.Array, token_ids: jax.Array, phrase_counts: jax.Array,
   is_chosen = choose_phrases(phrase_key, phrase_counts, num_copies=num_copies,
                              mask_rate=mask_rate)
   listed = (phrase_counts > 0).astype(jnp.float32)
-  hits = jnp.einsum('bkp,bpl->bkl', is_chosen.astype(jnp.float32), listed)
+  hits = jnp.einsum('bkp,bpl->bkl', is_chosen.astype(jnp.float32), listed,
+                    precision=jax.lax.Precision.HIGHEST)
   is_target = hits > 0.5
   original = jnp.broadcast_to(token_ids[:, None], is_target.shape)
   kind = jax.random.uniform(kind_key, is_target.shape)

@@ -10,14 +10,18 @@ from rich.table import Table
 from tagsdc_jax.evaluation import recall
 
 
+# Name of the second count; see `recall.with_equal`.
+EQUAL = '  equal sentences right'
+
+
 def print_recalls(rows: Sequence[tuple[str, dict[str, Any]]],
                   title: str) -> None:
   """Prints recalls in per cent, one line per named evaluation result.
 
   Args:
-    rows: (name, result); see `recall.with_means`. Of a result that tells its
-      `images` and `captions` a line with chance goes before every change of
-      sizes; `pairs_per_second` is shown where there is one.
+    rows: (name, result); see `ranking.evaluate_scores`. Of a result that tells
+      its `images` and `captions` a line with chance goes before every change;
+      `pairs_per_second` is shown where there is one.
     title: heading.
   """
   table = Table(title=title)
@@ -27,15 +31,20 @@ def print_recalls(rows: Sequence[tuple[str, dict[str, Any]]],
       table.add_column(f'{way} R@{k}', justify='right')
   for name in ('mean R@1', 'RSUM', 'pairs/s'):
     table.add_column(name, justify='right')
-  sizes = None
+  before = None
   for name, result in rows:
-    if 'images' in result and sizes != (result['images'], result['captions']):
-      sizes = result['images'], result['captions']
-      table.add_row(f'chance among {sizes[0]} images', *_cells(
-          chance(result)), '', '', style='dim')
+    if 'images' in result:
+      guess = chance(result)
+      if before != (result['images'], result['captions'], guess):
+        before = result['images'], result['captions'], guess
+        table.add_row(f'chance among {result["images"]} images',
+                      *_cells(guess), '', '', style='dim')
     pace = result.get('pairs_per_second')
     table.add_row(name, *_cells(result), f'{result["rsum"]:.1f}',
                   '' if pace is None else f'{pace:,.0f}')
+    if 'equal_sentences' in result:
+      equal = result['equal_sentences']
+      table.add_row(EQUAL, *_cells(equal), f'{equal["rsum"]:.1f}', '')
   _print(table, 120)
 
 
@@ -48,9 +57,15 @@ def print_precisions(rows: Sequence[tuple[str, dict[str, Any]]],
   for way in recall.WAYS:
     for shown in kinds.values():
       table.add_column(f'{way.split("_")[0]} {shown}', justify='right')
-  for name, result in rows:
+
+  def add(name: str, result: dict[str, Any]) -> None:
     table.add_row(name, *(f'{result[way][kind]:.1f}' for way in recall.WAYS
                           for kind in kinds))
+
+  for name, result in rows:
+    add(name, result)
+    if 'equal_sentences' in result:
+      add(EQUAL, result['equal_sentences'])
   _print(table)
 
 
@@ -102,20 +117,14 @@ def print_differences(rows: Sequence[tuple[str, ...]], title: str) -> None:
 
 
 def chance(result: dict[str, Any]) -> dict[str, Any]:
-  """Returns the recalls of random scores, captions spread evenly."""
+  """Returns the recalls of random scores.
+
+  Results of earlier versions do not tell them; there captions are taken to be
+  spread evenly over the images.
+  """
   images, captions = result['images'], result['captions']
-  own = captions / images
-
-  def text(k: int) -> float:
-    # Chance that none of an image's own captions is among the first k.
-    missed = 1.0
-    for i in range(k):
-      missed *= max(0.0, (captions - own - i) / (captions - i))
-    return 100 * (1 - missed)
-
-  return recall.with_means(
-      {f'r{k}': 100 * min(1.0, k / images) for k in recall.CUTOFFS},
-      {f'r{k}': text(k) for k in recall.CUTOFFS})
+  return result.get('chance') or recall.chance(
+      images, [captions / images] * images)
 
 
 def _cells(result: dict[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from tensorboardX import event_file_writer, summary
 from tensorboardX.proto import event_pb2
 
-from tagsdc_jax import errors, hanging
+from tagsdc_jax import errors, files, hanging
 
 
 class Metrics(Protocol):
@@ -96,9 +96,7 @@ def _drop_after(path: Path, update: int) -> None:
   lines = path.read_bytes().splitlines(keepends=True)
   kept = [line for line in lines if _is_kept(line, update)]
   if kept != lines:
-    partial = path.with_suffix('.partial')
-    partial.write_bytes(b''.join(kept))
-    partial.replace(path)
+    files.write_whole(path, lambda file: file.writelines(kept))
 
 
 def _is_kept(line: bytes, update: int) -> bool:

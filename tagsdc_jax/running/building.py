@@ -70,7 +70,8 @@ def make_model(config: settings.Settings) -> RetrievalModel:
         f'{jax.default_backend()}; give compute.attention=plain')
   return RetrievalModel(config.model, dtype=jnp.dtype(compute.dtype),
                         attention=compute.attention,
-                        recompute_layers=compute.recompute_layers)
+                        recompute_layers=compute.recompute_layers,
+                        matmul_precision=compute.matmul_precision)
 
 
 def check_positions(config: settings.Model,

@@ -1,11 +1,10 @@
 """The release's files <-> checkpoints of ours."""
 
 import dataclasses
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from tagsdc_jax import errors, progress, settings, shipped
+from tagsdc_jax import errors, files, progress, settings, shipped
 from tagsdc_jax.conversion import (checking, converting, model_config,
                                    name_rules, reading, tying)
 from tagsdc_jax.models import retrieval
@@ -53,13 +52,17 @@ def to_checkpoint(source: Path, target: Path, hints: Hints) -> list[str]:
   _check_new(target)
   known = model_config.read(hints.model_config) if hints.model_config else {}
   with progress.waiting(f'reading {source}'):
-    weights = checking.with_modern_names(reading.read(source), source)
+    named, wrapper = checking.unwrapped(reading.read(source), source)
+    weights = checking.with_modern_names(named, source)
+    del named
     contents = checking.check(weights, source)
     _check_sizes(source, contents.sizes, hints.model_config, known)
     for name in contents.dropped:
       del weights[name]
     num_tensors = len(weights)
+    checking.check_finite(weights, source)
     widened = converting.to_float32(weights)
+    checking.check_finite(weights, source, is_rounded=True)
     tying.settle(weights, contents.phase, hints.tied, source)
   model = dataclasses.replace(hints.config.model, **known | contents.sizes)
   num_heads, reason = _num_heads(model, known, hints)
@@ -79,6 +82,8 @@ def to_checkpoint(source: Path, target: Path, hints: Hints) -> list[str]:
                     for name in _SHAPED)
   lines = [f'{source}: {checking.LAYOUTS[contents.phase]}, {num_tensors} '
            f'tensors, {sizes}', f'num_heads {num_heads}, {reason}']
+  lines += [f'all names began with {wrapper}, which was taken off'
+            ] if wrapper else []
   lines += [f'{count} tensors were {kind}: '
             + ('rounded to float32' if kind == 'float64' else
                'now float32, exactly') for kind, count in widened.items()]
@@ -105,6 +110,7 @@ def to_file(source: str, target: Path) -> list[str]:
   """
   reading.check_name(target)
   _check_new(target)
+  files.check_target(target)
   loaded = checkpoints.load(shipped.find(source))
   phase, config = loaded.about['phase'], checkpoints.settings_of(loaded)
   checkpoints.check_parameters(
@@ -183,15 +189,11 @@ def _check_new(target: Path) -> None:
   if target.exists() and not (target.is_dir() and not any(target.iterdir())):
     raise errors.UserError(f'{target} is there already; remove it, or give '
                            'another path')
-  if not target.absolute().parent.is_dir():
-    raise errors.UserError(
-        f'{target} cannot be written: folder {target.parent} is missing; make '
-        'it, or give another path')
+  if not target.is_dir():
+    files.check_target(target)
 
 
 def _export(target: Path, params: dict, about: dict) -> None:
   """Writes the checkpoint beside its place, and moves it there when whole."""
-  with errors.named(target), tempfile.TemporaryDirectory(
-      prefix=f'.{target.name}.', dir=target.absolute().parent) as partial:
-    checkpoints.export(Path(partial) / 'whole', params, about)
-    (Path(partial) / 'whole').replace(target)
+  with files.whole_folder(target) as place:
+    checkpoints.export(place, params, about)

@@ -51,7 +51,7 @@ def _claim(run_dir: Path, choices: dict[str, Any]) -> dict[str, Any]:
   """Returns the results so far; makes the folder if there is none."""
   path = run_dir / folder.RESULTS
   if not path.exists():
-    if run_dir.is_dir() and any(run_dir.iterdir()):
+    if not folder.is_free(run_dir):
       raise errors.UserError(
           f'{run_dir} is not empty and holds no {folder.RESULTS} of a demo; '
           'give an empty or new folder as --run-dir')
@@ -99,6 +99,6 @@ def _entry(phase: str, ended: dict[str, Any]) -> dict[str, Any]:
   return {'name': phase, **ended['measures'],
           **{key: ended['evaluation'][key] for key in (
               'image_retrieval', 'text_retrieval', 'images', 'captions',
-              'pairs_per_second')},
+              'chance', 'pairs_per_second')},
           'seconds': ended['seconds'],
           'parameters_sha256': ended['parameters_sha256']}

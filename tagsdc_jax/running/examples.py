@@ -14,7 +14,7 @@ from tagsdc_jax import parallel, progress, settings
 from tagsdc_jax.data import captions, dataset, opening
 from tagsdc_jax.data.world import dataset as world
 from tagsdc_jax.data.world import scenes
-from tagsdc_jax.evaluation import matrix, recall
+from tagsdc_jax.evaluation import equal_sentences, matrix, recall
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.reporting.page import content, pictures
 from tagsdc_jax.running import building, example_negatives
@@ -104,6 +104,7 @@ def part_of(data: dataset.RetrievalDataset, images: Sequence[int],
   return dataclasses.replace(
       data, captions=[data.captions[c] for c in caption_numbers],
       image_ids=[data.image_ids[i] for i in images],
+      image_keys=[data.image_keys[i] for i in images],
       captions_of_image=[
           tuple(places[c] for c in data.captions_of_image[i])
           for i in images],
@@ -132,10 +133,14 @@ def rank_captions(data: dataset.RetrievalDataset, image: int,
         found.text or captions.to_words(found.token_ids, data.vocabulary),
         rank, example_negatives.sigmoid(scores[row]), row in own)
 
-  order = np.argsort(-scores, kind='stable')[:NUM_TOP]
+  twins = equal_sentences.find([data.captions[number] for number in scored]
+                               ).twins(own)
+  # As in the recalls: ties count against the model, but for those with a
+  # caption of another image that is word for word one of its own.
+  is_twin = np.isin(np.arange(len(scored)), twins[:, 1])
+  order = np.lexsort((is_twin, -scores))[:NUM_TOP]
   best = own[int(np.argmax(scores[own]))]
-  # As in the recalls: ties count against the model.
-  rank = int(recall.text_ranks(scores[:, None], [own])[0]) + 1
+  rank = int(recall.text_ranks(scores[:, None], [own], [twins])[0]) + 1
   return content.PictureExample(
       picture, [caption(int(row), place + 1)
                 for place, row in enumerate(order)], caption(best, rank))

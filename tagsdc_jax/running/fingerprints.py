@@ -14,7 +14,8 @@ from tagsdc_jax.running import building, folder
 # Images whose region features are hashed: reading all takes as long as some
 # evaluations do. Another store of features differs everywhere.
 _IMAGES_READ = 16
-_PRECISION = ('compute.dtype', 'compute.attention')
+_PRECISION = ('compute.dtype', 'compute.attention',
+              'compute.matmul_precision')
 _VERSIONS = ('tagsdc_jax', 'jax', 'jaxlib', 'flax')
 
 

@@ -44,7 +44,7 @@ class FinishedParts:
     self._key = hashlib.sha256(text.encode('utf-8')).digest()
     self._shape = shape
     self.path = parent / f'{name}-{self._key.hex()[:12]}'
-    with errors.named(self.path):
+    with errors.named(self.path, option='--work-dir'):
       self.path.mkdir(parents=True, exist_ok=True)
     self._about = about
 
@@ -58,7 +58,7 @@ class FinishedParts:
       UserError: if another one is at work.
     """
     path = self.path / f'process_{process}.lock'
-    with errors.named(path), open(path, 'wb') as file:
+    with errors.named(path, option='--work-dir'), open(path, 'wb') as file:
       try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
       except BlockingIOError as error:

@@ -3,17 +3,18 @@
 import json
 import platform
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from tagsdc_jax import distributed, errors, settings
+from tagsdc_jax import distributed, errors, files, settings
 from tagsdc_jax.training import checkpoints, restoring
 
 CONFIG, RESULTS = 'config.json', 'results.json'
 METRICS = 'metrics.jsonl'
+write_json, write_whole = files.write_json, files.write_whole
 _PACKAGES = ('tagsdc_jax', 'jax', 'jaxlib', 'flax', 'optax',
              'orbax-checkpoint', 'numpy')
 
@@ -55,7 +56,7 @@ def claim(run_dir: Path, config: settings.Settings) -> None:
   path = run_dir / CONFIG
   flat = settings.flatten(config)
   if not holds_run(run_dir):
-    if run_dir.is_dir() and any(run_dir.iterdir()):
+    if not is_free(run_dir):
       raise errors.UserError(
           f'{run_dir} is not empty and holds no {CONFIG}; give an empty or '
           'new folder as --run-dir')
@@ -63,13 +64,25 @@ def claim(run_dir: Path, config: settings.Settings) -> None:
     _check_same(run_dir, read_config(run_dir), flat)
   with errors.named(run_dir):
     run_dir.mkdir(parents=True, exist_ok=True)
+    for name in (CONFIG, RESULTS, METRICS):  # Of killed earlier versions.
+      (run_dir / name).with_suffix('.partial').unlink(missing_ok=True)
   write_json(path, {'settings': flat, 'versions': versions()})
+
+
+def is_free(run_dir: Path) -> bool:
+  """Returns whether a folder is new, or holds what killed writes have left."""
+  with errors.named(run_dir, 'read'):
+    return not run_dir.is_dir() or all(
+        files.is_leftover(path) for path in run_dir.iterdir())
 
 
 def _check_same(run_dir: Path, before: dict[str, Any],
                 now: dict[str, Any]) -> None:
-  # A setting that is younger than the folder had its default there.
-  before = settings.flatten(settings.Settings()) | settings.respelled(before)
+  # A setting that is younger than the folder had its default there, or what
+  # its preset sets.
+  before = (settings.flatten(settings.Settings())
+            | settings.PRESETS.get(str(before.get('preset')), {})
+            | settings.respelled(before))
   changed = [key for key in sorted(before.keys() | now.keys())
              if before.get(key) != now.get(key)
              and key not in settings.FREE_TO_CHANGE]
@@ -115,28 +128,3 @@ def versions() -> dict[str, str]:
   """Returns Python's and the packages' versions."""
   return {'python': platform.python_version(),
           **{name: metadata.version(name) for name in _PACKAGES}}
-
-
-def write_json(path: Path, content: Any) -> None:
-  """As `write_whole`, of something JSON-able."""
-  text = json.dumps(content, indent=1) + '\n'
-  write_whole(path, lambda file: file.write(text.encode('utf-8')))
-
-
-def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-  """Writes the file whole or not at all.
-
-  Args:
-    path: replaced if it is there.
-    write: writes the content to an open file.
-  Raises:
-    UserError: if the file system refuses.
-  """
-  partial = path.with_suffix('.partial')
-  with errors.named(path):
-    try:
-      with open(partial, 'wb') as file:
-        write(file)
-      partial.replace(path)
-    finally:
-      partial.unlink(missing_ok=True)

@@ -147,7 +147,7 @@ def _ask_oracle(batch: arrays.MicroBatch, generated: generating.Generated,
     retrieved += [
         oracle.judge_ids(
             pool.token_ids[place, 1:pool.num_tokens[place] - 1], scene)
-        for place in hardest.texts[row]]
+        for place in hardest.texts[row][hardest.is_other[row]]]
   return synthetic, retrieved
 
 

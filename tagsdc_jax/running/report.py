@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tagsdc_jax import errors, settings, shipped
+from tagsdc_jax import errors, files, settings, shipped
 from tagsdc_jax.reporting.page import content, rendering
 from tagsdc_jax.running import examples, folder
 
@@ -26,14 +26,10 @@ def write_report(run_dir: Path) -> Path:
     UserError: if the folder is neither, or cannot be read or written.
   """
   path = run_dir / REPORT
-  page = rendering.render(read_report(run_dir))
-  partial = path.with_suffix('.partial')
-  with errors.named(path):
-    try:
-      partial.write_text(page, encoding='utf-8')
-      partial.replace(path)
-    finally:
-      partial.unlink(missing_ok=True)
+  if run_dir.is_dir():
+    files.check_target(path)
+  page = rendering.render(read_report(run_dir)).encode('utf-8')
+  folder.write_whole(path, lambda file: file.write(page))
   return path
 
 
@@ -146,7 +142,7 @@ def _with_sizes(phases: list[content.Phase],
   """Returns phases whose test results all know the split that they share."""
   known = [results, *(phase.test or {} for phase in phases)]
   sizes = {key: next((x[key] for x in known if x.get(key)), None)
-           for key in ('images', 'captions')}
+           for key in ('images', 'captions', 'chance')}
   return [dataclasses.replace(phase, test=phase.test and sizes | phase.test)
           for phase in phases]
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from tagsdc_jax import (distributed, errors, hanging, parallel, peak, progress,
                         settings, shipped, stopping)
-from tagsdc_jax.data import (assembling, dataset, loader, opening,
+from tagsdc_jax.data import (assembling, dataset, loader, opening, overlaps,
                              paired_loader)
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.reporting import writer
@@ -32,8 +33,9 @@ def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
   Returns:
     what `results.json` holds: `phase`, `updates`, `evaluation` (test split),
     `measures` (of the embedded world, else None; see `measuring`),
-    `validation`, `parameters_sha256`, `seconds`. What is evaluated is missing
-    if the run stops before its last update.
+    `validation`, `in_train` (of both splits how many images and captions are
+    in train), `parameters_sha256`, `seconds`. What is evaluated is missing if
+    the run stops before its last update.
   Raises:
     UserError: on bad settings, data or folder.
     Stopped: if the run was asked to leave; its state is saved.
@@ -54,12 +56,14 @@ def _train(config: settings.Settings, run_dir: Path, notice: stopping.Notice,
   shapes = assembling.shapes_of(data)
   task = building.make_task(config, data, shapes)
   memory.check_network(config, retrieval.parameter_shapes(task.model))
-  validation = opening.first_images(
-      opening.open_split(config.data, 'validation'),
-      config.evaluation.validation_images)
+  splits = {split: opening.open_split(config.data, split)
+            for split in ('validation', 'test')}
+  validation = opening.first_images(splits['validation'],
+                                    config.evaluation.validation_images)
   # What is wrong with the test split shows now, not after the training.
-  for split in (validation, opening.open_split(config.data, 'test')):
+  for split in (validation, splits['test']):
     building.check_data(config.model, split)
+    dataset.check_same_vocabulary(data, split)
 
   source = _source(config, data, shapes)
   slices = compiling.num_slices(task, devices)
@@ -72,6 +76,7 @@ def _train(config: settings.Settings, run_dir: Path, notice: stopping.Notice,
     saves = stack.enter_context(
         contextlib.closing(checkpoints.Checkpoints(run_dir, watch)))
     host_state, best = _restore(saves, fresh)
+    in_train = _find_overlaps(config, data, splits)
     if not int(host_state.update):
       host_state = started or _start_phase(task, fresh)
     first = int(host_state.update)
@@ -105,7 +110,8 @@ def _train(config: settings.Settings, run_dir: Path, notice: stopping.Notice,
         devices=everywhere, first_update=first, last_update=last,
         report=hooks.Report(
             config, metrics, bar, last, everywhere,
-            peak.flop_per_second(devices[0], config.compute.dtype)),
+            peak.flop_per_second(devices[0], config.compute.dtype,
+                                 config.compute.matmul_precision)),
         hooks=[hooks.Profile(config, run_dir, watch),
                hooks.Save(config, saves, best, last), validate],
         is_stopping=lambda: notice.is_given,
@@ -118,7 +124,24 @@ def _train(config: settings.Settings, run_dir: Path, notice: stopping.Notice,
                          'command again to continue')
   with notice.interrupting():
     return _finish(task, final, parallel.local(device_state.params), devices,
-                   data, validate.final, run_dir, time.perf_counter() - start)
+                   data, validate.final, in_train, run_dir,
+                   time.perf_counter() - start)
+
+
+def _find_overlaps(config: settings.Settings, train: dataset.RetrievalDataset,
+                   splits: dict[str, dataset.RetrievalDataset]
+                   ) -> dict[str, Any]:
+  """Returns what each split shares with train; the first process says it."""
+  found = {}
+  contents = dataset.contents_of(train)
+  for name, split in splits.items():
+    overlap = overlaps.find(name, split, 'train', contents)
+    found[name] = overlap.counts()
+    # That the world's grammar says the same of many pictures is no news.
+    is_told = overlap and (overlap.images or config.data.source != 'world')
+    if is_told and distributed.is_first():
+      print(overlap, file=sys.stderr, flush=True)
+  return found
 
 
 def _restore(saves: checkpoints.Checkpoints, fresh: state.TrainState
@@ -188,8 +211,8 @@ def _start_phase(task: passes.Task,
 
 def _finish(task: passes.Task, final: state.TrainState, device_params: Any,
             devices: list[jax.Device], train_data: dataset.RetrievalDataset,
-            validated: dict[str, Any] | None, run_dir: Path,
-            seconds: float) -> dict[str, Any]:
+            validated: dict[str, Any] | None, in_train: dict[str, Any],
+            run_dir: Path, seconds: float) -> dict[str, Any]:
   """Evaluates a run that has ended and writes `results.json`."""
   config = task.settings
   results: dict[str, Any] = {
@@ -198,6 +221,7 @@ def _finish(task: passes.Task, final: state.TrainState, device_params: Any,
       'seconds': seconds}
   if int(final.update) == config.num_updates:
     results['validation'] = validated
+    results['in_train'] = in_train
     results |= judging.judge(task.model, device_params, config, config.phase,
                              train_data, devices)
 

@@ -13,15 +13,15 @@ from tagsdc_jax.settings.freezing import (default_config, flatten,
 from tagsdc_jax.settings.kinds import profiled_updates
 from tagsdc_jax.settings.presets import PRESETS, apply_preset
 from tagsdc_jax.settings.schema import (ALL, ATTENTION, DTYPES, EXCLUDED,
-                                        FREE_TO_CHANGE, PHASES, SOURCES,
-                                        WORLD_SIZES, Batch, Compute, Data,
-                                        Evaluation, Losses, Model, Negatives,
-                                        Optimizer, Quirks, Settings)
+                                        FREE_TO_CHANGE, PHASES, PRECISIONS,
+                                        SOURCES, WORLD_SIZES, Batch, Compute,
+                                        Data, Evaluation, Losses, Model,
+                                        Negatives, Optimizer, Quirks, Settings)
 
 __all__ = [
     'ALL', 'ATTENTION', 'DTYPES', 'EXCLUDED', 'FREE_TO_CHANGE', 'PHASES',
-    'PRESETS', 'SOURCES', 'WORLD_SIZES', 'Batch', 'Compute', 'Data',
-    'Evaluation', 'Losses', 'Model', 'Negatives', 'Optimizer', 'Quirks',
-    'Settings', 'apply_preset', 'check_value', 'default_config', 'flatten',
-    'flatten_config', 'from_config', 'from_flat', 'parse_value',
+    'PRECISIONS', 'PRESETS', 'SOURCES', 'WORLD_SIZES', 'Batch', 'Compute',
+    'Data', 'Evaluation', 'Losses', 'Model', 'Negatives', 'Optimizer',
+    'Quirks', 'Settings', 'apply_preset', 'check_value', 'default_config',
+    'flatten', 'flatten_config', 'from_config', 'from_flat', 'parse_value',
     'profiled_updates', 'respelled', 'without_effect']

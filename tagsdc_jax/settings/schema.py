@@ -17,6 +17,9 @@ DTYPES = ('float32', 'bfloat16')
 # Who computes attention where nothing is dropped: this project, or
 # jax.nn.dot_product_attention, as XLA's operations or as cuDNN's one kernel.
 ATTENTION = ('plain', 'xla', 'cudnn')
+# How precise products of float32 numbers are. What JAX does unasked is the last
+# one, which keeps 11 bits of each factor on GPUs (TF32) and 8 on TPUs.
+PRECISIONS = ('highest', 'high', 'default')
 PRESET_NAMES = ('corrected', 'as_released')  # See `presets`.
 
 # Upper ends that no run comes near. Rates are computed in float32, which counts
@@ -59,8 +62,9 @@ class Data:
       'above the confidence)).')
   min_regions: int = setting(10, Whole(1, _ROWS), 'See max_regions.')
   region_confidence: float = setting(
-      0.2, Number(-1, 1), 'See max_regions; negative for image folders with a '
-      'fixed number of regions.')
+      0.2, Number(-1, 1), 'See max_regions. Negative: of several image folders '
+      'one with a fixed number, feat_numbbN, which is also taken if it is '
+      'named or the only one.')
   cache_regions: bool = setting(
       True, _FLAG, 'Keep decoded region features in memory.')
   num_threads: int = setting(
@@ -195,6 +199,9 @@ class Quirks:
   fill_up: bool = setting(
       False, _FLAG, 'Where fewer than h candidates are left, the rest of the h '
       'fill up with what was left out, at full weight.')
+  equal_texts: bool = setting(
+      False, _FLAG, 'A retrieved caption that is, word for word, one of the '
+      'image\'s own counts as a negative.')
   clamped_words: bool = setting(
       False, _FLAG, 'Word losses of stage 2 are capped at 23.03.')
   # The second group works in any step, and in evaluation.
@@ -215,6 +222,11 @@ class Compute:
   """Precision, and how the work is cut (the cuts never change a result)."""
   dtype: str = setting(
       'float32', Choice(DTYPES), 'Parameters and scores stay float32.')
+  matmul_precision: str = setting(
+      'highest', Choice(PRECISIONS), 'Of products of float32 numbers. '
+      'highest: float32 on every device; high: TF32 on GPUs, three bfloat16 '
+      'passes on TPUs; default: TF32 on GPUs, one bfloat16 pass on TPUs. CPUs '
+      'always compute in float32; so does the last product of a score.')
   target_chunk: int = setting(
       64, Whole(1, _ROWS), 'Masked positions per vocabulary-wide product.')
   score_tokens: int = setting(

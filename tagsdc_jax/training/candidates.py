@@ -19,6 +19,7 @@ class Hardest:
   texts: jax.Array  # int32 [B, H] into the pool's texts
   sentences: jax.Array  # int32 [B, H] into the generated sentences
   is_filled: jax.Array  # bool [B, H]: the sentence is a valid negative
+  is_other: jax.Array  # bool [B, H]: the text is a valid negative
 
 
 def choose_hardest(task: passes.Task, params: Any, batch: arrays.MicroBatch,
@@ -63,7 +64,8 @@ def choose_hardest(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   # Images of the pool are all different; their captions need not be.
   same_text = first_equal_texts(batch.pool_texts)
   every = jnp.ones((num_positives, pool), bool)
-  is_scored = (every, every & (same_text == jnp.arange(pool))[None],
+  is_other = other_texts(task, batch)
+  is_scored = (every, is_other & (same_text == jnp.arange(pool))[None],
                generated.is_valid)
   logits = scorer.score_pairs(
       task.model, params, texts, embedded_images, side(0), side(1),
@@ -74,12 +76,29 @@ def choose_hardest(task: passes.Task, params: Any, batch: arrays.MicroBatch,
           logits, (num_positives * pool, 2 * num_positives * pool)))
   scores = (of_images, of_texts[:, same_text], of_sentences)
   picked = [selecting.select_hardest(of, is_valid, num_hard)
-            for of, is_valid in zip(scores, (every, every, generated.is_valid),
+            for of, is_valid in zip(scores,
+                                    (every, is_other, generated.is_valid),
                                     strict=True)]
   kept = [jnp.take_along_axis(of, indices, axis=1)
           for of, (indices, _) in zip(scores, picked, strict=True)]
-  return (Hardest(picked[0][0], picked[1][0], *picked[2]),
+  return (Hardest(picked[0][0], picked[1][0], *picked[2], picked[1][1]),
           jnp.stack(kept, axis=1))
+
+
+def other_texts(task: passes.Task, batch: arrays.MicroBatch) -> jax.Array:
+  """Returns which texts of the pool may be negatives, bool [B, N].
+
+  People say the same of different pictures: a caption of another image that
+  equals one of the image's own is true of it.
+
+  Args:
+    task: `quirks.equal_texts` lets them all be.
+    batch: positives with all captions of their images, and the pool.
+  """
+  pool = batch.pool_texts.token_ids[None]
+  if task.settings.quirks.equal_texts:
+    return jnp.ones((len(batch.references), pool.shape[1]), bool)
+  return ~selecting.is_reference(pool, batch.references)
 
 
 def first_equal_texts(texts: arrays.Texts) -> jax.Array:

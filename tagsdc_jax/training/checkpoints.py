@@ -21,7 +21,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from tagsdc_jax import errors, hanging, progress, settings
+from tagsdc_jax import arrays, errors, hanging, progress, settings
 from tagsdc_jax.training import hashing, restoring, state
 
 KINDS = ('newest', 'best', 'kept')
@@ -74,28 +74,36 @@ class Checkpoints:
     """Saves a state held in host memory, in the background.
 
     Nothing is done if that update is saved already. Processes other than the
-    first do nothing.
+    first only check it.
 
     Args:
       kind: one of KINDS.
       train_state: numpy arrays that nobody changes afterwards.
       about: JSON-able facts; `phase` and `update` among them.
     Raises:
-      UserError: if the file system refuses, this save or the one before.
+      UserError: if the file system refuses, this save or the one before; or
+        if the state is not finite: nobody could go on from it.
     """
     update = int(train_state.update)
+    problem = arrays.not_finite(_named({
+        'parameters': train_state.params, 'optimizer': train_state.optimizer}))
+    if problem:
+      raise errors.UserError(
+          f'the state after update {update} is not finite, so it is not saved: '
+          f'{problem}; lower optimizer.learning_rate; the last checkpoint is '
+          'from before, and the same command continues from it')
     manager = self._managers.get(kind)
     if manager is None or update in manager.all_steps():
       return
-    arrays = {'parameters': train_state.params,
-              'optimizer': _by_path(train_state.optimizer)}
-    self._num_bytes = sum(x.nbytes for x in jax.tree.leaves(arrays))
+    parts = {'parameters': train_state.params,
+             'optimizer': _by_path(train_state.optimizer)}
+    self._num_bytes = sum(x.nbytes for x in jax.tree.leaves(parts))
     with self._writing(kind):
       manager.save(update, force=True, args=ocp.args.Composite(
           **{name: ocp.args.StandardSave(tree)
-             for name, tree in arrays.items()},
+             for name, tree in parts.items()},
           about=ocp.args.JsonSave(
-              hashing.with_hashes(about | {'update': update}, arrays))))
+              hashing.with_hashes(about | {'update': update}, parts))))
 
   def newest(self, template: state.TrainState
              ) -> tuple[state.TrainState, dict[str, Any]] | None:
@@ -117,6 +125,7 @@ class Checkpoints:
       return None
     path, (parameters, optimizer, about) = found
     check_parameters(parameters, template.params, path)
+    _check_numbers(parameters, path)
     return state.TrainState(
         np.int32(about['update']), parameters,
         _from_paths(template.optimizer, optimizer)), about
@@ -169,11 +178,11 @@ def export(path: Path, parameters: Any, about: dict[str, Any]) -> None:
     parameters: numpy arrays.
     about: JSON-able facts; `phase`, `update` and `settings` among them.
   """
-  arrays = {'parameters': parameters}
+  parts = {'parameters': parameters}
   with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
     checkpointer.save(path.absolute(), force=True, args=ocp.args.Composite(
         parameters=ocp.args.StandardSave(parameters),
-        about=ocp.args.JsonSave(hashing.with_hashes(about, arrays))))
+        about=ocp.args.JsonSave(hashing.with_hashes(about, parts))))
   # Of use on object stores only, and they name this machine's folders.
   for marker in path.rglob('commit_success.txt'):
     marker.unlink()
@@ -186,7 +195,8 @@ def load(path: Path) -> Loaded:
   the one before if that is damaged, with a line that says so.
 
   Raises:
-    UserError: if there is none, none is whole, or one may not be read.
+    UserError: if there is none, none is whole, one may not be read, or its
+      numbers are of no use.
   """
   candidates = [path] if (path / 'about').is_dir() else [
       update for kind in ('best', 'newest')
@@ -200,6 +210,7 @@ def load(path: Path) -> Loaded:
   if 'phase' not in about:
     raise errors.UserError(f'checkpoint {place} does not tell its '
                            'phase; give one that `tagsdc train` has written')
+  _check_numbers(parameters, place)
   return Loaded(place, parameters, about)
 
 
@@ -233,10 +244,8 @@ def check_model(loaded: Loaded, config: settings.Settings) -> None:
 
 def check_parameters(actual: Any, expected: Any, path: Path) -> None:
   """Raises UserError unless names and shapes are those of the model."""
-  have, want = (
-      {jax.tree_util.keystr(p, simple=True, separator='/'): np.shape(x)
-       for p, x in jax.tree_util.tree_leaves_with_path(tree)}
-      for tree in (actual, expected))
+  have, want = ({name: np.shape(x) for name, x in _named(tree).items()}
+                for tree in (actual, expected))
   if have == want:
     return
   differing = [f'{name} is {have.get(name, "missing")}, expected '
@@ -247,6 +256,24 @@ def check_parameters(actual: Any, expected: Any, path: Path) -> None:
       f'checkpoint {path} is of another model: {differing[0]}'
       + (f' (and {len(differing) - 1} more)' if len(differing) > 1 else '')
       + '; set the config\'s model to the checkpoint\'s sizes')
+
+
+def _check_numbers(parameters: Any, path: Path) -> None:
+  """Raises UserError unless all parameters are float32 and finite."""
+  named = _named(parameters)
+  other = [f'{name} is {x.dtype}' for name, x in named.items()
+           if x.dtype != np.float32]
+  if other:
+    raise errors.UserError(
+        f'checkpoint {path} must hold float32 numbers: {other[0]}'
+        + (f', and {len(other) - 1} more of {len(named)} arrays are others'
+           if len(other) > 1 else '')
+        + '; give one that `tagsdc train` or `tagsdc convert` has written')
+  problem = arrays.not_finite(named)
+  if problem:
+    raise errors.UserError(
+        f'checkpoint {path} must hold finite numbers: {problem}; give an '
+        'earlier checkpoint, or other weights')
 
 
 @contextmanager
@@ -261,6 +288,12 @@ def _written(path: Path) -> Iterator[None]:
       raise
     raise errors.UserError(f'{path} cannot be written: {reason[1].strip()}; '
                            'give another --run-dir') from error
+
+
+def _named(tree: Any) -> dict[str, Any]:
+  """Returns the leaves by their names for people."""
+  return {jax.tree_util.keystr(path, simple=True, separator='/'): leaf
+          for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def _by_path(tree: Any) -> dict[str, np.ndarray]:

@@ -32,7 +32,7 @@ def loss_parts(losses: Losses, hardest: candidates.Hardest,
   images, texts, sentences = jnp.unstack(losses.triplets, axis=1)
   means = {
       'text_to_image': jnp.mean(images, axis=1),
-      'image_to_text': jnp.mean(texts, axis=1),
+      'image_to_text': words.masked_mean(texts, hardest.is_other, 1),
       'synthetic': words.masked_mean(sentences, hardest.is_filled, 1)}
   if of is not None:
     discrimination, correction = losses.words

@@ -53,7 +53,8 @@ def run_kept(task: passes.Task, params: Any, batch: arrays.MicroBatch,
       num_outputs=1, dropout_key=own_key))
 
   text_rows, image_rows = _places(num_positives, num_hard)
-  is_needed = jnp.ones(text_rows.shape, bool).at[:, 2].set(hardest.is_filled)
+  is_needed = jnp.stack([jnp.ones_like(hardest.is_other), hardest.is_other,
+                         hardest.is_filled], axis=1)
   positives = jnp.broadcast_to(positive[:, None, None], is_needed.shape)
   is_likely = (jax.nn.sigmoid(logits) + task.settings.losses.margin
                > positives)

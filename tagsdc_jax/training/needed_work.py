@@ -65,7 +65,8 @@ def of_negatives(task: passes.Task, batch: arrays.MicroBatch,
     batch: positives and pool.
     generated: refilled sentences.
     hardest: which candidates were kept.
-    has_gradient: of the kept negatives; sentences only where they are filled.
+    has_gradient: of the kept negatives; of texts and sentences only those
+      that count.
   """
   total = (_masked(task, batch, generated.is_target)
            + _candidates(task, batch, generated)
@@ -95,11 +96,12 @@ def _candidates(task: passes.Task, batch: arrays.MicroBatch,
   regions = batch.images.num_regions[:, None]
   pool_regions = batch.pool_images.num_regions
   first = candidates.first_equal_texts(batch.pool_texts)
-  is_first = first == jnp.arange(len(first))
+  is_scored = (candidates.other_texts(task, batch)
+               & (first == jnp.arange(len(first)))[None])
   images = flop.scored(model, tokens + pool_regions[None])
   texts = flop.scored(model, regions + batch.pool_texts.num_tokens[None])
   sentences = flop.scored(model, tokens + regions)
-  return (jnp.sum(images) + jnp.sum(jnp.where(is_first[None], texts, 0))
+  return (jnp.sum(images) + jnp.sum(is_scored * texts)
           + jnp.sum(generated.is_valid * sentences)
           + jnp.sum(flop.regions(model, regions))
           + jnp.sum(flop.regions(model, pool_regions)))
@@ -128,7 +130,8 @@ def _kept(task: passes.Task, batch: arrays.MicroBatch,
 
   return (run(flop.scored(model, tokens + regions), has_any)
           + run(flop.scored(model, tokens + hard_regions), has_gradient.images)
-          + run(flop.scored(model, texts), has_gradient.texts)
+          + run(flop.scored(model, texts) * hardest.is_other,
+                has_gradient.texts)
           + run(sentence * hardest.is_filled, pulls_back)
           + jnp.sum(flop.regions(model, hard_regions)
                     * (1 + has_gradient.images))

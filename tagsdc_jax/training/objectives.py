@@ -116,7 +116,7 @@ def _tailored(task: passes.Task, params: Any, batch: arrays.MicroBatch,
                                           hardest, logits, kept_key)
   mlm = {'mlm': generated.mlm_loss}
   images, texts, sentences = jnp.unstack(kept.losses.triplets > 0, axis=1)
-  has_gradient = needed_work.HasGradient(images, texts,
+  has_gradient = needed_work.HasGradient(images, hardest.is_other & texts,
                                          hardest.is_filled & sentences)
   return kept_total + combining.combine_losses(
       mlm, config.losses), parts.metrics(

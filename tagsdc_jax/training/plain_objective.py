@@ -53,10 +53,11 @@ def losses_of(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   loss_parts, metrics, sentences = sentence_parts(task, params, own, generated,
                                                   sentence_key)
   loss_parts |= {'text_to_image': jnp.mean(images.losses, keepdims=True),
-                 'image_to_text': jnp.mean(texts.losses, keepdims=True)}
+                 'image_to_text': words.masked_mean(
+                     texts.losses[None], texts.is_filled[None], 1)}
   hardest = candidates.Hardest(
       images.indices[None], texts.indices[None], sentences.indices[None],
-      sentences.is_filled[None])
+      sentences.is_filled[None], texts.is_filled[None])
   has_gradient = needed_work.HasGradient(
       *(((ranked.losses > 0) & ranked.is_filled)[None]
         for ranked in (images, texts, sentences)))
@@ -84,9 +85,8 @@ def sentence_parts(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   """
   rank_key, word_key = jax.random.split(dropout_key)
   ranked, rows = rank_sentences(task, params, batch, generated, rank_key)
-  indices = ranked.indices[None]
-  hardest = candidates.Hardest(indices, indices, indices,
-                               ranked.is_filled[None])
+  indices, is_filled = ranked.indices[None], ranked.is_filled[None]
+  hardest = candidates.Hardest(indices, indices, indices, is_filled, is_filled)
   loss_parts = {
       'synthetic': words.masked_mean(ranked.losses[None], hardest.is_filled,
                                      1),
@@ -120,8 +120,9 @@ def positive_of(batch: arrays.MicroBatch, row: int) -> arrays.MicroBatch:
 def rank_images(task: passes.Task, params: Any, batch: arrays.MicroBatch,
                 dropout_key: jax.Array) -> plain_passes.Ranked:
   """Returns the caption with its image against the pool's images (L_t)."""
+  pool = jnp.ones(batch.pool_images.num_regions.shape, bool)
   return plain_passes.rank(task, params, image_rows(batch),
-                           _hardest_of(task), dropout_key)
+                           _hardest_of(task, pool), dropout_key)
 
 
 def image_rows(batch: arrays.MicroBatch) -> plain_passes.Rows:
@@ -133,8 +134,9 @@ def image_rows(batch: arrays.MicroBatch) -> plain_passes.Rows:
 def rank_texts(task: passes.Task, params: Any, batch: arrays.MicroBatch,
                dropout_key: jax.Array) -> plain_passes.Ranked:
   """Returns the image with its caption against the pool's texts (L_i)."""
+  is_other = candidates.other_texts(task, batch)[0]
   return plain_passes.rank(task, params, text_rows(task, batch),
-                           _hardest_of(task), dropout_key)
+                           _hardest_of(task, is_other), dropout_key)
 
 
 def text_rows(task: passes.Task,
@@ -181,10 +183,12 @@ def rank_sentences(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   return plain_passes.rank(task, params, rows, choose, dropout_key), rows
 
 
-def _hardest_of(task: passes.Task) -> plain_passes.Choose:
+def _hardest_of(task: passes.Task,
+                is_valid: jax.Array) -> plain_passes.Choose:
   def choose(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
-    _, indices = jax.lax.top_k(logits, task.settings.negatives.num_hard)
-    return indices, jnp.ones(indices.shape, bool)
+    indices, is_filled = selecting.select_hardest(
+        logits[None], is_valid[None], task.settings.negatives.num_hard)
+    return indices[0], is_filled[0]
   return choose
 
 

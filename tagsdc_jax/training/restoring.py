@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from tagsdc_jax import errors, progress
+from tagsdc_jax import errors, files, progress
 from tagsdc_jax.training import hashing
 
 
@@ -95,7 +95,8 @@ def alone() -> ocp.options.MultiprocessingOptions:
 
 
 def _check_allowed(path: Path, parts: tuple[str, ...]) -> None:
-  """Raises UserError if a file of these parts may not be read.
+  """Raises UserError if a file of these parts may not be read, or lies
+  elsewhere.
 
   Orbax takes what it may not read for missing.
   """
@@ -107,8 +108,7 @@ def _check_allowed(path: Path, parts: tuple[str, ...]) -> None:
     for part in parts:
       for folder, _, names in os.walk(path / part, onerror=fail):
         for name in names:
-          with open(os.path.join(folder, name), 'rb'):
-            pass
+          files.check_no_pointer(Path(folder, name))
   except PermissionError as error:
     raise errors.UserError(
         f'checkpoint {path} cannot be read: permission denied for '

@@ -122,6 +122,50 @@ def test_half_precision_is_widened_and_said(stage2, tmp_path, capsys):
     np.testing.assert_array_equal(array, half[name].astype(np.float32))
 
 
+def test_a_wrapper_is_taken_off_and_said(stage2, tmp_path, capsys):
+  path, weights = stage2
+  safetensors_numpy.save_file({f'module.{name}': x for name, x in
+                               weights.items()}, path)
+  _run(path, tmp_path / 'ours', *CONFIG)
+  assert 'all names began with module., which was taken off' in (
+      capsys.readouterr().out)
+  _run(tmp_path / 'ours', tmp_path / 'back.safetensors')
+  assert reading.read(tmp_path / 'back.safetensors').keys() == weights.keys()
+
+
+@pytest.mark.parametrize('dtype, value, message', [
+    (np.float32, np.nan, 'finite numbers: rank_output.bias has 1 NaN of 1. '),
+    (np.float16, np.inf, 'finite numbers: rank_output.bias has 1 infinite'),
+    (np.float64, 1e39, 'numbers that float32 has, up to 3.4e38: rounded to it, '
+     'rank_output.bias has 1 infinite of 1. Nothing was converted; give')])
+def test_numbers_of_no_use_are_not_converted(stage2, tmp_path, capsys, dtype,
+                                             value, message):
+  path, weights = stage2
+  weights['rank_output.bias'] = np.array([value], dtype)
+  safetensors_numpy.save_file(weights, path)
+  assert main.main(['convert', str(path), str(tmp_path / 'ours'),
+                    *CONFIG]) == 2
+  shown = capsys.readouterr().err.splitlines()
+  assert f'must hold {message}' in shown[-1]
+  assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_checkpoint_of_no_use_does_not_become_a_file(stage2, tmp_path,
+                                                       capsys):
+  path, weights = stage2
+  safetensors_numpy.save_file(weights, path)
+  _run(path, tmp_path / 'ours', *CONFIG)
+  loaded = checkpoints.load(tmp_path / 'ours')
+  loaded.parameters['pooler']['dense']['kernel'][0, :2] = np.inf
+  checkpoints.export(tmp_path / 'bad', loaded.parameters, loaded.about)
+  capsys.readouterr()
+  assert main.main(['convert', str(tmp_path / 'bad'),
+                    str(tmp_path / 'back.safetensors')]) == 2
+  assert ('bad must hold finite numbers: pooler/dense/kernel has 2 infinite of '
+          '2,304; give an earlier') in capsys.readouterr().err
+  assert not (tmp_path / 'back.safetensors').exists()
+
+
 def test_tied_copies_that_differ_need_a_word(stage2, tmp_path, capsys):
   path, weights = stage2
   decoder = name_rules.TIED[0]
@@ -185,6 +229,8 @@ def test_shipped_weights_become_a_file(tmp_path, capsys):
     (['full', 'out.safetensors'], 'full must be a run folder'),
     (['full', 'out'], 'out must end in .pt, .pth, .bin, .safetensors'),
     (['full', 'FILE'], 'is there already'),
+    (['FILE', 'link', *CONFIG], 'link cannot be written: folder '),
+    (['full', 'empty.pt'], 'empty.pt cannot be written: Is a directory'),
     (['full', 'out.safetensors', '--num-heads', '4'],
      '--num-heads is for files of weights, but full is none'),
 ])
@@ -195,6 +241,8 @@ def test_an_error_is_one_line_and_leaves_nothing(arguments, message, tmp_path,
               'a.safetensors')
   Path('full').mkdir()
   Path('full', 'file').touch()
+  Path('empty.pt').mkdir()
+  Path('link').symlink_to('no/such')
   Path('other.json').write_text('{"num_attention_heads": 12, "hidden_size": '
                                 '768}')
   before = sorted(tmp_path.rglob('*'))

@@ -1,5 +1,6 @@
 """`tagsdc evaluate`: killed and continued, protocols, first pass, flags."""
 
+import io
 import json
 import subprocess
 import sys
@@ -148,6 +149,20 @@ def test_what_is_written_and_shown(whole, run_dir, capsys):
   assert about['split'] == 'itm_toy.db'
 
 
+@pytest.mark.parametrize('flags', [['--json', '/dev/stdout'],
+                                   ['--scores', '/dev/stdout']])
+def test_standard_output_holds_what_was_asked_for(run_dir, whole, flags,
+                                                  capfdbinary):
+  # And not the tables, which would spoil it.
+  assert main.main(['evaluate', str(run_dir), *flags]) == 0
+  shown = capfdbinary.readouterr()
+  if flags[0] == '--json':
+    assert json.loads(shown.out)['rsum'] == whole[1]['rsum']
+  else:
+    np.testing.assert_array_equal(np.load(io.BytesIO(shown.out)), whole[0])
+  assert b'RSUM' in shown.err and b'720 pairs in' in shown.err
+
+
 def test_first_pass(run_dir, whole, tmp_path, capsys):
   np.save(tmp_path / 'first.npy', whole[0])
   scores, result = _evaluate(run_dir, tmp_path / 'out', '--top-k-rerank', 3,
@@ -171,7 +186,9 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
                   counted | {
                       'captions': 25010, 'images': 5000, 'pairs_found': 5,
                       'seconds': 2.0, 'pairs_per_second': 100.0,
-                      'protocols': {'coco_5k': counted, 'eccv': precise}})
+                      'protocols': {
+                          'coco_5k': counted | {'notes': ['mind this']},
+                          'eccv': precise | {'equal_sentences': precise}}})
   shown = capsys.readouterr().out
   assert '200 pairs in 2.0 s, 5 before' in shown
   base, = [line for line in shown.splitlines() if 'TAGS-DC base' in line]
@@ -181,6 +198,8 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
   assert numbers == ['51.6', '79.1', '87.5', '66.6', '88.6', '94.0', '59.1',
                      '467.4']
   assert 'mAP@R' in shown and '2.5' in shown
+  assert 'protocol coco_5k: mind this\n' in shown
+  assert shown.count('equal sentences right') == 1
 
 
 @pytest.mark.parametrize('flags, message', [
@@ -206,6 +225,13 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
     (['--work-dir', __file__], 'cannot be used as a folder: '),
     (['--protocol', 'coco_5k'], '5,000 images, but itm_toy.db has 12'),
     (['--work-dir', '/dev/null/x'], '/dev/null is a file; give another path'),
+    (['--json', 'no/such'], 'no/such cannot be written: folder no is missing'),
+    (['--json', '.'], '. cannot be written: Is a directory; give another path'),
+    (['--scores', ''], "'' cannot be used as a path: it is empty"),
+    (['--json', '/dev/fd/77'], '/dev/fd/77 cannot be written: Bad file desc'),
+    (['--json', 'x', '--scores', './x'], '--json and --scores are the same f'),
+    (['--scores', 'x.npy', '--first-pass', 'x.npy', '--top-k-rerank', '1'],
+     '--scores and --first-pass are the same file'),
     (['--config.compute.attention=cudnn', '--config.compute.dtype=bfloat16'],
      'needs a GPU, this machine computes on cpu'),
 ])

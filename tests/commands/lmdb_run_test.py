@@ -1,5 +1,6 @@
 """From LMDB folders to a ranked split, by the commands that people type."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from tagsdc_jax import main
+from tagsdc_jax import errors, main, settings
+from tagsdc_jax.commands import evaluate
+from tagsdc_jax.data import opening
 from tagsdc_jax.training import checkpoints, initialising
 
 TOY = Path(__file__).parents[1] / 'golden' / 'recordings' / 'lmdb'
@@ -50,16 +53,54 @@ def test_train_and_evaluate(run_dir, tmp_path, capsys):
   config = json.loads((run_dir / 'config.json').read_text())['settings']
   assert config['model.vocab_size'] == 211
   assert config['model.feature_size'] == 24
+  # One folder for all splits, which the table must not hide.
+  everything = {'images': 12, 'captions': 60}
+  assert results['in_train'] == {'validation': everything, 'test': everything}
   out, scores = tmp_path / 'result.json', tmp_path / 'scores.npy'
   newest = run_dir / 'checkpoints' / 'newest' / '2'
   assert main.main(['evaluate', str(newest), '--json', str(out),
                     '--scores', str(scores)]) == 0
-  assert 'image' in capsys.readouterr().out
+  assert ('test (itm_toy.db): 12 of 12 images (the first is '
+          'flickr30k_000000000011.npz) and 60 of 60 captions' in
+          capsys.readouterr().out)
   again = json.loads(out.read_text())
+  assert again['in_train'] == everything
   for way in ('image_retrieval', 'text_retrieval'):
     assert again[way] == results['evaluation'][way]
   matrix = np.load(scores)
   assert matrix.shape == (60, 12) and matrix.dtype == np.float32
+
+
+@pytest.fixture(name='toy')
+def _toy():
+  return settings.Data(source='uniter_lmdb', root=str(TOY), train_text=(TEXT,),
+                       train_images=(STORE,), test_text=TEXT,
+                       test_images=STORE)
+
+
+@pytest.mark.parametrize('gone', [
+    {'train_text': ('txt_db/gone.db',)}, {'train_images': ('img_db/gone',)},
+    {'train_text': ()}, {'train_text': (TEXT, TEXT)}])
+def test_training_data_that_is_gone_is_not_checked(gone, toy, capsys):
+  data = opening.open_split(toy, 'test')
+  found = evaluate._in_train(dataclasses.replace(toy, **gone), 'test', data)
+  assert found == {'in_train': None}
+  shown = capsys.readouterr().out
+  assert shown.startswith('itm_toy.db: not checked whether it was trained on: ')
+  assert shown.count('\n') == 1
+
+
+def test_the_training_split_itself_is_not_checked(toy):
+  assert evaluate._in_train(toy, 'train', None) == {}
+
+
+def test_another_vocabulary_than_in_training(toy):
+  data = opening.open_split(toy, 'test')
+  other = dataclasses.replace(data, vocabulary=dataclasses.replace(
+      data.vocabulary, tokenizer='bert-base-uncased'))
+  with pytest.raises(errors.UserError, match='its tokenizer is toy-wordpiece '
+                     'and bert-base-uncased'):
+    evaluate._in_train(toy, 'test', other)
 
 
 def _ranked(checkpoint, out, *flags):

@@ -46,7 +46,14 @@ def _spoil_last_image(root):
 
 def test_good_folders(root, capsys):
   assert _prepare(root) == 0
-  assert capsys.readouterr().out.count('12 images') == 3
+  shown = capsys.readouterr().out.splitlines()
+  assert all(line.startswith('text: 12 images') for line in shown[:3])
+  # One folder for all three.
+  for line, (split, other) in zip(shown[3:], (
+      ('validation', 'train'), ('test', 'train'), ('test', 'validation')),
+                                  strict=True):
+    assert line.startswith(f'{split} (text): 12 of 12 images (the first is ')
+    assert f'and 60 of 60 captions, word for word, are in {other} (tex' in line
 
 
 def test_every_image_is_read(root, capsys):

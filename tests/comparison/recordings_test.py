@@ -95,9 +95,12 @@ def test_tied_copies(tmp_path):
   opened = recordings.open_folder(folder)
   with pytest.raises(errors.UserError, match='w.safetensors'):
     opened.weights('w.safetensors')
-  (folder / 'w.safetensors').write_bytes(b'nothing')
-  with pytest.raises(errors.UserError, match='cannot be read as safetensors'):
-    opened.weights('w.safetensors')
+  for content, message in (
+      (b'not\x00hing', 'cannot be read as safetensors'),
+      (b'version https://git-lfs.github.com/spec/v1\n', 'pointer of Git LFS')):
+    (folder / 'w.safetensors').write_bytes(content)
+    with pytest.raises(errors.UserError, match=message):
+      opened.weights('w.safetensors')
 
 
 @pytest.mark.parametrize('recorded, ours', [(2.0, 2.0), (-1, None),

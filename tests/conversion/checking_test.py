@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -93,6 +94,56 @@ def test_a_size_that_nothing_shows():
 def test_something_else_is_a_short_line(weights, shown):
   with pytest.raises(errors.UserError, match=shown):
     checking.check(weights, FILE)
+
+
+def test_a_size_of_nothing():
+  weights = networks.make('tags')
+  name = 'uniter.img_embeddings.img_linear.weight'
+  shown = {n: np.ones([0 if s == 5 else s for s in x.shape], np.float32)
+           for n, x in weights.items()}
+  with pytest.raises(errors.UserError, match='without numbers .*' + name):
+    checking.check(shown, FILE)
+
+
+@pytest.mark.parametrize('before', [
+    'module.', '_orig_mod.', 'module._orig_mod.', '_orig_mod.module.',
+    'state_dict.module.', 'model.'])
+def test_what_wraps_a_network_is_taken_off(before):
+  weights = networks.make('tags')
+  found, taken = checking.unwrapped(
+      {before + name: array for name, array in weights.items()}, FILE)
+  assert taken == before and found.keys() == weights.keys()
+  assert all(found[name] is array for name, array in weights.items())
+  assert checking.unwrapped(weights, FILE) == (weights, '')
+  assert checking.unwrapped({}, FILE) == ({}, '')
+
+
+def test_names_that_are_wrapped_in_part_are_refused():
+  weights = {'state_dict.module.a': 1, 'state_dict.module.b': 1,
+             'state_dict.c': 1}
+  with pytest.raises(errors.UserError, match=r'some.pt: 2 of 3 names begin '
+                     r'with state_dict.module. \(the first of the others: '
+                     r'state_dict.c\)'):
+    checking.unwrapped(weights, FILE)
+
+
+def test_numbers_that_are_not_finite_are_named():
+  weights = {'a': np.ones((2, 3), np.float16), 'b': np.ones(3),
+             'c': np.arange(2), 'd': np.ones((), ml_dtypes.bfloat16)}
+  checking.check_finite(weights, FILE)
+  weights['b'][1:] = np.nan, -np.inf
+  with pytest.raises(errors.UserError) as error:
+    checking.check_finite(weights, FILE)
+  assert str(error.value) == (
+      'some.pt must hold finite numbers: b has 1 NaN and 1 infinite of 3. '
+      'Nothing was converted; give weights of before they went wrong, or '
+      'download them again')
+  weights['d'] = np.array(np.inf, ml_dtypes.bfloat16)
+  weights['a'][0] = np.nan
+  with pytest.raises(errors.UserError, match='float32 has, up to 3.4e38: '
+                     'rounded to it, a has 3 NaN of 6, and 2 more of '
+                     '4 arrays have some'):
+    checking.check_finite(weights, FILE, is_rounded=True)
 
 
 def test_old_names_are_renamed_unless_the_new_one_is_there():

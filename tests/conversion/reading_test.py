@@ -141,14 +141,44 @@ def test_other_content_is_named(tmp_path):
       reading.read(path)
 
 
+def test_the_other_format_is_named(tmp_path):
+  torch = _torch()
+  for is_zip in (True, False):
+    torch.save({'a': torch.ones(1)}, tmp_path / 'a.safetensors',
+               _use_new_zipfile_serialization=is_zip)
+    with pytest.raises(errors.UserError, match='a.safetensors is a file of '
+                       'torch.save by its content; .* ends in .pt'):
+      reading.read(tmp_path / 'a.safetensors')
+  safetensors_numpy.save_file({'a': np.ones(1)}, tmp_path / 'a.bin')
+  with pytest.raises(errors.UserError, match='a.bin is a safetensors file by '
+                     'its content; give it a name that ends in .safetensors'):
+    reading.read(tmp_path / 'a.bin')
+
+
+def test_a_state_dict_among_other_things_is_found(tmp_path):
+  torch = _torch()
+  path = tmp_path / 'weights.pt'
+  weights = {'module.a': torch.ones(2), 'module.b': torch.zeros(1)}
+  for name in ('state_dict', 'model_state_dict', 'model'):
+    torch.save({name: weights, 'epoch': 3, 'optimizer': {'state': {}}}, path)
+    assert reading.read(path).keys() == {f'{name}.module.a',
+                                         f'{name}.module.b'}
+  torch.save({'model': weights, 'state_dict': weights}, path)
+  with pytest.raises(errors.UserError, match="'model' is dict; 'state_dict'"):
+    reading.read(path)
+
+
 @pytest.mark.parametrize('ending', ['.pt', '.safetensors'])
 @pytest.mark.parametrize('damage, message', [
     (lambda data: data[:len(data) // 2], 'cannot be read as a file of weights'),
     (lambda data: data[:-9], 'cannot be read as a file of weights'),
     (lambda data: data[:20], 'cannot be read as a file of weights'),
     (lambda data: b'', 'is empty; copy'),
-    (lambda data: b'hello', 'cannot be read as a file of weights'),
-    (lambda data: b'<html>404</html>', 'is refused|cannot be read as a file'),
+    (lambda data: b'hel\x01o', 'is refused|cannot be read as a file'),
+    (lambda data: b'hello', "is text that begins with 'hello'; download"),
+    (lambda data: b'<html>404</html>', 'is a web page; download'),
+    (lambda data: b'version https://git-lfs.github.com/spec/v1\noid sha256:0',
+     'is a pointer of Git LFS, not the file itself; run `git lfs pull`'),
 ])
 def test_damaged_files(ending, damage, message, tmp_path):
   if ending == '.pt':

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tagsdc_jax.data import captions as captions_lib
+from tagsdc_jax.data.dataset import Vocabulary
 from tagsdc_jax.errors import UserError
 
 _WORDS = ["[PAD]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "!", ".",
@@ -142,3 +143,38 @@ def test_to_words(vocabulary):
   assert captions_lib.to_words(row, vocabulary) == (
       "a [MASK] skateboard ## [99]")
   assert captions_lib.to_words([], vocabulary) == ""
+
+
+def _decodes(pieces, text):
+  words = tuple(dict.fromkeys(
+      ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces]))
+  vocabulary = Vocabulary(len(words), 0, 1, 2, 3, 4, (5, len(words)), words)
+  return captions_lib.is_decoding([words.index(x) for x in pieces], text,
+                                  vocabulary)
+
+
+@pytest.mark.parametrize("pieces, text, expected", [
+    (["a", "do", "##g", "'", "s", "ball", "."], "A dog's  ball .", True),
+    # What an uncased tokenizer drops, and what a cased one keeps.
+    (["cafe", "uber"], "Cafe\u0301 \u00dcber", True),
+    (["Caf\u00e9"], "Caf\u00e9", True),
+    (["\u043a", "##\u043e", "\u03c3\u03bf\u03c2", "\u732b", "\u72ac"],
+     "\u041a\u041e \u03a3\u039f\u03a3 \u732b\u72ac", True),
+    (["a", "stra\u00dfe"], "A STRA\u00dfE", True),
+    (["[UNK]", "on", "a", "[UNK]", "."], "\u2603 on a sofa\u2603 .", True),
+    (["[UNK]"], "x", True),
+    (["a", "[UNK]", "dog"], "a cat dog", True),
+    (["a", "[UNK]", "dog"], "a dog", False),  # It stands for something.
+    (["[UNK]", "dog", "dog"], "dog dog", False),
+    (["a", "dog"], "a dog that was cut off", True),
+    (["a", "dog", "runs"], "a dog", False),
+    (["the", "dog"], "a dog", False),
+    (["a", "cat"], "a dog", False),
+    (["a", "[UNK]", "cat"], "a small dog", False),
+])
+def test_is_decoding(pieces, text, expected):
+  assert _decodes(pieces, text) is expected
+
+
+def test_many_unknown_words_take_no_time():
+  assert not _decodes(["[UNK]", "a"] * 200 + ["z"], "ba" * 2000)

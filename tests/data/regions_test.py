@@ -8,9 +8,9 @@ from tagsdc_jax.errors import UserError
 
 def _regions(num_regions=3, feature_size=4, dtype=np.float16):
   features = np.arange(num_regions * feature_size, dtype=dtype)
-  boxes = np.linspace(0, 1, num_regions * 6, dtype=np.float32)
+  boxes = np.tile(np.float32([.25, .5, .75, 1, .5, .5]), (num_regions, 1))
   return Regions(features.reshape(num_regions, feature_size),
-                 regions_lib.make_boxes7(boxes.reshape(num_regions, 6)))
+                 regions_lib.make_boxes7(boxes))
 
 
 def test_make_boxes7_by_hand():
@@ -71,7 +71,8 @@ def test_check_regions_not_finite(value, field):
     (Regions(np.zeros((2, 4), np.float16), np.zeros((3, 7))), "2 and 3"),
     (_regions(dtype=np.int64), "float16 or float32, got int64"),
     (Regions(np.zeros((1, 4), np.float16), np.full((1, 7), 300)),
-     "divided by the image's width or height, got 300; divide them"),
+     "image a: boxes must be divided by the image's width or height, got 300 "
+     "300 300 300 300 300 in region 0; divide them"),
 ])
 def test_check_regions_errors(regions, message):
   with pytest.raises(UserError, match=message):

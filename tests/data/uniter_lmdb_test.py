@@ -4,6 +4,7 @@ What was recorded, and where it comes from, is said in golden/README.md.
 """
 
 import concurrent.futures
+import functools
 import io
 import json
 import multiprocessing
@@ -29,6 +30,9 @@ _TEXT = _TOY / "txt_db" / "itm_toy.db"
 _IMAGES = _TOY / "img_db" / "toy"
 _ALL = _TOY / "img_db_all" / "toy"
 _THRESHOLD = "feat_th0.2_max100_min10"
+_SETTINGS_NAMES = {"conf_threshold": "data.region_confidence",
+                   "max_boxes": "data.max_regions",
+                   "min_boxes": "data.min_regions"}
 
 
 @pytest.fixture(name="expected", scope="module")
@@ -54,8 +58,14 @@ def _image(num_regions, seed=0, feature_size=3, dtype=np.float16):
   rng = np.random.default_rng(seed)
   features = rng.normal(size=(num_regions, feature_size))
   return {"features": features.astype(dtype),
-          "norm_bb": rng.uniform(size=(num_regions, 6)).astype(np.float16),
+          "norm_bb": _boxes(rng, num_regions).astype(np.float16),
           "conf": np.linspace(1, 0, num_regions).astype(np.float16)}
+
+
+def _boxes(rng, num_regions):
+  corners = np.sort(rng.uniform(size=(num_regions, 2, 2)), axis=1)
+  return np.concatenate([corners[:, 0], corners[:, 1],
+                         corners[:, 1] - corners[:, 0]], axis=1)
 
 
 def _write_lmdb(folder, values):
@@ -301,16 +311,52 @@ def test_settings_that_no_folder_fits(options, is_parent, tmp_path):
   with pytest.raises(UserError) as raised:
     uniter_lmdb.load_uniter_lmdb(
         text, folder.parent if is_parent else folder, **options)
-  for part in (f"({key} {value})", "got 0 of feat_th0.3_max50_min5",
-               "change the settings"):
+  shown = _SETTINGS_NAMES.get(key, key)
+  for part in (f"one store that fits {shown}={value}",
+               "got only feat_th0.3_max50_min5, which needs "
+               "data.region_confidence=0.3, data.max_regions=50, "
+               "data.min_regions=5; change the settings"):
     assert part in str(raised.value)
 
 
 def test_several_folders_fit():
   with pytest.raises(UserError) as raised:
     uniter_lmdb.load_uniter_lmdb(_TEXT, _IMAGES)
-  for part in ("none given", "must be 1, got 4 of", "feat_numbb36_compressed"):
+  for part in ("one store that fits no settings", "got feat_numbb36, ",
+               "feat_numbb36_compressed, feat_th0.2",
+               f"as data.SPLIT_images, as in {_IMAGES / 'feat_numbb36'}"):
     assert part in str(raised.value)
+
+
+@pytest.mark.parametrize("names", [
+    ["feat_numbb36"], ["feat_numbb36", "other"],
+    ["feat_numbb36", "feat_th0.3_max50_min5"]])
+@pytest.mark.parametrize("confidence", [0.2, -1])
+@pytest.mark.parametrize("is_parent", [True, False])
+def test_a_fixed_number_of_regions(names, confidence, is_parent, tmp_path):
+  text = _write_text(tmp_path / "text")
+  for name in names:
+    _write_images(tmp_path / "images" / name)
+  folder = tmp_path / "images" / ("" if is_parent else names[0])
+  load = functools.partial(uniter_lmdb.load_uniter_lmdb, text, folder,
+                           conf_threshold=confidence, max_boxes=100,
+                           min_boxes=10)
+  if is_parent and len(names) == 2 and "feat" in names[1] and confidence > 0:
+    with pytest.raises(UserError, match=(
+        "fits data.region_confidence=0.2, data.max_regions=100, "
+        "data.min_regions=10, got only feat_numbb36, which needs "
+        "data.region_confidence below 0; feat_th0.3_max50_min5, which needs")):
+      load()
+    return
+  np.testing.assert_array_equal(load().num_regions, [36, 36])
+
+
+def test_a_missing_store_names_those_beside_it(tmp_path):
+  text = _write_text(tmp_path / "text")
+  folder = _write_images(tmp_path / "images" / "feat_numbb36")
+  with pytest.raises(UserError, match="image folder .*feat_numbb100 is missing"
+                     "; .*beside it are feat_numbb36$"):
+    uniter_lmdb.load_uniter_lmdb(text, folder.with_name("feat_numbb100"))
 
 
 # Nothing in a record may run.
@@ -458,7 +504,9 @@ def _without(key):
     (_image(0), "at least 1 region, got 0"),
     (_with_value("features", np.nan), "features must be finite, got nan"),
     (_with_value("norm_bb", np.inf), "boxes must be finite, got inf"),
-    (_with_value("norm_bb", 600), "divided by the image's .*, got 600"),
+    (_with_value("norm_bb", 600), "divided by the image's .*, got .* 600 .* in "
+     "region 1; divide them"),
+    (_image(3) | {"norm_bb": np.zeros((3, 6))}, "boxes must have a size"),
     (msgpack_numpy.packb(_image(3))[:-20], "must be readable"),
     (_npz(**_image(3))[:-200], "must be readable"),
     (b"", "must be readable"),
@@ -557,19 +605,63 @@ def test_folder_errors(kind, tmp_path):
     (bad / "data.mdb").write_bytes(whole[:size])
     with pytest.raises(UserError, match=f"bad/data.mdb {message}"):
       load(bad)
+  for content, message in (
+      ("version https://git-lfs.github.com/spec/v1\noid sha256:1\n",
+       "is a pointer of Git LFS, not the file itself; run `git lfs pull`"),
+      ("<html>sign in</html>", "is a web page; download the file itself")):
+    (bad / "data.mdb").write_text(content)
+    with pytest.raises(UserError, match=f"bad/data.mdb {message}"):
+      load(bad)
+
+
+_WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "five", "six", ".",
+          *(str(i) for i in range(8, 20))]
+
+
+def _write_words(path, words=_WORDS):
+  path.write_text("\n".join(words))
+  return path
 
 
 def test_vocabulary_file_errors(tmp_path):
-  words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + [
-      str(i) for i in range(15)]
-  path = tmp_path / "vocab.txt"
-  path.write_text("\n".join(words))
+  path = _write_words(tmp_path / "vocab.txt")
   assert _load(tmp_path / "good", vocabulary_file=path).vocabulary.words == (
-      tuple(words))
-  words[2], words[3] = words[3], words[2]
-  path.write_text("\n".join(words))
+      tuple(_WORDS))
+  swapped = [*_WORDS[:2], "[SEP]", "[CLS]", *_WORDS[4:]]
   with pytest.raises(UserError, match=r"id of \[CLS\] must be 2 as in .*got 3"):
-    _load(tmp_path / "swapped", vocabulary_file=path)
-  path.write_text("\n".join(words[:-1]))
-  with pytest.raises(UserError, match=r"its 19 tokens, got \[5, 20\)"):
-    _load(tmp_path / "short", vocabulary_file=path)
+    _load(tmp_path / "swapped", vocabulary_file=_write_words(path, swapped))
+
+
+@pytest.mark.parametrize("words, meta, message", [
+    (_WORDS[:-1], {"bert": "toy-cased"},
+     "must be of 20 tokens, as v_range in .*meta.json says, got 19; give the "
+     "vocabulary that the captions were written with, toy-cased$"),
+    ([*_WORDS, "20"], {}, "got 21; give the vocabulary .* written with$"),
+    ([*_WORDS[:5], *_WORDS[:4:-1]], {"toker": "toy-cased"},
+     "1 of 1 captions of .*text decode to something else, c0 'five six.' to "
+     "'19 18 17'; give .*, toy-cased$"),
+])
+def test_a_vocabulary_of_another_model(words, meta, message, tmp_path):
+  path = _write_words(tmp_path / "vocab.txt", words)
+  with pytest.raises(UserError, match=f"^vocabulary {path}:? .*{message}"):
+    _load(tmp_path, vocabulary_file=path, meta=_META | meta)
+
+
+def test_a_sample_of_captions_is_decoded(tmp_path):
+  path = _write_words(tmp_path / "vocab.txt")
+
+  def load(name, num_odd, num_raw):
+    # Odd ones lie among the others; those without raw text say nothing.
+    records = {f"c{i}": {"input_ids": [5, 6, 7], "img_fname": "a.npz"}
+               | ({"raw": "seven" if i % 20 < num_odd else "Five SIX ."}
+                  if i % 1000 < num_raw else {}) for i in range(2000)}
+    return _load(tmp_path / name, records, vocabulary_file=path,
+                 txt2img={}, img2txts={"a.npz": []})
+
+  assert len(load("right", 0, 1000).captions) == 2000
+  assert len(load("odd", 1, 1000).captions) == 2000
+  with pytest.raises(UserError, match="2[0-9] of 100 captions of"):
+    load("wrong", 5, 1000)
+  assert len(load("no raw text", 5, 0).captions) == 2000
+  with pytest.raises(UserError, match="2 of 6 captions of"):
+    load("few", 1, 3)

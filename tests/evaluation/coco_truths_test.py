@@ -17,8 +17,9 @@ def _data(captions=(('703', 0), ('700', 1), ('999', 1), ('701', 1),
                     ('702', 2)), images=(3, 1, 2)):
   return types.SimpleNamespace(
       name='toy', image_ids=[f'coco_val2014_{i:012}.npz' for i in images],
-      captions=[types.SimpleNamespace(caption_id=name, image=image)
-                for name, image in captions])
+      captions=[types.SimpleNamespace(caption_id=name, image=image,
+                                      token_ids=tokens or [int(name, 36)])
+                for name, image, *tokens in captions])
 
 
 def test_ids_become_numbers():
@@ -41,7 +42,8 @@ def test_ids_become_numbers():
      ".npz', expected caption of image 1"),
     (_data([('703', 0)], (3, 1, 5)), 'needs the 3 images of COCO.* has 2 of '
      'them among 3'),
-    (_data(images=(3, 1, 2, 5)), 'has 3 of them among 4'),
+    (_data(images=(3, 1, 2, 1)), 'has image .*000000000001.npz. and '
+     '.*000000000001.npz., expected every number once'),
     (_data([('700', 1), ('999', 1)]), 'needs the 4 captions .* has 1 of them '
      'among 2'),
 ])
@@ -77,6 +79,36 @@ def test_without_the_package(monkeypatch):
   with pytest.raises(errors.UserError,
                      match=r'eccv-caption.*pip install "tagsdc_jax\[eccv\]"'):
     protocols.prepare(['cxc'], _data())
+
+
+def test_images_that_no_list_knows_are_no_candidates():
+  data = _data(images=(3, 1, 2, 5))
+  truths = coco_truths.select(_COCO, _COCO, 'cxc', data)
+  assert truths.unknown_images.tolist() == [3]
+  assert truths.unknown_captions.tolist() == [2]
+  scores = np.zeros((5, 4), np.float32)
+  scores[range(5), [0, 1, 1, 1, 2]] = 1
+  scores[:, 3] = 9
+  result = coco_truths.recalls(ranking.Scores(scores), truths)
+  assert result['image_retrieval']['r1'] == 100
+  assert result['left_out'] == {'captions': 1, 'images': 1}
+  assert result['notes'] == ['1 captions and 1 images that the lists do not '
+                             'know were left out']
+
+
+def test_karpathys_order_is_the_packages():
+  package = pytest.importorskip('eccv_caption')
+  metrics = package.Metrics()
+  assert metrics.coco_ids[:5].tolist() == [770337, 771687, 772707, 776154,
+                                           781998]
+  ids = sorted(metrics.coco_gts['i2t'])  # As by name.
+  data = _data((), ids)
+  order = coco_truths.karpathy_order(data)
+  assert [ids[i] for i in order[:3]] == [391895, 60623, 483108]
+  assert sorted(order.tolist()) == list(range(5000))
+  # Five captions of each, fold by fold.
+  owners = [metrics.coco_gts['t2i'][c][0] for c in metrics.coco_ids.tolist()]
+  assert [ids[i] for i in order] == owners[::5]
 
 
 @pytest.fixture(scope='module', name='theirs')

@@ -20,7 +20,8 @@ def _evaluate(monkeypatch):
   monkeypatch.setattr(matrix, 'score_matrix',
                       lambda *args, **kwargs: _SCORES.copy())
   data = types.SimpleNamespace(
-      captions=[types.SimpleNamespace(image=i) for i in range(12)],
+      captions=[types.SimpleNamespace(image=i, token_ids=[i])
+                for i in range(12)],
       image_ids=range(12), captions_of_image=[(i,) for i in range(12)])
 
   def run(**quirks):
@@ -56,7 +57,8 @@ def test_overcounted_recall(evaluate):
 
 def test_protocols_come_besides_the_whole_split():
   data = types.SimpleNamespace(
-      captions=[types.SimpleNamespace(image=i) for i in range(12)],
+      captions=[types.SimpleNamespace(image=i, token_ids=[i])
+                for i in range(12)],
       image_ids=range(12), captions_of_image=[(i,) for i in range(12)])
   seen = []
 

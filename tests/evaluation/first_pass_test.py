@@ -6,7 +6,9 @@ import pytest
 from tagsdc_jax import errors
 from tagsdc_jax.evaluation import first_pass, ranking
 
-_DATA = types.SimpleNamespace(name='toy', captions=range(4), image_ids='abc')
+_DATA = types.SimpleNamespace(
+    name='toy', image_ids='abc',
+    captions=[types.SimpleNamespace(token_ids=[i]) for i in range(4)])
 _SCORES = np.array([[9, 2, 1], [3, 8, 7], [4, 5, 6], [1, 0, 2]], np.float32)
 
 
@@ -41,6 +43,27 @@ def test_what_is_lost_by_hand(tmp_path):
   # Image 0's captions are both lost.
   assert chosen.about([(1, 2), (0,), (3,)])['lost'] == {
       'image_retrieval': 75, 'text_retrieval': pytest.approx(200 / 3)}
+
+
+def test_equal_sentences_are_wanted_together(tmp_path):
+  data = types.SimpleNamespace(name='toy', image_ids='abc', captions=[
+      types.SimpleNamespace(token_ids=words) for words in (
+          [1], [2], [3], [1])])
+  np.save(tmp_path / 'first.npy', _SCORES)
+  chosen = first_pass.load(tmp_path / 'first.npy', 1, data)
+  # As by hand above, and 3 with 0.
+  assert [chosen.wanted(i).tolist() for i in range(3)] == [
+      [0, 3], [1], [0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize('content, found', [
+    (b'version https://git-lfs.github.com/spec/v1\noid', 'is a pointer of Git'),
+    (b'<!doctype html>', 'is a web page; '),
+    (b'', 'cannot be read as .npy')])
+def test_what_is_no_matrix_is_named(tmp_path, content, found):
+  (tmp_path / 'first.npy').write_bytes(content)
+  with pytest.raises(errors.UserError, match=f'first.npy {found}'):
+    first_pass.load(tmp_path / 'first.npy', 1, _DATA)
 
 
 @pytest.mark.parametrize('content, message', [

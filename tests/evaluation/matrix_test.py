@@ -103,6 +103,48 @@ def test_direct_scores_equal_unpadded_ones():
                                atol=1e-5)
 
 
+def _repeating():
+  """Seven equal captions, some of them padded to another length."""
+  captions = list(_data().captions)
+  order = sorted(range(17), key=lambda i: len(captions[i].token_ids))
+  own = order[:7]  # Groups hold at most five.
+  for number in own:
+    captions[number] = dataclasses.replace(
+        captions[number], token_ids=captions[own[0]].token_ids)
+  return dataclasses.replace(_data(), captions=captions), own
+
+
+def test_equal_captions_have_equal_scores():
+  devices = parallel.local_devices(1)
+  data, own = _repeating()
+  plan = tiles.make_plan(data, dataclasses.replace(
+      _EVALUATION, num_widths=4), 1)
+  groups = [int(np.argwhere(plan.texts == i)[0, 0]) for i in own]
+  assert len({int(plan.text_lengths[g]) for g in groups}) > 1
+  for part, block in matrix.score_parts(
+      _MODEL, parallel.replicate(_params(), devices), data, plan, [0],
+      devices=devices):
+    for other in own[1:]:
+      np.testing.assert_array_equal(block[:, other], block[:, own[0]])
+    assert len(np.unique(block[0])) == 17 - 6
+
+
+def test_scores_that_are_not_finite_are_told_with_their_pair():
+  devices = parallel.local_devices(1)
+  regions = _data().read_regions
+
+  def read(image):
+    found = regions(image)
+    return found if image != 4 else dataclasses.replace(
+        found, features=np.full_like(found.features, 1e38))
+  with pytest.raises(errors.UserError, match=r'finite, got nan for caption '
+                     r'c\d+ and image image \d of toy; the network\'s numbers'):
+    matrix.score_matrix(
+        _MODEL, parallel.replicate(_params(), devices),
+        dataclasses.replace(_data(), read_regions=read), _EVALUATION,
+        devices=devices)
+
+
 @pytest.mark.parametrize('num_devices', [1, 2])
 def test_wanted_pairs_only(num_devices):
   devices = parallel.local_devices(num_devices)

@@ -1,17 +1,19 @@
+import sys
 import types
 
 import numpy as np
 import pytest
 
 from tagsdc_jax import errors, settings
-from tagsdc_jax.evaluation import protocols, ranking
+from tagsdc_jax.evaluation import coco_truths, protocols, ranking
 
 
 def _data(num_images, captions_per_image=1):
   number = num_images * captions_per_image
   return types.SimpleNamespace(
       name='toy', image_ids=range(num_images),
-      captions=[types.SimpleNamespace(image=i // captions_per_image)
+      captions=[types.SimpleNamespace(image=i // captions_per_image,
+                                      token_ids=[i])
                 for i in range(number)],
       captions_of_image=[tuple(range(i * captions_per_image,
                                      (i + 1) * captions_per_image))
@@ -36,7 +38,8 @@ def test_folds_with_uneven_captions():
   data = _data(4)
   # Image 0 has captions 1 and 3, image 1 none, image 2 caption 0, 3 caption 2.
   owner = [2, 0, 3, 0]
-  data.captions = [types.SimpleNamespace(image=i) for i in owner]
+  data.captions = [types.SimpleNamespace(image=image, token_ids=[number])
+                   for number, image in enumerate(owner)]
   data.captions_of_image = [(1, 3), (), (0,), (2,)]
   scores = np.zeros((4, 4), np.float32)
   scores[[0, 1, 2], [2, 0, 2]] = [3, 2, 4]
@@ -47,6 +50,81 @@ def test_folds_with_uneven_captions():
   # finds caption 2 first, and so does image 3: it ties with caption 0.
   assert result['image_retrieval']['r1'] == 50
   assert result['text_retrieval']['r1'] == (100 + 0) / 2
+
+
+def _coco(monkeypatch, data, order):
+  """Gives images COCO's names; the package says this order."""
+  data.image_ids = [f'coco_val2014_{i:012}.npz' for i in range(4)]
+  known = {700 + i: [i] for i in range(4)}
+  lists = types.SimpleNamespace(
+      coco_gts={'t2i': known}, coco_ids=[700 + i for i in order])
+  monkeypatch.setattr(coco_truths, '_lists', lambda what: lists)
+
+
+def test_folds_follow_karpathys_order_whatever_the_datas_is(monkeypatch):
+  monkeypatch.setattr(protocols, 'FOLD_IMAGES', 2)
+  rng = np.random.default_rng(0)
+  scores = rng.random((4, 4)).astype(np.float32)
+  found = []
+  for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
+    data = _data(4)
+    _coco(monkeypatch, data, [2, 0, 3, 1])
+    data.image_ids = [data.image_ids[i] for i in order]
+    protocol = protocols.prepare(['coco_1k'], data)['coco_1k']
+    found.append(protocol(ranking.Scores(scores[np.ix_(order, order)]), data,
+                          protocols.Counting()))
+  by_hand = protocols.mean_of_folds(
+      ranking.Scores(scores), _data(4), protocols.Counting(), 2,
+      np.array([2, 0, 3, 1]))
+  assert found[0] == found[1] == by_hand | {'order': 'karpathy'}
+  other = protocols.mean_of_folds(ranking.Scores(scores), _data(4),
+                                  protocols.Counting(), 2)
+  assert other['rsum'] != by_hand['rsum']
+
+
+@pytest.mark.parametrize('change, message', [
+    (lambda data: data.image_ids.__setitem__(0, 'x.npz'),
+     "needs COCO's own ids, but toy has image 'x.npz'"),
+    (lambda data: data.image_ids.__setitem__(0, 'x_000000000009'),
+     'has 3 of them among 4')])
+def test_folds_of_other_data_follow_it_and_say_so(monkeypatch, change,
+                                                  message):
+  monkeypatch.setattr(protocols, 'FOLD_IMAGES', 2)
+  data = _data(4)
+  _coco(monkeypatch, data, range(4))
+  change(data)
+  scores = ranking.Scores(np.eye(4, dtype=np.float32))
+  result = protocols.prepare(['coco_1k'], data)['coco_1k'](
+      scores, data, protocols.Counting())
+  assert result['order'] == 'data'
+  note, = result['notes']
+  assert note.startswith('the folds follow the order of the images in the data')
+  assert message in note
+  # One fold has no order.
+  monkeypatch.setattr(protocols, 'FOLD_IMAGES', 4)
+  assert 'notes' not in protocols.prepare(['coco_1k'], data)['coco_1k'](
+      scores, data, protocols.Counting())
+
+
+def test_without_the_package_folds_follow_the_data(monkeypatch):
+  monkeypatch.setattr(protocols, 'FOLD_IMAGES', 2)
+  monkeypatch.setitem(sys.modules, 'eccv_caption', None)
+  data = _data(4)
+  data.image_ids = [f'coco_val2014_{i:012}.npz' for i in range(4)]
+  result = protocols.prepare(['coco_1k'], data)['coco_1k'](
+      ranking.Scores(np.eye(4, dtype=np.float32)), data, protocols.Counting())
+  assert result['order'] == 'data'
+  assert 'pip install "tagsdc_jax[eccv]"' in result['notes'][0]
+
+
+def test_a_fold_without_captions_is_told(monkeypatch):
+  monkeypatch.setattr(protocols, 'FOLD_IMAGES', 2)
+  monkeypatch.setitem(sys.modules, 'eccv_caption', None)
+  data = _data(4)
+  data.image_ids = ['a', 'b', 'c', 'd']
+  data.captions_of_image[2:] = [(), ()]
+  with pytest.raises(errors.UserError, match='no image of fold 1 of toy has a'):
+    protocols.prepare(['coco_1k'], data)
 
 
 def test_quirks_of_counting():

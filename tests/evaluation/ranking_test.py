@@ -1,6 +1,9 @@
+import types
+
 import numpy as np
 import pytest
 
+from tagsdc_jax import errors
 from tagsdc_jax.evaluation import ranking, recall
 from tests.golden import reading
 
@@ -52,13 +55,19 @@ def test_a_constant_matrix_finds_nothing():
   assert result['image_retrieval'] == result['text_retrieval'] == nothing
 
 
+# Captions c0 to c7 and images i0 to i3.
+_DATA = types.SimpleNamespace(
+    name='toy', image_ids=[f'i{n}' for n in range(4)],
+    captions=[types.SimpleNamespace(caption_id=f'c{n}') for n in range(8)])
+
+
 @pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
 def test_scores_must_be_finite(value):
   scores = _SCORES.copy()
   scores[4, 2] = value
-  with pytest.raises(ValueError, match=f'got {value} for caption 4 and '
-                     'image 2'):
-    _evaluate(scores, _OWNER, _CAPTIONS)
+  with pytest.raises(errors.UserError, match=f'got {value} for caption c4 and '
+                     'image i2 of toy; the'):
+    ranking.Scores(scores).check(_DATA)
 
 
 def test_shape_must_fit():
@@ -140,12 +149,12 @@ def test_missing_scores_need_a_first_pass():
   scores = _SCORES.copy()
   scores[5, 1] = -np.inf
   first = np.zeros((8, 4))
-  ranking.Scores(scores, first).check()
-  with pytest.raises(ValueError, match='got -inf for caption 5 and image 1'):
-    ranking.Scores(scores).check()
+  ranking.Scores(scores, first).check(_DATA)
+  with pytest.raises(errors.UserError, match='inf for caption c5 and image i1'):
+    ranking.Scores(scores).check(_DATA)
   scores[5, 1] = np.nan
-  with pytest.raises(ValueError, match='got nan for caption 5 and image 1'):
-    ranking.Scores(scores, first).check()
+  with pytest.raises(errors.UserError, match='nan for caption c5 and image i1'):
+    ranking.Scores(scores, first).check(_DATA)
 
 
 def test_subset():

@@ -74,6 +74,62 @@ def test_means_by_hand():
       'image_mean': 75, 'text_mean': 80, 'mean_r1': 55, 'rsum': 465}
 
 
+def test_chance_by_hand():
+  # 4 captions of 12 images, one each of four: one of 4 comes first.
+  found = recall.chance(12, [1, 0, 0, 1, 1, 0, 0, 0, 0, 1, 0, 0])
+  assert found['text_retrieval'] == {'r1': 25, 'r5': 100, 'r10': 100}
+  assert found['image_retrieval'] == pytest.approx({
+      'r1': 100 / 12, 'r5': 500 / 12, 'r10': 1000 / 12})
+  assert found['mean_r1'] == pytest.approx((25 + 100 / 12) / 2)
+  # Uneven: 1 of 11 captions, and 10 of 11.
+  found = recall.chance(3, [1, 10, 0])['text_retrieval']
+  assert found == pytest.approx({
+      'r1': 100 * (1 / 11 + 10 / 11) / 2, 'r5': 100 * (5 / 11 + 1) / 2,
+      'r10': 100 * (10 / 11 + 1) / 2})
+  # The embedded world, and COCO's 25,010 captions.
+  world = recall.chance(200, [5] * 200)
+  assert [round(value, 1) for way in recall.WAYS
+          for value in world[way].values()] == [0.5, 2.5, 5, 0.5, 2.5, 4.9]
+  coco = recall.chance(5000, [5] * 4990 + [6] * 10)
+  assert coco['text_retrieval']['r1'] == pytest.approx(0.02)
+  nothing = recall.chance(2, [0, 0])
+  assert nothing['text_retrieval'] == {'r1': 0, 'r5': 0, 'r10': 0}
+
+
+def test_chance_is_what_random_scores_give():
+  rng = np.random.default_rng(0)
+  counts = [3, 0, 1, 7, 0, 2, 1, 30, 0, 1]
+  owner = np.repeat(np.arange(len(counts)), counts)
+  own = [np.flatnonzero(owner == i) for i in range(len(counts))]
+  ranks = [[], []]
+  for _ in range(1500):
+    scores = rng.random((len(owner), len(counts)))
+    ranks[0].append(recall.image_ranks(scores, owner))
+    ranks[1].append(recall.text_ranks(scores, own))
+  expected = recall.chance(len(counts), counts)
+  for way, found in zip(recall.WAYS, ranks):
+    # Three times the standard error of the least certain one.
+    assert recall.recalls(np.concatenate(found)) == pytest.approx(
+        expected[way], abs=3 * 100 * 0.5 / np.sqrt(1500 * 7))
+
+
+def test_precision_does_not_lose_ties_with_equal_sentences():
+  # Candidates 2 and 3 are wrong; 2 is word for word 0, and 3 is as good as 1.
+  scores = np.array([7.0, 5.0, 7.0, 5.0, 5.0])
+  twins = np.array([[0, 2]])
+  assert recall.precision(scores, [0, 1], 2) == pytest.approx({
+      'map_at_r': (1 / 2 + 0) / 2, 'r_precision': 1 / 2, 'r1': 0})
+  assert recall.precision(scores, [0, 1], 2, twins) == pytest.approx({
+      'map_at_r': 1 / 2, 'r_precision': 1 / 2, 'r1': 1})
+  # 4 is 1 word for word: 1 loses to 2 and 3 still.
+  both = np.array([[0, 2], [1, 4]])
+  assert recall.precision(scores, [0, 1], 4, both) == pytest.approx({
+      'map_at_r': (1 + 2 / 4) / 4, 'r_precision': 2 / 4, 'r1': 1})
+  # Nor does a right one of other words that scores the same.
+  assert recall.precision(np.full(3, 1.0), [0, 1], 2, twins) == {
+      'map_at_r': 1, 'r_precision': 1, 'r1': 1}
+
+
 def test_precision_by_hand():
   # Order: 3 (right), 1, 4 (right), 0, 2 (right). R = 3, two of the first 3.
   scores = np.array([1.0, 5.0, 0.5, 9.0, 4.0])

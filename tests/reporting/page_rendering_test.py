@@ -192,6 +192,21 @@ def test_recalls_with_chance_and_the_best_in_bold(page):
   assert {attribute for attribute, _ in cells['pretrain']} == {''}
 
 
+def test_chance_is_the_results_own_and_equal_sentences_have_a_line():
+  known = _recalls(30.0)
+  phase = _phase('tags', 10.0)
+  page = rendering.render(_report(phases=[dataclasses.replace(
+      phase, test=phase.test | {'chance': known, 'equal_sentences': _recalls(
+          40.0)})]))
+  rows = re.findall(r'<tr class="(\w+)">(.*?)</tr>', page, re.DOTALL)[:3]
+  assert [(kind, re.findall(r'<td.*?>(.*?)</td>', row)[:4])
+          for kind, row in rows] == [
+              ('chance', ['31.0', '35.0', '40.0', '51.0']),
+              ('tags', ['11.0', '15.0', '20.0', '31.0']),
+              ('tags', ['41.0', '45.0', '50.0', '61.0'])]
+  assert 'Test split, equal sentences right' in page
+
+
 def test_a_single_run_shows_validation_with_its_own_chance():
   page = rendering.render(_report(phases=[_phase('tags', 10.0)]))
   labels = re.findall(r'<th scope="row"><i class="swatch \w+"></i>(.*?)</th>',

@@ -92,6 +92,23 @@ def test_right_captions_are_right(found, test_split):
                                     max(4, item.best_right.rank))
 
 
+def test_a_tie_with_an_equal_caption_is_not_lost(test_split):
+  data, _ = test_split
+  own = data.captions_of_image[1]
+  data = dataclasses.replace(data, captions=[
+      dataclasses.replace(data.captions[own[0]], image=0),
+      *data.captions[1:]])
+  scores = np.zeros(len(data.captions), np.float32)
+  scores[[0, own[0]]], scores[own[1]] = 2, 1
+  picture = content.Picture('p', None, ())
+  shown = examples.rank_captions(data, 1, range(len(scores)), scores, picture)
+  assert shown.best_right.rank == 1
+  assert [caption.is_right for caption in shown.top] == [True, False, True]
+  scores[2] = 2  # Another one.
+  assert examples.rank_captions(data, 1, range(len(scores)), scores,
+                                picture).best_right.rank == 2
+
+
 def test_verdicts_are_the_oracles(found, test_split):
   data, scenes = test_split
   verdicts = set()
@@ -176,8 +193,8 @@ def _small(captions_of_image):
   owners = {c: i for i, own in enumerate(captions_of_image) for c in own}
   return dataset.RetrievalDataset(
       'toy', grammar.VOCABULARY,
-      [dataset.Caption(f'c{c}', owners[c], grammar.to_ids(['a', 'star']), (),
-                       f'text {c}') for c in sorted(owners)],
+      [dataset.Caption(f'c{c}', owners[c], np.array([c]), (), f'text {c}')
+       for c in sorted(owners)],
       [f'i{i}' for i in range(len(captions_of_image))], captions_of_image,
       lambda i: None, np.ones(len(captions_of_image), np.int32), 3,
       np.dtype(np.float32))

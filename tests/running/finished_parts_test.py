@@ -5,6 +5,7 @@ import pytest
 
 from tagsdc_jax import errors
 from tagsdc_jax.running import finished_parts
+from tests import denying
 
 _ABOUT = {'parameters_sha256': 'ab', 'first_pass': None}
 _PART = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -83,6 +84,14 @@ def test_removing_leaves_what_is_not_ours(tmp_path):
   parts = _parts(tmp_path / 'alone')
   parts.remove()
   assert not (tmp_path / 'alone').exists()
+
+
+def test_a_folder_that_may_not_be_written_names_the_option():
+  with denying.open_folder() as folder:
+    with denying.denied(folder), pytest.raises(
+        errors.UserError, match='cannot be written: permission denied; change '
+        'its owner or mode, or give another --work-dir'):
+      _parts(folder / 'evaluation')
 
 
 def test_a_file_in_the_way_is_told(tmp_path):

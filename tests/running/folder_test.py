@@ -70,6 +70,18 @@ def test_cutting_the_scoring_otherwise_is_allowed(tmp_path):
                                              tile_texts=4)))
 
 
+def test_a_run_begun_before_a_quirk_had_a_name_goes_on(tmp_path):
+  config = settings.default_config()
+  settings.apply_preset(config, 'as_released')
+  folder.claim(tmp_path, settings.from_config(config))
+  path = tmp_path / folder.CONFIG
+  content = json.loads(path.read_text())
+  del content['settings']['quirks.equal_texts']
+  path.write_text(json.dumps(content))
+  folder.claim(tmp_path, settings.from_config(config))
+  assert folder.read_config(tmp_path)['quirks.equal_texts'] is True
+
+
 def test_a_full_disk_leaves_the_old_file(tmp_path):
   path = tmp_path / 'results.json'
   folder.write_json(path, {'a': 1})
@@ -82,6 +94,20 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     folder.write_whole(path, fill)
   assert json.loads(path.read_text()) == {'a': 1}
   assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize('name', ['.config.json.0123abcd.partial',
+                                  'config.partial'])
+def test_what_a_killed_first_write_has_left_is_no_hindrance(tmp_path, name):
+  (tmp_path / name).write_text('{"sett')
+  folder.claim(tmp_path, CONFIG)
+  assert [path.name for path in tmp_path.iterdir()] == ['config.json']
+  # Of what is not ours nothing is taken for such.
+  other = tmp_path / 'other'
+  other.mkdir()
+  (other / 'letter.txt').write_text('dear')
+  with pytest.raises(errors.UserError, match='is not empty and holds no'):
+    folder.claim(other, CONFIG)
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):

@@ -6,9 +6,12 @@ import pytest
 
 from tagsdc_jax import parallel
 from tagsdc_jax.data import assembling, opening
+from tagsdc_jax.data.world import dataset as world
 from tagsdc_jax.data.world import oracle
 from tagsdc_jax.models import retrieval
+from tagsdc_jax.negatives import generating
 from tagsdc_jax.running import building, measuring
+from tagsdc_jax.training import candidates
 from tests import tiny
 
 
@@ -45,6 +48,27 @@ def test_batches_are_validation_captions_and_training_pools(opened):
     assert tuple(ids[1:count - 1]) in own
   for ids, count in zip(one.pool_texts.token_ids, one.pool_texts.num_tokens):
     assert tuple(ids[1:count - 1]) in foreign
+
+
+def test_texts_that_are_no_negatives_are_not_judged(opened, world_dir):
+  _, (validation, train) = opened
+  joined = opening.join_datasets(validation, train)
+  batch = measuring.MeasuredBatches(
+      joined, assembling.shapes_of(joined), 0, 2, 6,
+      num_images=len(validation.image_ids),
+      num_captions=len(validation.captions))[0]
+  nothing = generating.Generated(
+      np.zeros((2, 1, batch.texts.token_ids.shape[1]), np.int32),
+      np.zeros((2, 1), bool), None, None, None)
+  places = np.array([[0, 1, 2], [3, 4, 5]])
+  judged = [measuring._ask_oracle(
+      batch, nothing, candidates.Hardest(places, places, places, is_other,
+                                         is_other),
+      world.load_scenes('validation', data_dir=world_dir, size='tiny'))[1]
+            for is_other in (np.ones((2, 3), bool),
+                             np.array([[True, False, True], [False] * 3]))]
+  assert len(judged[0]) == 6
+  assert judged[1] == judged[0][0:3:2]
 
 
 def test_a_measure_is_repeatable_and_counts_what_the_oracle_says(

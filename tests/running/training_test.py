@@ -129,6 +129,45 @@ def test_resume_is_bit_for_bit(runs, phase, world_dir, tmp_path):
       assert results[split][way] == whole[split][way]
 
 
+def test_what_is_in_train_is_told_once(world_dir, capsys):
+  config = tiny.make_settings('tags', world_dir)
+  train, _ = tiny.open_train(world_dir)
+  splits = {name: training.opening.open_split(config.data, name)
+            for name in ('validation', 'test')}
+  # Captions repeat by the grammar: counted, but no news.
+  assert training._find_overlaps(config, train, splits) == {
+      'validation': {'images': 0, 'captions': 1},
+      'test': {'images': 0, 'captions': 1}}
+  assert not capsys.readouterr().err
+  part = training.opening.first_images(train, 8)
+  found = training._find_overlaps(config, train, splits | {'test': part})
+  assert found['test'] == {'images': 8, 'captions': 40}
+  shown = capsys.readouterr().err
+  assert shown.startswith('test (world/train, first 8 images): 8 of 8 images '
+                          '(the first is train-00000) and 40 of 40 captions')
+  assert shown.count('\n') == 1
+  elsewhere = dataclasses.replace(config, data=dataclasses.replace(
+      config.data, source='uniter_lmdb'))
+  training._find_overlaps(elsewhere, train, splits)
+  assert capsys.readouterr().err.count(': no image, but 1 of 120 capt') == 2
+
+
+def test_a_split_of_another_vocabulary_is_refused(world_dir, tmp_path,
+                                                  monkeypatch):
+  open_split = training.opening.open_split
+
+  def open_other(config, split):
+    data = open_split(config, split)
+    words = data.vocabulary.words
+    return dataclasses.replace(data, vocabulary=dataclasses.replace(
+        data.vocabulary, words=words[::-1] if split == 'test' else words))
+
+  monkeypatch.setattr(training.opening, 'open_split', open_other)
+  with pytest.raises(errors.UserError, match='one vocabulary, but its words'):
+    training.train(tiny.make_settings('tags', world_dir), tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
+
+
 def test_a_loss_that_is_not_finite_loses_nothing(runs, world_dir, tmp_path,
                                                  monkeypatch):
   config = tiny.make_settings('pretrain', world_dir, checkpoint_every=1)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tagsdc_jax import arrays, settings
 from tagsdc_jax.negatives import generating
 from tagsdc_jax.scoring import scorer
 from tagsdc_jax.training import candidates, passes
@@ -36,15 +37,49 @@ def _scores_one_by_one(task, params, batch):
       scorer.stack(texts, images), pairs, full)).reshape(num_images, num_texts)
 
 
+def _generated(batch):
+  """Four sentences of each positive, of which the second is valid."""
+  num_positives = len(batch.references)
+  return generating.Generated(
+      token_ids=jnp.repeat(batch.texts.token_ids[:, None], 4, axis=1),
+      is_valid=jnp.zeros((num_positives, 4), bool).at[:, 1].set(True),
+      is_target=None, mlm_loss=None, mlm_losses=None)
+
+
+def test_a_text_equal_to_an_own_caption_is_no_negative(world_dir):
+  task = tiny.make_task(tiny.make_settings('tags', world_dir))
+  params = tiny.make_state(task)[1].params
+  batch = jax.tree.map(jnp.asarray, tiny.make_source(task.settings)[0])
+  # Of six texts four are the first image's own, of which three are negatives
+  # of the others still; one is the second's.
+  own = jnp.stack([*batch.references[0, jnp.array([1, 0, 1, 3])],
+                   batch.references[1, 2], batch.pool_texts.token_ids[5]])
+  batch = dataclasses.replace(batch, pool_texts=arrays.Texts(
+      own, jnp.sum(own != 0, axis=1)))
+  is_other = np.array([[False] * 4 + [True] * 2,
+                       [True] * 4 + [False, True], [True] * 6])
+  np.testing.assert_array_equal(candidates.other_texts(task, batch), is_other)
+  released = dataclasses.replace(task, settings=dataclasses.replace(
+      task.settings, quirks=settings.Quirks(plain_step=True,
+                                            equal_texts=True)))
+  assert np.all(candidates.other_texts(released, batch))
+  chosen, logits = candidates.choose_hardest(task, params, batch,
+                                             _generated(batch))
+  np.testing.assert_array_equal(np.sum(chosen.is_other, axis=1), [2, 3, 3])
+  wanted = np.where(is_other, _scores_one_by_one(task, params, batch), -np.inf)
+  for row, (texts, counts) in enumerate(zip(np.asarray(chosen.texts),
+                                            np.asarray(chosen.is_other))):
+    expected = -np.sort(-wanted[row])[:3][counts]
+    np.testing.assert_allclose(wanted[row, texts[counts]], expected, atol=1e-5)
+    np.testing.assert_allclose(logits[row, 1][counts], expected, atol=1e-5)
+
+
 def test_equal_captions_of_the_pool_are_scored_once(world_dir, monkeypatch):
   task = tiny.make_task(tiny.make_settings('tags', world_dir))
   params = tiny.make_state(task)[1].params
   batch, same = _batch_with_equal_captions(task)
   positives, pool = 3, len(same)
-  generated = generating.Generated(
-      token_ids=jnp.repeat(batch.texts.token_ids[:, None], 4, axis=1),
-      is_valid=jnp.zeros((positives, 4), bool).at[:, 1].set(True),
-      is_target=None, mlm_loss=None, mlm_losses=None)
+  generated = _generated(batch)
   scored = []
   original = scorer.score_pairs
 

@@ -98,6 +98,51 @@ def test_unreadable_checkpoint(host_state, tmp_path):
     checkpoints.load(tmp_path)
 
 
+def test_a_state_that_is_not_finite_is_not_saved(host_state, tmp_path):
+  saves = checkpoints.Checkpoints(tmp_path)
+  saves.save('newest', _at(host_state, 2), {'phase': 'tags'})
+  for part in ('params', 'optimizer'):
+    state_now = jax.tree.map(np.array, _at(host_state, 3))
+    leaf = next(x for x in jax.tree.leaves(getattr(state_now, part))
+                if x.ndim == 2)
+    leaf[0, 0] = np.inf
+    for kind in checkpoints.KINDS:
+      with pytest.raises(errors.UserError, match='the state after update 3 is '
+                         'not finite, so it is not saved: [a-z_/0-9]+ has 1 '
+                         'infinite of '
+                         '.*lower optimizer.learning_rate'):
+        saves.save(kind, state_now, {'phase': 'tags'})
+  saves.close()
+  assert checkpoints.load(tmp_path).about['update'] == 2
+
+
+@pytest.mark.parametrize('change, message', [
+    (lambda x: np.where(x == x.max(), np.nan, x),
+     'must hold finite numbers: .* has 1 NaN of .*; give an earlier'),
+    (lambda x: x.astype(np.float64),
+     'must hold float32 numbers: .* is float64; give one'),
+    (lambda x: x.astype(np.int32), 'must hold float32 numbers: .* is int32; '
+     'give one')])
+def test_parameters_of_no_use_are_told(host_state, tmp_path, change, message):
+  leaves, tree = jax.tree.flatten(host_state.params)
+  leaves[3] = change(leaves[3] + np.arange(
+      leaves[3].size, dtype=np.float32).reshape(leaves[3].shape))
+  checkpoints.export(tmp_path / 'it', jax.tree.unflatten(tree, leaves),
+                     {'phase': 'tags', 'update': 1})
+  with pytest.raises(errors.UserError, match=f'checkpoint .*it {message}'):
+    checkpoints.load(tmp_path / 'it')
+
+
+def test_a_pointer_in_place_of_numbers_is_told(host_state, tmp_path):
+  checkpoints.export(tmp_path / 'it', host_state.params,
+                     {'phase': 'tags', 'update': 1})
+  path = next(p for p in (tmp_path / 'it').rglob('d/*') if p.is_file())
+  path.write_text('version https://git-lfs.github.com/spec/v1\noid sha256:1\n')
+  with pytest.raises(errors.UserError, match=f'{path} is a pointer of Git LFS, '
+                     'not the file itself; run `git lfs pull`'):
+    checkpoints.load(tmp_path / 'it')
+
+
 def _damage(update_dir, how):
   """Damages the largest file of the optimiser or of the parameters."""
   path = max((p for p in update_dir.rglob('d/*') if p.is_file()),

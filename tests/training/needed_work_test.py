@@ -35,7 +35,9 @@ def _batch():
   pool_texts = arrays.Texts(
       jnp.array([[1, 1], [2, 2], [1, 1]], jnp.int32), jnp.array([5, 3, 5]))
   pool_images = arrays.Images(None, None, jnp.array([2, 5, 3]))
-  return arrays.MicroBatch(None, texts, images, None, None, pool_texts,
+  # The second text equals a caption of the second image.
+  references = jnp.array([[[3, 3], [4, 4]], [[0, 0], [2, 2]]], jnp.int32)
+  return arrays.MicroBatch(None, texts, images, None, references, pool_texts,
                            pool_images, None, None)
 
 
@@ -64,7 +66,8 @@ def _generated():
 _HARDEST = candidates.Hardest(
     images=jnp.array([[0, 1], [1, 2]]), texts=jnp.array([[0, 2], [1, 0]]),
     sentences=jnp.array([[0, 2], [3, 0]]),
-    is_filled=jnp.array([[True, True], [True, False]]))
+    is_filled=jnp.array([[True, True], [True, False]]),
+    is_other=jnp.array([[True, True], [False, True]]))
 _HAS_GRADIENT = needed_work.HasGradient(
     images=jnp.array([[True, False], [False, False]]),
     texts=jnp.array([[False, True], [False, False]]),
@@ -80,13 +83,12 @@ def _negatives(phase):
 def test_stage_1_by_hand():
   scored = (
       _scored(3 + 2, 3 + 5, 3 + 3, 4 + 2, 4 + 5, 4 + 3)  # With all images.
-      + _scored(5 + 2, 3 + 2, 5 + 1, 3 + 1)  # With the two different texts.
+      + _scored(5 + 2, 3 + 2, 5 + 1)  # With the two different texts.
       + _scored(5, 5, 5, 5)  # Four valid sentences.
       + (2 + 1 + 2 + 5 + 3) * _REGION)
   forward = (
       _scored(5, 5)  # Positives.
-      + _scored(3 + 2, 3 + 5, 4 + 5, 4 + 3) + _scored(5 + 2, 5 + 2, 3 + 1,
-                                                      5 + 1)
+      + _scored(3 + 2, 3 + 5, 4 + 5, 4 + 3) + _scored(5 + 2, 5 + 2, 5 + 1)
       + _scored(5, 5, 5)  # The sentences that are filled.
       + (2 + 5 + 5 + 3) * _REGION)
   # The first positive, an image, a text and a sentence of it.
@@ -200,6 +202,11 @@ def test_the_step_needs_what_its_queues_run(world_dir, monkeypatch):
   task = tiny.make_task(config)
   params = tiny.make_state(task)[1].params
   batch = tiny.make_source(config)[0]
+  # All but the last text of the pool are a caption of the first image.
+  own = np.array(batch.pool_texts.token_ids)
+  own[:-1] = batch.references[0, 0]
+  batch = dataclasses.replace(batch, pool_texts=arrays.Texts(
+      own, np.sum(own != 0, axis=1)))
   metrics, plans, spy = _run_and_spy(task, params, batch, monkeypatch)
   tokens, regions = batch.texts.num_tokens, batch.images.num_regions
   model, counts = task.model.config, config.negatives
@@ -226,8 +233,10 @@ def test_the_step_needs_what_its_queues_run(world_dir, monkeypatch):
   is_active = np.zeros(3 * count * num_hard, bool)
   is_active[by_queue[kept]] = True
   is_active = is_active.reshape(count, 3, num_hard)
-  is_filled = plans[kept][1].reshape(is_active.shape)[:, 2]
-  np.testing.assert_array_equal(is_active[:, 2], is_filled)
+  is_needed = plans[kept][1].reshape(is_active.shape)
+  np.testing.assert_array_equal(is_active[:, 2], is_needed[:, 2])
+  np.testing.assert_array_equal(is_needed[:, 1],
+                                [[True, False], [True, True], [True, True]])
   is_active = is_active[:, :2]
   assert is_active.any(axis=(1, 2)).all() and not is_active.all()
 

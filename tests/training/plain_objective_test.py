@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tagsdc_jax import settings
+from tagsdc_jax import arrays, settings
 from tagsdc_jax.data import paired_loader
 from tagsdc_jax.training import keys, objectives
 from tests import tiny
@@ -23,6 +23,15 @@ def _config(phase, data_dir, **quirks):
       quirks=settings.Quirks(**quirks))
 
 
+def _with_own_captions(batch):
+  """Puts three captions of the image into its pool of six, H being 4."""
+  ids, lengths = (np.array(x) for x in (batch.pool_texts.token_ids,
+                                        batch.pool_texts.num_tokens))
+  ids[:3] = batch.references[-1, [0, 2, 0]]
+  lengths[:3] = np.sum(ids[:3] != 0, axis=1)
+  return dataclasses.replace(batch, pool_texts=arrays.Texts(ids, lengths))
+
+
 @functools.cache
 def _value_and_grad(phase, data_dir, **quirks):
   """Returns loss, parts and gradient of the first micro-batch."""
@@ -31,13 +40,14 @@ def _value_and_grad(phase, data_dir, **quirks):
   _, state = tiny.make_state(task)
   source = tiny.make_source(config)
   # One in which the text drawn last is not the longest.
-  lengths = (source[i].pool_texts.num_tokens for i in range(20))
+  lengths = (_with_own_captions(source[i]).pool_texts.num_tokens
+             for i in range(20))
   number = next(i for i, found in enumerate(lengths)
                 if found[-1] < found.max())
   if config.quirks.other_caption:
     source = paired_loader.PairedMicroBatches(**{
         f.name: getattr(source, f.name) for f in dataclasses.fields(source)})
-  batch = source[number]
+  batch = _with_own_captions(source[number])
   draws = keys.micro_batch_keys(0, jnp.int32(0), batch.number)
   (loss, parts), grads = jax.jit(jax.value_and_grad(
       objectives.make_objective(task), has_aux=True))(

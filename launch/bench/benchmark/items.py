@@ -23,7 +23,8 @@ def environment(problem: Problem) -> dict[str, Any]:
   found = {'device': jax.devices()[0].device_kind, 'jax': jax.__version__,
            'dtype': problem.config.compute.dtype,
            'peak_flops': peak.flop_per_second(
-               jax.devices()[0], problem.config.compute.dtype)}
+               jax.devices()[0], problem.config.compute.dtype,
+               problem.config.compute.matmul_precision)}
   if _HAS_TORCH:
     import torch
     found |= {'torch': torch.__version__, 'threads': torch.get_num_threads()}

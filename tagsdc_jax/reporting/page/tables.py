@@ -123,16 +123,20 @@ def recall_rows(report: content.Report) -> list[Row]:
       results.append((phase.name, 'Validation', phase.validation, ''))
   numbers = [_recalls(result) for _, _, result, _ in results]
   best = _best_places(numbers) if len(report.phases) > 1 else set()
-  rows, size = [], None
+  rows, before = [], None
   for place, (name, label, result, time) in enumerate(results):
     base = chance(result)
-    if base and size != (result['images'], result['captions']):
+    if base and before != (result['images'], result['captions'], base):
       size = result['images'], result['captions']
+      before = *size, base
       rows.append(Row('chance', f'Chance, {size[0]} images, {size[1]} '
                       'captions', _cells(_recalls(base)) + [Cell('')]))
     rows.append(Row(name, label, [
         *_cells(numbers[place], {c for r, c in best if r == place}),
         Cell(time)]))
+    if result.get('equal_sentences'):
+      rows.append(Row(name, f'{label}, equal sentences right', [
+          *_cells(_recalls(result['equal_sentences'])), Cell('')]))
   return rows
 
 

@@ -1,0 +1,91 @@
+"""Whether an image's boxes agree with themselves, and what they look like.
+
+A box is x1 y1 x2 y2 w h, divided by the image's width or height. A network
+takes any other convention without a word, and scores otherwise.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+# Rounding to float16 moves w - (x2 - x1) by up to 2 ** -11. Some detectors
+# count a side with its last pixel: 2 ** -8 of a small picture.
+_ROUNDING = 2.0**-8
+# How far a box may reach over its image; detectors do by a few hundredths.
+_OVER = 0.1
+# In pixels, or per cent, a box is far larger.
+_PIXELS = 2.0
+
+
+def fault_of(boxes: np.ndarray) -> str | None:
+  """Returns what is wrong with an image's boxes, for people; None if nothing.
+
+  A side of 0 is not wrong: that of a thin box, or of one that was clipped.
+
+  Args:
+    boxes: float32 [r, 6 or more], r > 0, finite.
+  """
+  corners, sides, six = boxes[:, :4], boxes[:, 4:6], boxes[:, :6]
+  across = corners[:, 2:] - corners[:, :2]
+  is_odd = np.abs(across - sides) > _ROUNDING
+  if not (is_odd.any() or across.min() < -_ROUNDING or corners.min() < -_OVER
+          or corners.max() > 1 + _OVER or sides.max(axis=1).min() <= 0):
+    return None  # Nearly always, so this is the part that has to be fast.
+
+  def first(is_wrong: Any) -> str:
+    row = int(np.argmax(is_wrong.any(axis=1)))
+    return f'{" ".join(f"{x:.4g}" for x in six[row])} in region {row}'
+
+  if (is_wrong := np.abs(six) > _PIXELS).any():
+    return ('boxes must be divided by the image\'s width or height, got '
+            f'{first(is_wrong)}; divide them')
+  is_wrong = ~six.any(axis=1, keepdims=True)
+  if is_wrong.any():
+    return (f'boxes must have a size, got {first(is_wrong)}; ' + (
+        'give features without boxes the whole image, 0 0 1 1 1 1'
+        if is_wrong.all() else 'leave out rows that stand for no region'))
+  is_over = (corners < -_OVER) | (corners > 1 + _OVER)
+  is_wrong = is_odd | (across < -_ROUNDING)
+  looks = ' or '.join(_conventions(six))
+  like = f'they look like {looks}: convert them' if looks else None
+  if is_wrong.any():
+    return ('boxes must be x1 y1 x2 y2 w h with w = x2 - x1 and h = y2 - y1, '
+            f'got {first(is_wrong)}; {like or "extract the image again"}')
+  if is_over.any():
+    return ('boxes must lie within their image, from 0 to 1, got '
+            f'{first(is_over)}; {like or "clip them"}')
+  return None
+
+
+def _conventions(boxes: np.ndarray) -> Iterator[str]:
+  """Yields the conventions that all boxes of an image could be of."""
+  a, b, c, d, w, h = boxes.T
+
+  def same(*pairs: tuple[np.ndarray, np.ndarray]) -> bool:
+    return all(np.abs(x - y).max() <= _ROUNDING for x, y in pairs)
+
+  def inside(*places: np.ndarray) -> bool:
+    return all(x.min() >= -_ROUNDING and x.max() <= 1 + _ROUNDING
+               for x in places)
+
+  agrees = same((c - a, w), (d - b, h))
+  if same((a - c, np.abs(w)), (b - d, np.abs(h))):
+    yield 'x2 y2 x1 y1, corners swapped'
+  if same((c - a, h), (d - b, w)) and not agrees:
+    yield 'y1 x1 y2 x2 w h, or x1 y1 x2 y2 h w'
+  if same((b - a, w), (d - c, h)):
+    yield 'x1 x2 y1 y2'
+  if not (w.any() or h.any()):
+    yield 'corners whose w and h were not filled in'
+  # Sides where the second corner belongs, w and h the same or taken from that.
+  if same((c, w), (d, h)) or agrees:
+    if inside(a, b, c, d, a + c, b + d):
+      yield 'x y w h, a corner and the sides'
+    if inside(c, d, a - c / 2, b - d / 2, a + c / 2, b + d / 2):
+      yield 'cx cy w h, the centre and the sides'
+  if agrees and inside(w, h, a - w / 2, b - h / 2, a + w / 2, b + h / 2):
+    yield 'cx cy cx+w cy+h, the centre where the first corner belongs'
+  if agrees and boxes[:, :4].min() < -0.5 and inside(
+      *((x + 1) / 2 for x in (a, b, c, d))):
+    yield 'corners from -1 to 1'

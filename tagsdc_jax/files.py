@@ -1,0 +1,269 @@
+"""Files and folders that are written whole or not at all; streams as they are.
+
+What is being written has a name of its own beside the target, hidden, that no
+file of a user has. While it is written it is locked, so that what a killed
+write has left can be told from what another process writes: the next write of
+the same target removes the former.
+"""
+
+import codecs
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tagsdc_jax import errors
+
+_SUFFIX = '.partial'
+_LEFTOVER = re.compile(r'\..+\.[0-9a-f]{8}\.partial', re.DOTALL)
+# Names may have 255 bytes, up to four a character, and ours adds to them.
+_LONGEST_NAME = 55
+_MOST_LINKS = 40
+_POINTER = b'version https://git-lfs.github.com/spec/'
+_POINTER_TOLD = (
+    'a pointer of Git LFS, not the file itself; run `git lfs pull` in its '
+    'repository, or download the file from there')
+# Bytes from which a file is told to be no binary one.
+_HEAD = 4096
+_WEB_PAGE = re.compile(
+    rb'(\xef\xbb\xbf)?\s*<(!doctype|html|head|body|\?xml|!--)', re.IGNORECASE)
+_CONTROL = re.compile(r'[\x00-\x08\x0e-\x1f\x7f]')
+
+
+def write_json(path: Path, content: Any) -> None:
+  """As `write_whole`, of something JSON-able."""
+  text = json.dumps(content, indent=1) + '\n'
+  write_whole(path, lambda file: file.write(text.encode('utf-8')))
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+  """Writes a file whole or not at all, and a stream as it comes.
+
+  Args:
+    path: a file is replaced if it is there, with its mode kept; a symbolic
+      link is followed. Of a device, a pipe or an open file (/dev/stdout,
+      /dev/fd/63) the content is written into it, which nothing can undo.
+    write: writes the content to an open file; of a stream it may do nothing
+      but write.
+  Raises:
+    UserError: if the file system refuses.
+  """
+  with errors.named(path):
+    number, mode = _descriptor(path), _mode(path)
+    if number is not None:
+      with open(os.dup(number), 'wb') as file:
+        write(_Stream(file))  # type: ignore[arg-type]
+    elif mode is None or stat.S_ISREG(mode):
+      _replace(Path(os.path.realpath(path)), mode, write)
+    else:  # A folder raises.
+      with open(path, 'wb') as file:
+        write(_Stream(file))  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+  """Gives a place to fill that becomes the folder `path` when all went well.
+
+  Args:
+    path: of a new folder, or of an empty one.
+  Raises:
+    UserError: if the file system refuses.
+  """
+  with errors.named(path), contextlib.ExitStack() as stack:
+    target = Path(os.path.realpath(path))
+    place = _new_place(target)
+    place.mkdir()
+    stack.callback(shutil.rmtree, place, ignore_errors=True)
+    number = os.open(place, os.O_RDONLY)
+    stack.callback(os.close, number)
+    _lock(number)
+    yield place / 'whole'
+    (place / 'whole').replace(target)
+
+
+def check_target(path: Path) -> None:
+  """Raises UserError before the work if a user's target cannot be written.
+
+  A file that may not be written is refused as well, though in a folder of the
+  user it could be replaced.
+  """
+  with errors.named(path):
+    number, mode = _descriptor(path), _mode(path)
+    if number is not None:
+      # Raises if nothing is open there.
+      flags = fcntl.fcntl(number, fcntl.F_GETFL)
+      if flags & os.O_ACCMODE == os.O_RDONLY:
+        raise OSError(errno.EBADF, 'It is open for reading only')
+      return
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+      raise errors.UserError(
+          f'{path} cannot be written: folder {path.parent} is missing; make '
+          'it, or give another path')
+    if mode is not None and stat.S_ISDIR(mode):
+      raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    is_stream = mode is not None and not stat.S_ISREG(mode)
+    if not ((mode is None or _may(target, os.W_OK)) and (
+        is_stream or _may(target.parent, os.W_OK | os.X_OK))):
+      raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    if len(os.fsencode(target.name)) > 255:
+      raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+
+
+def check_different(paths: dict[str, Path | None]) -> None:
+  """Raises UserError if two options name one file; those without are None."""
+  seen: dict[str, str] = {}
+  for option, path in paths.items():
+    if path is None:
+      continue
+    number = _descriptor(path)
+    place = os.path.realpath(path) if number is None else f'/dev/fd/{number}'
+    if place in seen:
+      raise errors.UserError(f'{seen[place]} and {option} are the same file, '
+                             f'{path}; give each its own')
+    seen[place] = option
+
+
+def is_stdout(path: Path | None) -> bool:
+  """Returns whether a path is this process's standard output."""
+  return path is not None and _descriptor(path) == 1
+
+
+def is_leftover(path: Path) -> bool:
+  """Returns whether a name is one that only a killed write leaves.
+
+  Without the hidden part it is what earlier versions have left.
+  """
+  return bool(_LEFTOVER.fullmatch(path.name)) or path.suffix == _SUFFIX
+
+
+def kind_of_text(path: Path) -> str | None:
+  """Returns what stands in the place of a binary file, and what to do.
+
+  None if it looks like a binary file, is empty, or cannot be read.
+  """
+  try:
+    with open(path, 'rb') as file:
+      head = file.read(_HEAD)
+  except OSError:
+    return None
+  if head.startswith(_POINTER):
+    return _POINTER_TOLD
+  if _WEB_PAGE.match(head):
+    return ('a web page; download the file itself, logged in if that is '
+            'needed')
+  try:  # A character of several bytes may be cut at the end.
+    text = codecs.getincrementaldecoder('utf-8')().decode(head)
+  except UnicodeDecodeError:
+    return None
+  if not text.strip() or _CONTROL.search(text):
+    return None
+  shown = ' '.join(text.split())[:60]
+  return (f'text that begins with {shown!r}; download the file itself, logged '
+          'in if that is needed')
+
+
+def check_no_pointer(path: Path) -> None:
+  """Raises UserError if a file, of whatever kind, is a pointer of Git LFS."""
+  with open(path, 'rb') as file:
+    if file.read(len(_POINTER)) == _POINTER:
+      raise errors.UserError(f'{path} is {_POINTER_TOLD}')
+
+
+class _Stream:
+  """Can only be written to; numpy would seek in what looks like a file."""
+
+  def __init__(self, file: BinaryIO) -> None:
+    self._file = file
+
+  def write(self, content: Any) -> int:
+    """Writes bytes; returns how many."""
+    return self._file.write(content)
+
+
+def _replace(target: Path, mode: int | None,
+             write: Callable[[BinaryIO], Any]) -> None:
+  partial = _new_place(target)
+  try:
+    # Its mode is what the user's mask leaves of 0666.
+    with open(partial, 'xb') as lock:
+      _lock(lock.fileno())
+      with open(partial, 'wb') as file:
+        write(file)
+      if mode is not None:
+        partial.chmod(stat.S_IMODE(mode))
+      partial.replace(target)
+  finally:
+    partial.unlink(missing_ok=True)
+
+
+def _may(path: Path, rights: int) -> bool:
+  return os.access(path, rights,
+                   effective_ids=os.access in os.supports_effective_ids)
+
+
+def _new_place(target: Path) -> Path:
+  """Returns a new name beside the target, where none is left by the dead."""
+  head = f'.{target.name[:_LONGEST_NAME]}.'
+  ours = re.compile(re.escape(head) + r'[0-9a-f]{8}\.partial')
+  try:
+    names = os.listdir(target.parent)
+  except OSError:
+    names = []  # May be written to, but not listed.
+  for name in filter(ours.fullmatch, names):
+    _remove_unlocked(target.with_name(name))
+  return target.with_name(f'{head}{secrets.token_hex(4)}{_SUFFIX}')
+
+
+def _remove_unlocked(path: Path) -> None:
+  with contextlib.suppress(OSError):
+    number = os.open(path, os.O_RDONLY)
+    try:
+      fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      if path.is_dir():
+        shutil.rmtree(path)
+      else:
+        path.unlink()
+    finally:
+      os.close(number)
+
+
+def _lock(number: int) -> None:
+  # Some file systems have none; there nothing is removed either.
+  with contextlib.suppress(OSError):
+    fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _mode(path: Path) -> int | None:
+  """Returns the mode of what a path leads to, None if nothing is there."""
+  try:
+    return os.stat(path).st_mode
+  except FileNotFoundError:
+    return None
+
+
+def _descriptor(path: Path) -> int | None:
+  """Returns the number of the open file that a path stands for, if it does.
+
+  /dev/stdout, /dev/fd/63 and links to these. Opened anew such a file would be
+  written from its start, and a pipe or socket may not be opened at all.
+  """
+  folders = {os.path.realpath('/dev/fd'), os.path.realpath('/proc/self/fd')}
+  place = os.path.abspath(path)
+  for _ in range(_MOST_LINKS):
+    parent, name = os.path.split(place)
+    if name.isdecimal() and os.path.realpath(parent) in folders:
+      return int(name)
+    try:
+      place = os.path.join(parent, os.readlink(place))
+    except OSError:  # No link.
+      return None
+  return None
