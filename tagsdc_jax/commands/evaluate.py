@@ -85,8 +85,9 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   config_used = building.with_data_sizes(config_used, data)
   in_train: dict[str, Any] = {}
   # Before the scoring: what it finds may be a reason to stop.
-  distributed.on_first(lambda: in_train.update(
-      _in_train(config_used.data, args.split, data)))
+  with _spoken(args):
+    distributed.on_first(lambda: in_train.update(
+        _in_train(config_used.data, args.split, data)))
   model = building.make_model(config_used)
   checkpoints.check_parameters(loaded.parameters,
                                retrieval.parameter_shapes(model), loaded.path)
@@ -116,10 +117,15 @@ def _show(args: argparse.Namespace, loaded: checkpoints.Loaded,
   """Prints the tables and writes what was asked for."""
   about = loaded.about
   name = f'{about["phase"]}, update {about["update"]}'
-  is_taken = files.is_stdout(args.json) or files.is_stdout(args.scores)
-  with contextlib.redirect_stdout(sys.stderr if is_taken else sys.stdout):
+  with _spoken(args):
     _print(name, data, found.result)
     _write(args, loaded, found, in_train)
+
+
+def _spoken(args: argparse.Namespace) -> contextlib.redirect_stdout:
+  """Inside, what is printed leaves standard output to what is written there."""
+  is_taken = files.is_stdout(args.json) or files.is_stdout(args.scores)
+  return contextlib.redirect_stdout(sys.stderr if is_taken else sys.stdout)
 
 
 def _write(args: argparse.Namespace, loaded: checkpoints.Loaded,

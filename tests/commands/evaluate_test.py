@@ -212,7 +212,7 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
     (['--top-k-rerank', '5', '--first-pass', '/'],
      '/ must be a file, but is a folder'),
     (['--top-k-rerank', '5', '--first-pass', __file__],
-     'cannot be read as .npy'),
+     'is text that begins with'),
     (['--config.evaluation.tile_texts=0'],
      'evaluation.tile_texts must be a whole number from 1 to'),
     (['--config.num_devices=5'], 'at most 4, the devices that this process'),
