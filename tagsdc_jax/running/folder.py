@@ -117,8 +117,9 @@ def read_config(run_dir: Path) -> dict[str, Any]:
   """
   path = run_dir / CONFIG
   try:
-    return json.loads(path.read_text(encoding='utf-8'))['settings']
-  except (OSError, ValueError, KeyError) as error:
+    content = json.loads(path.read_text(encoding='utf-8'))
+    return dict(content['settings'].items())
+  except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
     raise errors.UserError(
         f'{run_dir} holds no readable {CONFIG} of a run ({error}); give the '
         'folder of a run') from error

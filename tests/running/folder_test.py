@@ -135,3 +135,12 @@ def test_a_path_may_be_spelled_with_its_home_or_without(tmp_path, monkeypatch):
   with pytest.raises(errors.UserError, match="data.root was '/home/me/data'"):
     folder.claim(tmp_path, settings.from_flat(flat | {
         'data.root': '/home/me/other', 'data.train_text': ['~/a', 'b']}))
+
+
+@pytest.mark.parametrize('content', [[], {}, {'settings': []}, {'settings': 3},
+                                     {'settings': None}, 'text', None])
+def test_a_config_that_is_no_config_is_a_line(content, tmp_path):
+  folder.write_json(tmp_path / folder.CONFIG, content)
+  for read in (folder.read_config, lambda path: folder.claim(path, CONFIG)):
+    with pytest.raises(errors.UserError, match='holds no readable config.json'):
+      read(tmp_path)
