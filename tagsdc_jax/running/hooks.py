@@ -172,7 +172,12 @@ class Profile:
   def __init__(self, config: settings.Settings, run_dir: Path,
                watch: hanging.Watch = hanging.UNWATCHED) -> None:
     self._watch = watch
-    self._first, self._last = settings.profiled_updates(config.profile)
+    self._first, last = settings.profiled_updates(config.profile)
+    # A trace that is not ended is not written.
+    self._last = min(last, config.stop_at_update or config.num_updates,
+                     config.num_updates)
+    if self._first > self._last:
+      self._last = 0
     self._path, self._is_running = run_dir / 'profile', False
 
   def is_due(self, update: int) -> bool:

@@ -142,3 +142,13 @@ def test_a_trace_of_the_updates_that_were_asked_for(tmp_path, monkeypatch):
   assert calls == [('start', str(tmp_path / 'profile')), ('stop',)]
   never = hooks.Profile(CONFIG, tmp_path)
   assert not any(never.is_due(n) for n in range(9))
+
+
+@pytest.mark.parametrize('profile, changes, due', [
+    ('3-5', {'num_updates': 4}, [2, 4]), ('3-5', {'stop_at_update': 3}, [2, 3]),
+    ('3-5', {'num_updates': 4, 'stop_at_update': 9}, [2, 4]),
+    ('3-5', {'num_updates': 2}, []), ('3', {'num_updates': 3}, [2, 3])])
+def test_a_trace_ends_with_the_run(profile, changes, due, tmp_path):
+  hook = hooks.Profile(dataclasses.replace(CONFIG, profile=profile, **changes),
+                       tmp_path)
+  assert [n for n in range(9) if hook.is_due(n)] == due
