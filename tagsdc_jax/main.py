@@ -20,16 +20,22 @@ logging.set_verbosity(logging.FATAL)
 # What Orbax leaves undone after a failed save.
 warnings.filterwarnings('ignore', 'coroutine .* was never awaited')
 
+from tagsdc_jax import environment  # noqa: E402
+
+environment.import_jax('tagsdc')
+
 import jax  # noqa: E402
 
 from tagsdc_jax import (__version__, distributed, errors,  # noqa: E402
-                        stopping)
+                        settings, stopping)
 from tagsdc_jax.commands import (compare, configs, convert,  # noqa: E402
                                  demo, evaluate, prepare, report, train)
 
 COMMANDS = {'demo': demo, 'prepare': prepare, 'train': train,
             'evaluate': evaluate, 'compare': compare, 'convert': convert,
             'report': report}
+# Those that go on where they were, and so may leave as if all was well.
+_CONTINUED = ('demo', 'train', 'evaluate')
 
 
 class _Parser(argparse.ArgumentParser):
@@ -69,9 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.print_help()
     return 0
   try:
-    code = _run(args, rest)
+    code = _listen(args, rest)
   except errors.Stopped as stop:
-    code = _say(args, str(stop), stopping.exit_code())
+    code = _say(args, str(stop), stop.code)
   except KeyboardInterrupt:
     code = _say(args, 'interrupted; run the same command again to continue',
                 130)
@@ -80,7 +86,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 'take less data')
   except Exception as error:
     code = _fail(args, error)
+  if arguments is None:  # This is all that the process does.
+    stopping.ignore()
   return distributed.leave(code)
+
+
+def _listen(args: argparse.Namespace, rest: list[str]) -> int:
+  code, again = stopping.exit_code(), 'give the same command again'
+  notice = stopping.Notice(settings.Settings().stop_seconds, *(
+      (f'{again} to continue', code) if args.command in _CONTINUED else
+      (again,)))
+  with notice.listening():
+    environment.settle()
+    return _run(args, rest)
 
 
 def _fail(args: argparse.Namespace, error: Exception) -> int:
@@ -123,6 +141,9 @@ def _explain(error: Exception) -> str | None:
   """Returns the line that says it to a user, None for an error of ours."""
   if isinstance(error, errors.UserError):
     return str(error)
+  if isinstance(error, Warning):
+    return ('PYTHONWARNINGS or -W makes errors of warnings, such as '
+            f'{error}; unset it')
   reason = errors.refusal(error)
   return reason and f'{getattr(error, "filename", None) or "a file"}: {reason}'
 

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from tagsdc_jax import distributed, errors, settings
+from tagsdc_jax import distributed, environment, errors, settings
 from tagsdc_jax.data import dataset, opening
 from tagsdc_jax.evaluation import first_pass, protocols
 from tagsdc_jax.models import retrieval
@@ -88,6 +88,7 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   del config
   _check(args)
   distributed.start()
+  environment.open_devices()
   loaded = checkpoints.load(args.model)
   config_used = _settings(args, loaded)
   data = opening.open_split(config_used.data, args.split)

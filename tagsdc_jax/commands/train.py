@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from tagsdc_jax import distributed, settings
+from tagsdc_jax import distributed, environment, settings
 from tagsdc_jax.reporting import tables
 from tagsdc_jax.running import training
 
@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: settings.Settings) -> None:
   """Trains and prints the result."""
   distributed.start()
+  environment.open_devices()
   results = training.train(config, args.run_dir)
   if not distributed.is_first():
     return

@@ -28,8 +28,14 @@ def run_demo(run_dir: Path, configs: Mapping[str, settings.Settings],
     what `results.json` holds (`seed`, `from_scratch`, `phases` in order,
     `parameters_sha256` of the last one), and the path of the page.
   Raises:
-    UserError: if the folder holds something else.
+    UserError: if the folder holds something else, or a demo is at work there.
   """
+  with folder.held(run_dir):
+    return _run_demo(run_dir, configs, is_from_scratch)
+
+
+def _run_demo(run_dir: Path, configs: Mapping[str, settings.Settings],
+              is_from_scratch: bool) -> tuple[dict[str, Any], Path]:
   seed = configs['tags'].seed
   results = _claim(run_dir, {'seed': seed, 'from_scratch': is_from_scratch})
   done = {entry['name']: entry for entry in results['phases']}
@@ -51,17 +57,12 @@ def _claim(run_dir: Path, choices: dict[str, Any]) -> dict[str, Any]:
   """Returns the results so far; makes the folder if there is none."""
   path = run_dir / folder.RESULTS
   if not path.exists():
-    if run_dir.is_dir() and any(run_dir.iterdir()):
+    if not folder.is_empty(run_dir):
       raise errors.UserError(
           f'{run_dir} is not empty and holds no {folder.RESULTS} of a demo; '
           'give an empty or new folder as --run-dir')
     fresh = choices | {'phases': [], 'parameters_sha256': ''}
-    try:
-      run_dir.mkdir(parents=True, exist_ok=True)
-      folder.write_json(path, fresh)
-    except OSError as error:
-      raise errors.UserError(f'run folder {run_dir} cannot be written: '
-                             f'{error.strerror}') from error
+    folder.write_json(path, fresh)
     return fresh
   try:
     results = json.loads(path.read_text(encoding='utf-8'))
