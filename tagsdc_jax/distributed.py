@@ -37,6 +37,8 @@ LEFT_ALONE = 3
 # Seconds. Machines of a pod start minutes apart; a process that is silent for
 # longer than the second is taken for dead, and all others end.
 _START, _SILENCE, _FAREWELL = 300, 30, 30
+# Seconds in which the others may leave, too.
+_PARTING = 10.0
 # Seconds until a machine must know its own name, and answer itself.
 _NAMED, _ANSWERED = 30.0, 5.0
 # Numbers that are gathered at once, so that devices have room for them.
@@ -366,11 +368,24 @@ def is_left_alone(error: BaseException) -> bool:
           and any(words in str(error) for words in _GONE))
 
 
-def leave(code: int) -> int:
+def leave(code: int, is_asked: bool = False) -> int:
   """Returns the exit code; a process of several that failed ends here.
 
   An ordinary exit would wait for the others, which wait for this one.
+
+  Args:
+    code: the exit code.
+    is_asked: it was asked to leave. Others may have been as well, and are
+      waited for a little: where the first one ends early the runtime aborts
+      them.
   """
+  if is_asked and jax.distributed.is_initialized():
+    timer = threading.Timer(_PARTING, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
+    with contextlib.suppress(RuntimeError):
+      jax.distributed.shutdown()
+    timer.cancel()
   if code and jax.distributed.is_initialized():
     sys.stdout.flush()
     sys.stderr.flush()

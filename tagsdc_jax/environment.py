@@ -73,8 +73,9 @@ def open_devices() -> None:
   except Exception as error:
     given = [f'{name}={os.environ[name]!r}' for name in _PLACES
              if os.environ.get(name)]
+    reason = _first_line(error) if str(error) else 'it is not installed'
     raise errors.UserError(
-        f'JAX finds no device ({_first_line(error)}). '
+        f'JAX finds no device ({reason}). '
         + (f'Change or unset {", ".join(given)}' if given else
            'Install JAX for this machine\'s devices')
         + f'; without it there is {_platform()}') from error

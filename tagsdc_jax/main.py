@@ -74,10 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
   if args.command is None and not rest:
     parser.print_help()
     return 0
+  is_asked = False
   try:
     code = _listen(args, rest)
   except errors.Stopped as stop:
-    code = _say(args, str(stop), stop.code)
+    is_asked, code = True, _say(args, str(stop), stop.code)
   except KeyboardInterrupt:
     code = _say(args, 'interrupted; run the same command again to continue',
                 130)
@@ -88,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code = _fail(args, error)
   if arguments is None:  # This is all that the process does.
     stopping.ignore()
-  return distributed.leave(code)
+  return distributed.leave(code, is_asked)
 
 
 def _listen(args: argparse.Namespace, rest: list[str]) -> int:

@@ -56,8 +56,8 @@ class FinishedParts:
     Raises:
       UserError: if another one is at work.
     """
-    own = lock.Lock(self.path / f'process_{process}.lock', 'which does the '
-                    'same evaluation; wait for it, or give another --work-dir')
+    own = lock.Lock(self.path / f'process_{process}.lock', 'wait for the '
+                    'same evaluation, or give another --work-dir')
     with own.held():
       if not process and not (self.path / ABOUT).exists():
         folder.write_json(self.path / ABOUT, self._about)

@@ -27,7 +27,8 @@ _BEAT, _PATIENCE, _LOOK = 10.0, 35.0, 0.5
 # Seconds until the first renewal. Of two machines that have taken the file in
 # the same moment one finds the other's name then.
 _FIRST_BEAT = 1.0
-# Seconds that a process takes to be gone after kill -9, or to write its name.
+# Seconds that a process takes at most to be gone after kill -9, or to write its
+# name.
 _SETTLING = 2.0
 _LENGTH = 512
 
@@ -120,7 +121,7 @@ class Lock:
     content = _read(self._path)
     holder = _holder(content)
     if is_locked or _is_alive(holder):
-      if is_settled or is_locked and holder:
+      if is_settled:
         raise self._refusal(holder)
       return False
     if not content:

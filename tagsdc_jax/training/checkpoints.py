@@ -91,11 +91,11 @@ class Checkpoints:
       UserError: if the file system refuses, this save or the one before, or
         the folder is another run's by now.
     """
-    self._check()
     update = int(train_state.update)
     manager = self._managers.get(kind)
     if manager is None or update in manager.all_steps():
       return
+    self._check()
     arrays = {'parameters': train_state.params,
               'optimizer': _by_path(train_state.optimizer)}
     self._num_bytes = sum(x.nbytes for x in jax.tree.leaves(arrays))
