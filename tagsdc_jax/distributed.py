@@ -163,7 +163,7 @@ def check_variables(options: Mapping[str, Any],
           'several processes; start them with srun and pass its variables on, '
           f'or give {ADDRESS}, {COUNT} and {INDEX}')
   for name in _NUMBERS:
-    if name in environment:
+    if environment.get(name):
       _whole_number(name, environment[name],
                     *((1, 65535) if name == _PORT else ()))
   for part in environment.get(_DEVICES, '').split(','):
@@ -232,30 +232,31 @@ def _check_coordinator(address: str | None, port: int,
     raise errors.UserError(
         f'port {port} of this machine, at which the other processes are to '
         f'find the first one ({address or "as the scheduler says"}), cannot be '
-        f'had: {os.strerror(error.errno or 0)}; end what uses it, perhaps an earlier run, or '
-        f'give another port in {ADDRESS} to all processes') from error
+        f'had: {os.strerror(error.errno or 0)}; end what uses it, perhaps an '
+        f'earlier run, or give another port in {ADDRESS} to all processes'
+        ) from error
   with listener:
-    if address is None:
-      return
-    reason = ''
-    end = time.monotonic() + _NAMED
-    while True:
-      try:
-        if _leads_here(_split(ADDRESS, address), listener):
-          return
-        reason = 'another machine or program answers'
-      except socket.gaierror as error:  # Pods get their names late.
-        reason = f'{error.strerror}'
-        if time.monotonic() < end:
-          time.sleep(1)
-          continue
-      except OSError as error:
-        reason = error.strerror or 'no answer'
-      break
-  raise errors.UserError(
-      f'{ADDRESS} = {address} does not lead to this machine, which has '
-      f'{INDEX} = 0 ({reason}); give host:port of the machine where the '
-      'process with 0 runs to all processes')
+    reason = address and _astray(_split(ADDRESS, address), listener)
+  if reason:
+    raise errors.UserError(
+        f'{ADDRESS} = {address} does not lead to this machine, which has '
+        f'{INDEX} = 0 ({reason}); give host:port of the machine where the '
+        'process with 0 runs to all processes')
+
+
+def _astray(place: tuple[str, int], listener: socket.socket) -> str | None:
+  """Returns why who connects to the place does not reach the listener."""
+  end = time.monotonic() + _NAMED
+  while True:
+    try:
+      return (None if _leads_here(place, listener) else
+              'another machine or program answers')
+    except socket.gaierror as error:  # Pods get their names late.
+      if time.monotonic() > end:
+        return error.strerror
+      time.sleep(1)
+    except OSError as error:
+      return error.strerror or 'no answer'
 
 
 def _leads_here(place: tuple[str, int], listener: socket.socket) -> bool:

@@ -44,10 +44,13 @@ def exit_code(environment: Mapping[str, str] = os.environ) -> int:
 def ignore() -> None:
   """Ignores the signals from now on: the exit code is that of the work done.
 
-  Not a function that does nothing: Python takes those away as it ends.
+  Not a function that does nothing: Python takes those away as it ends. Ctrl-C
+  ends at once what is left, without a traceback.
   """
   for number in SIGNALS:
     signal.signal(number, signal.SIG_IGN)
+  if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Notice:

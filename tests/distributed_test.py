@@ -123,19 +123,21 @@ def test_an_address_where_another_program_answers(monkeypatch):
 
 
 def test_who_waits_in_vain_says_for_whom():
-  ended = subprocess.run([sys.executable, '-c', '''if True:
+  address = f'127.0.0.1:{_free_port()}'
+  code = """if True:
       from tagsdc_jax import distributed
       distributed._START = 3
       distributed.start()
-      '''], capture_output=True, text=True, check=False, timeout=60,
-      env=os.environ | FIRST | {
-          'JAX_COORDINATOR_ADDRESS': f'127.0.0.1:{_free_port()}'})
+      """
+  ended = subprocess.run(
+      [sys.executable, '-c', code], capture_output=True, text=True, check=False,
+      timeout=60, env=os.environ | FIRST | {'JAX_COORDINATOR_ADDRESS': address})
   assert ended.returncode == 2
-  place = 'at 127.0.0.1:'
   first, last = ended.stderr.splitlines()
-  assert first.startswith(f'waiting for the first process {place}')
-  assert last.startswith('tagsdc: the other processes cannot be joined '
-                         f'{place}')
+  assert first.startswith(f'waiting for the first process at {address}')
+  assert last.startswith(
+      f'tagsdc: the other processes cannot be joined at {address}: the first '
+      'process did not come within 3 s; start all of them')
 
 
 def test_one_process_waits_for_nobody():

@@ -16,7 +16,8 @@ from tagsdc_jax import errors, stopping
 @pytest.fixture(autouse=True)
 def _restored():
   """Who was asked to leave ignores signals from then on; here not for ever."""
-  before = {number: signal.getsignal(number) for number in stopping.SIGNALS}
+  before = {number: signal.getsignal(number)
+            for number in (*stopping.SIGNALS, signal.SIGINT)}
   yield
   for number, handler in before.items():
     signal.signal(number, handler)
@@ -155,6 +156,16 @@ def test_the_exit_code_is_kept_until_the_process_has_left():
       sys.exit(5)
       ''')
   assert (ended.returncode, ended.stderr) == (5, '')
+
+
+def test_ctrl_c_while_python_ends_shows_no_traceback():
+  ended = _run('''
+      import atexit, os, signal
+      from tagsdc_jax import stopping
+      atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))
+      stopping.ignore()
+      ''')
+  assert (ended.returncode, ended.stderr) == (-signal.SIGINT, '')
 
 
 def test_a_terminal_that_is_gone_is_not_written_to():

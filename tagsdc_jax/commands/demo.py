@@ -39,6 +39,7 @@ def run(args: argparse.Namespace, config: None = None) -> None:
       phase: dataclasses.replace(configs.load(f'world_{phase}', ()),
                                  seed=args.seed)
       for phase in settings.PHASES}
-  results, page = demo.run_demo(args.run_dir, phases, args.from_scratch)
-  tables.print_phases(results['phases'])
+  _, page = demo.run_demo(
+      args.run_dir, phases, args.from_scratch,
+      lambda results: tables.print_phases(results['phases']))
   print(f'report: {page}')

@@ -25,7 +25,7 @@ with lock.Lock(pathlib.Path(sys.argv[1]), '').held():
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-  for name, seconds in (('_PATIENCE', 1.0), ('_LOOK', 0.05), ('_SETTLING', 1.0),
+  for name, seconds in (('_PATIENCE', 0.6), ('_LOOK', 0.05), ('_SETTLING', 0.5),
                         ('_FIRST_BEAT', 0.05), ('_BEAT', 0.05)):
     monkeypatch.setattr(lock, name, seconds)
 
@@ -61,7 +61,7 @@ def test_one_at_a_time_and_the_line_names_the_holder(path):
         'UTC; give another folder')):
       _take(path)
   assert not path.exists()
-  assert _take(path) < 0.5
+  assert _take(path) < 0.3
 
 
 @pytest.mark.parametrize('has_flock', [True, False])
@@ -78,7 +78,7 @@ def test_what_the_dead_have_left_is_taken_at_once(path, monkeypatch,
       _take(path)
     holder.kill()
     # Not waited for: it is a zombie as the next one begins.
-    assert _take(path) < 1.0
+    assert _take(path) < 0.6
 
 
 # Another machine of that name, or a container on this one.
@@ -89,7 +89,7 @@ def test_another_machine_that_gives_signs_of_life_is_left_alone(path, changes):
   ends = threading.Event()
 
   def beat():
-    while not ends.wait(0.3):
+    while not ends.wait(0.1):
       content['beat'] += 1
       path.write_text(json.dumps(content))
   beating = threading.Thread(target=beat)
@@ -101,7 +101,7 @@ def test_another_machine_that_gives_signs_of_life_is_left_alone(path, changes):
     ends.set()
     beating.join()
   # It then ends as by kill -9.
-  assert 1.0 < _take(path) < 3.0
+  assert 0.6 < _take(path) < 3.0
 
 
 def test_another_machine_that_ends_well_is_not_waited_for(path, monkeypatch):

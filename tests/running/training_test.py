@@ -68,6 +68,17 @@ def test_the_demo_goes_on_where_it_was(runs, world_dir, tmp_path, monkeypatch):
   assert after['phases'][-1] == last
 
 
+def test_the_demo_shows_its_table_before_it_draws(runs, world_dir,
+                                                  monkeypatch):
+  def fail(path):
+    raise errors.UserError(f'{path} cannot be drawn')
+  monkeypatch.setattr(demo.report, 'write_report', fail)
+  shown = []
+  with pytest.raises(errors.UserError, match='cannot be drawn'):
+    demo.run_demo(runs, _demo_configs(world_dir), True, shown.append)
+  assert [e['name'] for e in shown[0]['phases']] == ['pretrain', 'tags', 'dc']
+
+
 def test_the_demo_refuses_what_is_not_its_own(runs, world_dir, tmp_path):
   with pytest.raises(errors.UserError, match='seed = 0, now 5'):
     demo.run_demo(runs, _demo_configs(world_dir, seed=5), True)
