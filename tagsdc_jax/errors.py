@@ -16,12 +16,17 @@ class UserError(Exception):
   """
 
 
-class Stopped(Exception):
-  """The run was asked to leave and has lost nothing.
+class Stopped(BaseException):
+  """The command was asked to leave and has lost nothing.
 
-  `tagsdc` prints its text as one line; its exit code then is
-  `stopping.exit_code()`.
+  Like KeyboardInterrupt it may be raised anywhere, so nothing that handles
+  errors may take it for one. `tagsdc` prints its text as one line and leaves
+  with its code.
   """
+
+  def __init__(self, text: str, code: int = 0) -> None:
+    super().__init__(text)
+    self.code = code
 
 
 def refusal(error: BaseException, option: str = 'path') -> str | None:

@@ -17,8 +17,13 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
-from tagsdc_jax import arguments, distributed, hanging
-from tagsdc_jax.settings import kinds
+from tagsdc_jax import environment
+
+environment.import_jax('local_processes')
+
+from tagsdc_jax import (arguments, distributed, hanging,  # noqa: E402
+                        stopping)
+from tagsdc_jax.settings import kinds  # noqa: E402
 
 # Seconds that the others have, once one process has ended, to end by
 # themselves: to be saved, or to notice that one is missing.
@@ -43,8 +48,8 @@ def run(command: Sequence[str], processes: int, devices: int) -> int:
   """
   started: list[subprocess.Popen] = []
   tails: list[collections.deque[str]] = []
-  address = f'127.0.0.1:{_free_port()}'
-  with _stopped(started):
+  with _stopped(started), _held_port() as port:
+    address = f'127.0.0.1:{port}'
     for index in range(processes):
       child = _start(command, address, processes, index, devices)
       started.append(child)
@@ -129,7 +134,10 @@ def _how(code: int | None) -> str:
 
 @contextlib.contextmanager
 def _stopped(children: list[subprocess.Popen]) -> Iterator[None]:
-  """Passes SIGTERM and SIGINT on, and leaves no process behind."""
+  """Passes signals on, and leaves no process behind.
+
+  Those that are ignored already, as SIGHUP under `nohup`, stay so.
+  """
   def forward(number: int, frame: object) -> None:
     del frame
     for child in children:
@@ -137,7 +145,8 @@ def _stopped(children: list[subprocess.Popen]) -> Iterator[None]:
         child.send_signal(number)
 
   before = {number: signal.signal(number, forward)
-            for number in (signal.SIGTERM, signal.SIGINT)}
+            for number in (*stopping.SIGNALS, signal.SIGINT)
+            if signal.getsignal(number) not in (signal.SIG_IGN, None)}
   try:
     yield
   finally:
@@ -149,10 +158,16 @@ def _stopped(children: list[subprocess.Popen]) -> Iterator[None]:
       child.wait()
 
 
-def _free_port() -> int:
-  with socket.socket() as probe:
-    probe.bind(('127.0.0.1', 0))
-    return probe.getsockname()[1]
+@contextlib.contextmanager
+def _held_port() -> Iterator[int]:
+  """Gives a port that no other program gets while inside.
+
+  A socket that does not listen keeps it, and lets the first process have it.
+  """
+  with socket.socket() as keeper:
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    keeper.bind(('127.0.0.1', 0))
+    yield keeper.getsockname()[1]
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -19,16 +19,22 @@ logging.set_verbosity(logging.FATAL)
 # What Orbax leaves undone after a failed save.
 warnings.filterwarnings('ignore', 'coroutine .* was never awaited')
 
+from tagsdc_jax import environment  # noqa: E402
+
+environment.import_jax('tagsdc')
+
 import jax  # noqa: E402
 
 from tagsdc_jax import (__version__, arguments, distributed,  # noqa: E402
-                        errors, stopping)
+                        errors, settings, stopping)
 from tagsdc_jax.commands import (compare, configs, convert,  # noqa: E402
                                  demo, evaluate, prepare, report, train)
 
 COMMANDS = {'demo': demo, 'prepare': prepare, 'train': train,
             'evaluate': evaluate, 'compare': compare, 'convert': convert,
             'report': report}
+# Those that go on where they were, and so may leave as if all was well.
+_CONTINUED = ('demo', 'train', 'evaluate')
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -60,10 +66,11 @@ def main(words: Sequence[str] | None = None) -> int:
   if args.command is None and not rest:
     parser.print_help()
     return 0
+  is_asked = False
   try:
-    code = _run(args, rest)
+    code = _listen(args, rest)
   except errors.Stopped as stop:
-    code = _say(args, str(stop), stopping.exit_code())
+    is_asked, code = True, _say(args, str(stop), stop.code)
   except KeyboardInterrupt:
     code = _say(args, 'interrupted; run the same command again to continue',
                 130)
@@ -72,7 +79,19 @@ def main(words: Sequence[str] | None = None) -> int:
                 'take less data')
   except Exception as error:
     code = _fail(args, error)
-  return distributed.leave(code)
+  if arguments is None:  # This is all that the process does.
+    stopping.ignore()
+  return distributed.leave(code, is_asked)
+
+
+def _listen(args: argparse.Namespace, rest: list[str]) -> int:
+  code, again = stopping.exit_code(), 'give the same command again'
+  notice = stopping.Notice(settings.Settings().stop_seconds, *(
+      (f'{again} to continue', code) if args.command in _CONTINUED else
+      (again,)))
+  with notice.listening():
+    environment.settle()
+    return _run(args, rest)
 
 
 def _fail(args: argparse.Namespace, error: Exception) -> int:
@@ -115,6 +134,9 @@ def _explain(error: Exception) -> str | None:
   """Returns the line that says it to a user, None for an error of ours."""
   if isinstance(error, errors.UserError):
     return str(error)
+  if isinstance(error, Warning):
+    return ('PYTHONWARNINGS or -W makes errors of warnings, such as '
+            f'{error}; unset it')
   reason = errors.refusal(error)
   return reason and f'{getattr(error, "filename", None) or "a file"}: {reason}'
 

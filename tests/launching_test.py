@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from tagsdc_jax import launching
+from tagsdc_jax import distributed, launching
 
 INDEX = "index = int(os.environ['JAX_PROCESS_ID'])"
 
@@ -81,12 +82,14 @@ def test_its_last_words_are_shown(capfd, monkeypatch):
   assert 'process 1 of 2 (numbered from 0) ended with exit code 2' in shown[-1]
 
 
-def test_sigterm_goes_to_all(tmp_path):
+@pytest.mark.parametrize('number', ['SIGTERM', 'SIGUSR1', 'SIGHUP'])
+def test_signals_go_to_all(tmp_path, number):
+  number = getattr(signal, number)
   script = _command(f'''
       def leave(number, frame):
         open({str(tmp_path)!r} + f'/left{{index}}', 'w').close()
         sys.exit(0)
-      signal.signal(signal.SIGTERM, leave)
+      signal.signal({int(number)}, leave)
       open({str(tmp_path)!r} + f'/up{{index}}', 'w').close()
       time.sleep(60)
       ''')
@@ -94,9 +97,18 @@ def test_sigterm_goes_to_all(tmp_path):
                              '--', *script])
   while not all((tmp_path / f'up{index}').exists() for index in range(2)):
     time.sleep(0.02)
-  parent.send_signal(signal.SIGTERM)
+  parent.send_signal(number)
   assert parent.wait(30) == 0
   assert (tmp_path / 'left0').exists() and (tmp_path / 'left1').exists()
+
+
+def test_the_port_is_kept_for_the_first_process():
+  with launching._held_port() as port:
+    # Others do not get it,
+    with socket.socket() as other, pytest.raises(OSError):
+      other.bind(('127.0.0.1', port))
+    # and the first process does, on all addresses.
+    distributed._check_coordinator(f'127.0.0.1:{port}', port, None)
 
 
 def test_dry_run(capsys):

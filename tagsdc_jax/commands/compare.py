@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from tagsdc_jax import arguments, files, progress
+from tagsdc_jax import arguments, environment, files, progress
 from tagsdc_jax.comparison import comparing, items, recordings
 from tagsdc_jax.reporting import tables
 from tagsdc_jax.running import folder
@@ -57,6 +57,7 @@ def run(args: argparse.Namespace, config: None = None) -> int:
   # programs, each for a few runs.
   os.environ['XLA_FLAGS'] = (f'{os.environ.get("XLA_FLAGS", "")} '
                              '--xla_backend_optimization_level=0').strip()
+  environment.open_devices()
   opened = recordings.open_folder(args.folder, x64=args.x64)
   total = len(opened.manifest['files'])
   with progress.progress_bar(total, 'comparing', 'files') as bar:

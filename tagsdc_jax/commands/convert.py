@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from tagsdc_jax import arguments, errors, settings, shipped
+from tagsdc_jax import arguments, environment, errors, settings, shipped
 from tagsdc_jax.commands import configs
 from tagsdc_jax.conversion import tying
 from tagsdc_jax.running import converting
@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, config: settings.Settings | None) -> None:
   """Converts, and prints what was done."""
+  environment.open_devices()
   source = Path(args.source)
   if not (source.exists() or args.source.startswith(shipped.PREFIX)):
     raise errors.UserError(f'{source} is missing; give a file of weights, a '

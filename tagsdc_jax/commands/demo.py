@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from tagsdc_jax import arguments, settings
+from tagsdc_jax import arguments, environment, settings
 from tagsdc_jax.commands import configs
 from tagsdc_jax.reporting import tables
 from tagsdc_jax.running import demo
@@ -37,10 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: None = None) -> None:
   """Runs or continues the phases and prints one table of all."""
   del config
+  environment.open_devices()
   phases = {
       phase: dataclasses.replace(configs.load(f'world_{phase}', ()),
                                  seed=args.seed)
       for phase in settings.PHASES}
-  results, page = demo.run_demo(args.run_dir, phases, args.from_scratch)
-  tables.print_phases(results['phases'])
+  _, page = demo.run_demo(
+      args.run_dir, phases, args.from_scratch,
+      lambda results: tables.print_phases(results['phases']))
   print(f'report: {page}')

@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from tagsdc_jax import arguments, distributed, errors, files, paths, settings
+from tagsdc_jax import (arguments, distributed, environment, errors, files,
+                        paths, settings)
 from tagsdc_jax.data import dataset, opening, overlaps
 from tagsdc_jax.evaluation import first_pass, protocols
 from tagsdc_jax.models import retrieval
@@ -79,6 +80,7 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   del config
   _check(args)
   distributed.start()
+  environment.open_devices()
   loaded = checkpoints.load(args.model)
   config_used = _settings(args, loaded)
   data = opening.open_split(config_used.data, args.split)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from tagsdc_jax import arguments
+from tagsdc_jax import arguments, environment
 from tagsdc_jax.running import report
 
 HELP = 'write a page with curves, results and examples of a run'
@@ -24,4 +24,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: None = None) -> None:
   """Writes the page and says where it is."""
   del config
+  environment.open_devices()
   print(report.write_report(args.run_dir))

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from tagsdc_jax import arguments, distributed, settings
+from tagsdc_jax import arguments, distributed, environment, settings
 from tagsdc_jax.reporting import tables
 from tagsdc_jax.running import training
 
@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: settings.Settings) -> None:
   """Trains and prints the result."""
   distributed.start()
+  environment.open_devices()
   if distributed.is_first():
     for line in settings.without_effect(config):
       print(f'tagsdc train: {line}', file=sys.stderr, flush=True)

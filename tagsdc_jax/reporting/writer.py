@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,12 +35,16 @@ class NoMetrics:
 class MetricsWriter:
   """Appends to `metrics.jsonl` and to TensorBoard's event files.
 
+  Each kind of line stands once for an update, also where a run that goes on
+  does work again, as a validation whose state was saved before it.
+
   Not tensorboardX's SummaryWriter: it writes in a thread, which dies on a
   full disk and leaves the caller waiting for ever.
   """
 
   def __init__(self, run_dir: Path, first_update: int = 0,
-               watch: hanging.Watch = hanging.UNWATCHED) -> None:
+               watch: hanging.Watch = hanging.UNWATCHED,
+               check: Callable[[], None] = lambda: None) -> None:
     """Opens both.
 
     Args:
@@ -47,15 +52,17 @@ class MetricsWriter:
       first_update: where the run goes on; what a killed run has written of
         later updates is dropped, since it will be written again.
       watch: ends a process of several that hangs here.
+      check: raises if the folder is another run's by now.
     """
     self._path, board = run_dir / 'metrics.jsonl', run_dir / 'tensorboard'
-    self._watch = watch
+    self._watch, self._check = watch, check
     with errors.named(self._path):
-      _drop_after(self._path, first_update)
+      self._written = _keep_until(self._path, first_update)
       self._lines = open(self._path, 'a', encoding='utf-8')
       board.mkdir(exist_ok=True)
+      goes_on = any(board.iterdir())
       self._board = event_file_writer.EventsWriter(str(board / 'events'))
-      if first_update:
+      if goes_on:  # TensorBoard then drops what comes later in other files.
         self._board.write_event(event_pb2.Event(
             wall_time=time.time(), step=first_update + 1,
             session_log=event_pb2.SessionLog(
@@ -67,11 +74,16 @@ class MetricsWriter:
 
     Args:
       update: updates done.
-      kind: "train" or "validation".
+      kind: "train" or "validation"; nothing is written if the update has
+        one already.
       values: name -> number.
     Raises:
       UserError: if the file system refuses.
     """
+    self._check()
+    if (update, kind) in self._written:
+      return
+    self._written.add((update, kind))
     line = {'update': update, 'kind': kind, **values}
     with self._watch.during(hanging.WRITING), errors.named(self._path):
       self._lines.write(json.dumps(line) + '\n')
@@ -89,19 +101,30 @@ class MetricsWriter:
       self._board.close()
 
 
-def _drop_after(path: Path, update: int) -> None:
-  """Removes lines of later updates, and those that were cut."""
+def _keep_until(path: Path, update: int) -> set[tuple[int, str]]:
+  """Removes lines of later updates, those that were cut, and repetitions.
+
+  Returns:
+    the update and kind of each line that is left.
+  """
   if not path.exists():
-    return
+    return set()
   lines = path.read_bytes().splitlines(keepends=True)
-  kept = [line for line in lines if _is_kept(line, update)]
-  if kept != lines:
-    files.write_whole(path, lambda file: file.writelines(kept))
+  kept: dict[tuple[int, str], bytes] = {}
+  for line in lines:
+    key = _key(line)
+    if key is not None and key[0] <= update:
+      kept.setdefault(key, line)
+  if list(kept.values()) != lines:
+    files.write_whole(path, lambda file: file.writelines(kept.values()))
+  return set(kept)
 
 
-def _is_kept(line: bytes, update: int) -> bool:
+def _key(line: bytes) -> tuple[int, str] | None:
+  """Returns the update and kind of a line, None if it was cut."""
   try:
     content: Any = json.loads(line)
-    return line.endswith(b'\n') and content['update'] <= update
+    return ((int(content['update']), str(content['kind']))
+            if line.endswith(b'\n') else None)
   except (ValueError, TypeError, KeyError):
-    return False
+    return None

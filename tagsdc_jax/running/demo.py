@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,30 @@ PRETRAINED = f'{shipped.PREFIX}world_pretrain'
 
 
 def run_demo(run_dir: Path, configs: Mapping[str, settings.Settings],
-             is_from_scratch: bool) -> tuple[dict[str, Any], Path]:
+             is_from_scratch: bool,
+             show: Callable[[dict[str, Any]], None] = lambda results: None
+             ) -> tuple[dict[str, Any], Path]:
   """Runs the demo or continues it; finished phases are not run again.
 
   Args:
     run_dir: holds one run folder per phase, `results.json`, `report.html`.
     configs: the settings of every phase, of one seed.
     is_from_scratch: pretrain, instead of taking the shipped weights.
+    show: called with the results before the page is drawn.
   Returns:
     what `results.json` holds (`seed`, `from_scratch`, `phases` in order,
     `parameters_sha256` of the last one), and the path of the page.
   Raises:
-    UserError: if the folder holds something else.
+    UserError: if the folder holds something else, or a demo is at work there.
   """
+  with folder.held(run_dir):
+    results = _run_phases(run_dir, configs, is_from_scratch)
+    show(results)
+    return results, report.write_report(run_dir)
+
+
+def _run_phases(run_dir: Path, configs: Mapping[str, settings.Settings],
+                is_from_scratch: bool) -> dict[str, Any]:
   seed = configs['tags'].seed
   results = _claim(run_dir, {'seed': seed, 'from_scratch': is_from_scratch})
   done = {entry['name']: entry for entry in results['phases']}
@@ -44,7 +55,7 @@ def run_demo(run_dir: Path, configs: Mapping[str, settings.Settings],
       results['parameters_sha256'] = ended['parameters_sha256']
       folder.write_json(run_dir / folder.RESULTS, results)
     init_from = PRETRAINED if is_shipped else str(run_dir / phase)
-  return results, report.write_report(run_dir)
+  return results
 
 
 def _claim(run_dir: Path, choices: dict[str, Any]) -> dict[str, Any]:
@@ -56,12 +67,7 @@ def _claim(run_dir: Path, choices: dict[str, Any]) -> dict[str, Any]:
           f'{run_dir} is not empty and holds no {folder.RESULTS} of a demo; '
           'give an empty or new folder as --run-dir')
     fresh = choices | {'phases': [], 'parameters_sha256': ''}
-    try:
-      run_dir.mkdir(parents=True, exist_ok=True)
-      folder.write_json(path, fresh)
-    except OSError as error:
-      raise errors.UserError(f'run folder {run_dir} cannot be written: '
-                             f'{error.strerror}') from error
+    folder.write_json(path, fresh)
     return fresh
   try:
     results = json.loads(path.read_text(encoding='utf-8'))

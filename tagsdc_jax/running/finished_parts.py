@@ -5,7 +5,6 @@ checksum includes that name: nothing of another checkpoint, split or plan can
 be taken for a part of this one.
 """
 
-import fcntl
 import hashlib
 import io
 import json
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from tagsdc_jax import errors
-from tagsdc_jax.running import folder
+from tagsdc_jax.running import folder, lock
 
 ABOUT = 'about.json'
 _SUFFIX = '.part'
@@ -50,21 +49,17 @@ class FinishedParts:
 
   @contextmanager
   def claimed(self, process: int) -> Iterator[None]:
-    """Keeps other evaluations out; ends with the process, however it ends.
+    """Keeps other evaluations out.
 
     Args:
       process: each claims its share; the first one writes ABOUT as well.
     Raises:
       UserError: if another one is at work.
     """
-    path = self.path / f'process_{process}.lock'
-    with errors.named(path, option='--work-dir'), open(path, 'wb') as file:
-      try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except BlockingIOError as error:
-        raise errors.UserError(
-            f'the same evaluation is at work in {self.path}; wait for it, or '
-            'give another --work-dir') from error
+    own = lock.Lock(self.path / f'process_{process}.lock', 'wait for the '
+                    'same evaluation, or give another --work-dir',
+                    option='--work-dir')
+    with own.held():
       if not process and not (self.path / ABOUT).exists():
         folder.write_json(self.path / ABOUT, self._about)
       yield

@@ -4,12 +4,13 @@ import json
 import platform
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from tagsdc_jax import distributed, errors, files, settings
+from tagsdc_jax.running import lock
 from tagsdc_jax.training import checkpoints, restoring
 
 CONFIG, RESULTS = 'config.json', 'results.json'
@@ -26,25 +27,52 @@ def holds_run(run_dir: Path) -> bool:
 
 
 @contextmanager
-def claimed(run_dir: Path, config: settings.Settings) -> Iterator[None]:
-  """Claims the folder, and frees it if the run fails with nothing saved.
+def held(run_dir: Path) -> Iterator[lock.Lock]:
+  """Makes the folder and keeps other runs out of it.
+
+  Of several processes the first one does it.
+
+  Raises:
+    UserError: if another run is at work there, or the file system refuses.
+  """
+  own = lock.Lock(run_dir / lock.NAME, 'wait for it or stop it, or give '
+                  'another --run-dir')
+
+  def hold() -> None:
+    with errors.named(run_dir):
+      run_dir.mkdir(parents=True, exist_ok=True)
+    stack.enter_context(own.held())
+
+  with ExitStack() as stack:
+    distributed.on_first(hold)
+    yield own
+
+
+@contextmanager
+def claimed(run_dir: Path, config: settings.Settings) -> Iterator[lock.Lock]:
+  """Holds and claims the folder; frees it if the run ends with nothing saved.
 
   The next try may then have the other settings that the message asks for. Of
   several processes the first one does it.
 
+  Yields:
+    what the first process asks before it writes whether the folder is still
+    its own.
   Raises:
-    UserError: see `claim`.
+    UserError: see `held` and `claim`.
   """
-  distributed.on_first(lambda: claim(run_dir, config))
-  try:
-    yield
-  except errors.UserError:
-    if distributed.is_first() and not _has_saved(run_dir):
-      for name in (CONFIG, METRICS):
-        (run_dir / name).unlink(missing_ok=True)
-      for name in ('checkpoints', 'tensorboard'):
-        shutil.rmtree(run_dir / name, ignore_errors=True)
-    raise
+  with held(run_dir) as own:
+    distributed.on_first(lambda: claim(run_dir, config))
+    try:
+      yield own
+    except (errors.UserError, errors.Stopped, KeyboardInterrupt):
+      if (distributed.is_first() and own.is_held()
+          and not _has_saved(run_dir)):
+        for name in (CONFIG, METRICS):
+          (run_dir / name).unlink(missing_ok=True)
+        for name in ('checkpoints', 'tensorboard'):
+          shutil.rmtree(run_dir / name, ignore_errors=True)
+      raise
 
 
 def claim(run_dir: Path, config: settings.Settings) -> None:
@@ -70,10 +98,12 @@ def claim(run_dir: Path, config: settings.Settings) -> None:
 
 
 def is_free(run_dir: Path) -> bool:
-  """Returns whether a folder is new, or holds what killed writes have left."""
+  """Returns whether a folder is new, or holds only a lock and what killed
+  writes have left."""
   with errors.named(run_dir, 'read'):
     return not run_dir.is_dir() or all(
-        files.is_leftover(path) for path in run_dir.iterdir())
+        path.name == lock.NAME or files.is_leftover(path)
+        for path in run_dir.iterdir())
 
 
 def _check_same(run_dir: Path, before: dict[str, Any],

@@ -17,7 +17,7 @@ from tagsdc_jax.data import (assembling, dataset, loader, opening, overlaps,
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.reporting import writer
 from tagsdc_jax.running import (building, compiling, evaluation, folder,
-                                hooks, judging, memory)
+                                hooks, judging, lock, memory)
 from tagsdc_jax.training import (checkpoints, initialising, loop, objectives,
                                  optimizer, passes, state)
 
@@ -42,13 +42,16 @@ def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
   """
   start = time.perf_counter()
   notice = stopping.Notice(config.stop_seconds, f'{run_dir}: give the same '
-                           'command again to continue')
-  with notice.listening():
-    return _train(config, run_dir, notice, start)
+                           'command again to continue', stopping.exit_code())
+  with notice.listening(), contextlib.ExitStack() as whole_run:
+    if jax.process_count() > 1:
+      # One of several is not to leave alone: they agree after an update.
+      whole_run.enter_context(notice.deferring())
+    return _train(config, run_dir, notice, whole_run, start)
 
 
 def _train(config: settings.Settings, run_dir: Path, notice: stopping.Notice,
-           start: float) -> dict[str, Any]:
+           whole_run: contextlib.ExitStack, start: float) -> dict[str, Any]:
   devices = parallel.local_devices(config.num_devices)
   everywhere = parallel.all_devices(devices)
   data = opening.open_split(config.data, 'train')
@@ -71,18 +74,18 @@ def _train(config: settings.Settings, run_dir: Path, notice: stopping.Notice,
   # A wrong init_from must not leave a folder that is bound to it.
   started = None if folder.holds_run(run_dir) else _start_phase(task, fresh)
   watch = hanging.Watch(config.hang_seconds)
+  own = whole_run.enter_context(folder.claimed(run_dir, config))
   with contextlib.ExitStack() as stack:
-    stack.enter_context(folder.claimed(run_dir, config))
-    saves = stack.enter_context(
-        contextlib.closing(checkpoints.Checkpoints(run_dir, watch)))
+    saves = stack.enter_context(contextlib.closing(
+        checkpoints.Checkpoints(run_dir, watch, own.check)))
     host_state, best = _restore(saves, fresh)
     in_train = _find_overlaps(config, data, splits)
     if not int(host_state.update):
       host_state = started or _start_phase(task, fresh)
     first = int(host_state.update)
     metrics = stack.enter_context(contextlib.closing(
-        writer.MetricsWriter(run_dir, first, watch) if distributed.is_first()
-        else writer.NoMetrics()))
+        writer.MetricsWriter(run_dir, first, watch, own.check)
+        if distributed.is_first() else writer.NoMetrics()))
     stack.enter_context(memory.explained(config, memory.TRAINING, devices))
     last = min(config.stop_at_update or config.num_updates,
                config.num_updates)
@@ -105,6 +108,7 @@ def _train(config: settings.Settings, run_dir: Path, notice: stopping.Notice,
     bar = stack.enter_context(
         progress.progress_bar(last, config.phase, 'updates', first,
                               is_shown=distributed.is_first()))
+    stack.enter_context(notice.deferring())
     device_state, done = loop.run(
         programs, parallel.replicate(host_state, everywhere), batches,
         devices=everywhere, first_update=first, last_update=last,
@@ -119,12 +123,11 @@ def _train(config: settings.Settings, run_dir: Path, notice: stopping.Notice,
     final = parallel.first(device_state)
     distributed.on_first(saves.wait)
   if done < last:
-    raise errors.Stopped(f'{run_dir}: asked to leave, saved after update '
-                         f'{done} of {config.num_updates}; give the same '
-                         'command again to continue')
+    raise notice.stopped(f'asked to leave, saved after update {done} of '
+                         f'{config.num_updates}')
   with notice.interrupting():
     return _finish(task, final, parallel.local(device_state.params), devices,
-                   data, validate.final, in_train, run_dir,
+                   data, validate.final, in_train, run_dir, own,
                    time.perf_counter() - start)
 
 
@@ -212,7 +215,7 @@ def _start_phase(task: passes.Task,
 def _finish(task: passes.Task, final: state.TrainState, device_params: Any,
             devices: list[jax.Device], train_data: dataset.RetrievalDataset,
             validated: dict[str, Any] | None, in_train: dict[str, Any],
-            run_dir: Path, seconds: float) -> dict[str, Any]:
+            run_dir: Path, own: lock.Lock, seconds: float) -> dict[str, Any]:
   """Evaluates a run that has ended and writes `results.json`."""
   config = task.settings
   results: dict[str, Any] = {
@@ -226,6 +229,7 @@ def _finish(task: passes.Task, final: state.TrainState, device_params: Any,
                              train_data, devices)
 
   def write() -> None:
+    own.check()
     with hanging.Watch(config.hang_seconds).during(hanging.WRITING):
       folder.write_json(run_dir / folder.RESULTS, results)
 

@@ -12,7 +12,7 @@ import errno
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,16 @@ class Checkpoints:
   """Saves of one run folder, in the background."""
 
   def __init__(self, run_dir: Path,
-               watch: hanging.Watch = hanging.UNWATCHED) -> None:
-    """Makes the folders; `watch` ends a process of several that hangs."""
-    self._root, self._watch = run_dir / 'checkpoints', watch
+               watch: hanging.Watch = hanging.UNWATCHED,
+               check: Callable[[], None] = lambda: None) -> None:
+    """Makes the folders.
+
+    Args:
+      run_dir: the run's folder.
+      watch: ends a process of several that hangs.
+      check: raises if the folder is another run's by now.
+    """
+    self._root, self._watch, self._check = run_dir / 'checkpoints', watch, check
     self._num_bytes = 0  # Of the last save.
     limits = {'newest': _NUM_NEWEST, 'best': 1, 'kept': None}
     self._managers: dict[str, ocp.CheckpointManager] = {}
@@ -81,8 +88,9 @@ class Checkpoints:
       train_state: numpy arrays that nobody changes afterwards.
       about: JSON-able facts; `phase` and `update` among them.
     Raises:
-      UserError: if the file system refuses, this save or the one before; or
-        if the state is not finite: nobody could go on from it.
+      UserError: if the file system refuses, this save or the one before; if
+        the folder is another run's by now; or if the state is not finite:
+        nobody could go on from it.
     """
     update = int(train_state.update)
     problem = arrays.not_finite(_named({
@@ -95,6 +103,7 @@ class Checkpoints:
     manager = self._managers.get(kind)
     if manager is None or update in manager.all_steps():
       return
+    self._check()
     parts = {'parameters': train_state.params,
              'optimizer': _by_path(train_state.optimizer)}
     self._num_bytes = sum(x.nbytes for x in jax.tree.leaves(parts))

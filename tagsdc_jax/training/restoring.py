@@ -3,7 +3,9 @@
 Each process reads on its own: no process waits for another.
 """
 
+import errno
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +17,19 @@ import orbax.checkpoint as ocp
 
 from tagsdc_jax import errors, files, progress
 from tagsdc_jax.training import hashing
+
+# What is raised where files are damaged or missing. Anything else says nothing
+# about them: no memory, no device, a disk that is away.
+_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, EOFError,
+           FileNotFoundError, IsADirectoryError, NotADirectoryError)
+# TensorStore, which Orbax reads with, passes the system's errors on in
+# ValueErrors.
+_SYSTEM_ERROR = re.compile(r"\[os_error_code='(\d+)'\]")
+_MISSING = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR)
+
+
+class Damaged(errors.UserError):
+  """A checkpoint is damaged, and would be so again."""
 
 
 def by_update(folder: Path) -> list[Path]:
@@ -38,15 +53,15 @@ def first_whole(paths: Sequence[Path], names: tuple[str, ...]
 
   Raises:
     UserError: what is wrong with the first, if it is so with all; or that one
-      may not be read. That is soon mended, and an older one would be other
-      parameters.
+      cannot be read though it may be whole. That is soon mended, and an older
+      one would be other parameters.
   """
-  first_error: errors.UserError | None = None
+  first_error: Damaged | None = None
   for path in paths:
     _check_allowed(path, names)
     try:
       content = restore(path, names)
-    except errors.UserError as error:
+    except Damaged as error:
       first_error = first_error or error
       continue
     if first_error is not None:
@@ -62,8 +77,8 @@ def restore(path: Path, names: tuple[str, ...]) -> list[Any]:
   """Returns the parts of a checkpoint.
 
   Raises:
-    UserError: if one is damaged. Orbax and TensorStore have no common class
-      of what they raise then.
+    Damaged: if one is damaged.
+    UserError: if the system refuses to read them.
   """
   try:
     with progress.waiting(f'reading checkpoint {path}'), ocp.Checkpointer(
@@ -78,12 +93,22 @@ def restore(path: Path, names: tuple[str, ...]) -> list[Any]:
     parts = {name: restored[name] for name in names}
     about = parts.pop('about')
     hashing.check_hashes(about, parts)
-  except Exception as error:
+  except _DAMAGE as error:
+    number = _SYSTEM_ERROR.search(str(error))
+    if number is not None and int(number[1]) not in _MISSING:
+      raise _unreadable(path, os.strerror(int(number[1]))) from error
     lines = str(error).splitlines() or [type(error).__name__]
-    reason = errors.refusal(error) or lines[0].rstrip('.')
-    raise errors.UserError(
-        f'checkpoint {path} cannot be read: {reason[:300]}') from error
+    raise Damaged(f'checkpoint {path} cannot be read: '
+                  f'{lines[0].rstrip(".")[:300]}') from error
+  except OSError as error:
+    raise _unreadable(path, error.strerror or str(error)) from error
   return [restored[name] for name in names]
+
+
+def _unreadable(path: Path, reason: str) -> errors.UserError:
+  return errors.UserError(
+      f'checkpoint {path} cannot be read: {reason}; nothing says that it is '
+      'damaged: mend that, then give the same command again')
 
 
 def alone() -> ocp.options.MultiprocessingOptions:

@@ -69,14 +69,15 @@ def test_slurm_prints_what_it_would_run(tmp_path):
   assert _run('slurm.sbatch', TAGSDC_DRY_RUN='1').returncode == 2
 
 
-def test_a_slurm_job_that_is_asked_to_leave_is_queued_again(tmp_path):
+@pytest.mark.parametrize('name', ['TERM', 'USR1'])
+def test_a_slurm_job_that_is_asked_to_leave_is_queued_again(tmp_path, name):
   """With stand-ins for SLURM's programs and for the environment."""
   (tmp_path / 'launch').mkdir()
   (tmp_path / 'launch' / 'environment.sh').write_text(
       f'VENV={tmp_path}/venv\n')
   programs = {'venv/bin/python': 'exit 0', 'venv/bin/scontrol': 'echo "$@"',
               'venv/bin/srun': "trap 'exit 0' TERM\n"
-              'sleep 0.3\nkill -TERM "$PPID"\n'
+              f'sleep 0.3\nkill -{name} "$PPID"\n'
               'for _ in $(seq 100); do sleep 0.1; done'}
   (tmp_path / 'venv' / 'bin').mkdir(parents=True)
   for name, text in programs.items():

@@ -1,7 +1,11 @@
 """Curves and drawings: numbers worked by hand, SVG that fits into a page."""
 
 import math
+import os
 import re
+import subprocess
+import sys
+import textwrap
 from xml.etree import ElementTree
 
 import numpy as np
@@ -115,3 +119,18 @@ def test_shares_stand_side_by_side():
   texts = [t.text for t in ElementTree.fromstring(drawing).iter('text')]
   # Five per cent have no room for a number; the label says it.
   assert texts == ['Stage 1', '95.0']
+
+
+# A notebook's processes inherit the first.
+@pytest.mark.parametrize('backend', [
+    'module://matplotlib_inline.backend_inline', 'nonsense'])
+def test_no_backend_of_the_environment_is_used(backend):
+  ended = subprocess.run([sys.executable, '-c', textwrap.dedent('''
+      import os
+      from tagsdc_jax.reporting.page import svg
+      drawing = svg.Drawing(100, 80)
+      drawing.axes.plot([1, 2])
+      print(os.environ['MPLBACKEND'], drawing.to_svg('x')[:4])
+      ''')], capture_output=True, text=True, check=False,
+                         env=os.environ | {'MPLBACKEND': backend})
+  assert (ended.stdout, ended.stderr) == (f'{backend} <svg\n', '')

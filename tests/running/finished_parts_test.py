@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tagsdc_jax import errors
-from tagsdc_jax.running import finished_parts
+from tagsdc_jax.running import finished_parts, lock
 from tests import denying
 
 _ABOUT = {'parameters_sha256': 'ab', 'first_pass': None}
@@ -27,7 +27,7 @@ def test_a_part_comes_back(tmp_path):
   assert again.path == parts.path and again.has(7)
   np.testing.assert_array_equal(again.load(7), _PART)
   assert {p.name for p in parts.path.iterdir()} == {
-      'about.json', '000007.part', 'process_0.lock', 'process_1.lock'}
+      'about.json', '000007.part'}
 
 
 def test_everything_else_has_another_folder(tmp_path):
@@ -64,11 +64,13 @@ def test_damage_is_noticed(tmp_path, damage):
   assert parts.has(0) and parts.load(0) is None
 
 
-def test_one_evaluation_at_a_time(tmp_path):
+def test_one_evaluation_at_a_time(tmp_path, monkeypatch):
+  monkeypatch.setattr(lock, '_SETTLING', 0.1)
   with _parts(tmp_path).claimed(0):
     with _parts(tmp_path).claimed(1):
       pass
-    with pytest.raises(errors.UserError, match='is at work in .*--work-dir'):
+    with pytest.raises(errors.UserError, match='in use by process .* wait for '
+                       'the same evaluation, or give another --work-dir'):
       with _parts(tmp_path).claimed(0):
         pass
   with _parts(tmp_path).claimed(0):

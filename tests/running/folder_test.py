@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tagsdc_jax import errors, settings
-from tagsdc_jax.running import folder
+from tagsdc_jax.running import folder, lock
 from tests import denying
 
 CONFIG = settings.Settings()
@@ -61,6 +61,50 @@ def test_another_run_is_not_touched(tmp_path):
     with folder.claimed(tmp_path, OTHER):
       raise AssertionError
   assert folder.read_config(tmp_path)['seed'] == 0
+
+
+def test_one_run_at_a_time(tmp_path, monkeypatch):
+  monkeypatch.setattr(lock, '_SETTLING', 0.1)
+  with folder.claimed(tmp_path, CONFIG):
+    with pytest.raises(errors.UserError, match='is in use by process .* wait '
+                       'for it or stop it, or give another --run-dir'):
+      with folder.claimed(tmp_path, CONFIG):
+        raise AssertionError
+    assert folder.read_config(tmp_path)['seed'] == 0
+  with folder.claimed(tmp_path, CONFIG):
+    pass
+  assert [path.name for path in tmp_path.iterdir()] == ['config.json']
+
+
+def test_a_lock_that_the_dead_have_left_is_no_content(tmp_path):
+  (tmp_path / lock.NAME).touch()
+  with folder.claimed(tmp_path, CONFIG):
+    pass
+  (tmp_path / 'letter.txt').touch()
+  (tmp_path / 'config.json').unlink()
+  with pytest.raises(errors.UserError, match='is not empty'):
+    with folder.claimed(tmp_path, CONFIG):
+      raise AssertionError
+  assert [path.name for path in tmp_path.iterdir()] == ['letter.txt']
+
+
+def test_who_was_taken_over_leaves_the_folder_to_the_other(tmp_path):
+  with pytest.raises(errors.UserError, match='taken over by'):
+    with folder.claimed(tmp_path, CONFIG) as own:
+      (tmp_path / lock.NAME).write_text('{"token": "other"}')
+      own._looked -= 100  # It stood still.
+      own.check()
+  assert folder.read_config(tmp_path)['seed'] == 0
+  assert (tmp_path / lock.NAME).exists()
+
+
+@pytest.mark.parametrize('error', [errors.Stopped('leave'),
+                                   KeyboardInterrupt()])
+def test_who_leaves_with_nothing_saved_frees_the_folder(tmp_path, error):
+  with pytest.raises(type(error)):
+    with folder.claimed(tmp_path, CONFIG):
+      raise error
+  assert not any(tmp_path.iterdir())
 
 
 def test_cutting_the_scoring_otherwise_is_allowed(tmp_path):

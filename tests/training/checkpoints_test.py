@@ -222,6 +222,50 @@ def test_what_may_not_be_read_is_not_damaged(host_state, place):
     assert saves.newest(host_state)[1]['update'] == 4
 
 
+# What says nothing about the files: no memory, no device, too many open files.
+@pytest.mark.parametrize('error, kind, message', [
+    (MemoryError('2 GiB'), MemoryError, '2 GiB'),
+    (RuntimeError("Unable to initialize backend 'cuda'"), RuntimeError,
+     'backend'),
+    (ImportError('no zstd'), ImportError, 'zstd'),
+    (OSError(24, 'Too many open files'), errors.UserError,
+     'newest/4 cannot be read: Too many open files; nothing says that it is '
+     'damaged'),
+    (ValueError("OUT: a: read: Input/output error [os_error_code='5']"),
+     errors.UserError, 'newest/4 cannot be read: Input/output error; nothing'),
+])
+def test_what_is_not_damage_is_not_taken_for_it(host_state, tmp_path, error,
+                                                kind, message, monkeypatch,
+                                                capsys):
+  saves = checkpoints.Checkpoints(tmp_path)
+  for update in (3, 4):
+    saves.save('newest', _at(host_state, update), {'phase': 'tags'})
+  saves.close()
+  original = ocp.Checkpointer.restore
+
+  def fail(self, path, *args, **options):
+    if path.name == '4':
+      raise error
+    return original(self, path, *args, **options)
+  monkeypatch.setattr(ocp.Checkpointer, 'restore', fail)
+  for read in (lambda: saves.newest(host_state),
+               lambda: checkpoints.load(tmp_path)):
+    with pytest.raises(kind, match=message) as caught:
+      read()
+    assert type(caught.value) is kind  # Not one that says it is damaged.
+  assert 'going on' not in capsys.readouterr().err
+
+
+def test_a_folder_that_is_anothers_gets_no_save(host_state, tmp_path):
+  def refuse():
+    raise errors.UserError('taken over')
+  saves = checkpoints.Checkpoints(tmp_path, check=refuse)
+  with pytest.raises(errors.UserError, match='taken over'):
+    saves.save('newest', _at(host_state, 3), {'phase': 'tags'})
+  saves.close()
+  assert not any((tmp_path / 'checkpoints' / 'newest').iterdir())
+
+
 def test_checkpoints_that_may_not_be_listed_are_not_missing(host_state):
   with denying.open_folder() as run_dir:
     saves = checkpoints.Checkpoints(run_dir)

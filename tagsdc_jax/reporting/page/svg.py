@@ -2,7 +2,9 @@
 
 import html
 import io
+import os
 import re
+from types import ModuleType
 from typing import Any
 
 # Matplotlib draws in these colours; in the page they are CSS variables, so
@@ -31,6 +33,22 @@ _NOT_WANTED = (
     r'<g\s*/>')
 
 
+def import_matplotlib() -> ModuleType:
+  """Returns matplotlib, whatever MPLBACKEND says.
+
+  A notebook's processes inherit its backend, which matplotlib may not know
+  here, and which nothing is drawn with.
+  """
+  backend = os.environ.pop('MPLBACKEND', None)
+  try:
+    # Late: it takes a second.
+    import matplotlib
+    return matplotlib
+  finally:
+    if backend is not None:
+      os.environ['MPLBACKEND'] = backend
+
+
 class Drawing:
   """A figure of fixed size in CSS pixels, with one pair of axes.
 
@@ -41,8 +59,7 @@ class Drawing:
   def __init__(self, width: int, height: int, *, font: float = 11,
                left: int = 30, right: int = 6, top: int = 8,
                bottom: int = 20) -> None:
-    # Late: matplotlib takes a second to import.
-    import matplotlib
+    matplotlib = import_matplotlib()
     from matplotlib.figure import Figure
     with matplotlib.rc_context(_SETTINGS):
       self._figure = Figure(figsize=(width / 72, height / 72), dpi=72)
@@ -61,7 +78,7 @@ class Drawing:
     Args:
       description: what a screen reader says.
     """
-    import matplotlib
+    matplotlib = import_matplotlib()
     stream = io.StringIO()
     with matplotlib.rc_context(_SETTINGS):
       self._figure.savefig(stream, format='svg', metadata={
