@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tagsdc_jax import errors, settings
+from tagsdc_jax import errors, files, settings
 from tagsdc_jax.commands import configs
 from tagsdc_jax.comparison import stored
 from tagsdc_jax.conversion import reading
@@ -107,8 +107,8 @@ def make_good(root):
   shutil.copy(ROOT / 'configs' / 'uniter_lmdb_small.py',
               root / 'config' / 'config.py')
   (root / 'run folder').mkdir()
-  folder.write_json(root / 'run folder' / 'config.json',
-                    {'settings': settings.flatten(settings.Settings())})
+  files.write_json(root / 'run folder' / 'config.json',
+                   {'settings': settings.flatten(settings.Settings())})
   (root / 'run folder' / 'metrics.jsonl').write_text(
       '{"update": 1, "kind": "train", "loss": 0.5}\n' * 3)
   (root / 'weights').mkdir()

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace, config: None = None) -> int:
     print(f'{verdict}: {words or "nothing to compare"}; '
           f'{time.perf_counter() - start:.0f} s')
   if args.json is not None:
-    folder.write_json(args.json, {
+    files.write_json(args.json, {
         'folder': str(args.folder), 'holds': holds, 'x64': args.x64,
         'counts': dict(counts), 'versions': folder.versions(),
         'items': [_entry(item) for item in found]})

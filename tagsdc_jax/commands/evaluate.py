@@ -134,11 +134,11 @@ def _write(args: argparse.Namespace, loaded: checkpoints.Loaded,
            found: evaluation_in_parts.Evaluated,
            in_train: dict[str, Any]) -> None:
   if args.json is not None:
-    folder.write_json(args.json, found.result | in_train
-                      | {'checkpoint': str(loaded.path)})
+    files.write_json(args.json, found.result | in_train
+                     | {'checkpoint': str(loaded.path)})
   if args.scores is not None:
-    folder.write_whole(args.scores,
-                       lambda file: np.save(file, found.scores.matrix))
+    files.write_whole(args.scores,
+                      lambda file: np.save(file, found.scores.matrix))
   if args.keep_work:
     print(f'parts kept in {found.parts.path}')
   else:

@@ -119,7 +119,7 @@ def to_file(source: str, target: Path) -> list[str]:
   weights = converting.from_parameters(loaded.parameters, phase)
   del loaded
   with progress.waiting(f'writing {target}'):
-    folder.write_whole(target, lambda file: reading.write(
+    files.write_whole(target, lambda file: reading.write(
         Path(file.name), target.suffix, weights))
   left_out = name_rules.heads_after(phase)
   lines = [f'left out, for {checking.LAYOUTS[phase]} has not trained them: '

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tagsdc_jax import errors, parallel, settings, shipped
+from tagsdc_jax import errors, files, parallel, settings, shipped
 from tagsdc_jax.data import opening
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.running import building, folder, judging, report, training
@@ -53,7 +53,7 @@ def _run_phases(run_dir: Path, configs: Mapping[str, settings.Settings],
                else training.train(config, run_dir / phase))
       results['phases'].append(_entry(phase, ended))
       results['parameters_sha256'] = ended['parameters_sha256']
-      folder.write_json(run_dir / folder.RESULTS, results)
+      files.write_json(run_dir / folder.RESULTS, results)
     init_from = PRETRAINED if is_shipped else str(run_dir / phase)
   return results
 
@@ -67,7 +67,7 @@ def _claim(run_dir: Path, choices: dict[str, Any]) -> dict[str, Any]:
           f'{run_dir} is not empty and holds no {folder.RESULTS} of a demo; '
           'give an empty or new folder as --run-dir')
     fresh = choices | {'phases': [], 'parameters_sha256': ''}
-    folder.write_json(path, fresh)
+    files.write_json(path, fresh)
     return fresh
   try:
     results = json.loads(path.read_text(encoding='utf-8'))

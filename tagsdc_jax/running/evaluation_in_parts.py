@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from tagsdc_jax import errors, hanging, parallel, progress, settings
+from tagsdc_jax import errors, files, hanging, parallel, progress, settings
 from tagsdc_jax.data import dataset
 from tagsdc_jax.evaluation import (evaluating, first_pass, matrix, protocols,
                                    ranking, tiles)
 from tagsdc_jax.models.retrieval import RetrievalModel
-from tagsdc_jax.running import building, fingerprints, folder, memory
+from tagsdc_jax.running import building, fingerprints, memory
 from tagsdc_jax.running.finished_parts import FinishedParts
 from tagsdc_jax.training import initialising
 
@@ -156,7 +156,7 @@ def _joined(parts: FinishedParts, plan: tiles.Plan,
         file.seek(start + int(image) * size)
         file.write(row.astype('<f4', copy=False).tobytes())
 
-  folder.write_whole(path, write)
+  files.write_whole(path, write)
   return np.load(path, mmap_mode='r').T
 
 

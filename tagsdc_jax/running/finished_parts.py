@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from tagsdc_jax import errors
-from tagsdc_jax.running import folder, lock
+from tagsdc_jax import errors, files
+from tagsdc_jax.running import lock
 
 ABOUT = 'about.json'
 _SUFFIX = '.part'
@@ -61,7 +61,7 @@ class FinishedParts:
                     option='--work-dir')
     with own.held():
       if not process and not (self.path / ABOUT).exists():
-        folder.write_json(self.path / ABOUT, self._about)
+        files.write_json(self.path / ABOUT, self._about)
       yield
 
   def save(self, part: int, scores: np.ndarray) -> None:
@@ -79,7 +79,7 @@ class FinishedParts:
     def write(file: Any) -> None:
       file.write(self._digest(part, content.getbuffer()))
       file.write(content.getbuffer())
-    folder.write_whole(self._file(part), write)
+    files.write_whole(self._file(part), write)
 
   def has(self, part: int) -> bool:
     """Returns whether there is a file of the part, whole or not."""

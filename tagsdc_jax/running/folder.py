@@ -15,7 +15,6 @@ from tagsdc_jax.training import checkpoints, restoring
 
 CONFIG, RESULTS = 'config.json', 'results.json'
 METRICS = 'metrics.jsonl'
-write_json, write_whole = files.write_json, files.write_whole
 _PACKAGES = ('tagsdc_jax', 'jax', 'jaxlib', 'flax', 'optax',
              'orbax-checkpoint', 'numpy')
 
@@ -94,7 +93,7 @@ def claim(run_dir: Path, config: settings.Settings) -> None:
     run_dir.mkdir(parents=True, exist_ok=True)
     for name in (CONFIG, RESULTS, METRICS):  # Of killed earlier versions.
       (run_dir / name).with_suffix('.partial').unlink(missing_ok=True)
-  write_json(path, {'settings': flat, 'versions': versions()})
+  files.write_json(path, {'settings': flat, 'versions': versions()})
 
 
 def is_free(run_dir: Path) -> bool:

@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from tagsdc_jax import errors, paths, settings, shipped
+from tagsdc_jax import errors, files, paths, settings, shipped
 from tagsdc_jax.running import building, folder
 from tagsdc_jax.training import checkpoints
 
@@ -44,7 +44,7 @@ def ship(run_dir: Path, target: Path, commands: list[str]) -> dict:
       'machine': f'{platform.machine()}, {platform.system()}',
       'parameters_sha256': building.parameters_sha256(loaded.parameters),
       'evaluation': results['evaluation'], 'measures': results['measures']}
-  folder.write_json(target / shipped.RECIPE, recipe)
+  files.write_json(target / shipped.RECIPE, recipe)
   return recipe
 
 

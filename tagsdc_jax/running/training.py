@@ -10,8 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from tagsdc_jax import (distributed, errors, hanging, parallel, peak, progress,
-                        settings, shipped, stopping)
+from tagsdc_jax import (distributed, errors, files, hanging, parallel, peak,
+                        progress, settings, shipped, stopping)
 from tagsdc_jax.data import (assembling, dataset, loader, opening, overlaps,
                              paired_loader)
 from tagsdc_jax.models import retrieval
@@ -231,7 +231,7 @@ def _finish(task: passes.Task, final: state.TrainState, device_params: Any,
   def write() -> None:
     own.check()
     with hanging.Watch(config.hang_seconds).during(hanging.WRITING):
-      folder.write_json(run_dir / folder.RESULTS, results)
+      files.write_json(run_dir / folder.RESULTS, results)
 
   distributed.on_first(write)
   return results

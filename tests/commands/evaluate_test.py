@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from tagsdc_jax import launching, main, settings
+from tagsdc_jax import files, launching, main, settings
 from tagsdc_jax.data import opening
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.running import building, finished_parts, folder
@@ -42,7 +42,7 @@ def _run_dir(tmp_path_factory):
   flat = settings.flatten(config)
   checkpoints.export(path / 'checkpoints' / 'best' / '2', params,
                      {'phase': 'tags', 'update': 2, 'settings': flat})
-  folder.write_json(path / folder.CONFIG, {'settings': flat})
+  files.write_json(path / folder.CONFIG, {'settings': flat})
   return path
 
 
@@ -63,7 +63,7 @@ _KILLED = """
 import os, signal, sys
 from tagsdc_jax import main
 from tagsdc_jax.running import finished_parts, folder
-original, count = folder.write_whole, [0]
+original, count = files.write_whole, [0]
 def write_whole(path, write):
   def dying(file):
     write(file)
@@ -72,7 +72,7 @@ def write_whole(path, write):
     os.kill(os.getpid(), signal.SIGKILL)
   count[0] += path.suffix == '.part'
   original(path, dying if count[0] == 4 else write)
-folder.write_whole = write_whole
+files.write_whole = write_whole
 main.main(sys.argv[1:])
 """
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tagsdc_jax import errors, settings
+from tagsdc_jax import errors, files, settings
 from tagsdc_jax.running import folder, lock
 from tests import denying
 
@@ -128,14 +128,14 @@ def test_a_run_begun_before_a_quirk_had_a_name_goes_on(tmp_path):
 
 def test_a_full_disk_leaves_the_old_file(tmp_path):
   path = tmp_path / 'results.json'
-  folder.write_json(path, {'a': 1})
+  files.write_json(path, {'a': 1})
 
   def fill(file):
     file.write(b'{"a"')
     raise OSError(28, 'No space left on device')
   with pytest.raises(errors.UserError, match='results.json cannot be written: '
                      'no space is left'):
-    folder.write_whole(path, fill)
+    files.write_whole(path, fill)
   assert json.loads(path.read_text()) == {'a': 1}
   assert list(tmp_path.iterdir()) == [path]
 
@@ -172,7 +172,7 @@ def test_a_path_may_be_spelled_with_its_home_or_without(tmp_path, monkeypatch):
   folder.claim(tmp_path, begun)
   folder.claim(tmp_path, same)
   # As written by a version that did not expand them.
-  folder.write_json(tmp_path / folder.CONFIG, {
+  files.write_json(tmp_path / folder.CONFIG, {
       'settings': flat | {'data.root': '~/data',
                           'data.train_text': ['~/a', 'b']}})
   folder.claim(tmp_path, same)
@@ -184,7 +184,7 @@ def test_a_path_may_be_spelled_with_its_home_or_without(tmp_path, monkeypatch):
 @pytest.mark.parametrize('content', [[], {}, {'settings': []}, {'settings': 3},
                                      {'settings': None}, 'text', None])
 def test_a_config_that_is_no_config_is_a_line(content, tmp_path):
-  folder.write_json(tmp_path / folder.CONFIG, content)
+  files.write_json(tmp_path / folder.CONFIG, content)
   for read in (folder.read_config, lambda path: folder.claim(path, CONFIG)):
     with pytest.raises(errors.UserError, match='holds no readable config.json'):
       read(tmp_path)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tagsdc_jax import errors, shipped
+from tagsdc_jax import errors, files, shipped
 from tagsdc_jax.reporting.page import content, rendering
 from tagsdc_jax.running import examples, folder, report
 from tests import tiny
@@ -28,7 +28,7 @@ def _make_run(run_dir, phase, results=None, lines=()):
   (run_dir / 'metrics.jsonl').write_text(
       ''.join(f'{json.dumps(line)}\n' for line in lines), 'utf-8')
   if results is not None:
-    folder.write_json(run_dir / 'results.json', results)
+    files.write_json(run_dir / 'results.json', results)
   return run_dir
 
 
@@ -103,7 +103,7 @@ def test_a_demo_with_shipped_pretraining(tmp_path):
   root = _make_demo(tmp_path / 'demo')
   entry = {**RECALLS, 'foil_accuracy': {'all': 60.0}, 'seconds': 0.5,
            'synthetic_negatives': SHARES, 'retrieved_negatives': None}
-  folder.write_json(root / 'results.json', {
+  files.write_json(root / 'results.json', {
       'phases': [{'name': name} | entry for name in ('pretrain', 'tags', 'dc')],
       'parameters_sha256': 'dc'})
   found = report.read_report(root)
@@ -132,8 +132,8 @@ def test_curves_of_shipped_weights_are_those_they_were_made_with(
                                init_from='shipped:some')
   root = tmp_path / 'demo'
   folder.claim(root / 'tags', config)
-  folder.write_json(root / 'results.json',
-                    {'phases': [{'name': 'pretrain', **RECALLS}]})
+  files.write_json(root / 'results.json',
+                   {'phases': [{'name': 'pretrain', **RECALLS}]})
   first, second = report.read_report(root).phases
   assert first.updates == 7 and first.train == [_line(7, 0.5)]
   assert not second.train
