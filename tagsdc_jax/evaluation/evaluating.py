@@ -9,6 +9,7 @@ import numpy as np
 from tagsdc_jax import hanging, settings
 from tagsdc_jax.data import dataset
 from tagsdc_jax.evaluation import matrix, protocols, ranking, recall
+from tagsdc_jax.models import retrieval
 from tagsdc_jax.models.retrieval import RetrievalModel
 
 
@@ -30,9 +31,9 @@ def evaluate(model: RetrievalModel, params: Any,
     watch: see `matrix.score_matrix`.
   Returns:
     the result (what `ranking.evaluate_scores` returns, `captions`, `images`,
-    `chance`, see `recall.chance`, `seconds`, `pairs_per_second`, compilation
-    included) and the scores, float32 [captions, images], as they were
-    computed.
+    `chance`, see `recall.chance`, `precision`, see `retrieval.precision`,
+    `seconds`, `pairs_per_second`, compilation included) and the scores,
+    float32 [captions, images], as they were computed.
   """
   start = time.perf_counter()
   scores = matrix.score_matrix(model, params, data, config.evaluation,
@@ -40,7 +41,8 @@ def evaluate(model: RetrievalModel, params: Any,
                                watch=watch)
   seconds = time.perf_counter() - start
   result = rank(ranking.Scores(scores), data, config.quirks)
-  return result | pace(scores.size, seconds), scores
+  facts = {'precision': retrieval.precision(model)}
+  return result | pace(scores.size, seconds) | facts, scores
 
 
 def rank(scores: ranking.Scores, data: dataset.RetrievalDataset,

@@ -144,6 +144,12 @@ class RetrievalModel(nn.Module):
             self.disc_logits(states))
 
 
+def precision(model: RetrievalModel) -> str:
+  """Returns what its numbers are computed in, for people and results."""
+  return (f'{jnp.dtype(model.dtype).name}, {model.matmul_precision} on '
+          f'{jax.default_backend()}')
+
+
 def apply(model: RetrievalModel, params: Any, method: str, *args: Any,
           **kwargs: Any) -> Any:
   """Returns what a method of the network gives for these parameters.

@@ -2,8 +2,9 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from tensorboardX import event_file_writer, summary
@@ -44,7 +45,8 @@ class MetricsWriter:
 
   def __init__(self, run_dir: Path, first_update: int = 0,
                watch: hanging.Watch = hanging.UNWATCHED,
-               check: Callable[[], None] = lambda: None) -> None:
+               check: Callable[[], None] = lambda: None,
+               about: Mapping[str, str] = MappingProxyType({})) -> None:
     """Opens both.
 
     Args:
@@ -53,9 +55,10 @@ class MetricsWriter:
         later updates is dropped, since it will be written again.
       watch: ends a process of several that hangs here.
       check: raises if the folder is another run's by now.
+      about: stands in every line of `metrics.jsonl`.
     """
     self._path, board = run_dir / 'metrics.jsonl', run_dir / 'tensorboard'
-    self._watch, self._check = watch, check
+    self._watch, self._check, self._about = watch, check, about
     with errors.named(self._path):
       self._written = _keep_until(self._path, first_update)
       self._lines = open(self._path, 'a', encoding='utf-8')
@@ -84,7 +87,7 @@ class MetricsWriter:
     if (update, kind) in self._written:
       return
     self._written.add((update, kind))
-    line = {'update': update, 'kind': kind, **values}
+    line = {'update': update, 'kind': kind, **values, **self._about}
     with self._watch.during(hanging.WRITING), errors.named(self._path):
       self._lines.write(json.dumps(line) + '\n')
       self._lines.flush()

@@ -13,6 +13,7 @@ from tagsdc_jax import errors, files, hanging, parallel, progress, settings
 from tagsdc_jax.data import dataset
 from tagsdc_jax.evaluation import (evaluating, first_pass, matrix, protocols,
                                    ranking, tiles)
+from tagsdc_jax.models import retrieval
 from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.running import building, fingerprints, memory
 from tagsdc_jax.running.finished_parts import FinishedParts
@@ -28,7 +29,7 @@ class Evaluated:
   Attributes:
     result: see `evaluating.rank`; with `seconds`, `pairs_per_second` and
       `pairs_found` (scored before an interruption), `padding` (see
-      `tiles.Plan`), and `first_pass` where there is one.
+      `tiles.Plan`), `precision`, and `first_pass` where there is one.
     scores: all of them; in a file of `parts`.
     parts: the folder; to be removed when nothing of it is needed.
   """
@@ -102,10 +103,11 @@ def evaluate(model: RetrievalModel, parameters: Any,
     scores = ranking.Scores(_joined(parts, plan, data),
                             None if first is None else first.scores)
     result = evaluating.rank(scores, data, config.quirks, chosen)
-  facts = ({'padding': plan.padding} if first is None
-           else {'first_pass': first.about(data.captions_of_image)})
-  return Evaluated(result | pace | {'pairs_found': found} | facts, scores,
-                   parts)
+  facts: dict[str, Any] = (
+      {'padding': plan.padding} if first is None
+      else {'first_pass': first.about(data.captions_of_image)})
+  facts |= {'pairs_found': found, 'precision': retrieval.precision(model)}
+  return Evaluated(result | pace | facts, scores, parts)
 
 
 def _missing(parts: FinishedParts, numbers: Sequence[int],

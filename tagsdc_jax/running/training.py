@@ -84,7 +84,9 @@ def _train(config: settings.Settings, run_dir: Path, notice: stopping.Notice,
       host_state = started or _start_phase(task, fresh)
     first = int(host_state.update)
     metrics = stack.enter_context(contextlib.closing(
-        writer.MetricsWriter(run_dir, first, watch, own.check)
+        writer.MetricsWriter(
+            run_dir, first, watch, own.check,
+            {'precision': retrieval.precision(task.model)})
         if distributed.is_first() else writer.NoMetrics()))
     stack.enter_context(memory.explained(config, memory.TRAINING, devices))
     last = min(config.stop_at_update or config.num_updates,

@@ -30,11 +30,12 @@ def _events_of(path):
 
 
 def test_lines_and_events(tmp_path):
-  metrics = writer.MetricsWriter(tmp_path)
+  metrics = writer.MetricsWriter(tmp_path, about={'precision': 'float32'})
   metrics.write(3, 'train', {'loss': 0.5, 'seconds': 2.0})
   metrics.close()
   assert json.loads((tmp_path / 'metrics.jsonl').read_text()) == {
-      'update': 3, 'kind': 'train', 'loss': 0.5, 'seconds': 2.0}
+      'update': 3, 'kind': 'train', 'loss': 0.5, 'seconds': 2.0,
+      'precision': 'float32'}
   start, *events = _events(tmp_path / 'tensorboard')
   assert start.file_version == 'brain.Event:2'
   assert [(e.step, e.summary.value[0].tag, e.summary.value[0].simple_value)
