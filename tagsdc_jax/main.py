@@ -1,6 +1,7 @@
 """`tagsdc <command>`: picks the command, parses flags, loads the config."""
 
 import argparse
+import io
 import os
 import sys
 import traceback
@@ -61,6 +62,9 @@ def make_parser() -> argparse.ArgumentParser:
 def main(words: Sequence[str] | None = None) -> int:
   """Runs a command; returns the exit code."""
   sys.excepthook = _show_uncaught
+  if isinstance(sys.stdout, io.TextIOWrapper):
+    # A name that the terminal's encoding lacks is no reason to fail.
+    sys.stdout.reconfigure(errors='backslashreplace')
   parser = make_parser()
   args, rest = parser.parse_known_args(words)
   if args.command is None and not rest:

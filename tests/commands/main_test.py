@@ -1,8 +1,13 @@
 """Tests of the command line: help, bad arguments, errors of the user."""
 
+import io
+import os
+import signal
+import sys
+
 import pytest
 
-from tagsdc_jax import __version__, errors, main
+from tagsdc_jax import __version__, errors, main, stopping
 
 
 def _exit_code(arguments):
@@ -121,6 +126,56 @@ def test_what_the_system_refuses_is_one_line(error, line, capsys, monkeypatch):
   shown = capsys.readouterr().err
   assert shown.startswith('tagsdc demo: ') and shown.count('\n') == 1
   assert line in shown
+
+
+def test_warnings_that_are_made_errors_are_a_line(capsys, monkeypatch):
+  def fail(args, config):
+    raise DeprecationWarning('old')
+  monkeypatch.setattr(main.COMMANDS['demo'], 'run', fail)
+  assert main.main(['demo']) == 2
+  assert 'PYTHONWARNINGS or -W makes errors' in capsys.readouterr().err
+
+
+def test_a_name_that_the_encoding_lacks_is_shown(monkeypatch):
+  monkeypatch.setattr(sys, 'stdout', io.TextIOWrapper(io.BytesIO(), 'ascii'))
+  monkeypatch.setattr(main.COMMANDS['demo'], 'run',
+                      lambda args, config: print('runs/\xfc'))
+  assert main.main(['demo']) == 0
+  sys.stdout.flush()
+  assert sys.stdout.buffer.getvalue() == b'runs/\\xfc\n'
+
+
+@pytest.mark.parametrize('name, code', [
+    ('train', 75), ('evaluate', 75), ('demo', 75),
+    # What cannot go on where it was has not done its work.
+    ('prepare', 128 + signal.SIGTERM), ('convert', 128 + signal.SIGTERM),
+    ('compare', 128 + signal.SIGTERM), ('report', 128 + signal.SIGTERM)])
+def test_every_command_may_be_asked_to_leave(name, code, capsys, monkeypatch):
+  def run(args, config):
+    os.kill(os.getpid(), signal.SIGTERM)
+    raise AssertionError
+  monkeypatch.setenv('TAGSDC_STOPPED_CODE', '75')
+  monkeypatch.setattr(main.COMMANDS[name], 'run', run)
+  arguments = {'train': ['--config', 'world_tags', '--run-dir', 'x'],
+               'prepare': ['--config', 'world_tags'], 'demo': [],
+               'convert': ['x', 'y']}.get(name, ['x'])
+  before = signal.getsignal(signal.SIGTERM)
+  try:
+    assert main.main([name, *arguments]) == code
+  finally:
+    signal.signal(signal.SIGTERM, before)
+    for number in stopping.SIGNALS[1:]:
+      signal.signal(number, signal.SIG_DFL)
+  line, = capsys.readouterr().err.splitlines()
+  assert line.startswith(f'tagsdc {name}: asked to leave; give the same ')
+
+
+def test_an_exit_code_that_cannot_be_is_told_before_the_work(capsys,
+                                                             monkeypatch):
+  monkeypatch.setenv('TAGSDC_STOPPED_CODE', '300')
+  monkeypatch.setattr(main.COMMANDS['demo'], 'run', None)
+  assert main.main(['demo']) == 2
+  assert "from 0 to 255, got '300'" in capsys.readouterr().err
 
 
 def test_an_error_of_ours_keeps_its_traceback(monkeypatch):
