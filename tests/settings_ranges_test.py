@@ -322,3 +322,13 @@ def test_no_clipping_in_a_file_and_on_the_command_line(tmp_path):
   # Of two the last counts.
   assert configs.load('world_tags', [f'{key}none', f'{key}1']
                       ).optimizer.clip_norm == 1.0
+
+
+def test_several_values_given_twice():
+  one, two = (f'--config.data.train_text={x}' for x in ('a.db', 'b.db'))
+  with pytest.raises(errors.UserError) as caught:
+    configs.load('world_tags', [one, two])
+  assert str(caught.value) == (
+      '--config.data.train_text is given twice, with different values; give '
+      'all of them at once, --config.data.train_text=A,B')
+  assert configs.load('world_tags', [one, one]).data.train_text == ('a.db',)

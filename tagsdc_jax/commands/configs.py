@@ -23,14 +23,21 @@ def load(name: str, overrides: Sequence[str]) -> settings.Settings:
 
   Args:
     name: path of a file with `get_config()`, or the name of one of ours.
-    overrides: `--config.KEY=VALUE` each; of equal keys the last counts. Of
-      several values there are commas between, or they stand as in Python,
-      "('a.db', 'b.db')": in quotes a name may hold a comma.
+    overrides: `--config.KEY=VALUE` each; of equal keys the last counts, but
+      for those of several values, which are not added up either. These have
+      commas between them, or stand as in Python, "('a.db', 'b.db')": in quotes
+      a name may hold a comma.
   Raises:
     UserError: for an unknown file or key, or a value out of its range.
   """
   path = find(name)
-  values = dict(_parse(override) for override in overrides)
+  values: dict[str, Any] = {}
+  for key, value in map(_parse, overrides):
+    if isinstance(value, tuple) and values.get(key, value) != value:
+      raise errors.UserError(
+          f'--config.{key} is given twice, with different values; give all of '
+          f'them at once, --config.{key}=A,B')
+    values[key] = value
   config = _run_file(path, name)
   try:
     flat = settings.flatten_config(config)

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--split', choices=opening.SPLITS, default='test')
   parser.add_argument('--data-root', type=arguments.setting('data.root'),
                       metavar='FOLDER', help='of the data, if moved')
-  parser.add_argument('--protocol', nargs='+', default=[],
+  parser.add_argument('--protocol', nargs='+', action='extend', default=[],
                       choices=tuple(protocols.PROTOCOLS), metavar='NAME',
                       help='count as published numbers are, besides the whole '
                       f'split; of {", ".join(protocols.PROTOCOLS)}')
