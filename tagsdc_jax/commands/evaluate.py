@@ -196,9 +196,14 @@ def _settings(args: argparse.Namespace,
   given['data.cache_regions'] = False
   flat = settings.flatten(checkpoints.settings_of(loaded))
   try:
-    return settings.from_flat(flat | given)
+    config = settings.from_flat(flat | given)
   except ValueError as error:
     raise errors.UserError(str(error)) from error
+  root = config.data.root
+  if config.data.source != 'world' and root and not Path(root).is_dir():
+    raise errors.UserError(f'data.root = {root} is no folder; give '
+                           '--data-root FOLDER, where the data is now')
+  return config
 
 
 def _first_pass(args: argparse.Namespace, data: dataset.RetrievalDataset

@@ -223,6 +223,8 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
      'compute.attention=cudnn needs compute.dtype=bfloat16, got float32'),
     (['--work-dir', __file__], 'cannot be used as a folder: '),
     (['--protocol', 'coco_5k'], '5,000 images, but itm_toy.db has 12'),
+    (['--data-root', '/no/such'],
+     'data.root = /no/such is no folder; give --data-root FOLDER, where the'),
     (['--protocol', 'coco_5k', '--protocol', 'coco_1k'], 'protocol coco_5k is'),
     (['--work-dir', '/dev/null/x'], '/dev/null is a file; give another path'),
     (['--json', 'no/such'], 'no/such cannot be written: folder no is missing'),
