@@ -291,7 +291,11 @@ def test_old_paths_are_spelled_as_now(monkeypatch):
     ('config.data.train_text = "a.db"',
      'train_text must be a path on this machine, or several with commas'),
     ('config.optimizer.learning_rate = np.float32(0.1)',
-     'learning_rate must be a number from 1e-12 to 1'),
+     'learning_rate must be a number from 1e-12 to 1, got 0.1'),
+    ('config.optimizer.learning_rate = "1e-4"',
+     'to 1, got 1e-4 of type str, not float'),
+    ('config.optimizer.clip_norm = "none"', 'or none for no clipping, got none '
+     'of type str, not float; write None'),
     ('config.num_updates = True', 'num_updates must be a whole number from'),
     ('config.optimizer.clip_norm = -1', 'or none for no clipping, got -1.0'),
 ])

@@ -12,10 +12,12 @@ from typing import Any
 import ml_collections
 
 from tagsdc_jax import errors, paths, settings
+from tagsdc_jax.settings import kinds
 
 # What ml_collections says of a key or a value that a config file cannot set.
 _UNKNOWN = re.compile(r'Key "(\w+)" does not exist')
-_KIND = re.compile(r"field '(\w+)' .*?\. (.*) is of original type")
+_KIND = re.compile(r"field '(\w+)' .*?\. (.*) is of original type "
+                   r"<class '(.*?)'> .* to type <class '(.*?)'>")
 
 
 def load(name: str, overrides: Sequence[str]) -> settings.Settings:
@@ -109,8 +111,12 @@ def _reason(error: BaseException) -> str:
   if kind:
     known = [setting.kind for name, setting in settings.ALL.items()
              if name.split('.')[-1] == kind[1]]
-    return (f'{kind[1]} must be {known[0]}, got {kind[2]}' if known
-            else f'{kind[1]} is a group of settings, got {kind[2]}')
+    if not known:
+      return f'{kind[1]} is a group of settings, got {kind[2]}'
+    # Its type, for the value itself may be one that is allowed.
+    return (f'{kind[1]} must be {known[0]}, got {kind[2]} of type {kind[3]}, '
+            f'not {kind[4]}'
+            + ('; write None' if kind[2].lower() == kinds.OFF else ''))
   if isinstance(error, SyntaxError):
     return f'{type(error).__name__}: {error.msg}'
   return f'{type(error).__name__}: {error}'
