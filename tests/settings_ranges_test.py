@@ -291,7 +291,11 @@ def test_old_paths_are_spelled_as_now(monkeypatch):
     ('config.data.train_text = "a.db"',
      'train_text must be a path on this machine, or several with commas'),
     ('config.optimizer.learning_rate = np.float32(0.1)',
-     'learning_rate must be a number from 1e-12 to 1'),
+     'learning_rate must be a number from 1e-12 to 1, got 0.1'),
+    ('config.optimizer.learning_rate = "1e-4"',
+     'to 1, got 1e-4 of type str, not float'),
+    ('config.optimizer.clip_norm = "none"', 'or none for no clipping, got none '
+     'of type str, not float; write None'),
     ('config.num_updates = True', 'num_updates must be a whole number from'),
     ('config.optimizer.clip_norm = -1', 'or none for no clipping, got -1.0'),
 ])
@@ -322,3 +326,13 @@ def test_no_clipping_in_a_file_and_on_the_command_line(tmp_path):
   # Of two the last counts.
   assert configs.load('world_tags', [f'{key}none', f'{key}1']
                       ).optimizer.clip_norm == 1.0
+
+
+def test_several_values_given_twice():
+  one, two = (f'--config.data.train_text={x}' for x in ('a.db', 'b.db'))
+  with pytest.raises(errors.UserError) as caught:
+    configs.load('world_tags', [one, two])
+  assert str(caught.value) == (
+      '--config.data.train_text is given twice, with different values; give '
+      'all of them at once, --config.data.train_text=A,B')
+  assert configs.load('world_tags', [one, one]).data.train_text == ('a.db',)

@@ -12,10 +12,12 @@ from typing import Any
 import ml_collections
 
 from tagsdc_jax import errors, paths, settings
+from tagsdc_jax.settings import kinds
 
 # What ml_collections says of a key or a value that a config file cannot set.
 _UNKNOWN = re.compile(r'Key "(\w+)" does not exist')
-_KIND = re.compile(r"field '(\w+)' .*?\. (.*) is of original type")
+_KIND = re.compile(r"field '(\w+)' .*?\. (.*) is of original type "
+                   r"<class '(.*?)'> .* to type <class '(.*?)'>")
 
 
 def load(name: str, overrides: Sequence[str]) -> settings.Settings:
@@ -23,14 +25,21 @@ def load(name: str, overrides: Sequence[str]) -> settings.Settings:
 
   Args:
     name: path of a file with `get_config()`, or the name of one of ours.
-    overrides: `--config.KEY=VALUE` each; of equal keys the last counts. Of
-      several values there are commas between, or they stand as in Python,
-      "('a.db', 'b.db')": in quotes a name may hold a comma.
+    overrides: `--config.KEY=VALUE` each; of equal keys the last counts, but
+      for those of several values, which are not added up either. These have
+      commas between them, or stand as in Python, "('a.db', 'b.db')": in quotes
+      a name may hold a comma.
   Raises:
     UserError: for an unknown file or key, or a value out of its range.
   """
   path = find(name)
-  values = dict(_parse(override) for override in overrides)
+  values: dict[str, Any] = {}
+  for key, value in map(_parse, overrides):
+    if isinstance(value, tuple) and values.get(key, value) != value:
+      raise errors.UserError(
+          f'--config.{key} is given twice, with different values; give all of '
+          f'them at once, --config.{key}=A,B')
+    values[key] = value
   config = _run_file(path, name)
   try:
     flat = settings.flatten_config(config)
@@ -102,8 +111,12 @@ def _reason(error: BaseException) -> str:
   if kind:
     known = [setting.kind for name, setting in settings.ALL.items()
              if name.split('.')[-1] == kind[1]]
-    return (f'{kind[1]} must be {known[0]}, got {kind[2]}' if known
-            else f'{kind[1]} is a group of settings, got {kind[2]}')
+    if not known:
+      return f'{kind[1]} is a group of settings, got {kind[2]}'
+    # Its type, for the value itself may be one that is allowed.
+    return (f'{kind[1]} must be {known[0]}, got {kind[2]} of type {kind[3]}, '
+            f'not {kind[4]}'
+            + ('; write None' if kind[2].lower() == kinds.OFF else ''))
   if isinstance(error, SyntaxError):
     return f'{type(error).__name__}: {error.msg}'
   return f'{type(error).__name__}: {error}'

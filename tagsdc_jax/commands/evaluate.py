@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--split', choices=opening.SPLITS, default='test')
   parser.add_argument('--data-root', type=arguments.setting('data.root'),
                       metavar='FOLDER', help='of the data, if moved')
-  parser.add_argument('--protocol', nargs='+', default=[],
+  parser.add_argument('--protocol', nargs='+', action='extend', default=[],
                       choices=tuple(protocols.PROTOCOLS), metavar='NAME',
                       help='count as published numbers are, besides the whole '
                       f'split; of {", ".join(protocols.PROTOCOLS)}')
@@ -196,9 +196,14 @@ def _settings(args: argparse.Namespace,
   given['data.cache_regions'] = False
   flat = settings.flatten(checkpoints.settings_of(loaded))
   try:
-    return settings.from_flat(flat | given)
+    config = settings.from_flat(flat | given)
   except ValueError as error:
     raise errors.UserError(str(error)) from error
+  root = config.data.root
+  if config.data.source != 'world' and root and not Path(root).is_dir():
+    raise errors.UserError(f'data.root = {root} is no folder; give '
+                           '--data-root FOLDER, where the data is now')
+  return config
 
 
 def _first_pass(args: argparse.Namespace, data: dataset.RetrievalDataset

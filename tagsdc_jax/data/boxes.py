@@ -16,6 +16,7 @@ _ROUNDING = 2.0**-8
 _OVER = 0.1
 # In pixels, or per cent, a box is far larger.
 _PIXELS = 2.0
+_CLIP = 'clip them, or divide x by the width and y by the height'
 
 
 def fault_of(boxes: np.ndarray) -> str | None:
@@ -54,7 +55,7 @@ def fault_of(boxes: np.ndarray) -> str | None:
             f'got {first(is_wrong)}; {like or "extract the image again"}')
   if is_over.any():
     return ('boxes must lie within their image, from 0 to 1, got '
-            f'{first(is_over)}; {like or "clip them"}')
+            f'{first(is_over)}; {like or _CLIP}')
   return None
 
 

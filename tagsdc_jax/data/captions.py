@@ -62,7 +62,7 @@ def load_vocabulary(
 def read_words(path: Path) -> tuple[str, ...]:
   """Returns the tokens of a vocab.txt file, one string per id."""
   try:
-    text = path.read_bytes().decode("utf-8")
+    text = path.read_bytes().decode("utf-8-sig")
   except (OSError, UnicodeDecodeError) as error:
     raise UserError(
         f"vocabulary file {path} must be UTF-8 text with one token a line, "

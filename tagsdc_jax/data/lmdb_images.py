@@ -101,7 +101,8 @@ class ImageStore:
     boxes = array_of(record, "norm_bb", name)
     if boxes.ndim != 2 or boxes.shape[1] != 6:
       raise bad(f"{name}: norm_bb", "of shape [regions, 6]",
-                list(boxes.shape), "extract the image again")
+                list(boxes.shape), "write x1 y1 x2 y2 w h, divided by the "
+                "image's width or height")
     if features.ndim != 2:
       raise bad(f"{name}: features", "of shape [regions, numbers]",
                 list(features.shape), "extract the image again")
@@ -181,7 +182,8 @@ def _find_image_folder(
     raise bad(
         f"image folder {folder}", "or hold one store that fits "
         f"{_shown(dataclasses.asdict(wanted))}", "only " + "; ".join(
-            f"{path.name}, which needs {_needs(path.name)}" for path in found),
+            f"{path.name}, which needs {_needs(path.name, wanted)}"
+            for path in found),
         "change the settings, or name another store as data.SPLIT_images")
   return fitting[0]
 
@@ -199,14 +201,23 @@ def _is_fixed(name: str) -> bool:
   return bool(match and match["num_boxes"])
 
 
-def _needs(name: str) -> str:
+def _needs(name: str, wanted: BoxSettings) -> str:
   """Returns the settings that choose a store of this name."""
-  if _is_fixed(name):
-    return f"{_SETTINGS['conf_threshold']} below 0"
   match = _STORE_NAME.fullmatch(name)
+  if match and match["num_boxes"]:
+    lower = [f"{_SETTINGS['conf_threshold']} below 0"
+             ] if wanted.conf_threshold is not None else []
+    higher = [f"{_SETTINGS['max_boxes']} of {match['num_boxes']} or more"
+              ] if _is_more(match["num_boxes"], wanted) else []
+    return " and ".join(lower + higher)
   if not match or match["conf_threshold"] is None:
     return f"{_SETTINGS['conf_threshold']} of 0 or more"
   return _shown({key: match[key] for key in _DEFAULTS})
+
+
+def _is_more(num_boxes: str, wanted: BoxSettings) -> bool:
+  """Returns whether a fixed number is beyond the most that is asked for."""
+  return wanted.max_boxes is not None and int(num_boxes) > wanted.max_boxes
 
 
 def _shown(values: dict[str, Any]) -> str:
@@ -230,6 +241,8 @@ def _rule_of(name: str, wanted: BoxSettings) -> dict[str, Any] | None:
   is_fixed = stored.get("num_boxes") is not None
   if wanted.conf_threshold is not None and (
       is_fixed != (wanted.conf_threshold < 0)):
+    return None
+  if is_fixed and _is_more(stored["num_boxes"], wanted):
     return None
   rule: dict[str, Any] = {}
   for key in ("num_boxes",) if is_fixed else tuple(_DEFAULTS):

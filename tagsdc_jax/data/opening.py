@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import re
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from tagsdc_jax import errors, settings
 from tagsdc_jax.data import dataset
 
 SPLITS = ('train', 'validation', 'test')
+# What people write between several folders.
+_SEPARATORS = re.compile('[,;: ]+')
 
 
 def open_split(config: settings.Data, split: str) -> dataset.RetrievalDataset:
@@ -104,7 +107,10 @@ def _folders(config: settings.Data, split: str) -> list[tuple[str, str]]:
     raise errors.UserError(
         f'{key} must name a folder of UNITER\'s LMDB format, got nothing; '
         f'set --config.{key}=FOLDER')
-  if not config.root and not os.path.exists(texts[0]):
+  for kind, names in (('text', texts), ('images', images)):
+    _check_separated(f'data.{split}_{kind}', names, config.root)
+  if not config.root and not os.path.isabs(texts[0]) and not os.path.exists(
+      texts[0]):
     raise errors.UserError(
         f'data.root must name the folder that holds {texts[0]}, got nothing, '
         'and it is not in this one; set --config.data.root=FOLDER')
@@ -125,6 +131,22 @@ def _folders(config: settings.Data, split: str) -> list[tuple[str, str]]:
           f'{path}, which are one; leave one of them out')
     seen[real] = path
   return list(zip(texts, images, strict=True))
+
+
+def _check_separated(key: str, names: list[str], root: str) -> None:
+  """Raises UserError if names were written together, or one was cut."""
+  def is_there(name: str) -> bool:
+    return os.path.exists(os.path.join(root, name))
+
+  for name in names:
+    if not is_there(name) and (
+        is_there(','.join(names)) or any(
+            map(is_there, filter(None, _SEPARATORS.split(name))))):
+      several = isinstance(settings.ALL[key].default, tuple)
+      raise errors.UserError(
+          f'{key}: {os.path.join(root, name)} is missing; give ' + (
+              'commas between several folders, and quotes around one whose '
+              'name holds a comma' if several else 'one folder'))
 
 
 def join_datasets(a: dataset.RetrievalDataset,

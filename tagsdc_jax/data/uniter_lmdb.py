@@ -85,6 +85,9 @@ def load_uniter_lmdb(
   if vocabulary_file is not None:
     _check_words(read, vocabulary_file, folder)
   captions = [caption for caption, _ in read if _is_kept(caption, max_tokens)]
+  if not read:
+    raise bad(folder.path / "id2len.json", "the names of captions", "none",
+              "write the folder again")
   if not captions:
     raise bad(folder.path / "id2len.json", "the names of captions, at least "
               f"one of at most max_tokens = {max_tokens} tokens",
@@ -276,6 +279,13 @@ def _caption(
     if not 0 <= token < vocabulary.size:
       raise bad(f"{name}: token ids", f"0..{vocabulary.size - 1}", token,
                 "give the vocabulary that the captions were written with")
+  for word in ("pad", "cls", "sep", "mask"):
+    token = getattr(vocabulary, word)
+    if token in stored:
+      raise bad(f"{name}: input_ids", "the caption's own tokens",
+                f"{token} = [{word.upper()}] at place {stored.index(token)}",
+                "[CLS], [SEP] and padding are added later: write the records "
+                "without them")
   text = _raw_text(record)
   return Caption(
       caption_id=caption_id, image=image,
@@ -288,7 +298,8 @@ def _caption(
 
 def _raw_text(record: dict[str, Any]) -> str | None:
   texts = (record.get(key) for key in _TEXT_KEYS)
-  return next((text for text in texts if isinstance(text, str)), None)
+  return next((text for text in texts
+               if isinstance(text, str) and text.strip()), None)
 
 
 def _compact(captions: list[Caption]) -> list[Caption]:

@@ -59,7 +59,8 @@ class Data:
       'caption.')
   max_regions: int = setting(
       100, Whole(1, _ROWS), 'Regions kept per image: min(max, max(min, number '
-      'above the confidence)).')
+      'above the confidence)). A folder with a fixed number is not cut: it '
+      'must be this at most.')
   min_regions: int = setting(10, Whole(1, _ROWS), 'See max_regions.')
   region_confidence: float = setting(
       0.2, Number(-1, 1), 'See max_regions. Negative: of several image folders '

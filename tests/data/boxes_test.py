@@ -101,4 +101,5 @@ def test_a_box_far_outside():
   six = np.array([[.1, .2, 1.3, .5, 1.2, .3]], np.float32)
   assert boxes.fault_of(six) == (
       'boxes must lie within their image, from 0 to 1, got 0.1 0.2 1.3 0.5 1.2 '
-      '0.3 in region 0; clip them')
+      '0.3 in region 0; clip them, or divide x by the width and y by the '
+      'height')

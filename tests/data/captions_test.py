@@ -28,7 +28,9 @@ def test_load_vocabulary(vocabulary):
 
 
 def test_load_vocabulary_from_a_folder_and_windows_lines(tmp_path):
-  (tmp_path / "vocab.txt").write_bytes("\r\n".join(_WORDS).encode())
+  # As Windows writes it: a mark in front, two characters per end of line.
+  (tmp_path / "vocab.txt").write_bytes(
+      "\r\n".join(_WORDS).encode("utf-8-sig"))
   assert captions_lib.load_vocabulary(str(tmp_path)).words == tuple(_WORDS)
 
 

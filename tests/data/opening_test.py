@@ -121,6 +121,29 @@ def test_a_folder_named_twice_is_refused(parts, tmp_path):
       _open([parts[0], again], [STORE])
 
 
+def test_a_missing_root_is_asked_for_relative_paths_only():
+  for text, message in (('txt_db/a', 'data.root must name the folder that hol'),
+                        ('/no/such/a', 'text folder /no/such/a is missing')):
+    with pytest.raises(errors.UserError, match=message):
+      _open([text], [STORE])
+
+
+@pytest.mark.parametrize('split, text', [
+    ('train', ('<>/a <>/b',)), ('train', ('<>/a;<>/b',)),
+    ('train', ('<>/a:<>/b',)), ('train', ('<>/with', 'comma')),
+    ('test', '<>/a,<>/b'), ('validation', '<>/b ')])
+def test_names_that_were_written_together_or_cut(split, text, parts, tmp_path):
+  (tmp_path / 'with,comma').symlink_to(parts[0])
+  text = ([x.replace('<>', str(tmp_path)) for x in text] if split == 'train'
+          else text.replace('<>', str(tmp_path)))
+  message = ('commas between several folders, and quotes around one whose name '
+             'holds a comma' if split == 'train' else 'one folder')
+  with pytest.raises(errors.UserError, match=(
+      f'^data.{split}_text: .* is missing; give {message}$')):
+    opening.open_contents(settings.Data(source='uniter_lmdb', **{
+        f'{split}_text': text, f'{split}_images': str(STORE)}), split)
+
+
 @pytest.mark.parametrize('one, other, message', [
     ({'toker': 'bert-base-cased'}, {'bert': 'bert-base-uncased'},
      'a and b must have one vocabulary, but its tokenizer is bert-base-cased '

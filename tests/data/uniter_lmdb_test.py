@@ -351,6 +351,21 @@ def test_a_fixed_number_of_regions(names, confidence, is_parent, tmp_path):
   np.testing.assert_array_equal(load().num_regions, [36, 36])
 
 
+@pytest.mark.parametrize("is_parent", [True, False])
+@pytest.mark.parametrize("confidence", [None, 0.2])
+def test_fewer_regions_than_the_fixed_number(confidence, is_parent, tmp_path):
+  text = _write_text(tmp_path / "text")
+  folder = _write_images(tmp_path / "images" / "feat_numbb36")
+  load = functools.partial(
+      uniter_lmdb.load_uniter_lmdb, text,
+      folder.parent if is_parent else folder, conf_threshold=confidence)
+  with pytest.raises(UserError, match="fits data.max_regions=35, got only "
+                     "feat_numbb36, which needs data.max_regions of 36 or "
+                     "more; change the settings"):
+    load(max_boxes=35)
+  assert load(max_boxes=36).num_regions[0] == 36
+
+
 def test_a_missing_store_names_those_beside_it(tmp_path):
   text = _write_text(tmp_path / "text")
   folder = _write_images(tmp_path / "images" / "feat_numbb36")
@@ -430,6 +445,12 @@ def _changed(caption_id, **changes):
     (_changed("c0", input_ids=[5, 20, 6]), {},
      r"c0 of .*token ids must be 0\.\.19, got 20; give the vocabulary"),
     (_changed("c0", input_ids=[5, -1, 6]), {}, r"0\.\.19, got -1"),
+    (_changed("c0", input_ids=[2, 5, 3]), {}, r"c0 of .*input_ids must be the "
+     r"caption's own tokens, got 2 = \[CLS\] at place 0; \[CLS\], \[SEP\] "
+     "and padding are added later: write the records without them"),
+    (_changed("c0", input_ids=[5, 6, 3]), {}, r"3 = \[SEP\] at place 2"),
+    (_changed("c0", input_ids=[5, 0, 0]), {}, r"0 = \[PAD\] at place 1"),
+    (_changed("c0", input_ids=[5, 4]), {}, r"4 = \[MASK\] at place 1"),
     (_changed("c1", img_fname=None), {"txt2img": {}},
      "c1 of .*img_fname must be the name of its image, got None"),
     (_changed("c1", img_fname="a.npz"), {},
@@ -448,7 +469,9 @@ def _changed(caption_id, **changes):
     (None, {"id2len": {"c9": 1}},
      "caption c9 of .*text must be in data.mdb, got no record"),
     (None, {"id2len": {"": 1}}, "caption  of .*must be in data.mdb"),
-    (None, {"id2len": {}}, "id2len.json must be the names of captions"),
+    (None, {"id2len": {}},
+     "id2len.json must be the names of captions, got none; "
+     "write the folder again"),
     (None, {"meta": None}, "meta.json is missing"),
     (None, {"id2len": None}, "id2len.json is missing"),
     (None, {"txt2img": None}, "txt2img.json is missing"),
@@ -498,7 +521,8 @@ def _without(key):
      "features must be an array of numbers, got list"),
     (_image(3) | {"features": np.array(["a"])}, "an array of numbers, got <U1"),
     (_image(3, feature_size=4), r"shape \[regions, 3\], got \[3, 4\]"),
-    (_image(3) | {"norm_bb": np.zeros((3, 4))}, r"\[regions, 6\], got \[3, 4"),
+    (_image(3) | {"norm_bb": np.zeros((3, 4))},
+     r"\[regions, 6\], got \[3, 4\]; write x1 y1 x2 y2 w h, divided"),
     (_image(3) | {"norm_bb": np.zeros((2, 6))}, "rows, got 3 and 2"),
     (_image(3, dtype=np.float32), "must be float16, got float32"),
     (_image(0), "at least 1 region, got 0"),
@@ -645,6 +669,12 @@ def test_a_vocabulary_of_another_model(words, meta, message, tmp_path):
   path = _write_words(tmp_path / "vocab.txt", words)
   with pytest.raises(UserError, match=f"^vocabulary {path}:? .*{message}"):
     _load(tmp_path, vocabulary_file=path, meta=_META | meta)
+
+
+def test_empty_raw_texts_are_none(tmp_path):
+  data = _load(tmp_path, _changed("c0", raw=" "), vocabulary_file=_write_words(
+      tmp_path / "vocab.txt"))
+  assert data.captions[0].text == "five six ."
 
 
 def test_a_sample_of_captions_is_decoded(tmp_path):
