@@ -18,7 +18,7 @@ ARROW = (
     ('commands',),
     ('comparison',),
     ('running',),
-    ('reporting',),
+    ('reporting', 'released'),
     ('training', 'evaluation', 'conversion'),
     ('scoring',),
     ('models', 'negatives', 'losses', 'data'),

@@ -14,7 +14,8 @@ from tagsdc_jax.comparison import hard_negatives, items, replaying, synthetic
 from tagsdc_jax.comparison.recordings import Arrays, Recordings
 from tagsdc_jax.conversion import converting
 from tagsdc_jax.losses import combining
-from tagsdc_jax.training import passes, plain_objective
+from tagsdc_jax.released import objective
+from tagsdc_jax.training import passes
 
 FILE = 'gradients.npz'
 STAGES = {'stage1': 'tags', 'stage2': 'dc'}
@@ -146,8 +147,8 @@ def _sentence_gradients(task: passes.Task, params: Any,
 
   def losses_of(params: Any) -> dict[str, jax.Array]:
     generated = replaying.complete(task, params, example, key)
-    found, *_ = plain_objective.sentence_parts(task, params, example.batch,
-                                               generated, key)
+    found, *_ = objective.sentence_parts(task, params, example.batch,
+                                         generated, key)
     return {name: jnp.mean(loss) for name, loss in found.items()}
 
   losses, pull_back = jax.vjp(losses_of, params)

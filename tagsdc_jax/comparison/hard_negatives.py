@@ -12,7 +12,8 @@ from flax import struct
 from tagsdc_jax import arrays, settings
 from tagsdc_jax.comparison import items, replaying
 from tagsdc_jax.comparison.recordings import Recordings
-from tagsdc_jax.training import passes, plain_objective, plain_passes
+from tagsdc_jax.released import objective, pairs
+from tagsdc_jax.training import passes
 
 FILE, WEIGHTS = 'hard_negatives.npz', 'checkpoint_stage1.safetensors'
 # Recorded indices of the retrieved texts' rows, and whose they are.
@@ -78,8 +79,8 @@ def batch_of(recorded: Mapping[str, np.ndarray], prefix: str, path: str,
 @struct.dataclass
 class RankOutcome:
   """What training computes of one direction."""
-  ranked: plain_passes.Ranked
-  rows: plain_passes.Rows
+  ranked: pairs.Ranked
+  rows: pairs.Rows
   loss: jax.Array  # float32 []
   gradient: Any  # Of the parameters.
 
@@ -99,11 +100,11 @@ def rank(task: passes.Task, path: str, params: Any,
 
   def loss(params: Any) -> tuple[jax.Array, Any]:
     if path == 't':
-      ranked = plain_objective.rank_images(task, params, batch, key)
-      rows = plain_objective.image_rows(batch)
+      ranked = objective.rank_images(task, params, batch, key)
+      rows = objective.image_rows(batch)
     else:
-      ranked = plain_objective.rank_texts(task, params, batch, key)
-      rows = plain_objective.text_rows(task, batch)
+      ranked = objective.rank_texts(task, params, batch, key)
+      rows = objective.text_rows(task, batch)
     return jnp.mean(ranked.losses), (ranked, rows)
 
   (value, (ranked, rows)), gradient = jax.value_and_grad(
@@ -112,8 +113,8 @@ def rank(task: passes.Task, path: str, params: Any,
 
 
 def _compare(recorded: Any, path: str, group: str, variant: str,
-             task: passes.Task, ranked: plain_passes.Ranked,
-             rows: plain_passes.Rows) -> Iterator[items.Item]:
+             task: passes.Task, ranked: pairs.Ranked,
+             rows: pairs.Rows) -> Iterator[items.Item]:
   num_hard = task.settings.negatives.num_hard
   yield items.equal(FILE, f'{path}/position_ids', np.broadcast_to(
       np.arange(recorded[f'{path}/input_ids'].shape[1]),

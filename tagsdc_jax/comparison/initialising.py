@@ -11,6 +11,7 @@ from flax import traverse_util
 from tagsdc_jax.comparison import items
 from tagsdc_jax.comparison.recordings import Recordings
 from tagsdc_jax.conversion import converting
+from tagsdc_jax.released import heads
 from tagsdc_jax.training import initialising
 
 FILE = 'init_output.npz'
@@ -30,7 +31,7 @@ def compare(recordings: Recordings) -> Iterator[items.Item]:
     start, rank = _START.fullmatch(scenario), _RANK.fullmatch(scenario)
     if start:
       source = start[2]
-      ours = initialising.start_heads_as_released(
+      ours = heads.start_heads(
           recordings.parameters(_WEIGHTS[source]), _PHASES[source],
           _PHASES[start[1]])
     elif rank:

@@ -13,8 +13,8 @@ from tagsdc_jax.comparison import items
 from tagsdc_jax.comparison.recordings import Recordings
 from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.negatives import generating, masking
-from tagsdc_jax.training import (passes, plain_objective, plain_passes,
-                                 word_passes)
+from tagsdc_jax.released import objective, pairs
+from tagsdc_jax.training import passes, word_passes
 
 # Wrong indices are what the recordings' `fixed` variant corrects; all else of
 # the release is in both.
@@ -67,7 +67,7 @@ class Example:
 def complete(task: passes.Task, params: Any, example: Example,
              dropout_key: jax.Array) -> generating.Generated:
   """Returns the recorded sentences, and the language loss with gradient."""
-  own = plain_objective.positive_of(example.batch, 0)
+  own = objective.positive_of(example.batch, 0)
 
   def fill(masked: masking.MaskedText, uniforms: jax.Array
            ) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -142,7 +142,7 @@ def pad(token_ids: np.ndarray, length: int, value: int = 0) -> np.ndarray:
                 constant_values=value).astype(np.int32)
 
 
-def gather_index(rows: plain_passes.Rows) -> list[np.ndarray]:
+def gather_index(rows: pairs.Rows) -> list[np.ndarray]:
   """Returns where each row's real tokens come from, as the release counts.
 
   Ours count from texts padded to L, the release's from the longest text.
@@ -182,7 +182,7 @@ def hinge_gap(probs: np.ndarray, margin: float) -> float:
   return float(np.min(np.abs(margin + probs[1:] - probs[0])))
 
 
-def same_layout(file: str, rows: plain_passes.Rows,
+def same_layout(file: str, rows: pairs.Rows,
                 recorded: Mapping[str, np.ndarray], *, masks: str,
                 index: str, variant: str = '') -> Iterator[items.Item]:
   """Compares masks and gather indices, the latter at real tokens."""

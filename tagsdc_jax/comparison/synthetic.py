@@ -13,8 +13,9 @@ from tagsdc_jax import arrays, settings
 from tagsdc_jax.comparison import items, replaying, word_losses
 from tagsdc_jax.comparison.recordings import Arrays, Recordings
 from tagsdc_jax.models import retrieval
-from tagsdc_jax.negatives import generating, penalising, selecting
-from tagsdc_jax.training import passes, plain_objective, plain_passes
+from tagsdc_jax.negatives import generating, selecting
+from tagsdc_jax.released import objective, pairs, selection
+from tagsdc_jax.training import passes
 
 FILES = {'tags': 'synthetic_stage1.npz', 'dc': 'synthetic_stage2.npz'}
 WEIGHTS = {'tags': 'checkpoint_stage1.safetensors',
@@ -25,10 +26,10 @@ WEIGHTS = {'tags': 'checkpoint_stage1.safetensors',
 class Outcome:
   """What training makes of one positive's sentences."""
   generated: generating.Generated
-  ranked: plain_passes.Ranked
-  rows: plain_passes.Rows
+  ranked: pairs.Ranked
+  rows: pairs.Rows
   mlm_mean: jax.Array  # float32 []
-  masked_rows: plain_passes.Rows
+  masked_rows: pairs.Rows
   best_words: jax.Array  # int32 [K, L], the language head's
   penalties: jax.Array  # float32 [2, 1 + G]: of the caption, of repetitions
 
@@ -108,26 +109,26 @@ def _run(task: passes.Task, params: Any,
   key = jax.random.key(0)  # There is no dropout to be drawn.
   batch, masked = example.batch, example.masked
   generated = replaying.complete(task, params, example, key)
-  ranked, rows = plain_objective.rank_sentences(task, params, batch,
-                                                generated, key)
+  ranked, rows = objective.rank_sentences(task, params, batch,
+                                          generated, key)
   texts = arrays.Texts(masked.token_ids[0], jnp.broadcast_to(
       batch.texts.num_tokens, masked.token_ids.shape[1:2]))
-  masked_rows = plain_passes.pair_rows(texts, batch.images)
-  states = plain_passes.encode(task, params, masked_rows,
-                               num_outputs=masked.token_ids.shape[-1])
+  masked_rows = pairs.pair_rows(texts, batch.images)
+  states = pairs.encode(task, params, masked_rows,
+                        num_outputs=masked.token_ids.shape[-1])
   logits = retrieval.apply(task.model, params, 'mlm_logits', states)
   sentences = rows.texts.token_ids[None]
   is_caption, is_repeated = (
       selecting.is_reference(sentences, batch.texts.token_ids[:, None]),
-      penalising.is_repeated(sentences,
-                             last_copy=task.settings.quirks.last_copy))
+      selection.is_repeated(sentences,
+                            last_copy=task.settings.quirks.last_copy))
   no = jnp.zeros_like(is_caption)
   return Outcome(
       generated, ranked, rows,
       generated.mlm_loss,
       masked_rows, jnp.argmax(logits, -1),
-      jnp.concatenate([penalising.penalties(is_caption, no),
-                       penalising.penalties(no, is_repeated)]))
+      jnp.concatenate([selection.penalties(is_caption, no),
+                       selection.penalties(no, is_repeated)]))
 
 
 class _Checks:

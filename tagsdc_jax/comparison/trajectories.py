@@ -14,9 +14,9 @@ from tagsdc_jax.comparison import gradients, items, replaying
 from tagsdc_jax.comparison.recordings import (Arrays, Recordings,
                                               clip_norm)
 from tagsdc_jax.conversion import converting
-from tagsdc_jax.negatives import penalising, selecting
-from tagsdc_jax.training import (objectives, optimizer, passes,
-                                 plain_objective, plain_passes, state, step)
+from tagsdc_jax.negatives import selecting
+from tagsdc_jax.released import objective, pairs, selection
+from tagsdc_jax.training import (objectives, optimizer, passes, state, step)
 
 FILES = {'trajectory_stage1.npz': 'fixed',
          'trajectory_stage1_as_released.npz': 'as_released',
@@ -29,10 +29,10 @@ _SPECIAL = 2  # [CLS] and [SEP]
 class Details:
   """What one positive's losses are made of."""
   parts: dict[str, jax.Array]  # float32 [] each, and `loss`
-  images: plain_passes.Ranked
-  texts: plain_passes.Ranked
-  sentences: plain_passes.Ranked
-  text_rows: plain_passes.Rows
+  images: pairs.Ranked
+  texts: pairs.Ranked
+  sentences: pairs.Ranked
+  text_rows: pairs.Rows
   ranked_by: jax.Array  # float32 [G], the sentences' scores less penalties
 
 
@@ -156,8 +156,8 @@ def _objective(task: passes.Task, params: Any, example: replaying.Example,
                batch_keys: Any) -> tuple[jax.Array, Any]:
   """What the train step minimises, but for choices that are not drawn."""
   generated = replaying.complete(task, params, example, batch_keys.dropout)
-  return plain_objective.losses_of(task, params, example.batch, generated,
-                                   batch_keys.dropout)
+  return objective.losses_of(task, params, example.batch, generated,
+                             batch_keys.dropout)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -165,23 +165,23 @@ def _details(task: passes.Task, params: Any,
              example: replaying.Example) -> Details:
   key = jax.random.key(0)  # There is no dropout to be drawn.
   batch = example.batch
-  own = plain_objective.positive_of(batch, 0)
-  other = plain_objective.positive_of(batch, -1)
+  own = objective.positive_of(batch, 0)
+  other = objective.positive_of(batch, -1)
   generated = replaying.complete(task, params, example, key)
-  loss, found = plain_objective.losses_of(task, params, batch, generated, key)
-  sentences, _ = plain_objective.rank_sentences(task, params, own, generated,
-                                                key)
-  taken_off = penalising.penalties(
+  loss, found = objective.losses_of(task, params, batch, generated, key)
+  sentences, _ = objective.rank_sentences(task, params, own, generated,
+                                          key)
+  taken_off = selection.penalties(
       selecting.is_reference(generated.token_ids,
                              own.texts.token_ids[:, None]),
-      penalising.is_repeated(generated.token_ids,
-                             last_copy=task.settings.quirks.last_copy))
+      selection.is_repeated(generated.token_ids,
+                            last_copy=task.settings.quirks.last_copy))
   scores = _scores(task, sentences.match_logits)
   return Details(
       found | {'loss': loss},
-      plain_objective.rank_images(task, params, own, key),
-      plain_objective.rank_texts(task, params, other, key), sentences,
-      plain_objective.text_rows(task, other), scores[1:] - taken_off[0])
+      objective.rank_images(task, params, own, key),
+      objective.rank_texts(task, params, other, key), sentences,
+      objective.text_rows(task, other), scores[1:] - taken_off[0])
 
 
 def _scores(task: passes.Task, logits: jax.Array) -> jax.Array:

@@ -14,7 +14,8 @@ from tagsdc_jax.comparison.recordings import Arrays
 from tagsdc_jax.losses import words
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.negatives import generating
-from tagsdc_jax.training import candidates, parts, passes, plain_passes
+from tagsdc_jax.released import objective, pairs
+from tagsdc_jax.training import candidates, parts, passes
 
 _GRADIENT = 5e-6
 # Which heads the clamp case scales, and by which of its factors.
@@ -90,10 +91,10 @@ def _scale(params: Any, factors: np.ndarray) -> Any:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _run(task: passes.Task, params: Any, example: replaying.Example,
-         generated: generating.Generated, rows: plain_passes.Rows,
+         generated: generating.Generated, rows: pairs.Rows,
          indices: jax.Array) -> Any:
   """Returns ((loss, WordOutcome), gradient)."""
-  cross_entropy = (words.clamped_word_loss
+  cross_entropy = (objective.clamped_word_loss
                    if task.settings.quirks.clamped_words else words.word_loss)
   every = jnp.ones((1, len(indices)), bool)
   hardest = candidates.Hardest(indices[None], indices[None], indices[None],
@@ -101,8 +102,8 @@ def _run(task: passes.Task, params: Any, example: replaying.Example,
   of = parts.words_of(task, example.batch, generated, hardest)
 
   def loss(params: Any) -> tuple[jax.Array, WordOutcome]:
-    states = plain_passes.encode(
-        task, params, plain_passes.take(rows, 1 + indices),
+    states = pairs.encode(
+        task, params, pairs.take(rows, 1 + indices),
         num_outputs=of.token_ids.shape[-1])
     totals, (discrimination, correction) = parts.word_losses(
         task, params, states[None], of, parts.mean_weights(of), cross_entropy)

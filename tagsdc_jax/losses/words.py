@@ -8,7 +8,6 @@ import optax
 
 # (logits [..., n], labels int32 [...]) -> float32 [...]
 CrossEntropy = Callable[[jax.Array, jax.Array], jax.Array]
-_LEAST_PROB = 1e-10
 
 
 def word_loss(logits: jax.Array, token_ids: jax.Array) -> jax.Array:
@@ -24,17 +23,6 @@ def word_loss(logits: jax.Array, token_ids: jax.Array) -> jax.Array:
       logits.astype(jnp.float32), token_ids)
 
 
-def clamped_word_loss(logits: jax.Array, token_ids: jax.Array) -> jax.Array:
-  """As `word_loss`, but no more than 23.03, and without gradient there.
-
-  Reference: the release's stage 2, which takes the logarithm of
-  max(softmax, 1e-10).
-  """
-  probs = jax.nn.softmax(logits.astype(jnp.float32))
-  own = jnp.take_along_axis(probs, token_ids[..., None], axis=-1)[..., 0]
-  return -jnp.log(jnp.maximum(own, _LEAST_PROB))
-
-
 def discrimination_loss(disc_logits: jax.Array, is_same: jax.Array, *,
                         replaced_weight: float, kept_weight: float,
                         cross_entropy: CrossEntropy = word_loss
@@ -48,7 +36,7 @@ def discrimination_loss(disc_logits: jax.Array, is_same: jax.Array, *,
     is_same: bool [...], [CLS] and [SEP] always True.
     replaced_weight: weight of tokens that differ, 1.0 in the release.
     kept_weight: weight of tokens that are the same, 0.11.
-    cross_entropy: `word_loss` or `clamped_word_loss`.
+    cross_entropy: `word_loss`, or another one.
   """
   loss = cross_entropy(disc_logits, is_same.astype(jnp.int32))
   return loss * jnp.where(is_same, kept_weight, replaced_weight)

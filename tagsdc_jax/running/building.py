@@ -12,8 +12,9 @@ from flax import traverse_util
 from tagsdc_jax import errors, settings
 from tagsdc_jax.data import assembling, dataset
 from tagsdc_jax.models.retrieval import RetrievalModel
+from tagsdc_jax.released import objective
 from tagsdc_jax.scoring import queue
-from tagsdc_jax.training import passes
+from tagsdc_jax.training import objectives, passes
 
 # Pairs drawn to learn how long texts and images are together.
 _SAMPLED_PAIRS = 100_000
@@ -129,6 +130,13 @@ def _check_sentences(config: settings.Settings, length: int) -> None:
         f'be at most {_MOST_INT32 // length} with captions of up to {length} '
         f'tokens, got {config.batch.positives} x {n.num_copies} x '
         f'{n.num_samples}')
+
+
+def make_objective(task: passes.Task) -> objectives.Objective:
+  """Returns what the settings have minimised: ours, or the release's."""
+  is_released = (task.settings.quirks.plain_step
+                 and task.settings.phase != 'pretrain')
+  return (objective if is_released else objectives).make_objective(task)
 
 
 def parameters_sha256(params: Any) -> str:

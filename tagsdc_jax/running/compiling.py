@@ -7,8 +7,8 @@ import optax
 
 from tagsdc_jax import parallel, progress
 from tagsdc_jax.data import loader
-from tagsdc_jax.running import memory
-from tagsdc_jax.training import feeding, objectives, passes, state, step
+from tagsdc_jax.running import building, memory
+from tagsdc_jax.training import feeding, passes, state, step
 
 
 def num_slices(task: passes.Task, devices: list[jax.Device]) -> int:
@@ -47,7 +47,7 @@ def compile_update(task: passes.Task, tx: optax.GradientTransformation,
                                 len(devices), jax.process_count(), slices)
   memory.check_inputs(config, inputs, source.data)
   batch = parallel.of_one_device(inputs)
-  objective = objectives.make_objective(task)
+  objective = building.make_objective(task)
 
   def build(function: Any, donated: tuple[int, ...], *arguments: Any) -> Any:
     program = parallel.compile_step(

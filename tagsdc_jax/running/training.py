@@ -12,9 +12,9 @@ import numpy as np
 
 from tagsdc_jax import (distributed, errors, files, hanging, parallel, peak,
                         progress, settings, shipped, stopping)
-from tagsdc_jax.data import (assembling, dataset, loader, opening, overlaps,
-                             paired_loader)
+from tagsdc_jax.data import assembling, dataset, loader, opening, overlaps
 from tagsdc_jax.models import retrieval
+from tagsdc_jax.released import heads, paired_batches
 from tagsdc_jax.reporting import writer
 from tagsdc_jax.running import (building, compiling, evaluation, folder,
                                 hooks, judging, lock, memory)
@@ -173,7 +173,7 @@ def _source(config: settings.Settings, data: dataset.RetrievalDataset,
             shapes: assembling.Shapes) -> loader.MicroBatches:
   is_pretraining = config.phase == 'pretrain'
   is_paired = config.quirks.other_caption and not is_pretraining
-  kind = (paired_loader.PairedMicroBatches if is_paired
+  kind = (paired_batches.PairedMicroBatches if is_paired
           else loader.MicroBatches)
   return kind(data, shapes, config.seed, config.batch.positives,
               0 if is_pretraining else config.negatives.pool_size)
@@ -208,9 +208,8 @@ def _start_phase(task: passes.Task,
       raise errors.UserError(
           f'init_from = {config.init_from} was trained in phase {came_from}, '
           f'which comes after {config.phase}; give an earlier one')
-  start = (initialising.start_heads_as_released
-           if config.quirks.reset_rank_head else initialising.start_heads)
-  params = start(params, came_from, config.phase)
+  start = heads if config.quirks.reset_rank_head else initialising
+  params = start.start_heads(params, came_from, config.phase)
   return dataclasses.replace(fresh, params=params)
 
 

@@ -64,7 +64,7 @@ def choose_hardest(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   # Images of the pool are all different; their captions need not be.
   same_text = first_equal_texts(batch.pool_texts)
   every = jnp.ones((num_positives, pool), bool)
-  is_other = other_texts(task, batch)
+  is_other = other_texts(batch)
   is_scored = (every, is_other & (same_text == jnp.arange(pool))[None],
                generated.is_valid)
   logits = scorer.score_pairs(
@@ -85,20 +85,17 @@ def choose_hardest(task: passes.Task, params: Any, batch: arrays.MicroBatch,
           jnp.stack(kept, axis=1))
 
 
-def other_texts(task: passes.Task, batch: arrays.MicroBatch) -> jax.Array:
+def other_texts(batch: arrays.MicroBatch) -> jax.Array:
   """Returns which texts of the pool may be negatives, bool [B, N].
 
   People say the same of different pictures: a caption of another image that
   equals one of the image's own is true of it.
 
   Args:
-    task: `quirks.equal_texts` lets them all be.
     batch: positives with all captions of their images, and the pool.
   """
-  pool = batch.pool_texts.token_ids[None]
-  if task.settings.quirks.equal_texts:
-    return jnp.ones((len(batch.references), pool.shape[1]), bool)
-  return ~selecting.is_reference(pool, batch.references)
+  return ~selecting.is_reference(batch.pool_texts.token_ids[None],
+                                 batch.references)
 
 
 def first_equal_texts(texts: arrays.Texts) -> jax.Array:

@@ -29,15 +29,6 @@ def start_heads(params: Any, came_from: str, phase: str) -> Any:
   return params
 
 
-def start_heads_as_released(params: Any, came_from: str, phase: str) -> Any:
-  """As `start_heads`, but stage 2 always begins with pretraining's match row.
-
-  What stage 1 has learnt there is lost (QUIRKS 22).
-  """
-  params = start_heads(params, came_from, phase)
-  return reset_rank_head(params) if phase == 'dc' else params
-
-
 def reset_rank_head(params: Any) -> Any:
   """Returns parameters whose matching head is pretraining's "match" row.
 

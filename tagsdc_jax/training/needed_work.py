@@ -96,7 +96,7 @@ def _candidates(task: passes.Task, batch: arrays.MicroBatch,
   regions = batch.images.num_regions[:, None]
   pool_regions = batch.pool_images.num_regions
   first = candidates.first_equal_texts(batch.pool_texts)
-  is_scored = (candidates.other_texts(task, batch)
+  is_scored = (candidates.other_texts(batch)
                & (first == jnp.arange(len(first)))[None])
   images = flop.scored(model, tokens + pool_regions[None])
   texts = flop.scored(model, regions + batch.pool_texts.num_tokens[None])

@@ -16,7 +16,7 @@ from tagsdc_jax.models import retrieval
 from tagsdc_jax.negatives import generating, masking
 from tagsdc_jax.scoring import scorer
 from tagsdc_jax.training import (candidates, kept_passes, keys, needed_work,
-                                 parts, passes, plain_objective, word_passes)
+                                 parts, passes, word_passes)
 
 Metrics = parts.Metrics
 Objective = Callable[[Any, arrays.MicroBatch, keys.MicroBatchKeys],
@@ -34,10 +34,8 @@ UNTRAINED = {
 
 def make_objective(task: passes.Task) -> Objective:
   """Returns the objective of the settings' phase."""
-  tailored = (plain_objective.tailored if task.settings.quirks.plain_step
-              else _tailored)
-  by_phase = {'pretrain': _pretraining, 'tags': tailored, 'dc': tailored}
-  function = by_phase[task.settings.phase]
+  function = {'pretrain': _pretraining, 'tags': _tailored,
+              'dc': _tailored}[task.settings.phase]
   return lambda params, batch, batch_keys: function(task, params, batch,
                                                     batch_keys)
 

@@ -1,4 +1,4 @@
-"""Tests what a phase starts from, with and without the release's resets."""
+"""Tests what a phase starts from."""
 
 import numpy as np
 import pytest
@@ -41,14 +41,6 @@ def test_heads_that_are_new(came_from, phase, has_match_row, has_word_heads):
       assert not np.shares_memory(after[head]['bias'],
                                   before[source]['bias'])
   _check_rank(before, [[7], [8]], [9])
-
-
-@pytest.mark.parametrize('came_from', ['pretrain', 'tags', 'dc'])
-def test_the_release_starts_stage_2_from_the_match_row(came_from):
-  after = initialising.start_heads_as_released(_params(), came_from, 'dc')
-  _check_rank(after, [[2], [4]], [6])
-  stage1 = initialising.start_heads_as_released(_params(), 'tags', 'tags')
-  _check_rank(stage1, [[7], [8]], [9])
 
 
 def test_reset_of_the_matching_head():

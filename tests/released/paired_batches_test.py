@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from tagsdc_jax.data import loader, paired_loader
+from tagsdc_jax.data import loader
+from tagsdc_jax.released import paired_batches
 from tests import tiny
 
 
@@ -10,7 +11,7 @@ def _sources(world_dir, seed=0):
   data, shapes = tiny.open_train(world_dir)
   arguments = (data, shapes, seed, 1, 6)
   return (data, loader.MicroBatches(*arguments),
-          paired_loader.PairedMicroBatches(*arguments))
+          paired_batches.PairedMicroBatches(*arguments))
 
 
 def test_the_first_row_is_what_a_single_one_would_be(world_dir):

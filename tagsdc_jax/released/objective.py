@@ -8,6 +8,7 @@ fast step would need.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -15,9 +16,17 @@ import jax.numpy as jnp
 
 from tagsdc_jax import arrays
 from tagsdc_jax.losses import combining, words
-from tagsdc_jax.negatives import generating, penalising, selecting
-from tagsdc_jax.training import (candidates, keys, needed_work, parts, passes,
-                                 plain_passes, word_passes)
+from tagsdc_jax.negatives import generating, selecting
+from tagsdc_jax.released import pairs, selection
+from tagsdc_jax.training import (candidates, keys, needed_work, objectives,
+                                 parts, passes, word_passes)
+
+_LEAST_PROB = 1e-10
+
+
+def make_objective(task: passes.Task) -> objectives.Objective:
+  """Returns stage 1 or 2, whichever is the settings' phase."""
+  return functools.partial(tailored, task)
 
 
 def tailored(task: passes.Task, params: Any, batch: arrays.MicroBatch,
@@ -70,7 +79,7 @@ def losses_of(task: passes.Task, params: Any, batch: arrays.MicroBatch,
 def sentence_parts(task: passes.Task, params: Any, batch: arrays.MicroBatch,
                    generated: generating.Generated, dropout_key: jax.Array
                    ) -> tuple[dict[str, jax.Array], parts.Metrics,
-                              plain_passes.Ranked]:
+                              pairs.Ranked]:
   """Returns the parts made of refilled sentences, float32 [1] each.
 
   Args:
@@ -92,18 +101,29 @@ def sentence_parts(task: passes.Task, params: Any, batch: arrays.MicroBatch,
                                      1),
       'mlm': generated.mlm_loss}
   if task.settings.phase == 'dc':
-    states = plain_passes.encode(
-        task, params, plain_passes.take(rows, 1 + ranked.indices),
+    states = pairs.encode(
+        task, params, pairs.take(rows, 1 + ranked.indices),
         num_outputs=generated.token_ids.shape[-1], dropout_key=word_key)
     of = parts.words_of(task, batch, generated, hardest)
     totals, _ = parts.word_losses(
         task, params, states[None], of, parts.mean_weights(of),
-        words.clamped_word_loss if task.settings.quirks.clamped_words
+        clamped_word_loss if task.settings.quirks.clamped_words
         else words.word_loss)
     loss_parts |= dict(zip(('discrimination', 'correction'), totals,
                            strict=True))
   return loss_parts, parts.sentence_metrics(
       generated, hardest, ranked.probs[:1], ranked.probs[None, 1:]), ranked
+
+
+def clamped_word_loss(logits: jax.Array, token_ids: jax.Array) -> jax.Array:
+  """As `words.word_loss`, but no more than 23.03, and without gradient there.
+
+  Reference: the release's stage 2, which takes the logarithm of
+  max(softmax, 1e-10).
+  """
+  probs = jax.nn.softmax(logits.astype(jnp.float32))
+  own = jnp.take_along_axis(probs, token_ids[..., None], axis=-1)[..., 0]
+  return -jnp.log(jnp.maximum(own, _LEAST_PROB))
 
 
 def positive_of(batch: arrays.MicroBatch, row: int) -> arrays.MicroBatch:
@@ -118,39 +138,44 @@ def positive_of(batch: arrays.MicroBatch, row: int) -> arrays.MicroBatch:
 
 
 def rank_images(task: passes.Task, params: Any, batch: arrays.MicroBatch,
-                dropout_key: jax.Array) -> plain_passes.Ranked:
+                dropout_key: jax.Array) -> pairs.Ranked:
   """Returns the caption with its image against the pool's images (L_t)."""
   pool = jnp.ones(batch.pool_images.num_regions.shape, bool)
-  return plain_passes.rank(task, params, image_rows(batch),
-                           _hardest_of(task, pool), dropout_key)
+  return pairs.rank(task, params, image_rows(batch),
+                    _hardest_of(task, pool), dropout_key)
 
 
-def image_rows(batch: arrays.MicroBatch) -> plain_passes.Rows:
+def image_rows(batch: arrays.MicroBatch) -> pairs.Rows:
   """Returns the caption with its own image, then with the pool's."""
-  return plain_passes.pair_rows(
+  return pairs.pair_rows(
       batch.texts, _with_pool(batch.images, batch.pool_images))
 
 
 def rank_texts(task: passes.Task, params: Any, batch: arrays.MicroBatch,
-               dropout_key: jax.Array) -> plain_passes.Ranked:
+               dropout_key: jax.Array) -> pairs.Ranked:
   """Returns the image with its caption against the pool's texts (L_i)."""
-  is_other = candidates.other_texts(task, batch)[0]
-  return plain_passes.rank(task, params, text_rows(task, batch),
-                           _hardest_of(task, is_other), dropout_key)
+  return pairs.rank(task, params, text_rows(task, batch),
+                    _hardest_of(task, valid_texts(task, batch)), dropout_key)
+
+
+def valid_texts(task: passes.Task, batch: arrays.MicroBatch) -> jax.Array:
+  """Returns which texts of the pool may be negatives, bool [N]."""
+  is_other = candidates.other_texts(batch)[0]
+  return is_other | task.settings.quirks.equal_texts
 
 
 def text_rows(task: passes.Task,
-              batch: arrays.MicroBatch) -> plain_passes.Rows:
+              batch: arrays.MicroBatch) -> pairs.Rows:
   """Returns the image with its own caption, then with the pool's."""
   start = (batch.pool_texts.num_tokens[-1]
            if task.settings.quirks.last_text_offset else None)
-  return plain_passes.pair_rows(
+  return pairs.pair_rows(
       _with_pool(batch.texts, batch.pool_texts), batch.images, start)
 
 
 def rank_sentences(task: passes.Task, params: Any, batch: arrays.MicroBatch,
                    generated: generating.Generated, dropout_key: jax.Array
-                   ) -> tuple[plain_passes.Ranked, plain_passes.Rows]:
+                   ) -> tuple[pairs.Ranked, pairs.Rows]:
   """Returns the caption against its refilled sentences (L_syn), and the rows.
 
   Args:
@@ -163,28 +188,28 @@ def rank_sentences(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   quirks, sentences = task.settings.quirks, generated.token_ids
   is_excluded = selecting.IS_EXCLUDED[task.settings.negatives.exclude](
       sentences, batch.texts.token_ids, batch.references)
-  is_repeated = penalising.is_repeated(sentences, last_copy=quirks.last_copy)
+  is_repeated = selection.is_repeated(sentences, last_copy=quirks.last_copy)
   token_ids = jnp.concatenate([batch.texts.token_ids, sentences[0]])
-  rows = plain_passes.pair_rows(
+  rows = pairs.pair_rows(
       arrays.Texts(token_ids, jnp.broadcast_to(batch.texts.num_tokens,
                                                token_ids.shape[:1])),
       batch.images)
   if quirks.first_word_positive:
-    rows = plain_passes.first_word_only(rows)
+    rows = pairs.first_word_only(rows)
 
   def choose(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
     # Stage 2 of the release takes its penalties off probabilities.
     scores = logits if task.settings.phase == 'tags' else jax.nn.sigmoid(logits)
-    indices, is_filled = penalising.choose(
+    indices, is_filled = selection.choose(
         scores[None], is_excluded, is_repeated,
         task.settings.negatives.num_hard, quirks)
     return indices[0], is_filled[0]
 
-  return plain_passes.rank(task, params, rows, choose, dropout_key), rows
+  return pairs.rank(task, params, rows, choose, dropout_key), rows
 
 
 def _hardest_of(task: passes.Task,
-                is_valid: jax.Array) -> plain_passes.Choose:
+                is_valid: jax.Array) -> pairs.Choose:
   def choose(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
     indices, is_filled = selecting.select_hardest(
         logits[None], is_valid[None], task.settings.negatives.num_hard)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from tagsdc_jax import arrays, settings
-from tagsdc_jax.data import paired_loader
-from tagsdc_jax.training import keys, objectives
+from tagsdc_jax.released import objective, paired_batches
+from tagsdc_jax.running import building
+from tagsdc_jax.training import keys
 from tests import tiny
 
 
@@ -45,12 +46,12 @@ def _value_and_grad(phase, data_dir, **quirks):
   number = next(i for i, found in enumerate(lengths)
                 if found[-1] < found.max())
   if config.quirks.other_caption:
-    source = paired_loader.PairedMicroBatches(**{
+    source = paired_batches.PairedMicroBatches(**{
         f.name: getattr(source, f.name) for f in dataclasses.fields(source)})
   batch = _with_own_captions(source[number])
   draws = keys.micro_batch_keys(0, jnp.int32(0), batch.number)
   (loss, parts), grads = jax.jit(jax.value_and_grad(
-      objectives.make_objective(task), has_aux=True))(
+      building.make_objective(task), has_aux=True))(
           state.params, batch, draws)
   return (float(loss), {k: float(v) for k, v in parts.items()},
           jax.tree.map(np.asarray, grads))
@@ -91,3 +92,12 @@ def test_filling_up_makes_all_negatives_count(world_dir):
   _, parts, _ = _value_and_grad('tags', world_dir, plain_step=True,
                                 fill_up=True)
   assert parts['filled_negatives'] == 1.0
+
+
+@pytest.mark.parametrize('is_kept', [False, True])
+def test_texts_equal_to_an_own_caption(is_kept, world_dir):
+  task = tiny.make_task(_config('tags', world_dir, plain_step=True,
+                                equal_texts=is_kept))
+  batch = _with_own_captions(tiny.make_source(task.settings)[0])
+  np.testing.assert_array_equal(objective.valid_texts(task, batch),
+                                [is_kept] * 3 + [True] * 3)

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 
 from tagsdc_jax import settings
-from tagsdc_jax.negatives import penalising
+from tagsdc_jax.released import selection
 
 # Rows 0, 2 and 3 are alike; row 1 is the caption.
 _ROWS = np.array([[[5, 1], [7, 7], [5, 1], [5, 1], [6, 2]]], np.int32)
@@ -11,8 +11,8 @@ _IS_CAPTION = np.array([[False, True, False, False, False]])
 
 def _choose(scores, num_hard, **quirks):
   quirks = settings.Quirks(plain_step=True, **quirks)
-  is_repeated = penalising.is_repeated(_ROWS, last_copy=quirks.last_copy)
-  chosen = jax.jit(penalising.choose, static_argnums=(3, 4))(
+  is_repeated = selection.is_repeated(_ROWS, last_copy=quirks.last_copy)
+  chosen = jax.jit(selection.choose, static_argnums=(3, 4))(
       np.array([scores], np.float32), _IS_CAPTION, is_repeated, num_hard,
       quirks)
   return [x[0].tolist() for x in chosen]
@@ -20,17 +20,17 @@ def _choose(scores, num_hard, **quirks):
 
 def test_which_copy_counts():
   np.testing.assert_array_equal(
-      penalising.is_repeated(_ROWS, last_copy=False),
+      selection.is_repeated(_ROWS, last_copy=False),
       [[False, False, True, True, False]])
   np.testing.assert_array_equal(
-      penalising.is_repeated(_ROWS, last_copy=True),
+      selection.is_repeated(_ROWS, last_copy=True),
       [[True, False, True, False, False]])
 
 
 def test_penalties_add_up():
   np.testing.assert_array_equal(
-      penalising.penalties(np.array([False, True, False, True]),
-                           np.array([False, False, True, True])),
+      selection.penalties(np.array([False, True, False, True]),
+                          np.array([False, False, True, True])),
       [0, 3, 2, 5])
 
 

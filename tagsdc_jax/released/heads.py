@@ -1,0 +1,14 @@
+"""What the release's phases start from."""
+
+from typing import Any
+
+from tagsdc_jax.training import initialising
+
+
+def start_heads(params: Any, came_from: str, phase: str) -> Any:
+  """As `initialising.start_heads`, but stage 2 begins with pretraining's head.
+
+  What stage 1 has learnt there is lost (QUIRKS 22).
+  """
+  params = initialising.start_heads(params, came_from, phase)
+  return initialising.reset_rank_head(params) if phase == 'dc' else params
