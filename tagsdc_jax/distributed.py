@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from tagsdc_jax import errors, progress
+from tagsdc_jax import errors
 
 # Where a scheduler does not tell, these do: all three, or none.
 ADDRESS, COUNT, INDEX = ('JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES',
@@ -60,6 +60,8 @@ def start() -> None:
   options = find_options(os.environ)
   if options is None or jax.distributed.is_initialized():
     return
+  # Not above: launch/bench.sh runs where tqdm is missing.
+  from tagsdc_jax import progress
   check_variables(options, os.environ)
   address = options.get('coordinator_address')
   port = _port_of(options, os.environ)

@@ -61,8 +61,7 @@ def _whole(run_dir, tmp_path_factory):
 # Ends itself as `kill -9` would, in the middle of writing the fourth part.
 _KILLED = """
 import os, signal, sys
-from tagsdc_jax import main
-from tagsdc_jax.running import finished_parts, folder
+from tagsdc_jax import files, main
 original, count = files.write_whole, [0]
 def write_whole(path, write):
   def dying(file):

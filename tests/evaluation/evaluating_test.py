@@ -7,6 +7,7 @@ import pytest
 
 from tagsdc_jax import settings
 from tagsdc_jax.evaluation import evaluating, matrix, ranking
+from tagsdc_jax.models import retrieval
 
 # Of 12 captions and images caption i is image i's. All are ranked first, but
 # for caption 1: image 0 is better by less than float16 can tell at 8.
@@ -26,7 +27,8 @@ def _evaluate(monkeypatch):
 
   def run(**quirks):
     config = settings.Settings(quirks=settings.Quirks(**quirks))
-    return evaluating.evaluate(None, None, data, config, devices=[])
+    model = retrieval.RetrievalModel(config.model)
+    return evaluating.evaluate(model, None, data, config, devices=[])
   return run
 
 
