@@ -83,7 +83,7 @@ def main(words: Sequence[str] | None = None) -> int:
                 'take less data')
   except Exception as error:
     code = _fail(args, error)
-  if arguments is None:  # This is all that the process does.
+  if words is None:  # This is all that the process does.
     stopping.ignore()
   return distributed.leave(code, is_asked)
 
