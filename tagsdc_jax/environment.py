@@ -34,6 +34,22 @@ _PLACES = ('JAX_PLATFORMS', 'JAX_PLATFORM_NAME', 'JAX_NUM_CPU_DEVICES',
            'CUDA_VISIBLE_DEVICES', 'JAX_CUDA_VISIBLE_DEVICES', 'XLA_FLAGS')
 
 
+def open_streams() -> None:
+  """Gives a process something in the place of closed streams (`>&-`, cron).
+
+  Python has None there. And the next file that is opened would get the number
+  of standard output or errors, and hold what libraries write to it.
+  """
+  for number, name in enumerate(('stdin', 'stdout', 'stderr')):
+    if getattr(sys, name) is None:
+      # For reading: who names /dev/stdout as a target is told.
+      nowhere = os.open(os.devnull, os.O_RDONLY)
+      if nowhere != number:  # Taken meanwhile, by what is to stay.
+        os.close(nowhere)
+      setattr(sys, name, open(os.devnull, 'w' if number else 'r',
+                              encoding='utf-8'))
+
+
 def import_jax(program: str) -> None:
   """Imports JAX; ends the program with a line where a variable forbids it."""
   try:

@@ -1,11 +1,14 @@
 """The exceptions that the command line shows as a line of text."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Libraries pass these words of the system on, in exceptions of their own.
-_FULL = ('No space left on device', 'Disk quota exceeded')
+# Libraries pass these words of the system on, in exceptions of their own; the
+# last are numpy's own, of an array that was not written whole.
+_FULL = re.compile('No space left on device|Disk quota exceeded|'
+                   r'\d requested and \d+ written')
 
 
 class UserError(Exception):
@@ -38,7 +41,7 @@ def refusal(error: BaseException, option: str = 'path') -> str | None:
     error: what was raised.
     option: what may be given otherwise, "give another OPTION".
   """
-  if any(words in str(error) for words in _FULL):
+  if _FULL.search(str(error)):
     return ('no space is left there; free some, then give the same command '
             'again')
   if isinstance(error, PermissionError):

@@ -105,9 +105,10 @@ def check_target(path: Path) -> None:
       return
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
+      missing = target.parent if path.is_symlink() else path.parent
       raise errors.UserError(
-          f'{path} cannot be written: folder {path.parent} is missing; make '
-          'it, or give another path')
+          f'{path} cannot be written: folder {missing} is missing; make it, or '
+          'give another path')
     if mode is not None and stat.S_ISDIR(mode):
       raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     is_stream = mode is not None and not stat.S_ISREG(mode)

@@ -1,6 +1,7 @@
 """`tagsdc <command>`: picks the command, parses flags, loads the config."""
 
 import argparse
+import contextlib
 import io
 import os
 import sys
@@ -22,6 +23,7 @@ warnings.filterwarnings('ignore', 'coroutine .* was never awaited')
 
 from tagsdc_jax import environment  # noqa: E402
 
+environment.open_streams()
 environment.import_jax('tagsdc')
 
 import jax  # noqa: E402
@@ -70,12 +72,14 @@ def main(words: Sequence[str] | None = None) -> int:
   if args.command is None and not rest:
     parser.print_help()
     return 0
-  is_asked = False
+  is_asked = is_broken_off = False
   try:
     code = _listen(args, rest)
   except errors.Stopped as stop:
-    is_asked, code = True, _say(args, str(stop), stop.code)
+    is_asked = is_broken_off = True
+    code = _say(args, str(stop), stop.code)
   except KeyboardInterrupt:
+    is_broken_off = True
     code = _say(args, 'interrupted; run the same command again to continue',
                 130)
   except MemoryError as error:
@@ -83,9 +87,13 @@ def main(words: Sequence[str] | None = None) -> int:
                 'take less data')
   except Exception as error:
     code = _fail(args, error)
-  if words is None:  # This is all that the process does.
-    stopping.ignore()
-  return distributed.leave(code, is_asked)
+  if words is not None:
+    return distributed.leave(code, is_asked)
+  stopping.ignore()  # This is all that the process does.
+  code = distributed.leave(code, is_asked)
+  if is_broken_off:
+    stopping.end(code)
+  return code
 
 
 def _listen(args: argparse.Namespace, rest: list[str]) -> int:
@@ -142,12 +150,15 @@ def _explain(error: Exception) -> str | None:
     return ('PYTHONWARNINGS or -W makes errors of warnings, such as '
             f'{error}; unset it')
   reason = errors.refusal(error)
-  return reason and f'{getattr(error, "filename", None) or "a file"}: {reason}'
+  name = getattr(error, 'filename', None) or 'standard output or a file'
+  return reason and f'{name}: {reason}'
 
 
 def _say(args: argparse.Namespace, line: str, code: int = 2) -> int:
   line = ' '.join(line.split())
-  print(f'tagsdc {args.command or ""}'.strip() + f': {line}', file=sys.stderr)
+  with contextlib.suppress(OSError):  # Who read it is gone; not the code.
+    print(f'tagsdc {args.command or ""}'.strip() + f': {line}',
+          file=sys.stderr, flush=True)
   return code
 
 

@@ -89,8 +89,9 @@ def file(text: str) -> Path:
   """
   path = local(text)
   with named(path, 'read'):
-    if not path.exists() or path.is_dir():
-      raise UserError(f'{path} must be a file, but '
-                      f'{"is a folder" if path.is_dir() else "is missing"}; '
-                      'give another path')
+    if not path.is_file():
+      found = ('is a folder' if path.is_dir() else
+               # Can be read only once.
+               'is a pipe or a device' if path.exists() else 'is missing')
+      raise UserError(f'{path} must be a file, but {found}; give another path')
   return path

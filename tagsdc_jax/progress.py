@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from tqdm import tqdm
@@ -67,8 +67,7 @@ class _Lines:
   def _write(self, text: str) -> None:
     words = [f'{self._description}: {self._done:,} of {self._total:,} '
              f'{self._unit}', text, self._note]
-    print(', '.join(word for word in words if word), file=sys.stderr,
-          flush=True)
+    _print(', '.join(word for word in words if word))
 
 
 @contextmanager
@@ -119,14 +118,14 @@ def waiting(description: str) -> Iterator[None]:
 
   def show() -> None:
     is_shown.set()
-    print(f'{description} ...', end='', file=sys.stderr, flush=True)
+    _print(f'{description} ...', end='')
 
   try:
     with _later(show):
       yield
   finally:
     if is_shown.is_set():
-      print(f' {time.monotonic() - start:.0f} s', file=sys.stderr, flush=True)
+      _print(f' {time.monotonic() - start:.0f} s')
 
 
 @contextmanager
@@ -140,6 +139,13 @@ def _later(show: Callable[[], None]) -> Iterator[None]:
   finally:
     timer.cancel()
     timer.join()
+
+
+def _print(text: str, end: str = '\n') -> None:
+  # A log that nobody reads any more (`2>&1 | head`), or that finds no space,
+  # is no reason to end the work.
+  with suppress(OSError):
+    print(text, end=end, file=sys.stderr, flush=True)
 
 
 def _width() -> dict[str, Any]:

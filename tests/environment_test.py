@@ -106,3 +106,20 @@ def test_it_is_no_fault_of_a_checkpoint():
   assert line.startswith("tagsdc evaluate: JAX finds no device (Unable to "
                          "initialize backend 'nonsense'")
   assert line.endswith('without it there is cpu')
+
+
+def test_closed_streams_are_nobody_elses(tmp_path):
+  # As `>&- 2>&-`: the next file would be standard output.
+  ended = subprocess.run(
+      ['sh', '-c', 'exec "$0" -c "$1" <&- >&- 2>&-', sys.executable,
+       textwrap.dedent(f'''
+           import os, sys
+           from tagsdc_jax import environment
+           environment.open_streams()
+           with open({str(tmp_path / 'file')!r}, 'w') as file:
+             print('table', flush=True)
+             print('note', file=sys.stderr, flush=True)
+             file.write(f'{{file.fileno() > 2}} {{sys.stdin.read()!r}}')
+           ''')], check=False, timeout=60)
+  assert ended.returncode == 0
+  assert (tmp_path / 'file').read_text('utf-8') == "True ''"

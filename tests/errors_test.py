@@ -21,6 +21,7 @@ def _os_error(number):
     # Libraries in C++ have their own exceptions.
     (RuntimeError('write() failed: No space left on device; at byte 9'),
      'no space is left there'),
+    (OSError('2880 requested and 992 written'), 'no space is left there'),
 ])
 def test_a_refusal_is_told(error, line):
   assert errors.refusal(error).startswith(line)

@@ -157,14 +157,17 @@ def test_open_files_that_cannot_be_written(tmp_path):
 @pytest.mark.parametrize('name, message', [
     ('', 'cannot be written: Is a directory'), ('folder', 'Is a directory'),
     ('no/file', 'folder .*no is missing; make it'),
+    ('link', 'folder .*elsewhere is missing; make it'),
     ('file/file', 'Not a directory'), ('x' * 256, 'name too long')])
 def test_a_target_that_cannot_be_is_told_before_the_work(tmp_path, name,
                                                          message):
   (tmp_path / 'folder').mkdir()
   (tmp_path / 'file').touch()
+  (tmp_path / 'link').symlink_to(tmp_path / 'elsewhere' / 'file')
   with pytest.raises(errors.UserError, match=message):
     files.check_target(tmp_path / name)
-  assert {path.name for path in tmp_path.iterdir()} == {'folder', 'file'}
+  assert {path.name for path in tmp_path.iterdir()} == {'folder', 'file',
+                                                        'link'}
 
 
 def test_what_may_not_be_written_is_told_and_stays():

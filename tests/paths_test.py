@@ -71,6 +71,9 @@ def test_a_folder_and_a_file(tmp_path):
     paths.file('~')
   with pytest.raises(errors.UserError, match='must be a file, but is missing'):
     paths.file('~/new')
+  os.mkfifo(tmp_path / 'pipe')
+  with pytest.raises(errors.UserError, match='but is a pipe or a device'):
+    paths.file('~/pipe')
 
 
 def _path_options(parser, words=()):

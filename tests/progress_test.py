@@ -1,5 +1,7 @@
 """What people see of long work in a log file, where nothing is drawn over."""
 
+import os
+import sys
 import time
 
 import pytest
@@ -78,6 +80,22 @@ def test_long_before_the_first_count_it_is_named(is_terminal, text, capsys,
     assert text in capsys.readouterr().err
     bar.update(3)
   assert '3/3' in (shown := capsys.readouterr().err) or '3 of 3' in shown
+
+
+def test_work_goes_on_where_nobody_reads(monkeypatch):
+  monkeypatch.setattr(progress, '_AT_ONCE', 0.01)
+  reader, writer = os.pipe()
+  os.close(reader)
+  with open(writer, 'w', encoding='utf-8') as gone:
+    monkeypatch.setattr(sys, 'stderr', gone)
+    with progress.waiting('compiling'):
+      time.sleep(0.1)
+    with progress.progress_bar(3, 'judging', 'batches') as bar:
+      time.sleep(0.1)
+      bar.update(3)
+    with pytest.raises(BrokenPipeError):  # It was a pipe without a reader.
+      gone.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), writer)  # So that it closes.
 
 
 def test_waiting_says_what_for_and_how_long(capsys, monkeypatch):

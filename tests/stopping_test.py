@@ -158,6 +158,20 @@ def test_the_exit_code_is_kept_until_the_process_has_left():
   assert (ended.returncode, ended.stderr) == (5, '')
 
 
+def test_what_goes_on_in_threads_is_not_waited_for():
+  # As a program that XLA compiles: the usual end would wait for it.
+  begun = time.monotonic()
+  ended = _run('''
+      import threading, time
+      from tagsdc_jax import stopping
+      threading.Thread(target=time.sleep, args=(50,)).start()
+      print('said', end='')
+      stopping.end(7)
+      ''')
+  assert (ended.returncode, ended.stdout, ended.stderr) == (7, 'said', '')
+  assert time.monotonic() - begun < 40
+
+
 def test_ctrl_c_while_python_ends_shows_no_traceback():
   ended = _run('''
       import atexit, os, signal

@@ -120,8 +120,14 @@ def _show(args: argparse.Namespace, loaded: checkpoints.Loaded,
   about = loaded.about
   name = f'{about["phase"]}, update {about["update"]}'
   with _spoken(args):
-    _print(name, data, found.result)
-    _write(args, loaded, found, in_train)
+    try:
+      _print(name, data, found.result)
+    finally:  # Who reads no further (`| head`) takes no file away.
+      _write(args, loaded, found, in_train)
+    if args.keep_work:
+      print(f'parts kept in {found.parts.path}')
+    else:
+      found.parts.remove()
 
 
 def _spoken(args: argparse.Namespace) -> contextlib.redirect_stdout:
@@ -139,10 +145,6 @@ def _write(args: argparse.Namespace, loaded: checkpoints.Loaded,
   if args.scores is not None:
     files.write_whole(args.scores,
                       lambda file: np.save(file, found.scores.matrix))
-  if args.keep_work:
-    print(f'parts kept in {found.parts.path}')
-  else:
-    found.parts.remove()
 
 
 def _in_train(config: settings.Data, split: str,
@@ -174,6 +176,7 @@ def _check(args: argparse.Namespace) -> None:
   for path in (args.json, args.scores):
     if path is not None:
       files.check_target(path)
+      folder.check_not_of_a_run(path)
   files.check_different({'--json': args.json, '--scores': args.scores,
                          '--first-pass': args.first_pass})
   if (args.top_k_rerank is None) != (args.first_pass is None):

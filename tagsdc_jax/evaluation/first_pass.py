@@ -75,8 +75,8 @@ def load(path: Path, k: int, data: dataset.RetrievalDataset) -> FirstPass:
     UserError: if the file is no such matrix.
   """
   try:
-    scores = np.load(path, mmap_mode='r', allow_pickle=False)
-  except (OSError, ValueError, EOFError) as error:
+    scores = np.lib.format.open_memmap(path, mode='r')
+  except (OSError, ValueError) as error:
     found = files.kind_of_text(path)
     raise errors.UserError(
         f'first pass {path} is {found}' if found else

@@ -1,6 +1,7 @@
 """The run folder: its config, and which settings a continued run may change."""
 
 import json
+import os
 import platform
 import shutil
 from collections.abc import Iterator
@@ -103,6 +104,20 @@ def is_free(run_dir: Path) -> bool:
     return not run_dir.is_dir() or all(
         path.name == lock.NAME or files.is_leftover(path)
         for path in run_dir.iterdir())
+
+
+def check_not_of_a_run(path: Path) -> None:
+  """Raises UserError if a file that a user wants written is one that a run
+  keeps: its settings, metrics, results, lock, checkpoints."""
+  place = Path(os.path.realpath(path))
+  for run_dir in place.parents:
+    parts = place.relative_to(run_dir).parts
+    if ((parts[0] == 'checkpoints'
+         or parts in ((CONFIG,), (METRICS,), (RESULTS,), (lock.NAME,)))
+        and (run_dir / CONFIG).is_file()
+        and (run_dir / 'checkpoints').is_dir()):
+      raise errors.UserError(f'{path} is a file of the run in {run_dir}, which '
+                             'it would replace; give another path')
 
 
 def _check_same(run_dir: Path, before: dict[str, Any],

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from tagsdc_jax import files, launching, main, settings
+from tagsdc_jax.commands import evaluate
 from tagsdc_jax.data import opening
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.running import building, finished_parts, folder
@@ -161,6 +163,17 @@ def test_standard_output_holds_what_was_asked_for(run_dir, whole, flags,
   assert b'RSUM' in shown.err and b'720 pairs in' in shown.err
 
 
+def test_who_reads_no_further_takes_no_file(run_dir, whole, tmp_path,
+                                            monkeypatch):
+  def leave(*unused):
+    raise SystemExit(1)  # As the tables do on a broken pipe.
+  monkeypatch.setattr(evaluate, '_print', leave)
+  with pytest.raises(SystemExit):
+    _evaluate(run_dir, tmp_path / 'out')
+  np.testing.assert_array_equal(np.load(tmp_path / 'out.npy'), whole[0])
+  shutil.rmtree(run_dir / 'evaluation')  # The same command would show them.
+
+
 def test_first_pass(run_dir, whole, tmp_path, capsys):
   np.save(tmp_path / 'first.npy', whole[0])
   scores, result = _evaluate(run_dir, tmp_path / 'out', '--top-k-rerank', 3,
@@ -229,6 +242,9 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
     (['--json', 'no/such'], 'no/such cannot be written: folder no is missing'),
     (['--json', '.'], '. cannot be written: Is a directory; give another path'),
     (['--scores', ''], "'' cannot be used as a path: it is empty"),
+    (['--json', 'RUN/config.json'], 'is a file of the run in'),
+    (['--scores', 'RUN/metrics.jsonl'], 'is a file of the run in'),
+    (['--json', 'RUN/checkpoints/best/2/about/metadata'], 'of the run in'),
     (['--json', '/dev/fd/77'], '/dev/fd/77 cannot be written: Bad file desc'),
     (['--json', 'x', '--scores', './x'], '--json and --scores are the same f'),
     (['--scores', 'x.npy', '--first-pass', 'x.npy', '--top-k-rerank', '1'],
@@ -238,7 +254,8 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
 ])
 def test_bad_flags_are_one_line(flags, message, run_dir, capsys):
   try:
-    code = main.main(['evaluate', str(run_dir), *flags])
+    code = main.main(['evaluate', str(run_dir), *(
+        flag.replace('RUN', str(run_dir)) for flag in flags)])
   except SystemExit as stop:  # argparse ends the process itself.
     code = stop.code
   assert code == 2

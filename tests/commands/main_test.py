@@ -3,7 +3,10 @@
 import io
 import os
 import signal
+import subprocess
 import sys
+import textwrap
+import time
 
 import pytest
 
@@ -115,7 +118,8 @@ def test_ctrl_c_says_how_to_go_on(capsys, monkeypatch):
 @pytest.mark.parametrize('error, line', [
     (PermissionError(13, 'Permission denied', 'some/file'),
      'some/file: permission denied; change its owner or mode'),
-    (OSError(28, 'No space left on device'), 'no space is left there; free'),
+    (OSError(28, 'No space left on device'),
+     'standard output or a file: no space is left there; free'),
     (MemoryError('no 9 GiB'), 'out of memory (no 9 GiB)'),
 ])
 def test_what_the_system_refuses_is_one_line(error, line, capsys, monkeypatch):
@@ -168,6 +172,54 @@ def test_every_command_may_be_asked_to_leave(name, code, capsys, monkeypatch):
       signal.signal(number, signal.SIG_DFL)
   line, = capsys.readouterr().err.splitlines()
   assert line.startswith(f'tagsdc {name}: asked to leave; give the same ')
+
+
+def _process(code):
+  """Runs a process whose `tagsdc demo` is `run()` of the code."""
+  begun = time.monotonic()
+  ended = subprocess.run([sys.executable, '-c', textwrap.dedent("""
+      import atexit, os, signal, sys, threading, time
+      from tagsdc_jax import main
+      def run(*unused):
+      """) + textwrap.indent(textwrap.dedent(code), '  ') + textwrap.dedent("""
+      main.demo.run = run
+      sys.argv = ['tagsdc', 'demo']
+      sys.exit(main.main())
+      """)], capture_output=True, text=True, check=False, timeout=100)
+  return ended, time.monotonic() - begun
+
+
+@pytest.mark.parametrize('name, code', [('SIGTERM', 0), ('SIGINT', 130)])
+def test_who_is_broken_off_waits_for_no_compilation(name, code):
+  ended, seconds = _process(f"""
+      threading.Thread(target=time.sleep, args=(80,)).start()
+      os.kill(os.getpid(), signal.{name})
+      time.sleep(1)
+      """)
+  assert ended.returncode == code, ended.stderr
+  assert ended.stderr.startswith('tagsdc demo: ') and seconds < 70
+
+
+def test_signals_after_the_work_leave_the_exit_code():
+  ended, _ = _process("""
+      atexit.register(os.kill, os.getpid(), signal.SIGTERM)
+      return 3
+      """)
+  assert ended.returncode == 3, ended.stderr
+
+
+class _Full(io.StringIO):
+
+  def write(self, text):
+    raise OSError(28, 'No space left on device')
+
+
+def test_the_exit_code_needs_no_reader(monkeypatch):
+  def interrupt(args, config):
+    raise KeyboardInterrupt
+  monkeypatch.setattr(main.COMMANDS['demo'], 'run', interrupt)
+  monkeypatch.setattr(sys, 'stderr', _Full())
+  assert main.main(['demo']) == 130
 
 
 def test_an_exit_code_that_cannot_be_is_told_before_the_work(capsys,

@@ -59,7 +59,10 @@ def test_equal_sentences_are_wanted_together(tmp_path):
 @pytest.mark.parametrize('content, found', [
     (b'version https://git-lfs.github.com/spec/v1\noid', 'is a pointer of Git'),
     (b'<!doctype html>', 'is a web page; '),
-    (b'', 'cannot be read as .npy')])
+    (b'', 'cannot be read as .npy'),
+    (b'\x93NUM', 'cannot be read as .npy: EOF'),
+    # Of numpy.savez.
+    (b'PK\x05\x06' + bytes(18), 'cannot be read as .npy: the magic')])
 def test_what_is_no_matrix_is_named(tmp_path, content, found):
   (tmp_path / 'first.npy').write_bytes(content)
   with pytest.raises(errors.UserError, match=f'first.npy {found}'):
