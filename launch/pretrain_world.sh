@@ -14,5 +14,5 @@ first=(tagsdc train --config world_pretrain --run-dir "$run"
 rest=(tagsdc train --config world_pretrain --run-dir "$run")
 "$VENV/bin/${first[0]}" "${first[@]:1}"
 "$VENV/bin/${rest[0]}" "${rest[@]:1}"
-"$VENV/bin/python" -m tagsdc_jax.running.shipping "$run" \
+"$VENV/bin/python" -m tagsdc_jax.runs.shipping "$run" \
   tagsdc_jax/shipped/world_pretrain "${first[*]}" "${rest[*]}"

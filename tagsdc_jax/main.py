@@ -28,10 +28,10 @@ environment.import_jax('tagsdc')
 
 import jax  # noqa: E402
 
-from tagsdc_jax import (__version__, arguments, distributed,  # noqa: E402
-                        errors, settings, stopping)
+from tagsdc_jax import __version__, arguments, errors, settings  # noqa: E402
 from tagsdc_jax.commands import (compare, configs, convert,  # noqa: E402
                                  demo, evaluate, prepare, report, train)
+from tagsdc_jax.runtime import distributed, preemption  # noqa: E402
 
 COMMANDS = {'demo': demo, 'prepare': prepare, 'train': train,
             'evaluate': evaluate, 'compare': compare, 'convert': convert,
@@ -89,16 +89,16 @@ def main(words: Sequence[str] | None = None) -> int:
     code = _fail(args, error)
   if words is not None:
     return distributed.leave(code, is_asked)
-  stopping.ignore()  # This is all that the process does.
+  preemption.ignore()  # This is all that the process does.
   code = distributed.leave(code, is_asked)
   if is_broken_off:
-    stopping.end(code)
+    preemption.end(code)
   return code
 
 
 def _listen(args: argparse.Namespace, rest: list[str]) -> int:
-  code, again = stopping.exit_code(), 'give the same command again'
-  notice = stopping.Notice(settings.Settings().stop_seconds, *(
+  code, again = preemption.exit_code(), 'give the same command again'
+  notice = preemption.Notice(settings.Settings().stop_seconds, *(
       (f'{again} to continue', code) if args.command in _CONTINUED else
       (again,)))
   with notice.listening():

@@ -29,7 +29,7 @@ from tagsdc_jax.commands import configs
 from tagsdc_jax.comparison import stored
 from tagsdc_jax.conversion import reading
 from tagsdc_jax.data import opening
-from tagsdc_jax.running import folder, report
+from tagsdc_jax.runs import folder, report
 from tagsdc_jax.training import checkpoints
 
 ROOT = Path(__file__).parents[1]

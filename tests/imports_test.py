@@ -14,17 +14,16 @@ MAX_LINES = 400
 
 # Highest first. A room may import itself and rooms of the lines below it.
 ARROW = (
-    ('main', 'launching'),
+    ('main',),
     ('commands',),
     ('comparison',),
-    ('running',),
+    ('runs',),
     ('reporting', 'released'),
     ('training', 'evaluation', 'conversion'),
-    ('scoring',),
+    ('engines',),
     ('models', 'negatives', 'losses', 'data'),
-    ('parallel', 'peak', 'distributed', 'stopping', 'hanging', 'packing',
-     'shipped', 'arguments', 'files', 'environment'),
-    ('progress',),
+    ('runtime',),
+    ('shipped', 'arguments', 'files', 'environment'),
     ('arrays',),
     ('settings',),
     ('paths',),

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tagsdc_jax.running import training
+from tagsdc_jax.runs import training
 from tests import children, killing, tiny
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tagsdc_jax import errors, launching, main, paths, settings, shipped
+from tagsdc_jax import errors, main, paths, settings, shipped
 from tagsdc_jax.commands import configs
 from tagsdc_jax.data import captions
+from tagsdc_jax.runtime import launcher
 from tagsdc_jax.settings import kinds
 
 REMOTE = ('gs://bucket/runs', 's3://bucket/a', 'hdfs://host:9000/a',
@@ -204,7 +205,7 @@ def test_what_is_not_of_the_command_line(tmp_path):
 ])
 def test_numbers_of_the_launcher(words, message, capsys):
   with pytest.raises(SystemExit) as stop:
-    launching.main(words)
+    launcher.main(words)
   shown = capsys.readouterr().err
   assert stop.value.code == 2
   assert message in shown and shown.count('\n') == 1

@@ -18,12 +18,12 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from tagsdc_jax import distributed, parallel
 from tagsdc_jax.data import loader, opening
 from tagsdc_jax.negatives import masking, refilling
-from tagsdc_jax.running import building, evaluation
-from tagsdc_jax.training import (checkpoints, feeding, keys, loop, objectives,
-                                 state, step)
+from tagsdc_jax.runs import evaluation, setup
+from tagsdc_jax.runtime import distributed, parallel
+from tagsdc_jax.training import (checkpoints, device_feed, keys, loop,
+                                 objectives, state, step)
 from tests import tiny
 
 UPDATES, MICRO_BATCHES = 25, 4
@@ -107,7 +107,7 @@ def run_phase(config, devices, run_dir, save_at):
       yield batch
 
   device_state, done = loop.run(
-      feeding.Programs(program),
+      device_feed.Programs(program),
       parallel.replicate(host_state, everywhere), batches(),
       devices=everywhere, first_update=first, last_update=UPDATES,
       report=lambda update, values: losses.update({update: values['loss']}),
@@ -122,7 +122,7 @@ def validate(config, devices):
   data = opening.first_images(opening.open_split(config.data, 'validation'), 8)
   fresh = tiny.make_state(tiny.make_task(config))[1]
   return evaluation.evaluate_split(
-      building.make_model(building.with_data_sizes(config, data)),
+      setup.make_model(setup.with_data_sizes(config, data)),
       parallel.replicate(fresh.params, devices), data, config, config.phase,
       devices)[1]
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from tagsdc_jax import launching
+from tagsdc_jax.runtime import launcher
 from tests import children, processes
 
 
@@ -29,8 +29,8 @@ def test_processes_only_divide_the_work(phase, count, devices, world_dir,
   assert (len(whole.draws), len(whole.losses)) == (
       processes.UPDATES * processes.MICRO_BATCHES, processes.UPDATES)
   # Several processes go on from there, and do twenty updates.
-  assert launching.run([sys.executable, '-m', 'tests.processes', str(tmp_path),
-                        world_dir, phase], count, devices) == 0
+  assert launcher.run([sys.executable, '-m', 'tests.processes', str(tmp_path),
+                       world_dir, phase], count, devices) == 0
   drawn = [json.loads((tmp_path / f'draws_{i}.json').read_text())
            for i in range(count)]
   losses = json.loads((tmp_path / 'losses.json').read_text())

@@ -23,8 +23,8 @@ import statistics
 import sys
 from pathlib import Path
 
-from tagsdc_jax import launching
-from tagsdc_jax.running import folder
+from tagsdc_jax.runs import folder
+from tagsdc_jax.runtime import launcher
 
 _WARM_UP = 5
 # Processes and devices of each.
@@ -32,7 +32,8 @@ PLANS = ((1, 1), (1, 2), (2, 1))
 # XLA makes as many threads as the process has cores when it starts.
 _ON_OWN_CORES = '''
 import os, sys
-from tagsdc_jax import distributed, main
+from tagsdc_jax import main
+from tagsdc_jax.runtime import distributed
 index, count = (int(os.environ[name])
                 for name in (distributed.INDEX, distributed.COUNT))
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[index::count])
@@ -46,7 +47,7 @@ def measure(config, overrides, run_dir, updates, processes, devices):
   Raises:
     RuntimeError: if the run failed; it has said why.
   """
-  code = launching.run(
+  code = launcher.run(
       [sys.executable, '-c', _ON_OWN_CORES, 'train', '--config', config,
        '--run-dir', str(run_dir), '--config.log_every=1',
        f'--config.stop_at_update={updates}', '--config.eval_every=0',

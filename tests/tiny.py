@@ -10,7 +10,7 @@ import numpy as np
 from tagsdc_jax import settings
 from tagsdc_jax.data import assembling, loader, opening
 from tagsdc_jax.models import retrieval
-from tagsdc_jax.running import building
+from tagsdc_jax.runs import setup
 from tagsdc_jax.training import objectives, optimizer, passes, state
 
 
@@ -62,8 +62,8 @@ def open_train(data_dir: str):
 def make_task(config: settings.Settings) -> passes.Task:
   """The task of these settings on the tiny world."""
   data, shapes = open_train(config.data.root)
-  return building.make_task(building.with_data_sizes(config, data), data,
-                            shapes)
+  return setup.make_task(setup.with_data_sizes(config, data), data,
+                         shapes)
 
 
 def make_source(config: settings.Settings) -> loader.MicroBatches:

@@ -10,10 +10,11 @@ import sys
 import time
 from typing import Any
 
-from tagsdc_jax import arguments, environment, files, progress
+from tagsdc_jax import arguments, environment, files
 from tagsdc_jax.comparison import comparing, items, recordings
 from tagsdc_jax.reporting import tables
-from tagsdc_jax.running import folder
+from tagsdc_jax.runs import folder
+from tagsdc_jax.runtime import progress
 
 HELP = 'compare with recorded numbers of the PyTorch release'
 EXAMPLES = """examples:

@@ -6,7 +6,7 @@ from pathlib import Path
 from tagsdc_jax import arguments, environment, errors, settings, shipped
 from tagsdc_jax.commands import configs
 from tagsdc_jax.conversion import tying
-from tagsdc_jax.running import converting
+from tagsdc_jax.runs import converting
 
 HELP = 'convert weights of the PyTorch release to ours, and back'
 EXAMPLES = """examples:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tagsdc_jax import arguments, environment, settings
 from tagsdc_jax.commands import configs
 from tagsdc_jax.reporting import tables
-from tagsdc_jax.running import demo
+from tagsdc_jax.runs import demo
 
 HELP = 'stage 1 and stage 2 on the embedded world, from its own weights'
 EXAMPLES = """examples:

@@ -9,15 +9,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from tagsdc_jax import (arguments, distributed, environment, errors, files,
-                        paths, settings)
+from tagsdc_jax import arguments, environment, errors, files, paths, settings
 from tagsdc_jax.data import dataset, opening, overlaps
 from tagsdc_jax.evaluation import first_pass, protocols
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.reporting import published, tables
-from tagsdc_jax.running import building, evaluation_in_parts, folder
+from tagsdc_jax.runs import evaluation_in_parts, folder, setup
+from tagsdc_jax.runtime import distributed
 from tagsdc_jax.settings import kinds
-from tagsdc_jax.training import checkpoints, initialising
+from tagsdc_jax.training import checkpoints, head_init
 
 HELP = 'rank captions and images of a split with a trained model'
 EXAMPLES = """examples:
@@ -84,19 +84,19 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   loaded = checkpoints.load(args.model)
   config_used = _settings(args, loaded)
   data = opening.open_split(config_used.data, args.split)
-  config_used = building.with_data_sizes(config_used, data)
+  config_used = setup.with_data_sizes(config_used, data)
   in_train: dict[str, Any] = {}
   # Before the scoring: what it finds may be a reason to stop.
   with _spoken(args):
     distributed.on_first(lambda: in_train.update(
         _in_train(config_used.data, args.split, data)))
-  model = building.make_model(config_used)
+  model = setup.make_model(config_used)
   checkpoints.check_parameters(loaded.parameters,
                                retrieval.parameter_shapes(model), loaded.path)
   phase, parameters = loaded.about['phase'], loaded.parameters
   # Pretraining ranks with both rows of its head; it has lost nothing.
   if config_used.quirks.untrained_rank_head and phase != 'pretrain':
-    parameters = initialising.reset_rank_head(parameters)
+    parameters = head_init.reset_rank_head(parameters)
   found = evaluation_in_parts.evaluate(
       model, parameters, data, config_used, phase,
       args.work_dir or _work_dir(loaded.path),

@@ -4,8 +4,9 @@ import argparse
 import dataclasses
 import itertools
 
-from tagsdc_jax import progress, settings
+from tagsdc_jax import settings
 from tagsdc_jax.data import assembling, dataset, opening, overlaps
+from tagsdc_jax.runtime import progress
 
 HELP = 'make the embedded world, or check LMDB folders'
 EXAMPLES = """examples:

@@ -3,7 +3,7 @@
 import argparse
 
 from tagsdc_jax import arguments, environment
-from tagsdc_jax.running import report
+from tagsdc_jax.runs import report
 
 HELP = 'write a page with curves, results and examples of a run'
 EXAMPLES = """examples:

@@ -3,9 +3,10 @@
 import argparse
 import sys
 
-from tagsdc_jax import arguments, distributed, environment, settings
+from tagsdc_jax import arguments, environment, settings
 from tagsdc_jax.reporting import tables
-from tagsdc_jax.running import training
+from tagsdc_jax.runs import training
+from tagsdc_jax.runtime import distributed
 
 HELP = 'train one phase, or continue the run that lies in the folder'
 EXAMPLES = """examples:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from tagsdc_jax import errors
 from tagsdc_jax.comparison import (evaluation, forward, gradients,
-                                   hard_negatives, initialising, items,
-                                   masking, metrics, optimizer, readers,
-                                   synthetic, trajectories, weights)
+                                   hard_negatives, head_init, items, masking,
+                                   metrics, optimizer, readers, synthetic,
+                                   trajectories, weights)
 from tagsdc_jax.comparison.recordings import MANIFEST, Missing, Recordings
 
 # Yields one item per thing compared; asks `Recordings` for all that it reads,
@@ -21,7 +21,7 @@ FILES: dict[str, Comparison] = {
     metrics.FILE: metrics.compare,
     masking.FILE: masking.compare,
     readers.FILE: readers.compare,
-    initialising.FILE: initialising.compare,
+    head_init.FILE: head_init.compare,
     evaluation.FILE: evaluation.compare,
     hard_negatives.FILE: hard_negatives.compare,
     synthetic.FILES['tags']: synthetic.compare_stage1,

@@ -6,13 +6,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from tagsdc_jax import parallel, settings
+from tagsdc_jax import settings
 from tagsdc_jax.comparison import folders, items, metrics
 from tagsdc_jax.comparison.recordings import Recordings
 from tagsdc_jax.data.dataset import RetrievalDataset
 from tagsdc_jax.evaluation import evaluating, recall
 from tagsdc_jax.models.retrieval import RetrievalModel
-from tagsdc_jax.training import initialising
+from tagsdc_jax.runtime import parallel
+from tagsdc_jax.training import head_init
 
 FILE = 'evaluation.npz'
 _SCORES = 2e-5
@@ -39,7 +40,7 @@ def compare(recordings: Recordings) -> Iterator[items.Item]:
     arrays = recorded.under(f'{stage}/')
     for prefix, result_key, head in (
         ('', 'evaluate', params),
-        (_SCRIPT, f'{_SCRIPT}result', initialising.reset_rank_head(params))):
+        (_SCRIPT, f'{_SCRIPT}result', head_init.reset_rank_head(params))):
       own = {key.removeprefix(prefix): array for key, array in arrays.items()
              if key.startswith(_SCRIPT) == bool(prefix)}
       if own:

@@ -12,9 +12,9 @@ import numpy as np
 from tagsdc_jax import arrays as structs
 from tagsdc_jax.comparison import items
 from tagsdc_jax.comparison.recordings import Arrays, Recordings
+from tagsdc_jax.engines.packed import scorer
 from tagsdc_jax.models import layers, retrieval
 from tagsdc_jax.models.retrieval import RetrievalModel
-from tagsdc_jax.scoring import scorer
 
 FILE, WEIGHTS = 'forward.npz', 'checkpoint_stage2.safetensors'
 # Two float32 computations may differ by what both are off the exact value; the

@@ -232,7 +232,7 @@ def _hub_tokenizer(name: str, options: dict[str, Any]) -> Any:
     pass
   try:
     # Not above: launch/bench.sh runs where tqdm is missing.
-    from tagsdc_jax import progress
+    from tagsdc_jax.runtime import progress
     with progress.waiting(f"asking the hub for vocabulary {name}"):
       return load()
   except (OSError, ValueError) as error:

@@ -97,6 +97,12 @@ class RetrievalDataset:
       object.__setattr__(self, 'image_keys',
                          [(self.name, name) for name in self.image_ids])
 
+  @property
+  def region_bytes(self) -> int:
+    """What the decoded region features of all images take."""
+    return (int(self.num_regions.sum()) * self.feature_size
+            * self.feature_dtype.itemsize)
+
 
 @dataclasses.dataclass(frozen=True)
 class Contents:

@@ -13,15 +13,10 @@ import numpy as np
 
 from tagsdc_jax.data import regions as regions_lib
 from tagsdc_jax.data.dataset import Regions
-from tagsdc_jax.data.lmdb_files import array_of
-from tagsdc_jax.data.lmdb_files import bad
-from tagsdc_jax.data.lmdb_files import decode_image
-from tagsdc_jax.data.lmdb_files import get
-from tagsdc_jax.data.lmdb_files import no_data
-from tagsdc_jax.data.lmdb_files import open_folder
-from tagsdc_jax.data.lmdb_files import read_json
+from tagsdc_jax.data.lmdb_files import (array_of, bad, decode_image, get,
+                                        no_data, open_folder, read_json)
 from tagsdc_jax.errors import UserError
-from tagsdc_jax.progress import progress_bar
+from tagsdc_jax.runtime.progress import progress_bar
 
 _STORE_NAME = re.compile(
     r"(?:feat_th(?P<conf_threshold>\d+(?:\.\d+)?(?:e-\d+)?)"

@@ -23,20 +23,14 @@ from typing import Any
 
 import numpy as np
 
-from tagsdc_jax.data import captions as captions_lib
-from tagsdc_jax.data import lmdb_images
-from tagsdc_jax.data import phrases as phrases_lib
-from tagsdc_jax.data.dataset import Caption
-from tagsdc_jax.data.dataset import Contents
-from tagsdc_jax.data.dataset import RetrievalDataset
-from tagsdc_jax.data.dataset import Vocabulary
-from tagsdc_jax.data.lmdb_files import bad
-from tagsdc_jax.data.lmdb_files import decode_text
-from tagsdc_jax.data.lmdb_files import get
-from tagsdc_jax.data.lmdb_files import open_folder
-from tagsdc_jax.data.lmdb_files import read_json
+from tagsdc_jax.data import (captions as captions_lib, lmdb_images,
+                             phrases as phrases_lib)
+from tagsdc_jax.data.dataset import (Caption, Contents, RetrievalDataset,
+                                     Vocabulary)
+from tagsdc_jax.data.lmdb_files import (bad, decode_text, get, open_folder,
+                                        read_json)
 from tagsdc_jax.errors import UserError
-from tagsdc_jax.progress import progress_bar
+from tagsdc_jax.runtime.progress import progress_bar
 
 _TEXT_KEYS = ("raw", "sentence", "caption")
 _TOKENIZER_KEYS = ("toker", "bert", "tokenizer")

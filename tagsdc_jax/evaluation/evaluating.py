@@ -6,18 +6,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from tagsdc_jax import hanging, settings
+from tagsdc_jax import settings
 from tagsdc_jax.data import dataset
 from tagsdc_jax.evaluation import matrix, protocols, ranking, recall
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.models.retrieval import RetrievalModel
+from tagsdc_jax.runtime import watchdog
 
 
 def evaluate(model: RetrievalModel, params: Any,
              data: dataset.RetrievalDataset, config: settings.Settings, *,
              devices: list[jax.Device],
              progress: matrix.Progress = lambda pairs: None,
-             watch: hanging.Watch = hanging.UNWATCHED
+             watch: watchdog.Watch = watchdog.UNWATCHED
              ) -> tuple[dict[str, Any], np.ndarray]:
   """Scores every caption against every image and ranks both ways, in memory.
 

@@ -14,12 +14,13 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from tagsdc_jax import arrays, distributed, hanging, parallel, settings
+from tagsdc_jax import arrays, settings
 from tagsdc_jax.data import assembling, dataset
+from tagsdc_jax.engines.packed import scorer
 from tagsdc_jax.evaluation import equal_sentences, ranking, tiles
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.models.retrieval import RetrievalModel
-from tagsdc_jax.scoring import scorer
+from tagsdc_jax.runtime import distributed, parallel, watchdog
 
 Progress = Callable[[int], None]  # Takes the number of pairs just scored.
 # Image number -> the captions that are scored against it, int [any number].
@@ -37,7 +38,7 @@ def score_matrix(model: RetrievalModel, params: Any,
                  config: settings.Evaluation, *,
                  devices: list[jax.Device],
                  progress: Progress = lambda pairs: None,
-                 watch: hanging.Watch = hanging.UNWATCHED) -> np.ndarray:
+                 watch: watchdog.Watch = watchdog.UNWATCHED) -> np.ndarray:
   """Returns all raw matching scores in memory, float32 [captions, images].
 
   Processes divide the parts and must call it alike; all get all scores.
@@ -49,7 +50,7 @@ def score_matrix(model: RetrievalModel, params: Any,
   scores = np.zeros((len(data.captions), len(data.image_ids)), np.float32)
   process, processes = jax.process_index(), jax.process_count()
   own = tiles.spread(len(plan.images))[process::processes]
-  with watch.during(hanging.SCORING) as go_on:
+  with watch.during(watchdog.SCORING) as go_on:
     def advance(pairs: int) -> None:
       go_on()
       progress(pairs)

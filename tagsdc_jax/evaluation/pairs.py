@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tagsdc_jax import arrays, parallel
+from tagsdc_jax import arrays
 from tagsdc_jax.data import assembling, captions, dataset
+from tagsdc_jax.engines.packed import scorer
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.models.retrieval import RetrievalModel
-from tagsdc_jax.scoring import scorer
+from tagsdc_jax.runtime import parallel
 
 _CHUNK = 128
 

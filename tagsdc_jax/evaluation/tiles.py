@@ -6,7 +6,7 @@ import numpy as np
 
 from tagsdc_jax import settings
 from tagsdc_jax.data import dataset
-from tagsdc_jax.scoring import queue
+from tagsdc_jax.engines.packed import chunks
 
 # Fewer programs are taken as long as they compute this much more than a
 # program per length would.
@@ -100,7 +100,7 @@ def few_widths(lengths: np.ndarray, most: int) -> tuple[int, ...]:
   """
   enough = (1 + _SLACK) * np.sum(lengths)
   for number in range(1, most + 1):
-    widths = queue.length_widths(lengths, int(lengths.max()), number)
+    widths = chunks.length_widths(lengths, int(lengths.max()), number)
     if np.sum(_padded(lengths, widths)) <= enough:
       break
   return widths

@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from tagsdc_jax import settings
-from tagsdc_jax.models import dropout
-from tagsdc_jax.models import layout as layouts
+from tagsdc_jax.models import dropout, token_layout as layouts
 
 # BERT's value; flax's default of 1e-6 changes outputs in the fourth digit.
 LAYER_NORM_EPSILON = 1e-12

@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from tagsdc_jax import settings
-from tagsdc_jax.models import heads, layers, uniter
-from tagsdc_jax.models import layout as layouts
+from tagsdc_jax.models import heads, layers, token_layout as layouts, uniter
 
 
 class RetrievalModel(nn.Module):

@@ -13,8 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from tagsdc_jax import settings
-from tagsdc_jax.models import dropout, layers
-from tagsdc_jax.models import layout as layouts
+from tagsdc_jax.models import dropout, layers, token_layout as layouts
 
 TEXT_TYPE, IMAGE_TYPE = 0, 1
 # An ordinary box: x1, y1, x2, y2, w, h, w * h as shares of the picture.

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tagsdc_jax.training import initialising
+from tagsdc_jax.training import head_init
 
 
 def start_heads(params: Any, came_from: str, phase: str) -> Any:
@@ -10,5 +10,5 @@ def start_heads(params: Any, came_from: str, phase: str) -> Any:
 
   What stage 1 has learnt there is lost (QUIRKS 22).
   """
-  params = initialising.start_heads(params, came_from, phase)
-  return initialising.reset_rank_head(params) if phase == 'dc' else params
+  params = head_init.start_heads(params, came_from, phase)
+  return head_init.reset_rank_head(params) if phase == 'dc' else params

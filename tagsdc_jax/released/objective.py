@@ -18,8 +18,8 @@ from tagsdc_jax import arrays
 from tagsdc_jax.losses import combining, words
 from tagsdc_jax.negatives import generating, selecting
 from tagsdc_jax.released import pairs, selection
-from tagsdc_jax.training import (candidates, keys, needed_work, objectives,
-                                 parts, passes, word_passes)
+from tagsdc_jax.training import (candidates, keys, mfu, objectives, parts,
+                                 passes, word_passes)
 
 _LEAST_PROB = 1e-10
 
@@ -67,10 +67,10 @@ def losses_of(task: passes.Task, params: Any, batch: arrays.MicroBatch,
   hardest = candidates.Hardest(
       images.indices[None], texts.indices[None], sentences.indices[None],
       sentences.is_filled[None], texts.is_filled[None])
-  has_gradient = needed_work.HasGradient(
+  has_gradient = mfu.HasGradient(
       *(((ranked.losses > 0) & ranked.is_filled)[None]
         for ranked in (images, texts, sentences)))
-  gflop = needed_work.of_negatives(task, own, generated, hardest, has_gradient)
+  gflop = mfu.of_negatives(task, own, generated, hardest, has_gradient)
   return combining.combine_losses(
       loss_parts, task.settings.losses), parts.metrics(
           loss_parts, **metrics, gflop_per_positive=gflop)

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from tensorboardX import event_file_writer, summary
 from tensorboardX.proto import event_pb2
 
-from tagsdc_jax import errors, files, hanging
+from tagsdc_jax import errors, files
+from tagsdc_jax.runtime import watchdog
 
 
 class Metrics(Protocol):
@@ -44,7 +45,7 @@ class MetricsWriter:
   """
 
   def __init__(self, run_dir: Path, first_update: int = 0,
-               watch: hanging.Watch = hanging.UNWATCHED,
+               watch: watchdog.Watch = watchdog.UNWATCHED,
                check: Callable[[], None] = lambda: None,
                about: Mapping[str, str] = MappingProxyType({})) -> None:
     """Opens both.
@@ -88,7 +89,7 @@ class MetricsWriter:
       return
     self._written.add((update, kind))
     line = {'update': update, 'kind': kind, **values, **self._about}
-    with self._watch.during(hanging.WRITING), errors.named(self._path):
+    with self._watch.during(watchdog.WRITING), errors.named(self._path):
       self._lines.write(json.dumps(line) + '\n')
       self._lines.flush()
       for name, value in values.items():
@@ -99,7 +100,7 @@ class MetricsWriter:
 
   def close(self) -> None:
     """Flushes and closes both; raises as `write`."""
-    with self._watch.during(hanging.WRITING), errors.named(self._path):
+    with self._watch.during(watchdog.WRITING), errors.named(self._path):
       self._lines.close()
       self._board.close()
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from tagsdc_jax import arrays
+from tagsdc_jax.engines.packed import scorer
 from tagsdc_jax.negatives import generating, selecting
-from tagsdc_jax.scoring import scorer
 from tagsdc_jax.training import passes
 
 

@@ -21,8 +21,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from tagsdc_jax import arrays, errors, hanging, progress, settings
-from tagsdc_jax.training import hashing, restoring, state
+from tagsdc_jax import arrays, errors, settings
+from tagsdc_jax.runtime import hashing, progress, watchdog
+from tagsdc_jax.training import restoring, state
 
 KINDS = ('newest', 'best', 'kept')
 # Newest ones kept: one could be damaged by a full disk.
@@ -46,7 +47,7 @@ class Checkpoints:
   """Saves of one run folder, in the background."""
 
   def __init__(self, run_dir: Path,
-               watch: hanging.Watch = hanging.UNWATCHED,
+               watch: watchdog.Watch = watchdog.UNWATCHED,
                check: Callable[[], None] = lambda: None) -> None:
     """Makes the folders.
 
@@ -126,7 +127,7 @@ class Checkpoints:
     Raises:
       UserError: if all are damaged, or one may not be read.
     """
-    with self._watch.during(hanging.READING):
+    with self._watch.during(watchdog.READING):
       found = restoring.first_whole(
           restoring.by_update(self._root / 'newest'),
           ('parameters', 'optimizer', 'about'))
@@ -174,7 +175,7 @@ class Checkpoints:
   @contextmanager
   def _writing(self, kind: str) -> Iterator[None]:
     # What is waited for is written in the background: all of it, at worst.
-    with self._watch.during(hanging.SAVING, self._num_bytes), _written(
+    with self._watch.during(watchdog.SAVING, self._num_bytes), _written(
         self._root / kind):
       yield
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from tagsdc_jax import arrays
+from tagsdc_jax.engines.packed import loss_and_grad, scorer
 from tagsdc_jax.negatives import generating
-from tagsdc_jax.scoring import gradients, scorer
 from tagsdc_jax.training import candidates, kept_losses, parts, passes
 
 
@@ -73,7 +73,7 @@ def run_kept(task: passes.Task, params: Any, batch: arrays.MicroBatch,
         lambda x: jnp.zeros((*is_needed.shape, *x.shape[2:]),
                             x.dtype).at[:, 2].set(x), (of, *weights.words))
   flat = lambda x: x.reshape(-1, *x.shape[3:])
-  rows = gradients.Rows(*jax.tree.map(flat, (
+  rows = loss_and_grad.Rows(*jax.tree.map(flat, (
       text_rows, image_rows, is_needed, is_likely, positives,
       (weights.triplets, of_words), reads_all)))
   total, values = passes.sum_losses(

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 import jax
 
-from tagsdc_jax import arrays, errors, hanging, parallel
-from tagsdc_jax.training import feeding, state
+from tagsdc_jax import arrays, errors
+from tagsdc_jax.runtime import parallel, watchdog
+from tagsdc_jax.training import device_feed, state
 
 # (updates done, metrics of that update on the host)
 Report = Callable[[int, dict[str, float]], None]
@@ -41,7 +42,7 @@ class _Running:
 @dataclasses.dataclass
 class _Clock:
   """Seconds since the last report, and what part went where."""
-  feed: feeding.Feed
+  feed: device_feed.Feed
   start: float = dataclasses.field(default_factory=time.perf_counter)
   hooks: float = 0.0
 
@@ -55,12 +56,12 @@ class _Clock:
     return values
 
 
-def run(programs: feeding.Programs | None, train_state: state.TrainState,
+def run(programs: device_feed.Programs | None, train_state: state.TrainState,
         batches: Iterator[arrays.MicroBatch], *, devices: list[jax.Device],
         first_update: int, last_update: int, report: Report,
         hooks: Sequence[Hook], is_stopping: Callable[[], bool],
         explain: Callable[[int], str],
-        watch: hanging.Watch = hanging.UNWATCHED
+        watch: watchdog.Watch = watchdog.UNWATCHED
         ) -> tuple[state.TrainState, int]:
   """Runs updates first_update + 1 to last_update, unless asked to stop.
 
@@ -88,7 +89,7 @@ def run(programs: feeding.Programs | None, train_state: state.TrainState,
     UserError: if a loss is not finite. No hook has seen that state.
   """
   vote = parallel.make_vote(devices)
-  feed = feeding.Feed(batches, devices)
+  feed = device_feed.Feed(batches, devices)
   clock = _Clock(feed)
 
   def finish(running: _Running) -> bool:
@@ -96,7 +97,7 @@ def run(programs: feeding.Programs | None, train_state: state.TrainState,
     host = parallel.first((running.metrics, running.votes))
     values = {k: float(v) for k, v in host[0].items()}
     _check_finite(running.update, values, explain)
-    with watch.during(hanging.OTHER):
+    with watch.during(watchdog.OTHER):
       report(running.update, values | clock.read())
     return bool(host[1])
 
@@ -104,7 +105,7 @@ def run(programs: feeding.Programs | None, train_state: state.TrainState,
     start = time.perf_counter()
     for hook in hooks:
       if ends or hook.is_due(update):
-        with watch.during(hanging.OTHER):
+        with watch.during(watchdog.OTHER):
           hook(update, train_state, ends)
     clock.hooks += time.perf_counter() - start
 
@@ -113,7 +114,7 @@ def run(programs: feeding.Programs | None, train_state: state.TrainState,
     return train_state, first_update
   late: _Running | None = None
   for update in range(first_update + 1, last_update + 1):
-    train_state, metrics = feeding.run_update(programs, train_state, feed)
+    train_state, metrics = device_feed.run_update(programs, train_state, feed)
     running = _Running(update, metrics, vote(is_stopping()))
     stops = late is not None and finish(late)
     feed.ran(metrics['loss'])

@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 
 from tagsdc_jax import arrays
+from tagsdc_jax.engines.packed import scorer
 from tagsdc_jax.losses import combining, ranking, words
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.negatives import generating, masking
-from tagsdc_jax.scoring import scorer
-from tagsdc_jax.training import (candidates, kept_passes, keys, needed_work,
-                                 parts, passes, word_passes)
+from tagsdc_jax.training import (candidates, kept_passes, keys, mfu, parts,
+                                 passes, word_passes)
 
 Metrics = parts.Metrics
 Objective = Callable[[Any, arrays.MicroBatch, keys.MicroBatchKeys],
@@ -84,7 +84,7 @@ def _pretraining(task: passes.Task, params: Any, batch: arrays.MicroBatch,
       loss_parts, task.settings.losses), parts.metrics(
           loss_parts, matching_accuracy=words.masked_mean(
               is_right.astype(jnp.float32), is_counted, (0, 1)),
-          gflop_per_positive=needed_work.of_matching(
+          gflop_per_positive=mfu.of_matching(
               task, batch, masked.is_target, rows, is_counted))
 
 
@@ -114,11 +114,11 @@ def _tailored(task: passes.Task, params: Any, batch: arrays.MicroBatch,
                                           hardest, logits, kept_key)
   mlm = {'mlm': generated.mlm_loss}
   images, texts, sentences = jnp.unstack(kept.losses.triplets > 0, axis=1)
-  has_gradient = needed_work.HasGradient(images, hardest.is_other & texts,
-                                         hardest.is_filled & sentences)
+  has_gradient = mfu.HasGradient(images, hardest.is_other & texts,
+                                 hardest.is_filled & sentences)
   return kept_total + combining.combine_losses(
       mlm, config.losses), parts.metrics(
           kept.parts | mlm, **parts.sentence_metrics(
               generated, hardest, kept.positive, kept.sentences),
-          gflop_per_positive=needed_work.of_negatives(
+          gflop_per_positive=mfu.of_negatives(
               task, batch, generated, hardest, has_gradient))

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from tagsdc_jax import arrays, settings
+from tagsdc_jax.engines.packed import loss_and_grad, scorer
 from tagsdc_jax.models import retrieval
-from tagsdc_jax.scoring import gradients, scorer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,13 +71,13 @@ def encode(task: Task, params: Any, text: scorer.Embedded,
   return states.reshape(*leading, *states.shape[1:])
 
 
-def sum_losses(task: Task, row_losses: gradients.RowLosses, params: Any,
+def sum_losses(task: Task, row_losses: loss_and_grad.RowLosses, params: Any,
                heads: Any, texts: scorer.Embedded, images: scorer.Embedded,
-               rows: gradients.Rows, dropout_key: jax.Array, *,
+               rows: loss_and_grad.Rows, dropout_key: jax.Array, *,
                num_outputs: int) -> tuple[jax.Array, Any]:
   """Returns `gradients.sum_losses` with the task's network and cuts."""
   full = texts.states.shape[1] + images.states.shape[1]
-  return gradients.sum_losses(
+  return loss_and_grad.sum_losses(
       row_losses, task.model, params, heads, texts, images, rows, dropout_key,
       widths=task.gradient_widths or (full,),
       num_tokens=task.settings.compute.gradient_tokens,

@@ -15,8 +15,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from tagsdc_jax import errors, files, progress
-from tagsdc_jax.training import hashing
+from tagsdc_jax import errors, files
+from tagsdc_jax.runtime import hashing, progress
 
 # What is raised where files are damaged or missing. Anything else says nothing
 # about them: no memory, no device, a disk that is away.

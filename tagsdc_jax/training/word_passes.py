@@ -6,11 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from tagsdc_jax import arrays, packing
+from tagsdc_jax import arrays
+from tagsdc_jax.engines.packed import loss_and_grad, scorer, targets
 from tagsdc_jax.losses import words
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.negatives import masking, refilling
-from tagsdc_jax.scoring import gradients, scorer
 from tagsdc_jax.training import passes
 
 
@@ -58,7 +58,7 @@ def predict_masked(task: passes.Task, params: Any, batch: arrays.MicroBatch,
       losses, masked.is_target, (1, 2))))(jnp.zeros(labels.shape))
   every = jnp.ones(num_positives * num_copies, bool)
   flat = lambda x: x.reshape(len(every), *x.shape[2:])
-  rows = gradients.Rows(
+  rows = loss_and_grad.Rows(
       jnp.arange(len(every)), flat(repeat(jnp.arange(num_positives))), every,
       every, (), jax.tree.map(flat, (labels, uniforms, masked.is_target,
                                      weights)))
@@ -115,13 +115,13 @@ def correction_losses(task: passes.Task, params: Any, states: jax.Array,
                          states, (labels, weights), is_target)
 
 
-def _sum_at_targets(task: passes.Task, read: packing.ChunkFunction, head: Any,
+def _sum_at_targets(task: passes.Task, read: targets.ChunkFunction, head: Any,
                     states: jax.Array, constants: Any, is_target: jax.Array
                     ) -> tuple[jax.Array, Any]:
   """Runs a word head at the targets; arrays keep their leading axes."""
   leading = is_target.shape
   flat = lambda x: x.reshape(is_target.size, *x.shape[len(leading):])
-  total, values = packing.sum_real_rows(
+  total, values = targets.sum_real_rows(
       read, head, flat(states), jax.tree.map(flat, constants), flat(is_target),
       task.settings.compute.target_chunk)
   return total, jax.tree.map(lambda x: x.reshape(*leading, *x.shape[1:]),

@@ -11,11 +11,12 @@ import jax
 import numpy as np
 import pytest
 
-from tagsdc_jax import files, launching, main, settings
+from tagsdc_jax import files, main, settings
 from tagsdc_jax.commands import evaluate
 from tagsdc_jax.data import opening
 from tagsdc_jax.models import retrieval
-from tagsdc_jax.running import building, finished_parts, folder
+from tagsdc_jax.runs import finished_parts, folder, setup
+from tagsdc_jax.runtime import launcher
 from tagsdc_jax.training import checkpoints
 from tests import children
 
@@ -37,10 +38,10 @@ _SETTINGS = settings.Settings(
 def _run_dir(tmp_path_factory):
   """A run folder with one checkpoint of a random network."""
   path = tmp_path_factory.mktemp('evaluate') / 'run'
-  config = building.with_data_sizes(_SETTINGS,
-                                    opening.open_split(_DATA, 'test'))
+  config = setup.with_data_sizes(_SETTINGS,
+                                 opening.open_split(_DATA, 'test'))
   params = jax.tree.map(np.asarray, retrieval.init_parameters(
-      building.make_model(config), jax.random.key(0)))
+      setup.make_model(config), jax.random.key(0)))
   flat = settings.flatten(config)
   checkpoints.export(path / 'checkpoints' / 'best' / '2', params,
                      {'phase': 'tags', 'update': 2, 'settings': flat})
@@ -100,7 +101,7 @@ def test_processes_divide_the_parts(run_dir, whole, tmp_path, monkeypatch,
                                     capfd):
   children.prepare(monkeypatch)
   out = tmp_path / 'out'
-  assert launching.run(
+  assert launcher.run(
       [sys.executable, '-m', 'tagsdc_jax.main', 'evaluate', str(run_dir),
        '--json', f'{out}.json', '--scores', f'{out}.npy', '--work-dir',
        str(tmp_path), '--keep-work'], 2, 1) == 0

@@ -11,7 +11,7 @@ import pytest
 from tagsdc_jax import errors, main, settings
 from tagsdc_jax.commands import evaluate
 from tagsdc_jax.data import opening
-from tagsdc_jax.training import checkpoints, initialising
+from tagsdc_jax.training import checkpoints, head_init
 
 TOY = Path(__file__).parents[1] / 'golden' / 'recordings' / 'lmdb'
 STORE = 'img_db/toy/feat_th0.2_max100_min10'
@@ -115,7 +115,7 @@ def test_quirks_of_evaluation(run_dir, tmp_path):
   trained = jax.tree.map(np.array, loaded.parameters)
   trained['rank_output'] = {'kernel': np.ones((16, 1), np.float32),
                             'bias': np.zeros(1, np.float32)}
-  lost = initialising.reset_rank_head(trained)
+  lost = head_init.reset_rank_head(trained)
   about = loaded.about | {'phase': 'tags', 'settings': loaded.about['settings']
                           | {'phase': 'tags', 'negatives.num_hard': 2}}
   paths = {}

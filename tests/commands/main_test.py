@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from tagsdc_jax import __version__, errors, main, stopping
+from tagsdc_jax import __version__, errors, main
+from tagsdc_jax.runtime import preemption
 
 
 def _exit_code(arguments):
@@ -168,7 +169,7 @@ def test_every_command_may_be_asked_to_leave(name, code, capsys, monkeypatch):
     assert main.main([name, *arguments]) == code
   finally:
     signal.signal(signal.SIGTERM, before)
-    for number in stopping.SIGNALS[1:]:
+    for number in preemption.SIGNALS[1:]:
       signal.signal(number, signal.SIG_DFL)
   line, = capsys.readouterr().err.splitlines()
   assert line.startswith(f'tagsdc {name}: asked to leave; give the same ')

@@ -1,7 +1,7 @@
 """`tagsdc report` as people type it; lmdb_run_test.py has a trained run."""
 
 from tagsdc_jax import main
-from tagsdc_jax.running import folder
+from tagsdc_jax.runs import folder
 from tests import tiny
 
 

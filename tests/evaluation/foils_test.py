@@ -6,12 +6,11 @@ import jax
 import numpy as np
 import pytest
 
-from tagsdc_jax import parallel
-from tagsdc_jax.data.world import dataset as world
-from tagsdc_jax.data.world import foils, grammar, oracle, scenes
-from tagsdc_jax.evaluation import foils as foil_evaluation
-from tagsdc_jax.evaluation import matrix, pairs
+from tagsdc_jax.data.world import (dataset as world, foils, grammar, oracle,
+                                   scenes)
+from tagsdc_jax.evaluation import foils as foil_evaluation, matrix, pairs
 from tagsdc_jax.models import retrieval
+from tagsdc_jax.runtime import parallel
 from tests import tiny
 
 

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tagsdc_jax import errors, parallel, settings
+from tagsdc_jax import errors, settings
 from tagsdc_jax.data import assembling, dataset
 from tagsdc_jax.evaluation import matrix, tiles
 from tagsdc_jax.models import retrieval
+from tagsdc_jax.runtime import parallel
 
 _CONFIG = settings.Model(
     num_layers=2, hidden_size=16, num_heads=2, intermediate_size=24,

@@ -84,11 +84,11 @@ def test_eager_steps_train_what_the_phase_trains(benchmark, phase):
   import dataclasses
 
   import benchmark.eager_steps
-  from tagsdc_jax.training import initialising
+  from tagsdc_jax.training import head_init
   problem = benchmark.problem.make('tiny', None, None, None, [])
   problem = dataclasses.replace(problem, config=dataclasses.replace(
       problem.config, phase=phase))
-  eager = benchmark.eager_steps.Eager(problem, initialising.start_heads(
+  eager = benchmark.eager_steps.Eager(problem, head_init.start_heads(
       problem.params, 'pretrain', phase))
   batch = eager.put(problem.micro_batch(0))
   length = int(batch.texts.num_tokens[0])

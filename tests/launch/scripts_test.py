@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tagsdc_jax import distributed, stopping
 from tagsdc_jax.commands import configs
+from tagsdc_jax.runtime import distributed, preemption
 
 LAUNCH = Path(__file__).parents[2] / 'launch'
 TRAIN = ['tagsdc', 'train', '--config', 'coco_base_tags', '--run-dir',
@@ -100,7 +100,7 @@ def test_jobset_starts_as_many_processes_as_it_has_pods():
   [container] = pod['containers']
   named = {entry['name']: entry for entry in container['env']}
   assert set(named) == {distributed.ADDRESS, distributed.COUNT,
-                        distributed.INDEX, stopping.CODE}
+                        distributed.INDEX, preemption.CODE}
   count = named[distributed.COUNT]['value']
   assert count == str(job['completions']) == str(job['parallelism'])
   host, port = named[distributed.ADDRESS]['value'].split(':')

@@ -10,8 +10,8 @@ import pytest
 
 from tagsdc_jax import settings
 from tagsdc_jax.conversion import converting
+from tagsdc_jax.engines.packed import scorer
 from tagsdc_jax.models import layers, retrieval
-from tagsdc_jax.scoring import scorer
 from tests.golden import reading
 
 _CONFIG = settings.Model(

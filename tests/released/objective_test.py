@@ -10,7 +10,7 @@ import pytest
 
 from tagsdc_jax import arrays, settings
 from tagsdc_jax.released import objective, paired_batches
-from tagsdc_jax.running import building
+from tagsdc_jax.runs import setup
 from tagsdc_jax.training import keys
 from tests import tiny
 
@@ -51,7 +51,7 @@ def _value_and_grad(phase, data_dir, **quirks):
   batch = _with_own_captions(source[number])
   draws = keys.micro_batch_keys(0, jnp.int32(0), batch.number)
   (loss, parts), grads = jax.jit(jax.value_and_grad(
-      building.make_objective(task), has_aux=True))(
+      setup.make_objective(task), has_aux=True))(
           state.params, batch, draws)
   return (float(loss), {k: float(v) for k, v in parts.items()},
           jax.tree.map(np.asarray, grads))

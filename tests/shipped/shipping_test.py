@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tagsdc_jax import errors, settings, shipped
-from tagsdc_jax.running import building, folder, shipping
+from tagsdc_jax.runs import folder, setup, shipping
 from tagsdc_jax.training import checkpoints, state
 
 
@@ -47,7 +47,7 @@ def test_what_is_shipped_is_the_run(run, tmp_path):
       assert str(tmp_path).encode() not in file.read_bytes(), file
   assert recipe == json.loads((target / shipped.RECIPE).read_text())
   assert recipe['commands'] == ['make it'] and recipe['updates'] == 3
-  assert recipe['parameters_sha256'] == building.parameters_sha256(params)
+  assert recipe['parameters_sha256'] == setup.parameters_sha256(params)
   assert (target / folder.METRICS).read_text() == (
       path / folder.METRICS).read_text()
 

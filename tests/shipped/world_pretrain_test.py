@@ -10,7 +10,7 @@ import pytest
 from tagsdc_jax import errors, settings, shipped
 from tagsdc_jax.commands import configs
 from tagsdc_jax.models import retrieval
-from tagsdc_jax.running import building, folder, training
+from tagsdc_jax.runs import folder, setup, training
 from tagsdc_jax.training import checkpoints
 
 _NAME = 'world_pretrain'
@@ -45,7 +45,7 @@ def test_weights_are_small_and_those_of_the_recipe(path):
   assert sum(f.stat().st_size for f in path.rglob('*')) < 3e6
   loaded = checkpoints.load(path)
   recipe = shipped.recipe(_NAME)
-  assert (building.parameters_sha256(loaded.parameters)
+  assert (setup.parameters_sha256(loaded.parameters)
           == recipe['parameters_sha256'])
   assert loaded.about['phase'] == 'pretrain'
   # The config of that name still describes them.
@@ -58,7 +58,7 @@ def test_weights_are_small_and_those_of_the_recipe(path):
       config, model=dataclasses.replace(config.model, **sizes)))
   checkpoints.check_parameters(
       loaded.parameters,
-      retrieval.parameter_shapes(building.make_model(made_with)), path)
+      retrieval.parameter_shapes(setup.make_model(made_with)), path)
   assert recipe['commands'][-1].startswith(f'tagsdc train --config {_NAME}')
 
 

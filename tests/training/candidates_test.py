@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from tagsdc_jax import arrays
+from tagsdc_jax.engines.packed import scorer
 from tagsdc_jax.negatives import generating
-from tagsdc_jax.scoring import scorer
 from tagsdc_jax.training import candidates, passes
 from tests import tiny
 

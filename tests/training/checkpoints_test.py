@@ -9,7 +9,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from tagsdc_jax import errors, parallel, settings
+from tagsdc_jax import errors, settings
+from tagsdc_jax.runtime import parallel
 from tagsdc_jax.training import checkpoints, state
 from tests import denying, tiny
 

@@ -4,8 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tagsdc_jax import errors, parallel
-from tagsdc_jax.training import feeding, loop
+from tagsdc_jax import errors
+from tagsdc_jax.runtime import parallel
+from tagsdc_jax.training import device_feed, loop
 
 DEVICES = parallel.local_devices(2)
 
@@ -43,7 +44,7 @@ def _run(log, *, due=(), stop_at=None, bad=None, norms=1.0, first=0, last=5):
              'bad': np.full(2, 7 if update == bad else 0, np.int32),
              'norm': np.full(2, norms, np.float32)}
   state, done = loop.run(
-      feeding.Programs(parallel.pmap_step(_step, DEVICES)),
+      device_feed.Programs(parallel.pmap_step(_step, DEVICES)),
       parallel.replicate(np.float32(first), DEVICES), batches(),
       devices=DEVICES, first_update=first, last_update=last,
       report=lambda update, values: log.append(

@@ -9,7 +9,7 @@ from jax.extend import core
 
 from tagsdc_jax import settings
 from tagsdc_jax.models import retrieval
-from tagsdc_jax.running import building
+from tagsdc_jax.runs import setup
 from tagsdc_jax.training import keys
 from tests import tiny
 
@@ -54,7 +54,7 @@ def _gradient_precisions(task):
   batch = jax.tree.map(jnp.asarray, tiny.make_source(task.settings)[0])
   draws = keys.micro_batch_keys(0, jnp.int32(0), batch.number)
   return _precisions(
-      jax.value_and_grad(building.make_objective(task), has_aux=True),
+      jax.value_and_grad(setup.make_objective(task), has_aux=True),
       params, batch, draws)
 
 

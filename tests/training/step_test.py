@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from jax import monitoring
 
-from tagsdc_jax import parallel
 from tagsdc_jax.negatives import masking, refilling
-from tagsdc_jax.training import feeding, keys, objectives, step
+from tagsdc_jax.runtime import parallel
+from tagsdc_jax.training import device_feed, keys, objectives, step
 from tests import tiny
 
 PHASES = ('pretrain', 'tags', 'dc')
@@ -65,7 +65,7 @@ def test_inputs_in_slices_give_the_same_update(world_dir):
   devices = parallel.local_devices(2)
   objective = objectives.make_objective(task)
   updates = tiny.make_updates(task.settings, 2, 3, num_slices=2)
-  programs = feeding.Programs(
+  programs = device_feed.Programs(
       parallel.pmap_step(step.make_update(task.settings, tx, parallel.AXIS),
                          devices),
       parallel.pmap_step(step.make_start(
@@ -74,10 +74,10 @@ def test_inputs_in_slices_give_the_same_update(world_dir):
       parallel.pmap_step(step.make_accumulate(task.settings, objective),
                          devices),
       num_slices=2)
-  feed = feeding.Feed(iter(updates), devices)
+  feed = device_feed.Feed(iter(updates), devices)
   sliced = parallel.replicate(start, devices)
   for values in metrics:
-    sliced, found = feeding.run_update(programs, sliced, feed)
+    sliced, found = device_feed.run_update(programs, sliced, feed)
     feed.ran(found['loss'])
     found = parallel.first(found)
     assert found.keys() == values.keys()

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 
 from tagsdc_jax import arrays, settings
+from tagsdc_jax.engines.packed import chunks
 from tagsdc_jax.models import flop
-from tagsdc_jax.scoring import queue
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ def queue_work(model: settings.Model, lengths: np.ndarray,
     widths: length classes.
     most: tokens at once, as set.
   """
-  num_tokens = queue.chunk_tokens(len(lengths), widths, most)
+  num_tokens = chunks.chunk_tokens(len(lengths), widths, most)
   ordered = np.sort(lengths)[::-1]
   start = num_chunks = 0
   while start < len(ordered):

@@ -19,7 +19,7 @@ from benchmark import eager_net
 from benchmark.problem import Problem
 from tagsdc_jax import arrays
 from tagsdc_jax.negatives import masking
-from tagsdc_jax.training import initialising
+from tagsdc_jax.training import head_init
 
 _IMAGES_AT_ONCE = 400
 
@@ -196,7 +196,7 @@ def training(problem: Problem, phase: str,
       problem.config, phase=phase,
       batch=dataclasses.replace(problem.config.batch, positives=1))
   problem = dataclasses.replace(problem, config=config)
-  eager = Eager(problem, initialising.start_heads(
+  eager = Eager(problem, head_init.start_heads(
       problem.params, 'pretrain', phase), fused_gelu)
   mask = jax.jit(functools.partial(
       masking.mask_tokens, num_copies=config.negatives.num_copies,

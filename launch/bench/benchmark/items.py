@@ -9,9 +9,9 @@ import numpy as np
 
 from benchmark import ours, timing
 from benchmark.problem import Problem
-from tagsdc_jax import peak
 from tagsdc_jax.data import assembling
-from tagsdc_jax.training import initialising
+from tagsdc_jax.runtime import peak
+from tagsdc_jax.training import head_init
 
 _HAS_TORCH = importlib.util.find_spec('torch') is not None
 # COCO 5K: captions and images of the test split, and its pairs.
@@ -42,7 +42,7 @@ def evaluation(problem: Problem, about: dict[str, Any]) -> dict[str, Any]:
   if _HAS_TORCH:
     from benchmark import eager_steps
     data = problem.test
-    params = initialising.start_heads(problem.params, 'pretrain', 'tags')
+    params = head_init.start_heads(problem.params, 'pretrain', 'tags')
     chosen = np.random.default_rng(0).permutation(len(data.captions))[
         :problem.size.eager_captions]
     texts = assembling.texts(

@@ -9,18 +9,19 @@ import numpy as np
 
 from benchmark import counting, timing
 from benchmark.problem import Problem
-from tagsdc_jax import arrays, parallel
+from tagsdc_jax import arrays
 from tagsdc_jax.evaluation import matrix, tiles
 from tagsdc_jax.models import flop
-from tagsdc_jax.running import building
-from tagsdc_jax.training import (initialising, objectives, optimizer, passes,
+from tagsdc_jax.runs import setup
+from tagsdc_jax.runtime import parallel
+from tagsdc_jax.training import (head_init, objectives, optimizer, passes,
                                  state, step)
 
 
 def task_of(problem: Problem, phase: str) -> passes.Task:
   """Returns what is fixed during training in this phase."""
   config = dataclasses.replace(problem.config, phase=phase)
-  return building.make_task(config, problem.train, problem.shapes)
+  return setup.make_task(config, problem.train, problem.shapes)
 
 
 def updates(problem: Problem, count: int) -> list[arrays.MicroBatch]:
@@ -48,7 +49,7 @@ class Training:
     config = self._task.settings
     tx = optimizer.make_optimizer(config.optimizer, config.num_updates,
                                   objectives.UNTRAINED[phase])
-    params = initialising.start_heads(problem.params, 'pretrain', phase)
+    params = head_init.start_heads(problem.params, 'pretrain', phase)
     host = jax.tree.map(np.asarray, state.TrainState(
         np.int32(0), params, tx.init(params)))
     devices = training_devices(config.batch.micro_batches)
@@ -122,10 +123,10 @@ def time_evaluation(problem: Problem
                     ) -> tuple[dict[str, Any], np.ndarray]:
   """Returns pairs per second, and the scores [captions, images]."""
   config, data = problem.config, problem.test
-  model = building.make_model(config)
+  model = setup.make_model(config)
   devices = jax.local_devices()[:1]
   params = parallel.replicate(
-      initialising.start_heads(problem.params, 'pretrain', 'tags'), devices)
+      head_init.start_heads(problem.params, 'pretrain', 'tags'), devices)
 
   def score() -> np.ndarray:
     return matrix.score_matrix(model, params, data, config.evaluation,

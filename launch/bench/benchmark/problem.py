@@ -111,7 +111,7 @@ def from_files(size: Size, root: Path, weights: Path | None) -> Problem:
   """
   # Not above: made-up data needs none of what they import.
   from tagsdc_jax.data import opening
-  from tagsdc_jax.running import building
+  from tagsdc_jax.runs import setup
   from tagsdc_jax.training import checkpoints
   images, train_text, test_text = (
       _only(root, pattern) for pattern in ('img_db/*', 'txt_db/*train.db',
@@ -124,10 +124,10 @@ def from_files(size: Size, root: Path, weights: Path | None) -> Problem:
       opening.open_split(data_settings, 'test'), size.eval_images))
   config = dataclasses.replace(size.config, data=data_settings)
   if weights is None:
-    config = building.with_data_sizes(dataclasses.replace(
+    config = setup.with_data_sizes(dataclasses.replace(
         config, model=dataclasses.replace(config.model, vocab_size=0,
                                           feature_size=0)), train)
-    params = retrieval.init_parameters(building.make_model(config),
+    params = retrieval.init_parameters(setup.make_model(config),
                                        jax.random.key(_SEED))
   else:
     loaded = checkpoints.load(weights)

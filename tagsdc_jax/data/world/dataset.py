@@ -12,9 +12,9 @@ from PIL import Image
 
 from tagsdc_jax.data.dataset import Caption, Regions, RetrievalDataset
 from tagsdc_jax.data.world import grammar, pictures
-from tagsdc_jax.data.world.scenes import SPLITS, Scene
-from tagsdc_jax.errors import UserError, named
-from tagsdc_jax.progress import progress_bar
+from tagsdc_jax.data.world.scenes import Scene, SPLITS
+from tagsdc_jax.errors import named, UserError
+from tagsdc_jax.runtime.progress import progress_bar
 
 Size = Literal["default", "tiny"]
 SIZES = ("default", "tiny")

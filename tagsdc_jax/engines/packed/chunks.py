@@ -1,0 +1,155 @@
+"""Rows of any length, run in chunks of so many tokens.
+
+A chunk holds rows of one width, the narrowest that fits: few wide ones or many
+narrow ones. Its linear layers take the same time whatever its rows are.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from tagsdc_jax.engines.packed import targets
+from tagsdc_jax.models import token_layout as layouts
+
+# (row numbers [layout.max_rows], layout) -> anything. Row numbers may exceed
+# the last row by one (filling).
+ChunkFunction = Callable[[jax.Array, layouts.Layout], Any]
+
+
+@struct.dataclass
+class Plan:
+  """Which rows a queue's chunks hold, one after the other."""
+  order: jax.Array  # int32 [M + rows of a chunk]; filling is M
+  lengths: jax.Array  # int32, as many: of these rows; 0 for filling
+  num_valid: jax.Array  # int32 [], how many are to be run
+
+
+def length_widths(lengths: np.ndarray, longest: int,
+                  num_widths: int) -> tuple[int, ...]:
+  """Returns the ascending widths that leave the least padding.
+
+  Exact, by dynamic programming over the lengths that occur: each is padded to
+  the next width.
+
+  Args:
+    lengths: int [M], a sample of the rows' lengths.
+    longest: the last width; at least the longest row that will come.
+    num_widths: how many at most; fewer where fewer lengths occur.
+  """
+  own, counts = np.unique(lengths, return_counts=True)
+  sizes = np.append(own[own < longest].astype(np.int64), longest)
+  below = np.concatenate(
+      [[0], np.cumsum(counts[own < longest]), [len(lengths)]])
+  # cost[k, j]: least padded tokens of all rows up to sizes[j], k + 1 widths.
+  number = min(num_widths, len(sizes))
+  cost = np.full((number, len(sizes)), np.inf)
+  cost[0] = sizes * below[1:]
+  choice = np.zeros((number, len(sizes)), np.int64)
+  for k in range(1, number):
+    for j in range(k, len(sizes)):
+      options = cost[k - 1, :j] + sizes[j] * (below[j + 1] - below[1:j + 1])
+      choice[k, j] = np.argmin(options)
+      cost[k, j] = options[choice[k, j]]
+  place = len(sizes) - 1
+  widths = [int(sizes[place])]
+  for k in range(number - 1, 0, -1):
+    place = choice[k, place]
+    widths.append(int(sizes[place]))
+  return tuple(reversed(widths))
+
+
+def chunk_tokens(num_rows: int, widths: Sequence[int], most: int) -> int:
+  """Returns how many tokens a queue of so many rows should run at once.
+
+  Args:
+    num_rows: of the queue.
+    widths: ascending.
+    most: as many if there are as many; the last width at least.
+  """
+  return max(widths[-1], min(most, num_rows * widths[-1]))
+
+
+def make_plan(lengths: jax.Array, is_valid: jax.Array, widths: Sequence[int],
+              num_tokens: int, groups: jax.Array | None = None) -> Plan:
+  """Returns the valid rows, sorted by length, longest first.
+
+  Args:
+    lengths: int32 [M], at most widths[-1].
+    is_valid: bool [M].
+    widths: ascending, static.
+    num_tokens: of a chunk, at least widths[-1].
+    groups: int32 [M], from 0: valid rows of a higher group come before all of
+      a lower one, each group sorted by length; None: one group.
+  """
+  num_rows = lengths.shape[0]
+  lengths = jnp.where(is_valid, lengths, 0)
+  rank = lengths
+  if groups is not None:
+    rank += jnp.where(is_valid, groups * widths[-1], 0)
+  order = jnp.argsort(-rank, stable=True).astype(jnp.int32)
+  order = jnp.pad(order, (0, num_tokens // widths[0]),
+                  constant_values=num_rows)
+  return Plan(order, lengths.at[order].get(mode='fill', fill_value=0),
+              jnp.sum(is_valid, dtype=jnp.int32))
+
+
+def next_chunk(plan: Plan, start: jax.Array, widths: Sequence[int],
+               num_tokens: int) -> tuple[jax.Array, layouts.Layout, jax.Array]:
+  """Returns the rows of a chunk, their layout, and where the next one starts.
+
+  Args:
+    plan: the queue.
+    start: int32 [], place in the plan of the chunk's first row.
+    widths: ascending, static.
+    num_tokens: of a chunk.
+  Returns:
+    Row numbers int32 [num_tokens // widths[0]], filling where there are fewer
+    in the chunk; the layout; int32 [].
+  """
+  most = num_tokens // widths[0]
+  rows, lengths = (jax.lax.dynamic_slice_in_dim(x, start, most)
+                   for x in (plan.order, plan.lengths))
+  counts = jnp.array([num_tokens // width for width in widths], jnp.int32)
+  # A wider row than the first one is met where the next group begins.
+  longest = jax.lax.cummax(lengths)[counts - 1]
+  choice = jnp.argmax(longest <= jnp.array(widths)).astype(jnp.int32)
+  num_rows = plan.order.shape[0] - most
+  rows = jnp.where(jnp.arange(most) < counts[choice], rows, num_rows)
+  return (rows, layouts.of_width(widths, choice, num_tokens),
+          start + counts[choice])
+
+
+def run_queue(function: ChunkFunction, lengths: jax.Array,
+              is_valid: jax.Array, *, widths: Sequence[int],
+              num_tokens: int) -> jax.Array:
+  """Applies a function to the valid rows, chunk by chunk.
+
+  The loop ends with the last valid row.
+
+  Args:
+    function: returns an array [rows of a chunk, ...].
+    lengths: int32 [M], at most widths[-1].
+    is_valid: bool [M].
+    widths: ascending, static.
+    num_tokens: of a chunk, at least widths[-1].
+  Returns:
+    [M, ...]; 0 where not valid.
+  """
+  plan = make_plan(lengths, is_valid, widths, num_tokens)
+  start = jnp.int32(0)
+  shape = jax.eval_shape(lambda: function(
+      *next_chunk(plan, start, widths, num_tokens)[:2]))
+
+  def body(carry: Any) -> Any:
+    start, values = carry
+    rows, layout, following = next_chunk(plan, start, widths, num_tokens)
+    return following, values.at[rows].set(function(rows, layout), mode='drop')
+
+  values = jnp.zeros((*lengths.shape, *shape.shape[1:]), shape.dtype)
+  _, values = jax.lax.while_loop(lambda carry: carry[0] < plan.num_valid, body,
+                                 (start, values))
+  return targets.zero_others(is_valid, values)

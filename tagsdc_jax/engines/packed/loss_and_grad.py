@@ -1,0 +1,230 @@
+"""Losses of many pairs and their gradient, in proportion to real tokens.
+
+The losses of the rows add up to the total, so it is known before what a row's
+backward pass starts with: a chunk of rows runs forward and, while its
+activations are there, backward. None are kept, and only the attention's weights
+computed anew (`models.layout`).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from tagsdc_jax.engines.packed import chunks, scorer, targets
+from tagsdc_jax.models import retrieval, token_layout as layouts, uniter
+from tagsdc_jax.models.retrieval import RetrievalModel
+
+# (heads, states [Q, num_outputs, D], inputs [Q, ...], constants [Q, ...]) ->
+# (what the rows lose together, float32 [], values [Q, ...])
+RowLosses = Callable[[Any, jax.Array, Any, Any], tuple[jax.Array, Any]]
+
+
+@struct.dataclass
+class Rows:
+  """Pairs of a text and an image, and what their losses depend on."""
+  text_rows: jax.Array  # int32 [M], which text each pair takes
+  image_rows: jax.Array  # int32 [M], which image
+  is_needed: jax.Array  # bool [M]; other rows cost nothing and lose nothing
+  # bool [M], rows whose loss is probably not 0. They come first, so that the
+  # chunks that need no backward pass are many.
+  is_likely: jax.Array
+  inputs: Any  # float [M, ...], with gradient
+  constants: Any  # [M, ...], without; zeros tell that a row loses nothing
+  # bool [M], rows of which more than the first state is read; None: all. They
+  # come before all others, whose last layer runs for the first token only.
+  reads_all: jax.Array | None = None
+
+
+class _Cut(NamedTuple):
+  """How the work is cut; static."""
+  widths: tuple[int, ...]
+  num_tokens: int
+  num_outputs: int
+
+
+class _Weights(NamedTuple):
+  """What all rows share, with gradient."""
+  encoder: Any
+  heads: Any
+  table: jax.Array  # [tokens of all texts and images, D]
+
+
+class _Fixed(NamedTuple):
+  """What no gradient flows to, [M, ...]."""
+  pairs: scorer.Pairs
+  is_needed: jax.Array
+  is_likely: jax.Array
+  keys: jax.Array
+  constants: Any
+  reads_all: jax.Array | None
+
+
+def sum_losses(row_losses: RowLosses, model: RetrievalModel, params: Any,
+               heads: Any, texts: scorer.Embedded, images: scorer.Embedded,
+               rows: Rows, dropout_key: jax.Array, *, widths: Sequence[int],
+               num_tokens: int, num_outputs: int) -> tuple[jax.Array, Any]:
+  """Runs the encoder on pairs, with dropout, and adds up what they lose.
+
+  A row's dropout is a function of its number, however the work is cut.
+
+  Args:
+    row_losses: what some rows lose, and whatever else is wanted of them. A
+      loss must not be negative: one of 0 is at its least and has no gradient,
+      and a chunk of such has no backward pass. Rows that are not needed come
+      with constants of 0 and must lose 0. Must close over nothing traced.
+    model: the network.
+    params: its parameters; the encoder's get a gradient.
+    heads: parameters that `row_losses` takes, and no more: their gradient, as
+      the encoder's, is accumulated once per chunk.
+    texts: embedded texts; their states get a gradient.
+    images: embedded images; as well.
+    rows: M pairs.
+    dropout_key: PRNG key, used once.
+    widths: static length classes, see `queue.length_widths`.
+    num_tokens: at once, at most.
+    num_outputs: how many leading states are wanted, of text then regions;
+      beyond a row's length they may be anything finite, as those that are
+      not read.
+  Returns:
+    The sum, float32 [], with gradient; values [M, ...], without, zeros at
+    rows that are not needed.
+  """
+  numbers = jnp.arange(rows.text_rows.shape[0])
+  fixed = _Fixed(
+      scorer.make_pairs(texts, images, rows.text_rows, rows.image_rows),
+      rows.is_needed, rows.is_likely,
+      jax.vmap(lambda i: jax.random.fold_in(dropout_key, i))(numbers),
+      rows.constants, rows.reads_all)
+  encoder = params['encoder']
+  if num_outputs > 1 and rows.reads_all is None:
+    encoder = uniter.merge_layers(encoder)
+  weights = _Weights(encoder, heads, scorer.stack(texts, images))
+  total, values = _sum(row_losses, model,
+                       _Cut(tuple(widths), chunks.chunk_tokens(
+                           len(numbers), widths, num_tokens), num_outputs),
+                       weights, rows.inputs, fixed)
+  return total, jax.lax.stop_gradient(values)
+
+
+def _run(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
+         weights: _Weights, inputs: Any, fixed: _Fixed,
+         is_differentiated: bool) -> tuple[jax.Array, Any, Any]:
+  """Returns the total, values, and d total / d (weights, inputs) or None."""
+  num_rows = fixed.is_needed.shape[0]
+  groups = fixed.is_likely.astype(jnp.int32)
+  if fixed.reads_all is not None:
+    groups += 2 * fixed.reads_all
+  plan = chunks.make_plan(fixed.pairs.lengths, fixed.is_needed, cut.widths,
+                          cut.num_tokens, groups)
+
+  def run(rows: jax.Array, layout: layouts.Layout,
+          sums: Any) -> tuple[jax.Array, Any, Any]:
+    own = _take(fixed, rows)
+    is_real = own.is_needed & (rows < num_rows)
+    constants = targets.zero_others(is_real, own.constants)
+    reads_all = (None if own.reads_all is None
+                 else jnp.any(own.reads_all & is_real))
+    joined, mask = scorer.join_rows(weights.table, own.pairs, layout)
+
+    def lose(encoder: Any, heads: Any, joined: jax.Array,
+             inputs: Any) -> tuple[jax.Array, Any]:
+      states = retrieval.apply(
+          model, {'encoder': encoder}, 'encode_tokens', joined, mask, layout,
+          num_outputs=cut.num_outputs, dropout_keys=own.keys,
+          reads_all=reads_all)
+      return row_losses(heads, states, inputs, constants)
+
+    arguments = (weights.encoder, weights.heads, joined, _take(inputs, rows))
+    if sums is None:
+      return *lose(*arguments), None
+    total, pull_back, values = jax.vjp(lose, *arguments, has_aux=True)
+
+    def add(sums: Any) -> Any:
+      d_weights, d_inputs = sums
+      # The cotangent stands here, where it is a constant to the compiler.
+      *of_weights, d_joined, of_inputs = pull_back(jnp.ones_like(total))
+      encoder, heads = jax.tree.map(
+          jnp.add, (d_weights.encoder, d_weights.heads), tuple(of_weights))
+      places, _ = scorer.places(own.pairs, layout)
+      table = d_weights.table.at[places].add(jnp.where(
+          mask[:, None], d_joined, 0).astype(d_weights.table.dtype),
+                                             mode='drop')
+      return (_Weights(encoder, heads, table),
+              _store(d_inputs, rows, of_inputs))
+
+    # The sums go through the branch, so that it adds where they lie.
+    return total, values, jax.lax.cond(total != 0, add, lambda x: x, sums)
+
+  def body(carry: Any) -> Any:
+    start, total, values, sums = carry
+    rows, layout, following = chunks.next_chunk(plan, start, cut.widths,
+                                                cut.num_tokens)
+    lost, found, sums = run(rows, layout, sums)
+    return following, total + lost, _store(values, rows, found), sums
+
+  most = cut.num_tokens // cut.widths[0]
+  states = jax.ShapeDtypeStruct(
+      (most, cut.num_outputs, weights.table.shape[-1]), model.dtype)
+  shapes = jax.eval_shape(row_losses, weights.heads, states, *_take(
+      (inputs, fixed.constants), plan.order[:most]))[1]
+  values = jax.tree.map(
+      lambda x: jnp.zeros((num_rows, *x.shape[1:]), x.dtype), shapes)
+  sums = None
+  if is_differentiated:
+    # Sums of many rows: float32 at least, whatever the network computes in.
+    table = jnp.zeros(weights.table.shape,
+                      jnp.promote_types(weights.table.dtype, jnp.float32))
+    sums = (_Weights(_zeros(weights.encoder), _zeros(weights.heads), table),
+            _zeros(inputs))
+  _, total, values, sums = jax.lax.while_loop(
+      lambda carry: carry[0] < plan.num_valid, body,
+      (jnp.int32(0), jnp.float32(0), values, sums))
+  return total, targets.zero_others(fixed.is_needed, values), sums
+
+
+def _take(tree: Any, rows: jax.Array) -> Any:
+  """Returns some rows; a number beyond the last one gives the last."""
+  return jax.tree.map(lambda x: x[jnp.minimum(rows, x.shape[0] - 1)], tree)
+
+
+def _store(tree: Any, rows: jax.Array, values: Any) -> Any:
+  return jax.tree.map(lambda x, y: x.at[rows].set(y, mode='drop'), tree,
+                      values)
+
+
+def _zeros(tree: Any) -> Any:
+  return jax.tree.map(jnp.zeros_like, tree)
+
+
+def _forward(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
+             weights: _Weights, inputs: Any,
+             fixed: _Fixed) -> tuple[jax.Array, Any]:
+  return _run(row_losses, model, cut, weights, inputs, fixed, False)[:2]
+
+
+_sum = jax.custom_vjp(_forward, nondiff_argnums=(0, 1, 2))
+
+
+def _sum_fwd(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
+             weights: _Weights, inputs: Any,
+             fixed: _Fixed) -> tuple[tuple[jax.Array, Any], Any]:
+  total, values, grads = _run(row_losses, model, cut, weights, inputs, fixed,
+                              True)
+  # The table's dtype goes along as an array: residuals are arrays.
+  return (total, values), (*grads, weights.table[:0])
+
+
+def _sum_bwd(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
+             residuals: Any, cotangents: Any) -> tuple[_Weights, Any, None]:
+  del row_losses, model, cut
+  d_weights, d_inputs, table = residuals
+  d_weights, d_inputs = jax.tree.map(lambda x: cotangents[0] * x,
+                                     (d_weights, d_inputs))
+  return d_weights._replace(
+      table=d_weights.table.astype(table.dtype)), d_inputs, None
+
+
+_sum.defvjp(_sum_fwd, _sum_bwd)

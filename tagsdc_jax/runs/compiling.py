@@ -1,0 +1,72 @@
+"""The programs of an update, compiled, and whether they fit into memory."""
+
+from typing import Any
+
+import jax
+import optax
+
+from tagsdc_jax.data import loader
+from tagsdc_jax.runs import setup
+from tagsdc_jax.runtime import memory, parallel, progress
+from tagsdc_jax.training import device_feed, passes, state, step
+
+
+def num_slices(task: passes.Task, devices: list[jax.Device]) -> int:
+  """Returns in how many slices an update's inputs come.
+
+  Raises:
+    UserError: if devices or slices do not divide the micro-batches.
+  """
+  config = task.settings
+  return loader.count_slices(
+      config.batch.micro_batches, len(devices) * jax.process_count(),
+      config.compute.micro_batches_at_once)
+
+
+def compile_update(task: passes.Task, tx: optax.GradientTransformation,
+                   source: loader.MicroBatches, host_state: state.TrainState,
+                   devices: list[jax.Device]) -> device_feed.Programs:
+  """Returns the update over the devices of all processes.
+
+  One program if the inputs come at once. Of several slices each goes through
+  the same program, which holds nearly all there is to compile; a second one
+  updates the parameters.
+
+  Args:
+    task: network and settings.
+    tx: the optimiser.
+    source: micro-batches by number.
+    host_state: host arrays; only shapes are read.
+    devices: this process's.
+  Raises:
+    UserError: if memory is too small.
+  """
+  config = task.settings
+  slices = num_slices(task, devices)
+  inputs = loader.update_shapes(source, config.batch.micro_batches,
+                                len(devices), jax.process_count(), slices)
+  memory.check_inputs(config, inputs, source.data.region_bytes)
+  batch = parallel.of_one_device(inputs)
+  objective = setup.make_objective(task)
+
+  def build(function: Any, donated: tuple[int, ...], *arguments: Any) -> Any:
+    program = parallel.compile_step(
+        parallel.pmap_step(function, parallel.all_devices(devices), donated),
+        arguments, len(devices))
+    memory.check_program(config, program, devices)
+    return program
+
+  with progress.waiting('compiling the train step (usually 20 to 60 s)'):
+    if slices == 1:
+      return device_feed.Programs(build(
+          step.make_train_step(config, objective, tx, parallel.AXIS), (0,),
+          host_state, batch))
+    start = step.make_start(config, objective, batch)
+    sums = jax.eval_shape(start, host_state)
+    return device_feed.Programs(
+        step=build(step.make_update(config, tx, parallel.AXIS), (0,),
+                   host_state, sums),
+        start=build(start, (), host_state),
+        accumulate=build(step.make_accumulate(config, objective), (0,), sums,
+                         host_state, batch),
+        num_slices=slices)

@@ -1,0 +1,111 @@
+"""The demo: every phase on the embedded world, measured after each."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tagsdc_jax import errors, files, settings, shipped
+from tagsdc_jax.data import opening
+from tagsdc_jax.models import retrieval
+from tagsdc_jax.runs import folder, judging, report, setup, training
+from tagsdc_jax.runtime import parallel
+from tagsdc_jax.training import checkpoints
+
+PRETRAINED = f'{shipped.PREFIX}world_pretrain'
+
+
+def run_demo(run_dir: Path, configs: Mapping[str, settings.Settings],
+             is_from_scratch: bool,
+             show: Callable[[dict[str, Any]], None] = lambda results: None
+             ) -> tuple[dict[str, Any], Path]:
+  """Runs the demo or continues it; finished phases are not run again.
+
+  Args:
+    run_dir: holds one run folder per phase, `results.json`, `report.html`.
+    configs: the settings of every phase, of one seed.
+    is_from_scratch: pretrain, instead of taking the shipped weights.
+    show: called with the results before the page is drawn.
+  Returns:
+    what `results.json` holds (`seed`, `from_scratch`, `phases` in order,
+    `parameters_sha256` of the last one), and the path of the page.
+  Raises:
+    UserError: if the folder holds something else, or a demo is at work there.
+  """
+  with folder.held(run_dir):
+    results = _run_phases(run_dir, configs, is_from_scratch)
+    show(results)
+    return results, report.write_report(run_dir)
+
+
+def _run_phases(run_dir: Path, configs: Mapping[str, settings.Settings],
+                is_from_scratch: bool) -> dict[str, Any]:
+  seed = configs['tags'].seed
+  results = _claim(run_dir, {'seed': seed, 'from_scratch': is_from_scratch})
+  done = {entry['name']: entry for entry in results['phases']}
+  init_from = ''
+  for phase, config in configs.items():
+    is_shipped = phase == 'pretrain' and not is_from_scratch
+    if phase not in done:
+      config = dataclasses.replace(config, init_from=init_from)
+      ended = (_judge_shipped(config) if is_shipped
+               else training.train(config, run_dir / phase))
+      results['phases'].append(_entry(phase, ended))
+      results['parameters_sha256'] = ended['parameters_sha256']
+      files.write_json(run_dir / folder.RESULTS, results)
+    init_from = PRETRAINED if is_shipped else str(run_dir / phase)
+  return results
+
+
+def _claim(run_dir: Path, choices: dict[str, Any]) -> dict[str, Any]:
+  """Returns the results so far; makes the folder if there is none."""
+  path = run_dir / folder.RESULTS
+  if not path.exists():
+    if not folder.is_free(run_dir):
+      raise errors.UserError(
+          f'{run_dir} is not empty and holds no {folder.RESULTS} of a demo; '
+          'give an empty or new folder as --run-dir')
+    fresh = choices | {'phases': [], 'parameters_sha256': ''}
+    files.write_json(path, fresh)
+    return fresh
+  try:
+    results = json.loads(path.read_text(encoding='utf-8'))
+    found = {name: results[name] for name in (*choices, 'phases')}
+  except (OSError, ValueError, KeyError, TypeError) as error:
+    raise errors.UserError(f'{path} is not of a demo ({error}); give another '
+                           '--run-dir') from error
+  for name, value in choices.items():
+    if found[name] != value:
+      raise errors.UserError(
+          f'{run_dir} holds a demo with {name} = {found[name]}, now {value}; '
+          'continue it as it was begun, or give another --run-dir')
+  return results
+
+
+def _judge_shipped(config: settings.Settings) -> dict[str, Any]:
+  """Returns of the shipped weights what a run's results hold."""
+  start = time.perf_counter()
+  devices = parallel.local_devices(config.num_devices)
+  data = opening.open_split(config.data, 'train')
+  config = setup.with_data_sizes(config, data)
+  model = setup.make_model(config)
+  loaded = checkpoints.load(shipped.find(PRETRAINED))
+  checkpoints.check_parameters(loaded.parameters,
+                               retrieval.parameter_shapes(model), loaded.path)
+  judged = judging.judge(model, parallel.replicate(loaded.parameters, devices),
+                         config, 'pretrain', data, devices)
+  return judged | {
+      'parameters_sha256': setup.parameters_sha256(loaded.parameters),
+      'seconds': time.perf_counter() - start}
+
+
+def _entry(phase: str, ended: dict[str, Any]) -> dict[str, Any]:
+  """Returns a phase's part of `results.json`, percentages 0 to 100."""
+  return {'name': phase, **ended['measures'],
+          **{key: ended['evaluation'][key] for key in (
+              'image_retrieval', 'text_retrieval', 'images', 'captions',
+              'chance', 'pairs_per_second')},
+          'seconds': ended['seconds'],
+          'parameters_sha256': ended['parameters_sha256']}

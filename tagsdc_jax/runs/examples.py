@@ -1,0 +1,199 @@
+"""Runs a trained network on a few pictures and captions of the test split.
+
+Which ones is drawn once for a data set, by a fixed seed and spread over the
+split, never by how well they come out.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tagsdc_jax import settings
+from tagsdc_jax.data import captions, dataset, opening
+from tagsdc_jax.data.world import dataset as world, scenes
+from tagsdc_jax.evaluation import equal_sentences, matrix, recall
+from tagsdc_jax.models import retrieval
+from tagsdc_jax.reporting.page import content, pictures
+from tagsdc_jax.runs import example_negatives, setup
+from tagsdc_jax.runtime import parallel, progress
+from tagsdc_jax.training import checkpoints, head_init
+
+NUM_PICTURES, NUM_CAPTIONS, NUM_TOP = 6, 4, 3
+# Of larger splits a part is scored; the embedded world has 1000.
+MAX_SCORED = 1000
+_SEED = 0
+_PICTURES, _OTHERS, _CAPTIONS = 0, 1, 2  # Streams of random numbers.
+
+
+def gather(checkpoint: Path) -> content.Examples:
+  """Returns what the checkpoint's network does on examples.
+
+  Args:
+    checkpoint: a run folder (its best checkpoint) or one checkpoint.
+  Raises:
+    UserError: if there is no checkpoint, or its data is not there.
+  """
+  loaded = checkpoints.load(checkpoint)
+  config = checkpoints.settings_of(loaded)
+  data = opening.open_split(config.data, 'test')
+  config = setup.with_data_sizes(config, data)
+  model = setup.make_model(config)
+  checkpoints.check_parameters(loaded.parameters,
+                               retrieval.parameter_shapes(model), loaded.path)
+  setup.check_positions(config.model, data)
+  phase, update = loaded.about['phase'], loaded.about['update']
+  params = head_init.matching_parameters(loaded.parameters, phase)
+  shown = choose_images(data, NUM_PICTURES, _PICTURES)
+  scored = choose_captions(data, shown, MAX_SCORED)
+  scores = _score(model, params, part_of(data, shown, scored), config)
+  return content.Examples(
+      phase=phase, update=update, data_name=data.name,
+      pictures=[
+          rank_captions(data, i, scored, column,
+                        _picture(config.data, data, i))
+          for i, column in zip(shown, scores.T, strict=True)],
+      negatives=_negatives(config, params, data, update),
+      num_captions=len(scored), all_captions=len(data.captions),
+      has_oracle=config.data.source == 'world')
+
+
+def choose_images(data: dataset.RetrievalDataset, count: int,
+                  stream: int) -> list[int]:
+  """Returns numbers of images with captions, one of each stretch.
+
+  Args:
+    data: the split.
+    count: how many; fewer if the split has fewer.
+    stream: other streams draw others.
+  """
+  rng = np.random.default_rng([_SEED, stream])
+  usable = [i for i, own in enumerate(data.captions_of_image) if own]
+  stretches = np.array_split(usable, min(count, len(usable)))
+  return [int(rng.choice(stretch)) for stretch in stretches]
+
+
+def choose_captions(data: dataset.RetrievalDataset, images: Sequence[int],
+                    most: int) -> list[int]:
+  """Returns the captions to score: all, or the images' own and others.
+
+  Args:
+    data: the split.
+    images: the images to be shown.
+    most: how many at most, but never fewer than the images' own.
+  """
+  count = len(data.captions)
+  if count <= most:
+    return list(range(count))
+  own = [c for i in images for c in data.captions_of_image[i]]
+  others = np.setdiff1d(np.arange(count), own)
+  rng = np.random.default_rng([_SEED, _OTHERS])
+  drawn = rng.choice(others, max(0, most - len(own)), replace=False)
+  return sorted([*own, *map(int, drawn)])
+
+
+def part_of(data: dataset.RetrievalDataset, images: Sequence[int],
+            caption_numbers: Sequence[int]) -> dataset.RetrievalDataset:
+  """Returns a data set of some images and captions, in the given order.
+
+  Captions of images that are left out keep those images' numbers: only the
+  tokens of captions are read when scoring.
+  """
+  places = {caption: row for row, caption in enumerate(caption_numbers)}
+  return dataclasses.replace(
+      data, captions=[data.captions[c] for c in caption_numbers],
+      image_ids=[data.image_ids[i] for i in images],
+      image_keys=[data.image_keys[i] for i in images],
+      captions_of_image=[
+          tuple(places[c] for c in data.captions_of_image[i])
+          for i in images],
+      read_regions=lambda row: data.read_regions(images[row]),
+      num_regions=data.num_regions[np.array(images)])
+
+
+def rank_captions(data: dataset.RetrievalDataset, image: int,
+                  scored: Sequence[int], scores: np.ndarray,
+                  picture: content.Picture) -> content.PictureExample:
+  """Returns the best captions of one image and its own best one.
+
+  Args:
+    data: the split.
+    image: its number.
+    scored: numbers of the captions, its own among them.
+    scores: float32 [captions], raw matching scores with the image.
+    picture: the image for people.
+  """
+  own = [row for row, number in enumerate(scored)
+         if data.captions[number].image == image]
+
+  def caption(row: int, rank: int) -> content.RankedCaption:
+    found = data.captions[scored[row]]
+    return content.RankedCaption(
+        found.text or captions.to_words(found.token_ids, data.vocabulary),
+        rank, example_negatives.sigmoid(scores[row]), row in own)
+
+  twins = equal_sentences.find([data.captions[number] for number in scored]
+                               ).twins(own)
+  # As in the recalls: ties count against the model, but for those with a
+  # caption of another image that is word for word one of its own.
+  is_twin = np.isin(np.arange(len(scored)), twins[:, 1])
+  order = np.lexsort((is_twin, -scores))[:NUM_TOP]
+  best = own[int(np.argmax(scores[own]))]
+  rank = int(recall.text_ranks(scores[:, None], [own], [twins])[0]) + 1
+  return content.PictureExample(
+      picture, [caption(int(row), place + 1)
+                for place, row in enumerate(order)], caption(best, rank))
+
+
+def _score(model: retrieval.RetrievalModel, params: dict,
+           data: dataset.RetrievalDataset,
+           config: settings.Settings) -> np.ndarray:
+  # One device: the run may have had more than this machine has. One image
+  # per tile, so that the bar moves.
+  devices = parallel.local_devices(1)
+  # Few programs: there is little to score with each.
+  tiles = dataclasses.replace(config.evaluation, tile_images=1, num_widths=2)
+  pairs = len(data.captions) * len(data.image_ids)
+  with progress.progress_bar(pairs, 'example pictures', 'pairs') as bar:
+    return matrix.score_matrix(
+        model, parallel.replicate(params, devices), data, tiles,
+        devices=devices, progress=bar.update)
+
+
+def _negatives(config: settings.Settings, params: dict,
+               data: dataset.RetrievalDataset,
+               update: int) -> list[content.NegativesExample]:
+  rng = np.random.default_rng([_SEED, _CAPTIONS, 1])
+  numbers = [int(rng.choice(data.captions_of_image[i]))
+             for i in choose_images(data, NUM_CAPTIONS, _CAPTIONS)]
+  maker = example_negatives.Maker(config, params, data, update)
+  known = _scenes(config.data)
+  found = []
+  with progress.progress_bar(len(numbers), 'example negatives',
+                             'captions') as bar:
+    for number in numbers:
+      image = data.captions[number].image
+      found.append(maker.make(number, _picture(config.data, data, image),
+                              known[image] if known else None))
+      bar.update(1)
+  return found
+
+
+def _scenes(config: settings.Data) -> list[scenes.Scene]:
+  if config.source != 'world':
+    return []
+  return world.load_scenes('test', data_dir=config.root or None,
+                           size=config.world_size)  # type: ignore[arg-type]
+
+
+def _picture(config: settings.Data, data: dataset.RetrievalDataset,
+             image: int) -> content.Picture:
+  png = None
+  if config.source == 'world':
+    png = pictures.to_png(world.load_picture(
+        'test', image, data_dir=config.root or None,
+        size=config.world_size))  # type: ignore[arg-type]
+  boxes = data.read_regions(image).boxes[:, :4]
+  return content.Picture(data.image_ids[image], png,
+                         boxes.tolist())

@@ -1,0 +1,176 @@
+"""The run folder: its config, and which settings a continued run may change."""
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tagsdc_jax import errors, files, settings
+from tagsdc_jax.runs import lock
+from tagsdc_jax.runtime import distributed
+from tagsdc_jax.training import checkpoints, restoring
+
+CONFIG, RESULTS = 'config.json', 'results.json'
+METRICS = 'metrics.jsonl'
+_PACKAGES = ('tagsdc_jax', 'jax', 'jaxlib', 'flax', 'optax',
+             'orbax-checkpoint', 'numpy')
+
+
+def holds_run(run_dir: Path) -> bool:
+  """Returns whether a run has been started in the folder."""
+  with errors.named(run_dir, 'read'):
+    return (run_dir / CONFIG).exists()
+
+
+@contextmanager
+def held(run_dir: Path) -> Iterator[lock.Lock]:
+  """Makes the folder and keeps other runs out of it.
+
+  Of several processes the first one does it.
+
+  Raises:
+    UserError: if another run is at work there, or the file system refuses.
+  """
+  own = lock.Lock(run_dir / lock.NAME, 'wait for it or stop it, or give '
+                  'another --run-dir')
+
+  def hold() -> None:
+    with errors.named(run_dir):
+      run_dir.mkdir(parents=True, exist_ok=True)
+    stack.enter_context(own.held())
+
+  with ExitStack() as stack:
+    distributed.on_first(hold)
+    yield own
+
+
+@contextmanager
+def claimed(run_dir: Path, config: settings.Settings) -> Iterator[lock.Lock]:
+  """Holds and claims the folder; frees it if the run ends with nothing saved.
+
+  The next try may then have the other settings that the message asks for. Of
+  several processes the first one does it.
+
+  Yields:
+    what the first process asks before it writes whether the folder is still
+    its own.
+  Raises:
+    UserError: see `held` and `claim`.
+  """
+  with held(run_dir) as own:
+    distributed.on_first(lambda: claim(run_dir, config))
+    try:
+      yield own
+    except (errors.UserError, errors.Stopped, KeyboardInterrupt):
+      if (distributed.is_first() and own.is_held()
+          and not _has_saved(run_dir)):
+        for name in (CONFIG, METRICS):
+          (run_dir / name).unlink(missing_ok=True)
+        for name in ('checkpoints', 'tensorboard'):
+          shutil.rmtree(run_dir / name, ignore_errors=True)
+      raise
+
+
+def claim(run_dir: Path, config: settings.Settings) -> None:
+  """Makes the folder with its config, or checks that it holds the same run.
+
+  Raises:
+    UserError: if the folder belongs to a run of other settings.
+  """
+  path = run_dir / CONFIG
+  flat = settings.flatten(config)
+  if not holds_run(run_dir):
+    if not is_free(run_dir):
+      raise errors.UserError(
+          f'{run_dir} is not empty and holds no {CONFIG}; give an empty or '
+          'new folder as --run-dir')
+  else:
+    _check_same(run_dir, read_config(run_dir), flat)
+  with errors.named(run_dir):
+    run_dir.mkdir(parents=True, exist_ok=True)
+    for name in (CONFIG, RESULTS, METRICS):  # Of killed earlier versions.
+      (run_dir / name).with_suffix('.partial').unlink(missing_ok=True)
+  files.write_json(path, {'settings': flat, 'versions': versions()})
+
+
+def is_free(run_dir: Path) -> bool:
+  """Returns whether a folder is new, or holds only a lock and what killed
+  writes have left."""
+  with errors.named(run_dir, 'read'):
+    return not run_dir.is_dir() or all(
+        path.name == lock.NAME or files.is_leftover(path)
+        for path in run_dir.iterdir())
+
+
+def check_not_of_a_run(path: Path) -> None:
+  """Raises UserError if a file that a user wants written is one that a run
+  keeps: its settings, metrics, results, lock, checkpoints."""
+  place = Path(os.path.realpath(path))
+  for run_dir in place.parents:
+    parts = place.relative_to(run_dir).parts
+    if ((parts[0] == 'checkpoints'
+         or parts in ((CONFIG,), (METRICS,), (RESULTS,), (lock.NAME,)))
+        and (run_dir / CONFIG).is_file()
+        and (run_dir / 'checkpoints').is_dir()):
+      raise errors.UserError(f'{path} is a file of the run in {run_dir}, which '
+                             'it would replace; give another path')
+
+
+def _check_same(run_dir: Path, before: dict[str, Any],
+                now: dict[str, Any]) -> None:
+  # A setting that is younger than the folder had its default there, or what
+  # its preset sets.
+  before = (settings.flatten(settings.Settings())
+            | settings.PRESETS.get(str(before.get('preset')), {})
+            | settings.respelled(before))
+  changed = [key for key in sorted(before.keys() | now.keys())
+             if before.get(key) != now.get(key)
+             and key not in settings.FREE_TO_CHANGE]
+  if not changed:
+    return
+  shown = '; '.join(f'{key} was {before.get(key)!r}, now {now.get(key)!r}'
+                    for key in changed[:3])
+  more = f' and {len(changed) - 3} more' if len(changed) > 3 else ''
+  remedy = ('Give another --run-dir, or the same settings to continue'
+            if _has_saved(run_dir) else
+            'It has saved nothing yet: if it has ended, remove the folder, or '
+            'give another --run-dir')
+  raise errors.UserError(
+      f'run folder {run_dir} belongs to a run of other settings: {shown}'
+      f'{more}; only {", ".join(settings.FREE_TO_CHANGE)} may change. '
+      f'{remedy}')
+
+
+def _has_saved(run_dir: Path) -> bool:
+  try:
+    return any(restoring.by_update(run_dir / 'checkpoints' / kind)
+               for kind in checkpoints.KINDS)
+  except errors.UserError:
+    return True  # What may not be read may be there.
+
+
+def read_config(run_dir: Path) -> dict[str, Any]:
+  """Returns the folder's flat settings.
+
+  Raises:
+    UserError: if there is no run in it.
+  """
+  path = run_dir / CONFIG
+  try:
+    content = json.loads(path.read_text(encoding='utf-8'))
+    return dict(content['settings'].items())
+  except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    raise errors.UserError(
+        f'{run_dir} holds no readable {CONFIG} of a run ({error}); give the '
+        'folder of a run') from error
+
+
+def versions() -> dict[str, str]:
+  """Returns Python's and the packages' versions."""
+  return {'python': platform.python_version(),
+          **{name: metadata.version(name) for name in _PACKAGES}}

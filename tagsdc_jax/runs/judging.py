@@ -1,0 +1,39 @@
+"""All that is said of parameters when a run has ended."""
+
+from typing import Any
+
+import jax
+
+from tagsdc_jax import settings
+from tagsdc_jax.data import dataset, opening
+from tagsdc_jax.models.retrieval import RetrievalModel
+from tagsdc_jax.runs import evaluation, world_measures
+from tagsdc_jax.runtime import memory, watchdog
+
+
+def judge(model: RetrievalModel, params: Any, config: settings.Settings,
+          phase: str, train: dataset.RetrievalDataset,
+          devices: list[jax.Device]) -> dict[str, Any]:
+  """Evaluates on the test split, and asks the embedded world's oracle.
+
+  Args:
+    model: the network.
+    params: its parameters, replicated over the devices.
+    config: settings with the data's sizes.
+    phase: which trained the parameters.
+    train: the training split.
+    devices: this process's.
+  Returns:
+    `evaluation`, see `evaluating.evaluate`; `measures`, see
+    `measuring.measure`, None for data that has no oracle.
+  """
+  watch = watchdog.Watch(config.hang_seconds)
+  test = opening.open_split(config.data, 'test')
+  result, _ = evaluation.evaluate_split(model, params, test, config, phase,
+                                        devices, watch)
+  measures = None
+  if config.data.source == 'world':
+    with memory.explained(config, memory.TRAINING, devices), (
+        watch.during(watchdog.OTHER)):
+      measures = world_measures.measure(params, config, phase, train, devices)
+  return {'evaluation': result, 'measures': measures}

@@ -1,0 +1,147 @@
+"""Settings and data -> the network and what else is fixed during a run."""
+
+import dataclasses
+import hashlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from tagsdc_jax import errors, settings
+from tagsdc_jax.data import assembling, dataset
+from tagsdc_jax.engines.packed import chunks
+from tagsdc_jax.models.retrieval import RetrievalModel
+from tagsdc_jax.released import objective
+from tagsdc_jax.training import objectives, passes
+
+# Pairs drawn to learn how long texts and images are together.
+_SAMPLED_PAIRS = 100_000
+_MOST_INT32 = 2**31 - 1
+
+
+def with_data_sizes(config: settings.Settings,
+                    data: dataset.RetrievalDataset) -> settings.Settings:
+  """Returns the settings with vocabulary and feature size filled in.
+
+  Raises:
+    UserError: if the settings name sizes that are not the data's.
+  """
+  _check_sizes(config.model, data)
+  return dataclasses.replace(
+      config, model=dataclasses.replace(config.model, **_sizes_of(data)))
+
+
+def check_data(config: settings.Model,
+               data: dataset.RetrievalDataset) -> None:
+  """Raises UserError if a split does not fit the network."""
+  _check_sizes(config, data)
+  check_positions(config, data)
+
+
+def _sizes_of(data: dataset.RetrievalDataset) -> dict[str, Any]:
+  return {'vocab_size': data.vocabulary.size,
+          'feature_size': data.feature_size}
+
+
+def _check_sizes(config: settings.Model,
+                 data: dataset.RetrievalDataset) -> None:
+  units = {'vocab_size': 'tokens in its vocabulary',
+           'feature_size': 'numbers per region'}
+  for name, size in _sizes_of(data).items():
+    wanted = getattr(config, name)
+    if wanted not in (0, size):
+      raise errors.UserError(
+          f'{data.name} has {size} {units[name]}, but the network takes '
+          f'{wanted} (model.{name}); give data made like the training data, '
+          f'or train with model.{name}=0 to take the data\'s')
+
+
+def make_model(config: settings.Settings) -> RetrievalModel:
+  """Returns the network of settings whose sizes are filled in.
+
+  Raises:
+    UserError: if the settings ask for cuDNN where there is no GPU.
+  """
+  compute = config.compute
+  if compute.attention == 'cudnn' and jax.default_backend() != 'gpu':
+    raise errors.UserError(
+        'compute.attention=cudnn needs a GPU, this machine computes on '
+        f'{jax.default_backend()}; give compute.attention=plain')
+  return RetrievalModel(config.model, dtype=jnp.dtype(compute.dtype),
+                        attention=compute.attention,
+                        recompute_layers=compute.recompute_layers,
+                        matmul_precision=compute.matmul_precision)
+
+
+def check_positions(config: settings.Model,
+                    data: dataset.RetrievalDataset) -> None:
+  """Raises UserError if captions are longer than the network has positions.
+
+  Without it, look-ups beyond the table would silently take its last row.
+  """
+  longest = max(len(c.token_ids) for c in data.captions) + 2
+  if longest > config.max_positions:
+    raise errors.UserError(
+        f'captions of {data.name} have up to {longest} tokens with [CLS] and '
+        f'[SEP], but model.max_positions is {config.max_positions}; train '
+        'with more positions, or with shorter captions '
+        '(data.max_caption_tokens)')
+
+
+def make_task(config: settings.Settings, data: dataset.RetrievalDataset,
+              shapes: assembling.Shapes) -> passes.Task:
+  """Returns what is fixed during training.
+
+  Args:
+    config: settings with the data's sizes.
+    data: the training split; its lengths decide the scorer's widths.
+    shapes: static sizes of its micro-batches.
+  Raises:
+    UserError: if captions are longer than the network has positions, or there
+      are more refilled words than 32-bit numbers can count.
+  """
+  check_positions(config.model, data)
+  length = shapes.max_tokens + 2
+  _check_sentences(config, length)
+  # A fixed seed: widths must not differ between the runs of one folder.
+  rng = np.random.default_rng(0)
+  texts = np.array([len(c.token_ids) + 2 for c in data.captions])
+  sums = (rng.choice(texts, _SAMPLED_PAIRS)
+          + rng.choice(data.num_regions, _SAMPLED_PAIRS))
+  widths, gradient_widths = (
+      chunks.length_widths(sums, length + shapes.max_regions, number)
+      for number in (config.compute.num_widths,
+                     config.compute.num_gradient_widths))
+  return passes.Task(
+      model=make_model(config), settings=config,
+      mask_id=data.vocabulary.mask,
+      random_range=data.vocabulary.random_range, widths=widths,
+      gradient_widths=gradient_widths)
+
+
+def _check_sentences(config: settings.Settings, length: int) -> None:
+  n = config.negatives
+  sentences = config.batch.positives * n.num_copies * n.num_samples
+  if config.phase != 'pretrain' and sentences * length > _MOST_INT32:
+    raise errors.UserError(
+        'batch.positives x negatives.num_copies x negatives.num_samples must '
+        f'be at most {_MOST_INT32 // length} with captions of up to {length} '
+        f'tokens, got {config.batch.positives} x {n.num_copies} x '
+        f'{n.num_samples}')
+
+
+def make_objective(task: passes.Task) -> objectives.Objective:
+  """Returns what the settings have minimised: ours, or the release's."""
+  is_released = (task.settings.quirks.plain_step
+                 and task.settings.phase != 'pretrain')
+  return (objective if is_released else objectives).make_objective(task)
+
+
+def parameters_sha256(params: Any) -> str:
+  """Returns the hash of all float32 bytes, names in sorted order."""
+  digest = hashlib.sha256()
+  for _, leaf in sorted(traverse_util.flatten_dict(params, sep='/').items()):
+    digest.update(np.ascontiguousarray(leaf, '<f4').tobytes())
+  return digest.hexdigest()

@@ -1,0 +1,177 @@
+"""What the embedded world's oracle says of parameters.
+
+A fixed set of validation captions and a fixed seed, so that checkpoints can
+be compared.
+"""
+
+import collections
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tagsdc_jax import arrays, settings
+from tagsdc_jax.data import assembling, dataset, loader, opening
+from tagsdc_jax.data.world import (dataset as world, foils, oracle,
+                                   scenes as world_scenes)
+from tagsdc_jax.evaluation import foils as foil_evaluation
+from tagsdc_jax.negatives import generating
+from tagsdc_jax.runs import setup
+from tagsdc_jax.runtime import parallel, progress
+from tagsdc_jax.training import candidates, head_init, keys, passes, word_passes
+
+Measures = dict[str, dict[str, float] | None]
+VERDICTS = ('false', 'still_true', 'not_a_sentence')
+
+_SEED = 0
+_PICTURES = 200  # One caption of each, the first validation pictures.
+_POSITIVES = 20  # Captions per micro-batch: memory, and compiled shapes.
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasuredBatches(loader.MicroBatches):
+  """Validation captions, with pools from the training split.
+
+  `data` is validation joined with train. A caption of validation is true of
+  one picture of its split only, so a pool from there would hold no sentence
+  that is still true; the pools that training meets do.
+  """
+  num_images: int = 0
+  num_captions: int = 0
+
+  def caption_numbers(self, number: int) -> list[int]:
+    """Returns one caption of each of the next pictures."""
+    first = number * self.positives
+    return [self.data.captions_of_image[image][0]
+            for image in range(first, first + self.positives)]
+
+  def pool(self, number: int,
+           image_numbers: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns N images and N captions of the training split."""
+    rng = np.random.default_rng([self.seed, number])
+    firsts = self.num_images, self.num_captions
+    sizes = len(self.data.image_ids), len(self.data.captions)
+    images, texts = (
+        rng.choice(np.arange(first, size), self.pool_size, replace=False)
+        for first, size in zip(firsts, sizes))
+    return images, texts
+
+
+def measure(params: Any, config: settings.Settings, phase: str,
+            train: dataset.RetrievalDataset,
+            devices: list[jax.Device]) -> Measures:
+  """Measures parameters on the validation split of the world.
+
+  Args:
+    params: replicated over the devices.
+    config: settings with the data's sizes; its negatives are the ones that
+      are made and judged.
+    phase: which trained the parameters; decides the matching head.
+    train: the training split, for the retrieved pools.
+    devices: this process's.
+  Returns:
+    per cent: `foil_accuracy` with `all` and one entry per kind of edit, and
+    the shares of VERDICTS as `synthetic_negatives`, among all refilled
+    sentences that pass the filter, and `retrieved_negatives`, among the
+    hardest texts of the pools. Pretraining makes no negatives: None.
+  """
+  params = head_init.matching_parameters(params, phase)
+  data = opening.open_split(config.data, 'validation')
+  scenes = world.load_scenes(
+      'validation', data_dir=config.data.root or None,
+      size=config.data.world_size)  # type: ignore[arg-type]
+  measures: Measures = {
+      'foil_accuracy': foil_evaluation.foil_accuracy(
+          setup.make_model(config), params, data,
+          foils.make_foils(data, scenes, _SEED), devices=devices),
+      'synthetic_negatives': None, 'retrieved_negatives': None}
+  if phase == 'pretrain':
+    return measures
+  synthetic, retrieved = _judge_negatives(params, config, data, scenes, train,
+                                          devices[0])
+  return measures | {'synthetic_negatives': shares(synthetic),
+                     'retrieved_negatives': shares(retrieved)}
+
+
+def _judge_negatives(
+    params: Any, config: settings.Settings, data: dataset.RetrievalDataset,
+    scenes: Sequence[world_scenes.Scene], train: dataset.RetrievalDataset,
+    device: jax.Device) -> tuple[list[str], list[str]]:
+  """Returns verdicts on refilled sentences and on the hardest texts."""
+  joined = opening.join_datasets(data, train)
+  shapes = assembling.shapes_of(joined)
+  # Only what matters here, so that runs share the compiled program; and no
+  # dropout, as the parameters are measured and not one draw.
+  config = settings.Settings(
+      seed=_SEED, phase='tags', negatives=config.negatives,
+      model=dataclasses.replace(config.model, dropout_rate=0.0),
+      compute=config.compute)
+  program = _program(setup.make_task(config, joined, shapes), device)
+  own = jax.tree.map(lambda x: x.addressable_shards[0].data, params)
+  positives = min(_POSITIVES, len(data.image_ids))
+  batches = MeasuredBatches(
+      joined, shapes, _SEED, positives, config.negatives.pool_size,
+      num_images=len(data.image_ids), num_captions=len(data.captions))
+  synthetic: list[str] = []
+  retrieved: list[str] = []
+  count = min(_PICTURES, len(data.image_ids)) // positives
+  with progress.progress_bar(count, 'judging negatives', 'batches') as bar:
+    for number in range(count):
+      batch = batches[number]
+      generated, hardest = parallel.first(program(own, parallel.put(
+          jax.tree.map(lambda x: x[None], batch), [device])))
+      found = _ask_oracle(batch, generated, hardest, scenes)
+      synthetic += found[0]
+      retrieved += found[1]
+      bar.update(1)
+  return synthetic, retrieved
+
+
+def _ask_oracle(batch: arrays.MicroBatch, generated: generating.Generated,
+                hardest: candidates.Hardest,
+                scenes: Sequence[world_scenes.Scene]
+                ) -> tuple[list[str], list[str]]:
+  """Returns verdicts on one micro-batch's sentences and hardest texts."""
+  synthetic: list[str] = []
+  retrieved: list[str] = []
+  pool = batch.pool_texts
+  for row, image in enumerate(batch.image_numbers):
+    scene, end = scenes[image], batch.texts.num_tokens[row] - 1
+    kept = generated.token_ids[row][generated.is_valid[row]]
+    synthetic += [oracle.judge_ids(ids[1:end], scene) for ids in kept]
+    retrieved += [
+        oracle.judge_ids(
+            pool.token_ids[place, 1:pool.num_tokens[place] - 1], scene)
+        for place in hardest.texts[row][hardest.is_other[row]]]
+  return synthetic, retrieved
+
+
+def shares(verdicts: Iterable[str]) -> dict[str, float] | None:
+  """Returns per cent of each of VERDICTS; None of no verdicts."""
+  counts = collections.Counter(v.replace(' ', '_') for v in verdicts)
+  total = sum(counts.values())
+  if not total:
+    return None
+  return {name: 100 * counts[name] / total for name in VERDICTS}
+
+
+@functools.lru_cache(maxsize=4)
+def _program(task: passes.Task, device: jax.Device) -> Callable:
+  def make(params: Any, batch: arrays.MicroBatch
+           ) -> tuple[generating.Generated, candidates.Hardest]:
+    config = task.settings
+    batch_keys = keys.micro_batch_keys(config.seed, jnp.int32(0),
+                                       batch.number)
+    generated = generating.generate(
+        batch_keys.mask, batch_keys.refill, batch,
+        lambda masked, uniforms: word_passes.predict_masked(
+            task, params, batch, masked, uniforms, batch_keys.dropout),
+        config.negatives, mask_id=task.mask_id,
+        random_range=task.random_range)
+    hardest, _ = candidates.choose_hardest(task, params, batch, generated)
+    return generated, hardest
+  return parallel.pmap_function(make, [device])
