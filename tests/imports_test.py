@@ -23,7 +23,7 @@ ARROW = (
     ('engines',),
     ('models', 'negatives', 'losses', 'data'),
     ('runtime',),
-    ('shipped', 'arguments', 'files', 'environment'),
+    ('shipped', 'arguments', 'files', 'environment', 'extensions'),
     ('arrays',),
     ('settings',),
     ('paths',),

@@ -19,7 +19,7 @@ NAMES = tuple(settings.ALL)
 _NEVER_NUMBERS = (math.nan, math.inf, -math.inf, 10**400, -10**400, 'many', '',
                   '5', True, None, [1], (1,), {'a': 1}, 1j)
 _PYTHON = {kinds.Whole: int, kinds.Number: float, kinds.Flag: bool,
-           kinds.Choice: str, kinds.LocalPath: str, kinds.Updates: str}
+           kinds.Choice: str, kinds.Named: str, kinds.LocalPath: str, kinds.Updates: str}
 # Any phase's rows fit into it.
 _BASE = settings.flatten(settings.Settings(
     batch=settings.Batch(positives=8)))
@@ -37,6 +37,7 @@ def _allowed(kind):
           (kind.least + kind.most) / 2, math.ceil(kind.least)],
       kinds.Flag: lambda: [True, False],
       kinds.Choice: lambda: list(kind.words),
+      kinds.Named: lambda: [*kind.words, 'my_file:my_function'],
       kinds.LocalPath: lambda: ['a', '/b/c d', 'e,f', '$HOME', './~'],
       kinds.Updates: lambda: ['', '1', '3-3', '10-12'],
   }[type(kind)]()
@@ -57,6 +58,8 @@ def _refused(kind):
       kinds.Flag: lambda: [0, 1, 'true', 'yes', math.nan, []],
       kinds.Choice: lambda: ['', 'no such', 3, True, math.nan,
                              list(kind.words)],
+      kinds.Named: lambda: ['', 'no such', 'a:', ':b', 'a:b:c', 'a.b:c', 3,
+                            True, math.nan, list(kind.words)],
       kinds.LocalPath: lambda: ['gs://a/b', 's3://a', 'hdfs://a', 'FILE:///a',
                                 '~no_such_user/a', 'a\0b', 'x' * 300,
                                 'y/' * 3000, '\ud800', 3, True, ['a'],

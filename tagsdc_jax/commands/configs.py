@@ -1,5 +1,6 @@
 """Finds a config file, loads it and applies `--config.NAME=VALUE`."""
 
+import dataclasses
 import difflib
 import re
 import runpy
@@ -11,7 +12,7 @@ from typing import Any
 
 import ml_collections
 
-from tagsdc_jax import errors, paths, settings
+from tagsdc_jax import errors, extensions, paths, settings
 from tagsdc_jax.settings import kinds
 
 # What ml_collections says of a key or a value that a config file cannot set.
@@ -48,9 +49,26 @@ def load(name: str, overrides: Sequence[str]) -> settings.Settings:
         settings.check_value(key, value)
       settings.apply_preset(config, values['preset'])
       flat = settings.flatten_config(config)
-    return settings.from_flat(flat | values)
+    return _with_folder(settings.from_flat(flat | values), path)
   except (ValueError, errors.UserError) as error:
     raise errors.UserError(f'config {name}: {error}') from error
+
+
+def _with_folder(config: settings.Settings,
+                 path: Path) -> settings.Settings:
+  """Returns settings that say where a user's own functions are found."""
+  has_own = any(isinstance(name, str) and extensions.is_own(name)
+                for key, setting in settings.ALL.items()
+                if isinstance(getattr(setting.kind, 'of', setting.kind),
+                              kinds.Named)
+                for name in _as_tuple(settings.flatten(config)[key]))
+  if config.extensions or not has_own:
+    return config
+  return dataclasses.replace(config, extensions=str(path.absolute().parent))
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+  return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
 def names() -> list[str]:

@@ -17,6 +17,8 @@ from tagsdc_jax import paths
 OFF = 'none'
 _TRUE, _FALSE = ('true', 't', '1'), ('false', 'f', '0')
 _LONGEST_SHOWN = 100
+# A user's module:function.
+_OWN = re.compile(r'[A-Za-z_]\w*:[A-Za-z_]\w*')
 
 
 class Refused(ValueError):
@@ -134,6 +136,22 @@ class Choice(Kind):
 
   def _words(self) -> str:
     return f'one of {", ".join(self.words)}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Named(Kind):
+  """One of some words, or a user's `module:function`."""
+  words: tuple[str, ...]
+
+  def _take(self, value: Any) -> str:
+    if not isinstance(value, str) or not (
+        value in self.words or _OWN.fullmatch(value)):
+      raise ValueError
+    return value
+
+  def _words(self) -> str:
+    return (f'one of {", ".join(self.words)}, or module:function of a file '
+            'beside your config')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from tagsdc_jax.settings.kinds import (Choice, Flag, Kind, LocalPath, Number,
-                                       Several, Updates, Whole, setting)
+from tagsdc_jax.settings.kinds import (Choice, Flag, Kind, LocalPath, Named,
+                                       Number, Several, Updates, Whole,
+                                       setting)
 
 PHASES = ('pretrain', 'tags', 'dc')  # In the order in which they follow.
 # What a candidate must not be: the caption itself, any caption of its image, or
@@ -271,6 +272,9 @@ class Settings:
       'that was applied, see `apply_preset`.')
   # JAX without 64-bit numbers reads 32 bits of a seed: others would be alike.
   seed: int = setting(0, Whole(0, 2 ** 32 - 1), 'Of every random draw.')
+  extensions: str = setting(
+      '', _PATH, 'Folder of the files that names like module:function stand '
+      'for; empty: that of the config file.')
   init_from: str = setting(
       '', _PATH, 'Run folder, checkpoint, or shipped:NAME; empty: fresh.')
   num_updates: int = setting(
@@ -333,6 +337,7 @@ ALL: dict[str, Setting] = dict(walk())
 
 # What a continued run may change: none of it touches the parameters.
 FREE_TO_CHANGE = (
+    'extensions',
     'stop_at_update', 'checkpoint_every', 'eval_every', 'keep_at_updates',
     'log_every', 'num_devices', 'profile', 'stop_seconds', 'hang_seconds',
     'data.num_threads', 'data.num_prefetched', 'data.cache_regions',

@@ -16,7 +16,7 @@ from tagsdc_jax.runs import lock
 
 _HOLDER = '''
 import pathlib, sys, time
-from tagsdc_jax.running import lock
+from tagsdc_jax.runs import lock
 with lock.Lock(pathlib.Path(sys.argv[1]), '').held():
   print('held', flush=True)
   time.sleep(600)
