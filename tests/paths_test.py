@@ -157,7 +157,7 @@ def test_every_setting_refuses_what_is_elsewhere(name, command, capsys,
 
 def test_which_settings_are_paths():
   assert set(PATH_SETTINGS) == {
-      'init_from', 'data.root', 'data.vocabulary', *(
+      'extensions', 'init_from', 'data.root', 'data.vocabulary', *(
           f'data.{split}_{what}' for split, what in itertools.product(
               ('train', 'validation', 'test'), ('text', 'images')))}
 

@@ -19,7 +19,8 @@ NAMES = tuple(settings.ALL)
 _NEVER_NUMBERS = (math.nan, math.inf, -math.inf, 10**400, -10**400, 'many', '',
                   '5', True, None, [1], (1,), {'a': 1}, 1j)
 _PYTHON = {kinds.Whole: int, kinds.Number: float, kinds.Flag: bool,
-           kinds.Choice: str, kinds.Named: str, kinds.LocalPath: str, kinds.Updates: str}
+           kinds.Choice: str, kinds.Named: str, kinds.LocalPath: str,
+           kinds.Updates: str}
 # Any phase's rows fit into it.
 _BASE = settings.flatten(settings.Settings(
     batch=settings.Batch(positives=8)))

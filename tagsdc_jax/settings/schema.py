@@ -36,7 +36,7 @@ _PATHS = Several(LocalPath(may_be_empty=False))
 @dataclasses.dataclass(frozen=True)
 class Data:
   """Where captions and region features come from."""
-  source: str = setting('world', Choice(SOURCES), 'Kind of the data.')
+  source: str = setting('world', Named(SOURCES), 'Kind of the data.')
   root: str = setting(
       '', _PATH, 'Folder that the paths below are relative to. World: where '
       'TFDS keeps its data, empty for TFDS\'s own default folder.')
