@@ -51,6 +51,7 @@ class MicroBatch:
   texts: Texts  # [B, L]
   images: Images  # [B, R, .]
   phrase_counts: Array  # int8 [B, P, L], see data/phrases.py
+  phrase_kinds: Array  # int8 [B, P], see data/phrases.py
   references: Array  # int32 [B, C, L], all captions of the image
   pool_texts: Texts  # [N, L]
   pool_images: Images  # [N, R, .]

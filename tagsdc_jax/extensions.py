@@ -44,9 +44,9 @@ def find(name: str, known: Mapping[str, Any], setting: str,
         f'{setting} names {name}, but there is no file {path}; put it beside '
         'the config file, or give --config.extensions=FOLDER')
   found = getattr(_run(path, setting, name), function, None)
-  if not callable(found):
+  if found is None:
     raise errors.UserError(
-        f'{setting} names {name}, but {path} defines no function {function}')
+        f'{setting} names {name}, but {path} defines no {function}')
   return found
 
 
@@ -74,3 +74,33 @@ def _run(path: Path, setting: str, name: str) -> Any:
         f'{setting} names {name}, but {path}{where} cannot be run: '
         f'{type(error).__name__}: {error}') from error
   return module
+
+
+def call(name: str, setting: str, function: Any, *arguments: Any) -> Any:
+  """Returns what a user's function gives.
+
+  Args:
+    name: its name, for messages.
+    setting: see `find`.
+    function: it, or what calls it.
+    *arguments: what it is called with.
+  Raises:
+    UserError: if it raises.
+  """
+  try:
+    return function(*arguments)
+  except errors.UserError:
+    raise
+  except Exception as error:  # Whatever the function does.
+    if not is_own(name):
+      raise
+    raise errors.UserError(
+        f'{setting} names {name}, which fails: {_place(error, name)}'
+        f'{type(error).__name__}: {error}') from error
+
+
+def _place(error: Exception, name: str) -> str:
+  """Returns the line of the user's file that an error comes from."""
+  own = [frame for frame in traceback.extract_tb(error.__traceback__)
+         if Path(frame.filename).stem == name.partition(':')[0]]
+  return f'{own[-1].filename}, line {own[-1].lineno}: ' if own else ''

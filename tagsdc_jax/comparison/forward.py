@@ -12,7 +12,9 @@ import numpy as np
 from tagsdc_jax import arrays as structs
 from tagsdc_jax.comparison import items
 from tagsdc_jax.comparison.recordings import Arrays, Recordings
-from tagsdc_jax.engines.packed import scorer
+from tagsdc_jax.engines import engine
+from tagsdc_jax.engines import pairs as pairs_of
+from tagsdc_jax.engines.packed import scoring
 from tagsdc_jax.models import layers, retrieval
 from tagsdc_jax.models.retrieval import RetrievalModel
 
@@ -90,7 +92,7 @@ def _outputs(model: RetrievalModel, params: Any, recorded: Arrays) -> _Outputs:
       **_heads(model, params, states[-1], length)}
 
   texts, images = (
-      scorer.Embedded(jnp.asarray(x), jnp.asarray(recorded[key], jnp.int32))
+      engine.Embedded(jnp.asarray(x), jnp.asarray(recorded[key], jnp.int32))
       for x, key in ((text, 'txt_lens'), (image, 'num_bbs')))
   joined, is_real, last, scores = _real_tokens(model, params, texts, images,
                                                width)
@@ -137,16 +139,16 @@ def _encode(model: RetrievalModel, params: Any, embeddings: jax.Array,
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4))
-def _real_tokens(model: RetrievalModel, params: Any, texts: scorer.Embedded,
-                 images: scorer.Embedded, width: int
+def _real_tokens(model: RetrievalModel, params: Any, texts: engine.Embedded,
+                 images: engine.Embedded, width: int
                  ) -> tuple[jax.Array, ...]:
   """Returns joined embeddings, mask, last states and scores [B, 1]."""
   rows = jnp.arange(len(texts.lengths))
-  joined, mask = scorer.join(
-      scorer.stack(texts, images),
-      scorer.make_pairs(texts, images, rows, rows), width)
+  joined, mask = pairs_of.join(
+      pairs_of.stack(texts, images),
+      pairs_of.make_pairs(texts, images, rows, rows), width)
   return (joined, mask, _encode(model, params, joined, mask),
-          scorer.score_joined(model, params, joined, mask)[:, None])
+          scoring.score_joined(model, params, joined, mask)[:, None])
 
 
 def _states(model: RetrievalModel, params: Any, embeddings: np.ndarray,

@@ -13,17 +13,19 @@ from tagsdc_jax import settings
 from tagsdc_jax.comparison import hard_negatives, items, replaying, synthetic
 from tagsdc_jax.comparison.recordings import Arrays, Recordings
 from tagsdc_jax.conversion import converting
-from tagsdc_jax.losses import combining
+from tagsdc_jax.losses import total
+from tagsdc_jax.objectives import hard_negatives as hard_negatives_objective
+from tagsdc_jax.engines.engine import Engine
 from tagsdc_jax.released import objective
-from tagsdc_jax.training import passes
 
 FILE = 'gradients.npz'
 STAGES = {'stage1': 'tags', 'stage2': 'dc'}
 _ABSOLUTE, _RELATIVE = 5e-6, 1e-4
 # The recordings' names of terms, and ours of parts.
-TERMS = {'mlm': 'mlm', 'rank_syn': 'synthetic', 'disc': 'discrimination',
-         'corr': 'correction', 'rank_i': 'image_to_text',
-         'rank_t': 'text_to_image'}
+TERMS = {'mlm': 'mlm', 'rank_syn': 'triplet_mask_refill',
+         'disc': 'discrimination_mask_refill',
+         'corr': 'correction_mask_refill', 'rank_i': 'triplet_texts',
+         'rank_t': 'triplet_images'}
 _RELEASED = 'rank_i_released_gather'
 # Terms of retrieved candidates: path and variant.
 _RANKED = (('rank_t', 't', 'fixed'), ('rank_i', 'i', 'fixed'),
@@ -62,22 +64,25 @@ def _compare_stage(recordings: Recordings, recorded: Arrays, stage: str,
                             recorded.under(prefix), variant)
   for name, lambdas in recordings.note(FILE, 'lambdas').items():
     yield from _compare_total(recorded, f'{stage}/total_{name}/', losses,
-                              grads, weights, _losses(recordings, lambdas))
+                              grads, weights, phase,
+                              _losses(recordings, lambdas))
 
 
 def _compare_total(recorded: Arrays, prefix: str, losses: dict[str, Any],
                    grads: dict[str, Any], weights: Mapping[str, np.ndarray],
-                   config: settings.Losses) -> Iterator[items.Item]:
+                   phase: str, config: settings.Losses) -> Iterator[items.Item]:
   """The weighted sum; its gradient by the chain rule through the sum."""
   parts = {ours: jnp.reshape(losses[term], 1)
            for term, ours in TERMS.items() if term in losses}
-  total, factors = jax.value_and_grad(combining.combine_losses)(parts, config)
+  lambdas = hard_negatives_objective.parts_of(settings.Settings(
+      phase=phase, losses=config)).weights
+  loss, factors = jax.value_and_grad(total.weighted_sum)(parts, lambdas)
   names = [term for term in TERMS if term in losses]
   grad = jax.tree.map(
       lambda *xs: sum(factors[TERMS[term]][0] * x
                       for term, x in zip(names, xs)),
       *(grads[term] for term in names))
-  yield items.close(FILE, f'{prefix}loss', total, recorded[f'{prefix}loss'],
+  yield items.close(FILE, f'{prefix}loss', loss, recorded[f'{prefix}loss'],
                     atol=replaying.LOSS, variant='fixed')
   yield compare_gradients(f'{prefix}grad/', grad, weights,
                           recorded.under(f'{prefix}grad/'), 'fixed')
@@ -90,13 +95,18 @@ def _losses(recordings: Recordings,
             lambdas: Mapping[str, float]) -> settings.Losses:
   return settings.Losses(
       margin=recordings.note(FILE, 'margin'),
-      **{ours: float(lambdas[theirs]) for theirs, ours in WEIGHTS.items()})
+      **weights_of(lambdas))
+
+
+def weights_of(theirs: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns our weights of losses for theirs."""
+  return {ours: float(theirs[name]) for name, ours in WEIGHTS.items()}
 
 
 def _rank_term(recordings: Recordings, recorded: Arrays, stage: str, path: str,
                variant: str, params: Any) -> hard_negatives.RankOutcome:
   # As of stage 1 in both: the program is the same.
-  task = replaying.task_of(
+  engine = replaying.engine_of(
       recordings, 'tags', variant,
       losses=settings.Losses(margin=recordings.note(FILE, 'margin')),
       negatives=settings.Negatives(
@@ -106,7 +116,7 @@ def _rank_term(recordings: Recordings, recorded: Arrays, stage: str, path: str,
   batch = hard_negatives.batch_of(recorded, f'{stage}/in/{path}/', path,
                                   regions)
   used = {key: params[key] for key in params if key not in _WORD_HEADS}
-  outcome = hard_negatives.rank(task, path, used, batch)
+  outcome = hard_negatives.rank(engine, path, used, batch)
   zeros = jax.tree.map(np.zeros_like, {
       key: params[key] for key in params if key in _WORD_HEADS})
   return outcome.replace(gradient=outcome.gradient | zeros)
@@ -118,7 +128,7 @@ def _sentence_terms(recordings: Recordings, recorded: Arrays, stage: str,
   """Returns losses and gradients of the terms that sentences make."""
   prefix = f'{stage}/in/gi/'
   masked = len(recorded[f'{prefix}mlm_input_ids'])
-  task = replaying.task_of(
+  engine = replaying.engine_of(
       recordings, phase, 'fixed',
       losses=settings.Losses(margin=recordings.note(FILE, 'margin')),
       negatives=settings.Negatives(
@@ -127,9 +137,9 @@ def _sentence_terms(recordings: Recordings, recorded: Arrays, stage: str,
           num_copies=masked,
           num_samples=len(recorded[f'{prefix}fill_input_ids']) // masked))
   example = synthetic.example_of(
-      recorded, prefix, task, recorded[f'{prefix}input_ids'].shape[1],
+      recorded, prefix, engine, recorded[f'{prefix}input_ids'].shape[1],
       len(recorded[f'{prefix}img_feat']))
-  losses, grads = _sentence_gradients(task, params, example)
+  losses, grads = _sentence_gradients(engine, params, example)
   names = [term for term, ours in TERMS.items() if ours in losses]
   # Stacked in the order of a dictionary inside a compiled function.
   places = {ours: i for i, ours in enumerate(sorted(losses))}
@@ -139,16 +149,17 @@ def _sentence_terms(recordings: Recordings, recorded: Arrays, stage: str,
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _sentence_gradients(task: passes.Task, params: Any,
+def _sentence_gradients(engine: Engine, params: Any,
                         example: replaying.Example
                         ) -> tuple[dict[str, jax.Array], Any]:
   """Returns the losses, and their gradients stacked by sorted name."""
   key = jax.random.key(0)  # There is no dropout to be drawn.
 
   def losses_of(params: Any) -> dict[str, jax.Array]:
-    generated = replaying.complete(task, params, example, key)
-    found, *_ = objective.sentence_parts(task, params, example.batch,
-                                         generated, key)
+    completed = replaying.complete(engine, params, example, key)
+    found, *_ = objective.sentence_losses(
+        engine, params, example.batch, completed.sentences, key)
+    found |= {'mlm': completed.mlm}
     return {name: jnp.mean(loss) for name, loss in found.items()}
 
   losses, pull_back = jax.vjp(losses_of, params)

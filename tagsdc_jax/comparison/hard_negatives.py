@@ -12,8 +12,8 @@ from flax import struct
 from tagsdc_jax import arrays, settings
 from tagsdc_jax.comparison import items, replaying
 from tagsdc_jax.comparison.recordings import Recordings
+from tagsdc_jax.engines.engine import Engine
 from tagsdc_jax.released import objective, pairs
-from tagsdc_jax.training import passes
 
 FILE, WEIGHTS = 'hard_negatives.npz', 'checkpoint_stage1.safetensors'
 # Recorded indices of the retrieved texts' rows, and whose they are.
@@ -27,11 +27,11 @@ def compare(recordings: Recordings) -> Iterator[items.Item]:
   negatives = settings.Negatives(num_hard=recordings.note(FILE, 'hard_size'))
   losses = settings.Losses(margin=recordings.note(FILE, 'margin'))
   for path, group, variant in _cases(recorded):
-    task = replaying.task_of(recordings, 'tags', variant,
-                             negatives=negatives, losses=losses)
+    engine = replaying.engine_of(recordings, 'tags', variant,
+                                 negatives=negatives, losses=losses)
     batch = batch_of(recorded, f'{path}/', path)
-    outcome = rank(task, path, params, batch)
-    yield from _compare(recorded, path, group, variant, task, outcome.ranked,
+    outcome = rank(engine, path, params, batch)
+    yield from _compare(recorded, path, group, variant, engine, outcome.ranked,
                         outcome.rows)
 
 
@@ -72,6 +72,7 @@ def batch_of(recorded: Mapping[str, np.ndarray], prefix: str, path: str,
   return arrays.MicroBatch(
       number=np.int32(0), texts=own[0], images=own[1],
       phrase_counts=np.zeros((1, 1, ids.shape[1]), np.int8),
+      phrase_kinds=np.zeros((1, 1), np.int8),
       references=own[0].token_ids[:, None], pool_texts=pool[0],
       pool_images=pool[1], caption_numbers=one, image_numbers=one)
 
@@ -86,12 +87,12 @@ class RankOutcome:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def rank(task: passes.Task, path: str, params: Any,
+def rank(engine: Engine, path: str, params: Any,
          batch: arrays.MicroBatch) -> RankOutcome:
   """Ranks a positive against its candidates as training does.
 
   Args:
-    task: network and settings.
+    engine: runs the network.
     path: 't' or 'i', see `batch_of`.
     params: parameters.
     batch: one positive and its candidates.
@@ -100,11 +101,11 @@ def rank(task: passes.Task, path: str, params: Any,
 
   def loss(params: Any) -> tuple[jax.Array, Any]:
     if path == 't':
-      ranked = objective.rank_images(task, params, batch, key)
+      ranked = objective.rank_images(engine, params, batch, key)
       rows = objective.image_rows(batch)
     else:
-      ranked = objective.rank_texts(task, params, batch, key)
-      rows = objective.text_rows(task, batch)
+      ranked = objective.rank_texts(engine, params, batch, key)
+      rows = objective.text_rows(engine.task.settings.quirks, batch)
     return jnp.mean(ranked.losses), (ranked, rows)
 
   (value, (ranked, rows)), gradient = jax.value_and_grad(
@@ -113,9 +114,9 @@ def rank(task: passes.Task, path: str, params: Any,
 
 
 def _compare(recorded: Any, path: str, group: str, variant: str,
-             task: passes.Task, ranked: pairs.Ranked,
+             engine: Engine, ranked: pairs.Ranked,
              rows: pairs.Rows) -> Iterator[items.Item]:
-  num_hard = task.settings.negatives.num_hard
+  num_hard = engine.task.settings.negatives.num_hard
   yield items.equal(FILE, f'{path}/position_ids', np.broadcast_to(
       np.arange(recorded[f'{path}/input_ids'].shape[1]),
       recorded[f'{path}/position_ids'].shape), recorded[f'{path}/position_ids'])
@@ -148,7 +149,7 @@ def _compare(recorded: Any, path: str, group: str, variant: str,
   yield close(f'{group}boundary_gap', replaying.gap(logits[1:], num_hard),
               recorded[f'{group}boundary_gap'], atol=2 * replaying.SCORE)
   yield close(f'{group}hinge_min_abs',
-              replaying.hinge_gap(probs, task.settings.losses.margin),
+              replaying.hinge_gap(probs, engine.task.settings.losses.margin),
               recorded[f'{group}hinge_min_abs'], atol=2 * replaying.SCORE)
   trimmed = recorded[f'{group}trimmed_attn_masks'].astype(bool)
   mask = np.asarray(rows.mask)[[0, *order]]

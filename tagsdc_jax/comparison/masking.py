@@ -91,7 +91,7 @@ def _draw(recorded: Arrays, trees: dict[str, Any], mask_id: int,
   drawn = []
   for number, (name, entry) in enumerate(trees.items()):
     arrays, length = recorded.under(f'{name}/'), entry['length']
-    read = phrases_lib.phrases_from_tree(entry['tree'], length, name)
+    read, _ = phrases_lib.phrases_from_tree(entry['tree'], length, name)
     read = read or tuple((i,) for i in range(length))
     # In the recorded order, in which the probabilities are.
     counts = phrases_lib.phrase_counts(entry['phrases'], length, most,

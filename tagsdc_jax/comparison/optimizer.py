@@ -18,7 +18,9 @@ from tagsdc_jax.comparison import items
 from tagsdc_jax.comparison.recordings import (Arrays, Recordings,
                                               clip_norm, without_copies)
 from tagsdc_jax.conversion import converting
-from tagsdc_jax.training import objectives, optimizer
+from tagsdc_jax.objectives import hard_negatives
+from tagsdc_jax.runs import setup
+from tagsdc_jax.training import optimizer
 
 FILE = 'optimizer.npz'
 # Rates and norms are float32 here and float64 there; parameters are of order 1.
@@ -100,8 +102,9 @@ def _updates(recorded: Arrays, config: settings.Optimizer,
   weights = _weights(recorded, 'param_0/')
   params = converting.to_parameters(weights)
   phase = 'dc' if 'disc_output' in params else 'tags'
+  parts = hard_negatives.parts_of(settings.Settings(phase=phase))
   tx = optimizer.make_optimizer(config, num_updates,
-                                objectives.UNTRAINED[phase])
+                                setup.untrained(parts.trained_heads))
   state, norms = tx.init(params), []
   for number in itertools.count(1):
     found = _weights(recorded, f'grad_{number}/')

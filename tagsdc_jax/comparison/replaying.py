@@ -11,10 +11,11 @@ from flax import struct
 from tagsdc_jax import arrays, settings
 from tagsdc_jax.comparison import items
 from tagsdc_jax.comparison.recordings import Recordings
+from tagsdc_jax.engines.engine import Engine, Task
+from tagsdc_jax.engines.packed import engine as packed
 from tagsdc_jax.models.retrieval import RetrievalModel
-from tagsdc_jax.negatives import generating, masking
+from tagsdc_jax.negatives import mask_refill, masked_words, masking, source
 from tagsdc_jax.released import objective, pairs
-from tagsdc_jax.training import passes, word_passes
 
 # Wrong indices are what the recordings' `fixed` variant corrects; all else of
 # the release is in both.
@@ -31,9 +32,9 @@ def quirks_of(variant: str) -> settings.Quirks:
   return settings.Quirks(**quirks | dict.fromkeys(CORRECTED[variant], False))
 
 
-def task_of(recordings: Recordings, phase: str, variant: str,
-            **parts: Any) -> passes.Task:
-  """Returns the task of a recording.
+def engine_of(recordings: Recordings, phase: str, variant: str,
+              **parts: Any) -> Engine:
+  """Returns the engine of a recording.
 
   Args:
     recordings: for sizes and ids.
@@ -46,9 +47,9 @@ def task_of(recordings: Recordings, phase: str, variant: str,
   config = settings.Settings(
       phase=phase, model=model, quirks=quirks_of(variant),
       batch=settings.Batch(1, 1), **parts)
-  return passes.Task(
+  return packed.Packed(Task(
       model=RetrievalModel(model), settings=config, mask_id=vocabulary.mask,
-      random_range=vocabulary.random_range, widths=())
+      random_range=vocabulary.random_range, score_buckets=()))
 
 
 @struct.dataclass
@@ -63,21 +64,31 @@ class Example:
     """Of the micro-batch, as the train step asks for it."""
     return self.batch.number
 
+  @property
+  def caption_numbers(self) -> jax.Array:
+    """As above."""
+    return self.batch.caption_numbers
 
-def complete(task: passes.Task, params: Any, example: Example,
-             dropout_key: jax.Array) -> generating.Generated:
+
+@struct.dataclass
+class Completed:
+  """The recorded sentences, and the language loss of the masked captions."""
+  sentences: source.Sentences  # [1, G, L]
+  is_target: jax.Array  # bool [1, K, L]
+  mlm: jax.Array  # float32 [], with gradient
+  mlm_losses: jax.Array  # float32 [1, K, L], without
+
+
+def complete(engine: Engine, params: Any, example: Example,
+             dropout_key: jax.Array) -> Completed:
   """Returns the recorded sentences, and the language loss with gradient."""
-  own = objective.positive_of(example.batch, 0)
-
-  def fill(masked: masking.MaskedText, uniforms: jax.Array
-           ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    mean, losses, _ = word_passes.predict_masked(
-        task, params, own, masked, uniforms, dropout_key)
-    return mean, losses, example.sampled
-
-  nothing = jnp.zeros((*example.masked.is_target.shape, 0, 2))
-  return generating.fill_masked(example.masked, nothing, own, fill,
-                                exclude=task.settings.negatives.exclude)
+  own, masked = objective.positive_of(example.batch, 0), example.masked
+  nothing = jnp.zeros((*masked.is_target.shape, 0, 2))
+  mean, losses, _ = masked_words.predict(engine, params, own, masked, nothing,
+                                         dropout_key)
+  return Completed(
+      mask_refill.refilled(own, masked.is_target, example.sampled),
+      masked.is_target, mean, losses)
 
 
 def example_of(recorded: Mapping[str, np.ndarray], prefix: str, num_samples:
@@ -109,6 +120,7 @@ def example_of(recorded: Mapping[str, np.ndarray], prefix: str, num_samples:
   batch = arrays.MicroBatch(
       number=np.int32(0), texts=texts, images=images,
       phrase_counts=np.zeros((count, 1, length), np.int8),
+      phrase_kinds=np.zeros((count, 1), np.int8),
       references=texts.token_ids[:, None],
       pool_texts=nobody[0] if pool_texts is None else pool_texts,
       pool_images=nobody[1] if pool_images is None else pool_images,

@@ -12,10 +12,10 @@ from flax import struct
 from tagsdc_jax import arrays, settings
 from tagsdc_jax.comparison import items, replaying, word_losses
 from tagsdc_jax.comparison.recordings import Arrays, Recordings
+from tagsdc_jax.engines.engine import Engine
 from tagsdc_jax.models import retrieval
-from tagsdc_jax.negatives import generating, selecting
+from tagsdc_jax.negatives import filters
 from tagsdc_jax.released import objective, pairs, selection
-from tagsdc_jax.training import passes
 
 FILES = {'tags': 'synthetic_stage1.npz', 'dc': 'synthetic_stage2.npz'}
 WEIGHTS = {'tags': 'checkpoint_stage1.safetensors',
@@ -25,10 +25,9 @@ WEIGHTS = {'tags': 'checkpoint_stage1.safetensors',
 @struct.dataclass
 class Outcome:
   """What training makes of one positive's sentences."""
-  generated: generating.Generated
+  completed: replaying.Completed
   ranked: pairs.Ranked
   rows: pairs.Rows
-  mlm_mean: jax.Array  # float32 []
   masked_rows: pairs.Rows
   best_words: jax.Array  # int32 [K, L], the language head's
   penalties: jax.Array  # float32 [2, 1 + G]: of the caption, of repetitions
@@ -62,25 +61,25 @@ def _compare(recordings: Recordings, phase: str) -> Iterator[items.Item]:
     # Kept, not compared: the release's stage 2 crashes over it, see QUIRKS 2.
     recorded[f'{case}/input_dict']
     for variant in replaying.CORRECTED:
-      task = _task(recordings, phase, variant)
-      example = example_of(recorded, f'{case}/', task, length, regions)
-      outcome = _run(task, scaled, example)
+      engine = _engine(recordings, phase, variant)
+      example = example_of(recorded, f'{case}/', engine, length, regions)
+      outcome = _run(engine, scaled, example)
       scores = max(replaying.SCORE, 1.25e-5 * scale)
-      checks = _Checks(file, case, recorded, task, outcome, scores)
+      checks = _Checks(file, case, recorded, engine, outcome, scores)
       if variant == 'fixed':
         # All of it is the same in both variants.
         yield from checks.masked(example)
         yield from checks.chosen()
         if phase == 'dc':
-          yield from word_losses.compare(file, case, recorded, task, scaled,
+          yield from word_losses.compare(file, case, recorded, engine, scaled,
                                          example, outcome)
       yield from checks.ranked(variant)
 
 
-def _task(recordings: Recordings, phase: str, variant: str) -> passes.Task:
+def _engine(recordings: Recordings, phase: str, variant: str) -> Engine:
   note = functools.partial(recordings.note, FILES[phase])
   weights = (note('disc_weights') if phase == 'dc' else (1.0, 0.11))
-  return replaying.task_of(
+  return replaying.engine_of(
       recordings, phase, variant,
       negatives=settings.Negatives(
           num_hard=note('hard_size'), num_copies=note('mlm_sample_size'),
@@ -91,7 +90,7 @@ def _task(recordings: Recordings, phase: str, variant: str) -> passes.Task:
           kept_weight=weights[1]))
 
 
-def example_of(recorded: Arrays, prefix: str, task: passes.Task, length: int,
+def example_of(recorded: Arrays, prefix: str, engine: Engine, length: int,
                regions: int) -> replaying.Example:
   """Returns a case as a micro-batch with its choices."""
   features, boxes = (recorded[prefix + key]
@@ -99,34 +98,32 @@ def example_of(recorded: Arrays, prefix: str, task: passes.Task, length: int,
   images = replaying.images_of(features[None], boxes[None], [len(features)],
                                regions)
   return replaying.example_of(
-      recorded, prefix, task.settings.negatives.num_samples, images=images,
-      length=length)
+      recorded, prefix, engine.task.settings.negatives.num_samples,
+      images=images, length=length)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _run(task: passes.Task, params: Any,
+def _run(engine: Engine, params: Any,
          example: replaying.Example) -> Outcome:
   key = jax.random.key(0)  # There is no dropout to be drawn.
   batch, masked = example.batch, example.masked
-  generated = replaying.complete(task, params, example, key)
-  ranked, rows = objective.rank_sentences(task, params, batch,
-                                          generated, key)
+  completed = replaying.complete(engine, params, example, key)
+  ranked, rows = objective.rank_sentences(engine, params, batch,
+                                          completed.sentences, key)
   texts = arrays.Texts(masked.token_ids[0], jnp.broadcast_to(
       batch.texts.num_tokens, masked.token_ids.shape[1:2]))
   masked_rows = pairs.pair_rows(texts, batch.images)
-  states = pairs.encode(task, params, masked_rows,
+  states = pairs.encode(engine, params, masked_rows,
                         num_outputs=masked.token_ids.shape[-1])
-  logits = retrieval.apply(task.model, params, 'mlm_logits', states)
+  logits = retrieval.apply(engine.task.model, params, 'mlm_logits', states)
   sentences = rows.texts.token_ids[None]
   is_caption, is_repeated = (
-      selecting.is_reference(sentences, batch.texts.token_ids[:, None]),
+      filters.is_reference(sentences, batch.texts.token_ids[:, None]),
       selection.is_repeated(sentences,
-                            last_copy=task.settings.quirks.last_copy))
+                            last_copy=engine.task.settings.quirks.last_copy))
   no = jnp.zeros_like(is_caption)
   return Outcome(
-      generated, ranked, rows,
-      generated.mlm_loss,
-      masked_rows, jnp.argmax(logits, -1),
+      completed, ranked, rows, masked_rows, jnp.argmax(logits, -1),
       jnp.concatenate([selection.penalties(is_caption, no),
                        selection.penalties(no, is_repeated)]))
 
@@ -135,9 +132,9 @@ class _Checks:
   """Items of one case."""
 
   def __init__(self, file: str, case: str, recorded: Arrays,
-               task: passes.Task, outcome: Outcome, scores: float) -> None:
+               engine: Engine, outcome: Outcome, scores: float) -> None:
     self._file, self._case, self._recorded = file, case, recorded
-    self._config, self._outcome = task.settings, outcome
+    self._config, self._outcome = engine.task.settings, outcome
     self._scores = scores  # Tolerance of raw scores.
     ranked = outcome.ranked
     kept = 1 + np.asarray(ranked.indices)
@@ -147,7 +144,7 @@ class _Checks:
     self._logits = np.asarray(ranked.match_logits)
     self._probs = np.asarray(jax.nn.sigmoid(ranked.match_logits))
     self._penalised = (
-        (self._logits if task.settings.phase == 'tags' else self._probs)
+        (self._logits if engine.task.settings.phase == 'tags' else self._probs)
         - np.asarray(outcome.penalties).sum(axis=0))
 
   def masked(self, example: replaying.Example) -> Iterator[items.Item]:
@@ -162,13 +159,14 @@ class _Checks:
         masks=f'{self._case}/mlm_attn_masks',
         index=f'{self._case}/mlm_gather_index')
     yield self._equal('fill_input_ids', np.asarray(
-        outcome.generated.token_ids)[0][:, :width])
+        outcome.completed.sentences.token_ids)[0][:, :width])
     caption = np.asarray(example.batch.texts.token_ids)[0, :width]
     yield self._equal('mlm_txt_labels', np.where(
-        np.asarray(outcome.generated.is_target)[0, :, :width], caption, -1))
-    losses = np.asarray(outcome.generated.mlm_losses)[0, :, :width]
+        np.asarray(outcome.completed.is_target)[0, :, :width], caption, -1))
+    losses = np.asarray(outcome.completed.mlm_losses)[0, :, :width]
     yield self._close('masked_lm_loss', losses[is_target], replaying.LOSS)
-    yield self._close('masked_lm_loss_mean', outcome.mlm_mean, replaying.LOSS)
+    yield self._close('masked_lm_loss_mean', outcome.completed.mlm,
+                      replaying.LOSS)
     best = np.asarray(outcome.best_words)[:, :width]
     yield self._equal('mlm_corrects', (best == labels)[is_target])
 

@@ -14,9 +14,12 @@ from tagsdc_jax.comparison import gradients, items, replaying
 from tagsdc_jax.comparison.recordings import (Arrays, Recordings,
                                               clip_norm)
 from tagsdc_jax.conversion import converting
-from tagsdc_jax.negatives import selecting
+from tagsdc_jax.engines import work
+from tagsdc_jax.engines.engine import Engine
+from tagsdc_jax.negatives import filters
 from tagsdc_jax.released import objective, pairs, selection
-from tagsdc_jax.training import (objectives, optimizer, passes, state, step)
+from tagsdc_jax.runs import setup
+from tagsdc_jax.training import optimizer, state, step
 
 FILES = {'trajectory_stage1.npz': 'fixed',
          'trajectory_stage1_as_released.npz': 'as_released',
@@ -45,11 +48,11 @@ def make_comparison(file: str) -> Callable[[Recordings],
 def _compare(recordings: Recordings, file: str) -> Iterator[items.Item]:
   recorded = recordings.arrays(file)
   variant = FILES[file]
-  task = _task(recordings, file, recorded)
+  engine = _engine(recordings, file, recorded)
   start = recorded.under('param_init/')
-  examples = [_example(recordings, recorded, task, number)
+  examples = [_example(recordings, recorded, engine, number)
               for number in range(len(recorded['txt_index']))]
-  run = _Run(task, converting.to_parameters(start))
+  run = _Run(engine, converting.to_parameters(start))
   share = recordings.note(file, 'options', 'train_batch_size')
   found = []
   for first in range(0, len(examples), share):
@@ -63,23 +66,22 @@ def _compare(recordings: Recordings, file: str) -> Iterator[items.Item]:
   yield from _losses(file, recorded, details, terms, share, variant)
   yield from _updates(file, recorded, [metrics for _, metrics in found],
                       variant)
-  yield from _selections(file, recorded, task, details, variant)
+  yield from _selections(file, recorded, engine, details, variant)
   yield from _parameters(recordings, file, run, recorded.under('param_final/'),
                          'param_final/', start, variant)
 
 
-def _task(recordings: Recordings, file: str, recorded: Arrays) -> passes.Task:
+def _engine(recordings: Recordings, file: str, recorded: Arrays) -> Engine:
   options = recordings.note(file, 'options')
   phase = 'dc' if 'disc' in recordings.note(file, 'loss_names') else 'tags'
   beta1, beta2 = options['betas']
   share = options['train_batch_size']
-  return replaying.task_of(
+  return replaying.engine_of(
       recordings, phase, FILES[file],
       num_updates=len(recorded['txt_index']) // share
       if 'num_train_steps' not in options else options['num_train_steps'],
-      losses=settings.Losses(margin=options['margin'], **{
-          ours: float(options[theirs])
-          for theirs, ours in gradients.WEIGHTS.items()}),
+      losses=settings.Losses(margin=options['margin'],
+                             **gradients.weights_of(options)),
       negatives=settings.Negatives(
           pool_size=options['negative_size'],
           num_hard=options['hard_neg_size'],
@@ -93,7 +95,7 @@ def _task(recordings: Recordings, file: str, recorded: Arrays) -> passes.Task:
           clip_norm=clip_norm(options)))
 
 
-def _example(recordings: Recordings, recorded: Arrays, task: passes.Task,
+def _example(recordings: Recordings, recorded: Arrays, engine: Engine,
              number: int) -> replaying.Example:
   """Returns positive `number` with its choices, as training gets it."""
   vocabulary = recordings.vocabulary()
@@ -116,7 +118,7 @@ def _example(recordings: Recordings, recorded: Arrays, task: passes.Task,
   own_images = [recorded[key][number] for key in ('img_index', 'i_img_index')]
   recorded['txt_index']  # The caption itself is recorded with its positive.
   return replaying.example_of(
-      recorded, f'p{number:02d}/', task.settings.negatives.num_samples,
+      recorded, f'p{number:02d}/', engine.task.settings.negatives.num_samples,
       images=images(np.array(own_images)), length=length,
       second=texts(retrieved[:1]), pool_texts=texts(retrieved[1:]),
       pool_images=images(recorded['t_neg_img_index'][number]))
@@ -125,10 +127,10 @@ def _example(recordings: Recordings, recorded: Arrays, task: passes.Task,
 class _Run:
   """Training with our train step, one update after the other."""
 
-  def __init__(self, task: passes.Task, params: Any) -> None:
-    tx, self._step = _train_step(task)
+  def __init__(self, engine: Engine, params: Any) -> None:
+    tx, self._step = _train_step(engine)
     self.state = state.TrainState(jnp.int32(0), params, tx.init(params))
-    self._details = functools.partial(_details, task)
+    self._details = functools.partial(_details, engine)
     self.updates = 0
 
   def update(self, examples: list[replaying.Example]
@@ -143,57 +145,65 @@ class _Run:
 
 
 @functools.cache
-def _train_step(task: passes.Task) -> tuple[Any, Callable]:
-  """Returns the optimiser and the train step of a recording."""
-  config = task.settings
+def _train_step(engine: Engine) -> tuple[Any, Callable]:
+  """Returns the optimizer and the train step of a recording."""
+  config = engine.task.settings
   tx = optimizer.make_optimizer(config.optimizer, config.num_updates,
-                                objectives.UNTRAINED[config.phase])
+                                setup.make_phase(engine.task).untrained)
   return tx, jax.jit(step.make_train_step(
-      config, functools.partial(_objective, task), tx, None))
+      config, functools.partial(_objective, engine), tx, None))
 
 
-def _objective(task: passes.Task, params: Any, example: replaying.Example,
-               batch_keys: Any) -> tuple[jax.Array, Any]:
-  """What the train step minimises, but for choices that are not drawn."""
-  generated = replaying.complete(task, params, example, batch_keys.dropout)
-  return objective.losses_of(task, params, example.batch, generated,
-                             batch_keys.dropout)
+def _objective(engine: Engine, params: Any, start_params: Any,
+               example: replaying.Example, batch_keys: Any
+               ) -> tuple[jax.Array, Any]:
+  """What the train step minimizes, but for choices that are not drawn."""
+  del start_params
+  completed = replaying.complete(engine, params, example, batch_keys.dropout)
+  lost, metrics, _ = objective.losses_of(
+      engine, params, example.batch, completed.sentences, completed.mlm,
+      batch_keys.dropout)
+  # Nobody asks for the work of a replayed update.
+  return lost, (metrics, work.rows(jnp.zeros(1, jnp.int32)))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _details(task: passes.Task, params: Any,
+def _details(engine: Engine, params: Any,
              example: replaying.Example) -> Details:
   key = jax.random.key(0)  # There is no dropout to be drawn.
   batch = example.batch
   own = objective.positive_of(batch, 0)
   other = objective.positive_of(batch, -1)
-  generated = replaying.complete(task, params, example, key)
-  loss, found = objective.losses_of(task, params, batch, generated, key)
-  sentences, _ = objective.rank_sentences(task, params, own, generated,
-                                          key)
+  completed = replaying.complete(engine, params, example, key)
+  written = completed.sentences
+  loss, found, _ = objective.losses_of(engine, params, batch, written,
+                                       completed.mlm, key)
+  sentences, _ = objective.rank_sentences(engine, params, own, written, key)
   taken_off = selection.penalties(
-      selecting.is_reference(generated.token_ids,
-                             own.texts.token_ids[:, None]),
-      selection.is_repeated(generated.token_ids,
-                            last_copy=task.settings.quirks.last_copy))
-  scores = _scores(task, sentences.match_logits)
+      filters.is_reference(written.token_ids,
+                           own.texts.token_ids[:, None]),
+      selection.is_repeated(written.token_ids,
+                            last_copy=engine.task.settings.quirks.last_copy))
+  scores = _scores(engine, sentences.match_logits)
   return Details(
       found | {'loss': loss},
-      objective.rank_images(task, params, own, key),
-      objective.rank_texts(task, params, other, key), sentences,
-      objective.text_rows(task, other), scores[1:] - taken_off[0])
+      objective.rank_images(engine, params, own, key),
+      objective.rank_texts(engine, params, other, key), sentences,
+      objective.text_rows(engine.task.settings.quirks, other),
+      scores[1:] - taken_off[0])
 
 
-def _scores(task: passes.Task, logits: jax.Array) -> jax.Array:
+def _scores(engine: Engine, logits: jax.Array) -> jax.Array:
   """Returns what sentences are ranked by, before penalties."""
-  return logits if task.settings.phase == 'tags' else jax.nn.sigmoid(logits)
+  is_stage1 = engine.task.settings.phase == 'tags'
+  return logits if is_stage1 else jax.nn.sigmoid(logits)
 
 
 def _losses(file: str, recorded: Arrays, details: list[Details],
             terms: list[str], share: int, variant: str
             ) -> Iterator[items.Item]:
   """One item per update: the losses of its positives."""
-  ours = np.array([[d.parts[gradients.TERMS[term]] for term in terms]
+  ours = np.array([[d.parts[f'loss/{gradients.TERMS[term]}'] for term in terms]
                    for d in details])
   totals = np.array([d.parts['loss'] for d in details])
   for name, values in (('losses', ours), ('total_loss', totals)):
@@ -212,10 +222,10 @@ def _updates(file: str, recorded: Arrays, metrics: list[dict[str, float]],
                       recorded[key], atol=0.0, rtol=rtol, variant=variant)
 
 
-def _selections(file: str, recorded: Arrays, task: passes.Task,
+def _selections(file: str, recorded: Arrays, engine: Engine,
                 details: list[Details], variant: str) -> Iterator[items.Item]:
   """What was kept of every positive's candidates, and their scores."""
-  num_hard = task.settings.negatives.num_hard
+  num_hard = engine.task.settings.negatives.num_hard
   for path, ranked in (('t', [d.images for d in details]),
                        ('i', [d.texts for d in details])):
     logits = np.stack([r.match_logits for r in ranked])
@@ -232,13 +242,13 @@ def _selections(file: str, recorded: Arrays, task: passes.Task,
       file, 'gap_gi', [replaying.gap(np.asarray(d.ranked_by), num_hard)
                        for d in details],
       recorded['gap_gi'], atol=4 * _PARAMETERS, variant=variant)
-  of_sentences = [_of_sentence(file, recorded, task, number, d, variant)
+  of_sentences = [_of_sentence(file, recorded, engine, number, d, variant)
                   for number, d in enumerate(details)]
   for name in of_sentences[0]:
     yield items.largest([found[name] for found in of_sentences], name)
 
 
-def _of_sentence(file: str, recorded: Arrays, task: passes.Task, number: int,
+def _of_sentence(file: str, recorded: Arrays, engine: Engine, number: int,
                  found: Details, variant: str) -> dict[str, items.Item]:
   """Items of one positive's sentences, by what they are of."""
   prefix = f'p{number:02d}/'
@@ -248,7 +258,7 @@ def _of_sentence(file: str, recorded: Arrays, task: passes.Task, number: int,
   return {
       'pNN/scores_gi': items.close(
           file, f'{prefix}scores_gi',
-          np.asarray(_scores(task, found.sentences.match_logits)),
+          np.asarray(_scores(engine, found.sentences.match_logits)),
           recorded[f'{prefix}scores_gi'], atol=2 * _PARAMETERS,
           variant=variant),
       'pNN/selected_gi': items.as_sets(

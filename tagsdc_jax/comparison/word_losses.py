@@ -1,5 +1,6 @@
 """Word discrimination and correction of synthetic_stage2.npz."""
 
+import dataclasses
 import functools
 from collections.abc import Iterator
 from typing import Any
@@ -11,11 +12,10 @@ from flax import struct
 
 from tagsdc_jax.comparison import items, replaying
 from tagsdc_jax.comparison.recordings import Arrays
-from tagsdc_jax.losses import words
-from tagsdc_jax.models import retrieval
-from tagsdc_jax.negatives import generating
+from tagsdc_jax.engines.engine import Engine
+from tagsdc_jax.losses import pair_losses
+from tagsdc_jax.negatives import source
 from tagsdc_jax.released import objective, pairs
-from tagsdc_jax.training import candidates, parts, passes
 
 _GRADIENT = 5e-6
 # Which heads the clamp case scales, and by which of its factors.
@@ -35,7 +35,7 @@ class WordOutcome:
   means: dict[str, jax.Array]  # float32 [1] each
 
 
-def compare(file: str, case: str, recorded: Arrays, task: passes.Task,
+def compare(file: str, case: str, recorded: Arrays, engine: Engine,
             params: Any, example: replaying.Example,
             outcome: Any) -> Iterator[items.Item]:
   """Yields items of a case, and of the one with scaled heads if it is there.
@@ -44,7 +44,7 @@ def compare(file: str, case: str, recorded: Arrays, task: passes.Task,
     file: of the recordings.
     case: whose sentences are taken.
     recorded: the file's arrays.
-    task: network and settings.
+    engine: runs the network.
     params: parameters.
     example: the case.
     outcome: from `synthetic`, its sentences and which of them were kept.
@@ -52,8 +52,9 @@ def compare(file: str, case: str, recorded: Arrays, task: passes.Task,
   kept = np.asarray(outcome.ranked.indices)
   indices = jnp.asarray(kept[replaying.in_order_of(
       1 + kept, recorded[f'{case}/selected_indices'])])
-  run = functools.partial(_run, task)
-  arguments = example, outcome.generated, outcome.rows, indices
+  run = functools.partial(_run, engine)
+  arguments = (example, outcome.completed.sentences, outcome.rows,
+               dataclasses.replace(outcome.ranked, indices=indices))
   (_, found), _ = run(params, *arguments)
   yield from _compare_case(file, case, recorded, example, found)
   factors_key = 'clamp/factors'
@@ -90,30 +91,32 @@ def _scale(params: Any, factors: np.ndarray) -> Any:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _run(task: passes.Task, params: Any, example: replaying.Example,
-         generated: generating.Generated, rows: pairs.Rows,
-         indices: jax.Array) -> Any:
+def _run(engine: Engine, params: Any, example: replaying.Example,
+         sentences: source.Sentences, rows: pairs.Rows,
+         ranked: pairs.Ranked) -> Any:
   """Returns ((loss, WordOutcome), gradient)."""
-  cross_entropy = (objective.clamped_word_loss
-                   if task.settings.quirks.clamped_words else words.word_loss)
-  every = jnp.ones((1, len(indices)), bool)
-  hardest = candidates.Hardest(indices[None], indices[None], indices[None],
-                               every, every)
-  of = parts.words_of(task, example.batch, generated, hardest)
+  ranked = dataclasses.replace(ranked,
+                               is_filled=jnp.ones_like(ranked.is_filled))
+  of = objective.words_of(example.batch, sentences, ranked)
 
   def loss(params: Any) -> tuple[jax.Array, WordOutcome]:
     states = pairs.encode(
-        task, params, pairs.take(rows, 1 + indices),
+        engine, params, pairs.take(rows, 1 + ranked.indices),
         num_outputs=of.token_ids.shape[-1])
-    totals, (discrimination, correction) = parts.word_losses(
-        task, params, states[None], of, parts.mean_weights(of), cross_entropy)
-    means = parts.word_means(discrimination, correction, of)
-    apply = functools.partial(retrieval.apply, task.model, params)
+    total, means, values = jnp.float32(0), {}, {}
+    for one in objective.word_losses_of(engine.task.settings):
+      lost, found = objective.word_loss(engine, params, one, states[None], of,
+                                        ranked.is_filled[None])
+      total += lost[0]
+      values[one.name] = found[0]
+      means[one.name] = pair_losses.mean_per_positive(
+          one, found, ranked.is_filled[None], of)
     own = jax.tree.map(lambda x: x[0], of)
-    return totals[0] + totals[1], WordOutcome(
-        own.is_token, own.token_ids == own.captions, own.is_target,
-        jax.nn.softmax(apply('disc_logits', states)), discrimination[0],
-        correction[0], jnp.argmax(apply('correction_logits', states), -1),
+    return total, WordOutcome(
+        own.is_token, own.token_ids == own.originals, own.is_target,
+        jax.nn.softmax(engine.read(params, 'disc_logits', states)),
+        values['discrimination'], values['correction'],
+        jnp.argmax(engine.read(params, 'correction_logits', states), -1),
         means)
 
   return jax.value_and_grad(loss, has_aux=True)(params)

@@ -65,6 +65,16 @@ def phrase_counts(data: dataset.RetrievalDataset, numbers: Numbers,
       for caption in (data.captions[i] for i in numbers)])
 
 
+def phrase_kinds(data: dataset.RetrievalDataset, numbers: Numbers,
+                 shapes: Shapes) -> np.ndarray:
+  """Returns int8 [M, P] for captions by number; 0: no phrase, or not known."""
+  kinds = np.zeros((len(numbers), shapes.max_phrases), np.int8)
+  for row, number in zip(kinds, numbers, strict=True):
+    own = data.captions[number].phrase_kinds
+    row[:len(own)] = own
+  return kinds
+
+
 def references(data: dataset.RetrievalDataset, image_numbers: Numbers,
                shapes: Shapes) -> np.ndarray:
   """Returns all captions of each image, int32 [M, C, L], filled with [PAD]."""
@@ -97,6 +107,7 @@ def micro_batch(data: dataset.RetrievalDataset, shapes: Shapes, number: int,
       texts=texts(data, numbers, shapes.max_tokens),
       images=images(data, image_numbers, shapes.max_regions),
       phrase_counts=phrase_counts(data, numbers, shapes),
+      phrase_kinds=phrase_kinds(data, numbers, shapes),
       references=references(data, image_numbers, shapes),
       pool_texts=texts(data, pool_texts, shapes.max_tokens),
       pool_images=images(data, pool_images, shapes.max_regions),

@@ -42,12 +42,15 @@ class Caption:
     phrases: token positions of every object, attribute and relation, counted
       from 0 without [CLS]. May overlap; may be empty.
     text: the raw sentence, for people.
+    phrase_kinds: of each phrase OBJECT, ATTRIBUTE or RELATION of
+      data/phrases.py; empty: not known.
   """
   caption_id: str
   image: int
   token_ids: np.ndarray
   phrases: tuple[tuple[int, ...], ...]
   text: str
+  phrase_kinds: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

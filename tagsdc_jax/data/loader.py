@@ -145,6 +145,7 @@ def update_shapes(source: MicroBatches, micro_batches: int, num_devices: int,
   return arrays.MicroBatch(
       number=of(), texts=texts(positives), images=images(positives),
       phrase_counts=of(positives, shapes.max_phrases, length, dtype=np.int8),
+      phrase_kinds=of(positives, shapes.max_phrases, dtype=np.int8),
       references=of(positives, shapes.max_references, length),
       pool_texts=texts(pool), pool_images=images(pool),
       caption_numbers=of(positives), image_numbers=of(positives))

@@ -14,13 +14,15 @@ from tagsdc_jax.errors import UserError
 
 Phrases = tuple[tuple[int, ...], ...]
 
-_SECTIONS = ("node", "attribute", "relation")
+OBJECT, ATTRIBUTE, RELATION = 1, 2, 3
+_SECTIONS = {"node": OBJECT, "attribute": ATTRIBUTE, "relation": RELATION}
 _MAX_COUNT = np.iinfo(np.int8).max
 
 
 def phrases_from_tree(
-    tree: Mapping[str, Any] | None, length: int, caption_id: str) -> Phrases:
-  """Returns the token positions of every phrase of a scene-graph tree.
+    tree: Mapping[str, Any] | None, length: int, caption_id: str
+) -> tuple[Phrases, tuple[int, ...]]:
+  """Returns the token positions and the kind of every phrase of a scene graph.
 
   Args:
     tree: lists of phrases under "node", "attribute" and "relation"; a phrase
@@ -30,16 +32,17 @@ def phrases_from_tree(
     length: number of tokens of the caption, without [CLS] and [SEP].
     caption_id: for messages.
   Returns:
-    Nodes, attributes and relations in this order, each as stored.
+    Nodes, attributes and relations in this order, each as stored; and OBJECT,
+    ATTRIBUTE or RELATION of each.
   Raises:
     UserError: if a position is not one of the caption's.
   """
   if tree is None:
-    return ()
+    return (), ()
   if not isinstance(tree, Mapping):
     raise _malformed(caption_id, "tree", "a dict of lists", tree)
-  phrases = []
-  for section in _SECTIONS:
+  phrases, kinds = [], []
+  for section, kind in _SECTIONS.items():
     entries = tree.get(section) or ()
     if not isinstance(entries, Sequence) or isinstance(entries, str):
       raise _malformed(caption_id, section, "a list of phrases", entries)
@@ -55,7 +58,8 @@ def phrases_from_tree(
       _check_positions(positions, length, caption_id, name)
       if positions:
         phrases.append(tuple(positions))
-  return tuple(phrases)
+        kinds.append(kind)
+  return tuple(phrases), tuple(kinds)
 
 
 def num_phrases(caption: Caption) -> int:

@@ -281,13 +281,13 @@ def _caption(
                 "[CLS], [SEP] and padding are added later: write the records "
                 "without them")
   text = _raw_text(record)
+  phrases, kinds = phrases_lib.phrases_from_tree(
+      record.get("tree"), len(stored), name.removeprefix("caption "))
   return Caption(
       caption_id=caption_id, image=image,
-      token_ids=np.array(stored, np.int32),
-      phrases=phrases_lib.phrases_from_tree(
-          record.get("tree"), len(stored), name.removeprefix("caption ")),
+      token_ids=np.array(stored, np.int32), phrases=phrases,
       text=(captions_lib.to_words(stored, vocabulary) if text is None
-            else text))
+            else text), phrase_kinds=kinds)
 
 
 def _raw_text(record: dict[str, Any]) -> str | None:
@@ -297,9 +297,11 @@ def _raw_text(record: dict[str, Any]) -> str | None:
 
 
 def _compact(captions: list[Caption]) -> list[Caption]:
-  """Returns the captions with equal phrases shared, to save memory."""
+  """Returns the captions, equal phrases and kinds shared to save memory."""
   shared: dict[tuple[int, ...], tuple[int, ...]] = {}
+  share = lambda x: shared.setdefault(x, x)
   return [
-      dataclasses.replace(caption, phrases=tuple(
-          shared.setdefault(phrase, phrase) for phrase in caption.phrases))
+      dataclasses.replace(
+          caption, phrases=tuple(map(share, caption.phrases)),
+          phrase_kinds=share(caption.phrase_kinds))
       for caption in captions]

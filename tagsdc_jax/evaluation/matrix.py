@@ -16,7 +16,9 @@ import numpy as np
 
 from tagsdc_jax import arrays, settings
 from tagsdc_jax.data import assembling, dataset
-from tagsdc_jax.engines.packed import scorer
+from tagsdc_jax.engines import engine
+from tagsdc_jax.engines import pairs as pairs_of
+from tagsdc_jax.engines.packed import scoring
 from tagsdc_jax.evaluation import equal_sentences, ranking, tiles
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.models.retrieval import RetrievalModel
@@ -245,24 +247,24 @@ def _wanted_tiles(data: dataset.RetrievalDataset, plan: tiles.Plan, part: int,
 @functools.lru_cache(maxsize=32)
 def _embed_program(model: RetrievalModel,
                    devices: tuple[jax.Device, ...]) -> Callable:
-  def embed(params: Any, images: arrays.Images) -> scorer.Embedded:
+  def embed(params: Any, images: arrays.Images) -> engine.Embedded:
     states = retrieval.apply(model, params, 'embed_image', images.features,
                              images.boxes)
-    return scorer.Embedded(states, images.num_regions)
+    return engine.Embedded(states, images.num_regions)
   return parallel.pmap_function(embed, devices)
 
 
 @functools.lru_cache(maxsize=256)
 def _tile_program(model: RetrievalModel, devices: tuple[jax.Device, ...],
                   width: int) -> Callable:
-  def score_tile(params: Any, table: arrays.Texts, images: scorer.Embedded,
+  def score_tile(params: Any, table: arrays.Texts, images: engine.Embedded,
                  texts: jax.Array, text_rows: jax.Array,
                  image_rows: jax.Array) -> jax.Array:
     """Returns float32 [M]."""
     states = retrieval.apply(model, params, 'embed_text',
                              table.token_ids[texts, :width])
-    embedded = scorer.Embedded(states, table.num_tokens[texts])
-    pairs = scorer.make_pairs(embedded, images, text_rows, image_rows)
-    return scorer.score_joined(model, params, *scorer.join(
-        scorer.stack(embedded, images), pairs, width))
+    embedded = engine.Embedded(states, table.num_tokens[texts])
+    pairs = pairs_of.make_pairs(embedded, images, text_rows, image_rows)
+    return scoring.score_joined(model, params, *pairs_of.join(
+        pairs_of.stack(embedded, images), pairs, width))
   return parallel.pmap_function(score_tile, devices)

@@ -10,7 +10,8 @@ import numpy as np
 
 from tagsdc_jax import arrays
 from tagsdc_jax.data import assembling, captions, dataset
-from tagsdc_jax.engines.packed import scorer
+from tagsdc_jax.engines import engine
+from tagsdc_jax.engines.packed import scoring
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.runtime import parallel
@@ -57,15 +58,15 @@ def _program(model: RetrievalModel,
   def score(params: Any, texts: arrays.Texts, places: jax.Array,
             images: arrays.Images) -> jax.Array:
     """Returns float32 [m]."""
-    embedded_texts = scorer.Embedded(
+    embedded_texts = engine.Embedded(
         retrieval.apply(model, params, 'embed_text', texts.token_ids),
         texts.num_tokens)
-    embedded_images = scorer.Embedded(
+    embedded_images = engine.Embedded(
         retrieval.apply(model, params, 'embed_image', images.features,
                         images.boxes), images.num_regions)
     width = texts.token_ids.shape[-1] + images.boxes.shape[-2]
     rows = jnp.arange(len(places))
-    return scorer.score_pairs(
+    return scoring.score_pairs(
         model, params, embedded_texts, embedded_images, rows, places,
         jnp.ones(len(places), bool), widths=(width,),
         num_tokens=_CHUNK * width)

@@ -1,11 +1,19 @@
 """What is read off the encoder's states."""
 
+from collections.abc import Collection
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from tagsdc_jax import settings
 from tagsdc_jax.models import layers
+
+# All heads, by the names of their parameters, and those that decode words.
+NAMES = ('pooler', 'rank_output', 'itm_output', 'mlm_output', 'disc_output',
+         'correction_output')
+WORD_HEADS = {'mlm_output', 'correction_output'}
 
 
 class Pooler(nn.Module):
@@ -46,3 +54,17 @@ class WordHead(nn.Module):
     ones = jnp.ones((*logits.shape[:-1], 1), logits.dtype)
     return logits + jnp.matmul(ones, self.bias[None],
                                precision=jax.lax.Precision.HIGHEST)
+
+
+def parameters(params: Any, names: Collection[str]) -> dict[str, Any]:
+  """Returns the parameters that some heads take.
+
+  Args:
+    params: of the whole network.
+    names: heads, as 'rank_output' or 'mlm_output'; the decoder of a word
+      head is the word embedding.
+  """
+  found = {name: params[name] for name in names}
+  if set(names) & WORD_HEADS:
+    found['text_embeddings'] = {'word': params['text_embeddings']['word']}
+  return found

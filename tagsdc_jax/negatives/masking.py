@@ -35,6 +35,30 @@ def phrase_probs(phrase_counts: jax.Array, mask_rate: float) -> jax.Array:
   return total / jnp.maximum(size, 1.0)
 
 
+def units(unit: str, phrase_counts: jax.Array,
+          num_tokens: jax.Array) -> jax.Array:
+  """Returns what is masked as one, as `phrase_counts`.
+
+  Args:
+    unit: 'phrase'; 'token', every word piece by itself; 'both', phrases and
+      word pieces alike.
+    phrase_counts: int8 [B, P, L].
+    num_tokens: int32 [B], [CLS] and [SEP] included.
+  Returns:
+    int8 [B, P, L], [B, L, L] or [B, P + L, L].
+  """
+  if unit == 'phrase':
+    return phrase_counts
+  length = phrase_counts.shape[-1]
+  place = jnp.arange(length)[None]
+  is_word = (place > 0) & (place < num_tokens[:, None] - 1)
+  tokens = jnp.eye(length, dtype=jnp.int8)[None] * is_word[:, None].astype(
+      jnp.int8)
+  if unit == 'token':
+    return tokens
+  return jnp.concatenate([phrase_counts, tokens], axis=1)
+
+
 def choose_phrases(key: jax.Array, phrase_counts: jax.Array, *,
                    num_copies: int, mask_rate: float) -> jax.Array:
   """Returns which phrases each copy masks, bool [B, K, P].

@@ -1,118 +1,184 @@
 """Stages 1 and 2 as the release computes them, one positive at a time.
 
 For comparisons with the release: every quirk of the settings' first group can
-be switched on here, and with none on it minimises what the fast step does.
-Every candidate is scored, padded to one width, in passes of their own per
+be switched on here, and with none on it minimizes what the fast step does.
+Every candidate is scored, padded to one length, in passes of their own per
 loss; nothing is shared and nothing skipped. The work that it logs is what the
 fast step would need.
 """
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from tagsdc_jax import arrays
-from tagsdc_jax.losses import combining, words
-from tagsdc_jax.negatives import generating, selecting
+from tagsdc_jax import arrays, settings
+from tagsdc_jax.engines.engine import Engine
+from tagsdc_jax.engines.work import Work
+from tagsdc_jax.losses import pair_losses, total, words
+from tagsdc_jax.models import heads
+from tagsdc_jax.negatives import (candidates, filters, masked_words, mining,
+                                  retrieved, source)
+from tagsdc_jax.objectives import hard_negatives, work
 from tagsdc_jax.released import pairs, selection
-from tagsdc_jax.training import (candidates, keys, mfu, objectives, parts,
-                                 passes, word_passes)
+from tagsdc_jax.training import objective
+from tagsdc_jax.training.keys import MicroBatchKeys
 
 _LEAST_PROB = 1e-10
 
 
-def make_objective(task: passes.Task) -> objectives.Objective:
-  """Returns stage 1 or 2, whichever is the settings' phase."""
-  return functools.partial(tailored, task)
-
-
-def tailored(task: passes.Task, params: Any, batch: arrays.MicroBatch,
-             batch_keys: keys.MicroBatchKeys
-             ) -> tuple[jax.Array, parts.Metrics]:
-  """Returns the loss of one positive and its parts.
+def loss(engine: Engine, params: Any, start_params: Any,
+         batch: arrays.MicroBatch, batch_keys: MicroBatchKeys
+         ) -> tuple[jax.Array, tuple[objective.Metrics, Work]]:
+  """Returns the loss of one positive, its metrics, and the work it took.
 
   Args:
-    task: network and settings.
+    engine: runs the network.
     params: parameters.
+    start_params: not used.
     batch: one positive; or two, the second for the retrieved texts' loss.
     batch_keys: keys of the micro-batch.
   """
-  config = task.settings.negatives
-  mlm_key, loss_key = jax.random.split(batch_keys.dropout)
-  own = positive_of(batch, 0)
-  generated = generating.generate(
-      batch_keys.mask, batch_keys.refill, own,
-      lambda masked, uniforms: word_passes.predict_masked(
-          task, params, own, masked, uniforms, mlm_key),
-      config, mask_id=task.mask_id, random_range=task.random_range)
-  return losses_of(task, params, batch, generated, loss_key)
+  source_key, loss_key = jax.random.split(batch_keys.dropout)
+  parts = hard_negatives.parts_of(engine.task.settings)
+  table, proposed = candidates.propose(parts.sources, source.Inputs(
+      engine, params, start_params, positive_of(batch, 0), source.Keys(
+          batch_keys.mask, batch_keys.refill, source_key)))
+  sentences = proposed[2].sentences
+  assert sentences is not None  # See settings.checks.
+  lost, metrics, ranked = losses_of(engine, params, batch, sentences,
+                                    sentences.losses['mlm'], loss_key)
+  selected = _selected(proposed, ranked)
+  of_words = (mining.words_of(table, proposed, selected)
+              if engine.task.settings.phase == 'dc' else None)
+  values = {'triplet': jnp.stack([one.losses for one in ranked])[None]}
+  return lost, (metrics | {'mask_refill_valid': jnp.mean(proposed[2].is_valid)},
+                work.of_negatives(table, proposed, selected, parts.losses,
+                                  values, of_words))
 
 
-def losses_of(task: passes.Task, params: Any, batch: arrays.MicroBatch,
-              generated: generating.Generated, dropout_key: jax.Array
-              ) -> tuple[jax.Array, parts.Metrics]:
-  """As `tailored`, of sentences that are made already ([1, G, L])."""
-  image_key, text_key, sentence_key = jax.random.split(dropout_key, 3)
-  own = positive_of(batch, 0)
-  images = rank_images(task, params, own, image_key)
-  texts = rank_texts(task, params, positive_of(batch, -1), text_key)
-  loss_parts, metrics, sentences = sentence_parts(task, params, own, generated,
-                                                  sentence_key)
-  loss_parts |= {'text_to_image': jnp.mean(images.losses, keepdims=True),
-                 'image_to_text': words.masked_mean(
-                     texts.losses[None], texts.is_filled[None], 1)}
-  hardest = candidates.Hardest(
-      images.indices[None], texts.indices[None], sentences.indices[None],
-      sentences.is_filled[None], texts.is_filled[None])
-  has_gradient = mfu.HasGradient(
-      *(((ranked.losses > 0) & ranked.is_filled)[None]
-        for ranked in (images, texts, sentences)))
-  gflop = mfu.of_negatives(task, own, generated, hardest, has_gradient)
-  return combining.combine_losses(
-      loss_parts, task.settings.losses), parts.metrics(
-          loss_parts, **metrics, gflop_per_positive=gflop)
-
-
-def sentence_parts(task: passes.Task, params: Any, batch: arrays.MicroBatch,
-                   generated: generating.Generated, dropout_key: jax.Array
-                   ) -> tuple[dict[str, jax.Array], parts.Metrics,
-                              pairs.Ranked]:
-  """Returns the parts made of refilled sentences, float32 [1] each.
+def losses_of(engine: Engine, params: Any, batch: arrays.MicroBatch,
+              sentences: source.Sentences, mlm: jax.Array,
+              dropout_key: jax.Array
+              ) -> tuple[jax.Array, objective.Metrics,
+                         tuple[pairs.Ranked, ...]]:
+  """Returns the loss, its metrics, and the three rankings.
 
   Args:
-    task: network and settings.
+    engine: runs the network.
+    params: parameters.
+    batch: as for `loss`.
+    sentences: of the first positive, [1, G, L].
+    mlm: float32 [], L_mlm.
+    dropout_key: PRNG key, used once.
+  """
+  image_key, text_key, sentence_key = jax.random.split(dropout_key, 3)
+  own = positive_of(batch, 0)
+  images = rank_images(engine, params, own, image_key)
+  texts = rank_texts(engine, params, positive_of(batch, -1), text_key)
+  losses, metrics, ranked = sentence_losses(engine, params, own, sentences,
+                                            sentence_key)
+  losses = {'triplet_images': jnp.mean(images.losses, keepdims=True),
+            'triplet_texts': words.masked_mean(
+                texts.losses[None], texts.is_filled[None], 1),
+            **losses, 'mlm': mlm}
+  weights = hard_negatives.parts_of(engine.task.settings).weights
+  return total.weighted_sum(losses, weights), objective.means(
+      losses, **metrics), (images, texts, ranked)
+
+
+def sentence_losses(engine: Engine, params: Any, batch: arrays.MicroBatch,
+                    sentences: source.Sentences, dropout_key: jax.Array
+                    ) -> tuple[dict[str, jax.Array], objective.Metrics,
+                               pairs.Ranked]:
+  """Returns the losses made of refilled sentences, float32 [1] each.
+
+  Args:
+    engine: runs the network.
     params: parameters.
     batch: one positive.
-    generated: its sentences, [1, G, L].
+    sentences: [1, G, L].
     dropout_key: PRNG key, used once.
   Returns:
-    L_syn and L_mlm (float32 []), in stage 2 the word losses too; what is
-    logged; and the ranking.
+    L_syn, in stage 2 the word losses too; what is logged; and the ranking.
   """
   rank_key, word_key = jax.random.split(dropout_key)
-  ranked, rows = rank_sentences(task, params, batch, generated, rank_key)
-  indices, is_filled = ranked.indices[None], ranked.is_filled[None]
-  hardest = candidates.Hardest(indices, indices, indices, is_filled, is_filled)
-  loss_parts = {
-      'synthetic': words.masked_mean(ranked.losses[None], hardest.is_filled,
-                                     1),
-      'mlm': generated.mlm_loss}
-  if task.settings.phase == 'dc':
+  ranked, rows = rank_sentences(engine, params, batch, sentences, rank_key)
+  filled = ranked.is_filled[None]
+  losses = {'triplet_mask_refill': words.masked_mean(ranked.losses[None],
+                                                     filled, 1)}
+  if engine.task.settings.phase == 'dc':
+    of = words_of(batch, sentences, ranked)
     states = pairs.encode(
-        task, params, pairs.take(rows, 1 + ranked.indices),
-        num_outputs=generated.token_ids.shape[-1], dropout_key=word_key)
-    of = parts.words_of(task, batch, generated, hardest)
-    totals, _ = parts.word_losses(
-        task, params, states[None], of, parts.mean_weights(of),
-        clamped_word_loss if task.settings.quirks.clamped_words
-        else words.word_loss)
-    loss_parts |= dict(zip(('discrimination', 'correction'), totals,
-                           strict=True))
-  return loss_parts, parts.sentence_metrics(
-      generated, hardest, ranked.probs[:1], ranked.probs[None, 1:]), ranked
+        engine, params, pairs.take(rows, 1 + ranked.indices),
+        num_outputs=of.token_ids.shape[-1], dropout_key=word_key)[None]
+    for one in word_losses_of(engine.task.settings):
+      losses[f'{one.name}_mask_refill'], _ = word_loss(engine, params, one,
+                                                       states, of, filled)
+  is_below = (ranked.probs[1:] < ranked.probs[0]).astype(jnp.float32)
+  return losses, {
+      'mask_refill_filled': jnp.mean(filled),
+      'mask_refill_targets': jnp.mean(jnp.sum(sentences.is_target, axis=-1)),
+      'mask_refill_accuracy': words.masked_mean(is_below, ranked.is_filled,
+                                                0)}, ranked
+
+
+def words_of(batch: arrays.MicroBatch, sentences: source.Sentences,
+             ranked: pairs.Ranked) -> pair_losses.Words:
+  """Returns the words of the selected sentences, [1, H, L]."""
+  take = lambda x: x[:, ranked.indices]
+  filled = ranked.is_filled[None, :, None]
+  is_token = arrays.length_mask(batch.texts.num_tokens[:, None],
+                                sentences.token_ids.shape[-1])
+  return pair_losses.Words(
+      take(sentences.token_ids), take(sentences.originals), is_token & filled,
+      take(sentences.is_target) & filled)
+
+
+def word_losses_of(config: settings.Settings
+                   ) -> tuple[pair_losses.PairLoss, pair_losses.PairLoss]:
+  """Returns word discrimination and correction, clamped if that is asked."""
+  cross_entropy = (clamped_word_loss if config.quirks.clamped_words
+                   else words.word_loss)
+  return (pair_losses.discrimination_of(config, cross_entropy),
+          pair_losses.correction_of(config, cross_entropy))
+
+
+def word_loss(engine: Engine, params: Any, one: pair_losses.PairLoss,
+              states: jax.Array, of: pair_losses.Words, is_filled: jax.Array
+              ) -> tuple[jax.Array, jax.Array]:
+  """Returns the mean over the words that count, and all losses.
+
+  Args:
+    engine: runs the heads.
+    params: parameters.
+    one: of words.
+    states: float [1, H, L, D].
+    of: words of the selected sentences, [1, H, L].
+    is_filled: bool [1, H].
+  Returns:
+    float32 [1], with gradient; float32 [1, H, L], without.
+  """
+  mean = lambda x: pair_losses.mean_per_positive(one, x, is_filled, of)
+  weights = jax.grad(lambda x: jnp.sum(mean(x)))(
+      jnp.zeros(of.token_ids.shape))
+
+  def losses(head: Any, hidden: jax.Array, rows: Any
+             ) -> tuple[jax.Array, jax.Array]:
+    token_ids, originals, weight = rows
+    values = one.function(lambda name, x: engine.read(head, name, x), hidden,
+                          token_ids, originals)
+    return jnp.sum(weight * values), values
+
+  constants = (of.token_ids, of.originals, weights)
+  if not one.only_targets:
+    total_loss, values = losses(params, states, constants)
+  else:
+    total_loss, values = masked_words.at_positions(
+        engine, losses, heads.parameters(params, one.heads), states, constants,
+        of.is_target)
+  return total_loss[None], jax.lax.stop_gradient(values)
 
 
 def clamped_word_loss(logits: jax.Array, token_ids: jax.Array) -> jax.Array:
@@ -132,17 +198,18 @@ def positive_of(batch: arrays.MicroBatch, row: int) -> arrays.MicroBatch:
   return dataclasses.replace(
       batch, texts=one(batch.texts), images=one(batch.images),
       phrase_counts=one(batch.phrase_counts),
+      phrase_kinds=one(batch.phrase_kinds),
       references=one(batch.references),
       caption_numbers=one(batch.caption_numbers),
       image_numbers=one(batch.image_numbers))
 
 
-def rank_images(task: passes.Task, params: Any, batch: arrays.MicroBatch,
+def rank_images(engine: Engine, params: Any, batch: arrays.MicroBatch,
                 dropout_key: jax.Array) -> pairs.Ranked:
   """Returns the caption with its image against the pool's images (L_t)."""
   pool = jnp.ones(batch.pool_images.num_regions.shape, bool)
-  return pairs.rank(task, params, image_rows(batch),
-                    _hardest_of(task, pool), dropout_key)
+  return pairs.rank(engine, params, image_rows(batch),
+                    _hardest_of(engine, pool), dropout_key)
 
 
 def image_rows(batch: arrays.MicroBatch) -> pairs.Rows:
@@ -151,68 +218,81 @@ def image_rows(batch: arrays.MicroBatch) -> pairs.Rows:
       batch.texts, _with_pool(batch.images, batch.pool_images))
 
 
-def rank_texts(task: passes.Task, params: Any, batch: arrays.MicroBatch,
+def rank_texts(engine: Engine, params: Any, batch: arrays.MicroBatch,
                dropout_key: jax.Array) -> pairs.Ranked:
   """Returns the image with its caption against the pool's texts (L_i)."""
-  return pairs.rank(task, params, text_rows(task, batch),
-                    _hardest_of(task, valid_texts(task, batch)), dropout_key)
+  quirks = engine.task.settings.quirks
+  return pairs.rank(engine, params, text_rows(quirks, batch),
+                    _hardest_of(engine, valid_texts(quirks, batch)),
+                    dropout_key)
 
 
-def valid_texts(task: passes.Task, batch: arrays.MicroBatch) -> jax.Array:
+def valid_texts(quirks: settings.Quirks,
+                batch: arrays.MicroBatch) -> jax.Array:
   """Returns which texts of the pool may be negatives, bool [N]."""
-  is_other = candidates.other_texts(batch)[0]
-  return is_other | task.settings.quirks.equal_texts
+  return retrieved.other_texts(batch)[0] | quirks.equal_texts
 
 
-def text_rows(task: passes.Task,
+def text_rows(quirks: settings.Quirks,
               batch: arrays.MicroBatch) -> pairs.Rows:
   """Returns the image with its own caption, then with the pool's."""
-  start = (batch.pool_texts.num_tokens[-1]
-           if task.settings.quirks.last_text_offset else None)
+  start = (batch.pool_texts.num_tokens[-1] if quirks.last_text_offset
+           else None)
   return pairs.pair_rows(
       _with_pool(batch.texts, batch.pool_texts), batch.images, start)
 
 
-def rank_sentences(task: passes.Task, params: Any, batch: arrays.MicroBatch,
-                   generated: generating.Generated, dropout_key: jax.Array
+def rank_sentences(engine: Engine, params: Any, batch: arrays.MicroBatch,
+                   sentences: source.Sentences, dropout_key: jax.Array
                    ) -> tuple[pairs.Ranked, pairs.Rows]:
   """Returns the caption against its refilled sentences (L_syn), and the rows.
 
   Args:
-    task: network and settings.
+    engine: runs the network.
     params: parameters.
     batch: one positive.
-    generated: its sentences, [1, G, L].
+    sentences: [1, G, L].
     dropout_key: PRNG key, used once.
   """
-  quirks, sentences = task.settings.quirks, generated.token_ids
-  is_excluded = selecting.IS_EXCLUDED[task.settings.negatives.exclude](
-      sentences, batch.texts.token_ids, batch.references)
-  is_repeated = selection.is_repeated(sentences, last_copy=quirks.last_copy)
-  token_ids = jnp.concatenate([batch.texts.token_ids, sentences[0]])
+  config, token_ids = engine.task.settings, sentences.token_ids
+  is_excluded = filters.IS_EXCLUDED[config.negatives.exclude](
+      token_ids, batch.texts.token_ids, batch.references)
+  is_repeated = selection.is_repeated(token_ids,
+                                      last_copy=config.quirks.last_copy)
+  every = jnp.concatenate([batch.texts.token_ids, token_ids[0]])
   rows = pairs.pair_rows(
-      arrays.Texts(token_ids, jnp.broadcast_to(batch.texts.num_tokens,
-                                               token_ids.shape[:1])),
-      batch.images)
-  if quirks.first_word_positive:
+      arrays.Texts(every, jnp.broadcast_to(batch.texts.num_tokens,
+                                           every.shape[:1])), batch.images)
+  if config.quirks.first_word_positive:
     rows = pairs.first_word_only(rows)
 
   def choose(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
     # Stage 2 of the release takes its penalties off probabilities.
-    scores = logits if task.settings.phase == 'tags' else jax.nn.sigmoid(logits)
+    scores = logits if config.phase == 'tags' else jax.nn.sigmoid(logits)
     indices, is_filled = selection.choose(
-        scores[None], is_excluded, is_repeated,
-        task.settings.negatives.num_hard, quirks)
+        scores[None], is_excluded, is_repeated, config.negatives.num_hard,
+        config.quirks)
     return indices[0], is_filled[0]
 
-  return pairs.rank(task, params, rows, choose, dropout_key), rows
+  return pairs.rank(engine, params, rows, choose, dropout_key), rows
 
 
-def _hardest_of(task: passes.Task,
-                is_valid: jax.Array) -> pairs.Choose:
+def _selected(proposed: tuple[candidates.Candidates, ...],
+              ranked: tuple[pairs.Ranked, ...]) -> mining.Selected:
+  """Returns the selected negatives as the fast step has them."""
+  found = [mining.Selected(
+      one.indices[None], own.text_rows[:, one.indices],
+      own.image_rows[:, one.indices], one.is_filled[None],
+      one.match_logits[1:][one.indices][None])
+           for own, one in zip(proposed, ranked, strict=True)]
+  return jax.tree.map(lambda *x: jnp.stack(x, axis=1), *found)
+
+
+def _hardest_of(engine: Engine, is_valid: jax.Array) -> pairs.Choose:
   def choose(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
-    indices, is_filled = selecting.select_hardest(
-        logits[None], is_valid[None], task.settings.negatives.num_hard)
+    indices, is_filled = mining.select_hardest(
+        logits[None], is_valid[None],
+        engine.task.settings.negatives.num_hard)
     return indices[0], is_filled[0]
   return choose
 

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from flax import struct
 
 from tagsdc_jax import arrays
-from tagsdc_jax.losses import ranking
+from tagsdc_jax.engines.engine import Engine
+from tagsdc_jax.losses import triplet
 from tagsdc_jax.models import retrieval
-from tagsdc_jax.training import passes
 
 # scores [N] of the candidates -> (indices int32 [H], is_filled bool [H])
 Choose = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
@@ -72,17 +72,18 @@ def take(rows: Rows, indices: jax.Array) -> Rows:
   return jax.tree.map(lambda x: x[indices], rows)
 
 
-def encode(task: passes.Task, params: Any, rows: Rows, *, num_outputs: int,
+def encode(engine: Engine, params: Any, rows: Rows, *, num_outputs: int,
            dropout_key: jax.Array | None = None) -> jax.Array:
   """Returns float [M, num_outputs, D]; dropout if a key is given."""
   text_key, image_key, encoder_key = (
       (None,) * 3 if dropout_key is None else jax.random.split(dropout_key, 3))
   states = jnp.concatenate([
-      passes.embed_text(task, params, rows.texts.token_ids, text_key),
-      passes.embed_image(task, params, rows.images, image_key)], axis=1)
+      engine.embed_text(params, rows.texts, text_key).states,
+      engine.embed_image(params, rows.images, image_key).states], axis=1)
   joined = jnp.take_along_axis(states, rows.places[..., None], axis=1)
-  return retrieval.apply(task.model, params, 'encode', joined, rows.mask,
-                         num_outputs=num_outputs, dropout_key=encoder_key)
+  return retrieval.apply(
+      engine.task.model, params, 'encode', joined, rows.mask,
+      num_outputs=num_outputs, dropout_key=encoder_key)
 
 
 @struct.dataclass
@@ -95,12 +96,12 @@ class Ranked:
   losses: jax.Array  # float32 [H], with gradient
 
 
-def rank(task: passes.Task, params: Any, rows: Rows, choose: Choose,
+def rank(engine: Engine, params: Any, rows: Rows, choose: Choose,
          dropout_key: jax.Array) -> Ranked:
   """Scores all rows, keeps the hardest, runs them again with gradient.
 
   Args:
-    task: network and settings.
+    engine: runs the network.
     params: parameters.
     rows: the positive, then its N candidates.
     choose: picks among the candidates' raw scores [N].
@@ -108,13 +109,13 @@ def rank(task: passes.Task, params: Any, rows: Rows, choose: Choose,
   """
   def match_logits(params: Any, rows: Rows,
                    key: jax.Array | None) -> jax.Array:
-    states = encode(task, params, rows, num_outputs=1, dropout_key=key)
-    return retrieval.apply(task.model, params, 'match_logits', states)
+    states = encode(engine, params, rows, num_outputs=1, dropout_key=key)
+    return engine.read(params, 'match_logits', states)
 
   logits = match_logits(jax.lax.stop_gradient(params), rows, None)
   indices, is_filled = choose(logits[1:])
   kept = take(rows, jnp.concatenate([jnp.zeros(1, jnp.int32), 1 + indices]))
   probs = jax.nn.sigmoid(match_logits(params, kept, dropout_key))
-  losses = ranking.triplet_loss(probs[0], probs[1:],
-                                margin=task.settings.losses.margin)
+  losses = triplet.triplet_loss(
+      probs[:1], probs[1:], margin=engine.task.settings.losses.margin)
   return Ranked(logits, indices, is_filled, probs, losses)

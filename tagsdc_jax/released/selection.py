@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from tagsdc_jax import settings
-from tagsdc_jax.negatives import selecting
+from tagsdc_jax.negatives import filters
 
 # What the release takes off a candidate's score, both adding up.
 EXCLUDED_PENALTY, REPEATED_PENALTY = 3.0, 2.0
@@ -21,8 +21,8 @@ def is_repeated(candidates: jax.Array, *, last_copy: bool) -> jax.Array:
       the first.
   """
   if not last_copy:
-    return selecting.is_repeated(candidates)
-  return selecting.is_repeated(candidates[:, ::-1])[:, ::-1]
+    return filters.is_repeated(candidates)
+  return filters.is_repeated(candidates[:, ::-1])[:, ::-1]
 
 
 def penalties(is_excluded: jax.Array, is_repeated: jax.Array) -> jax.Array:

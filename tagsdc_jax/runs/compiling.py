@@ -6,12 +6,12 @@ import jax
 import optax
 
 from tagsdc_jax.data import loader
-from tagsdc_jax.runs import setup
+from tagsdc_jax.engines import engine
 from tagsdc_jax.runtime import memory, parallel, progress
-from tagsdc_jax.training import device_feed, passes, state, step
+from tagsdc_jax.training import device_feed, objective, state, step
 
 
-def num_slices(task: passes.Task, devices: list[jax.Device]) -> int:
+def num_slices(task: engine.Task, devices: list[jax.Device]) -> int:
   """Returns in how many slices an update's inputs come.
 
   Raises:
@@ -23,7 +23,8 @@ def num_slices(task: passes.Task, devices: list[jax.Device]) -> int:
       config.compute.micro_batches_at_once)
 
 
-def compile_update(task: passes.Task, tx: optax.GradientTransformation,
+def compile_update(task: engine.Task, minimized: objective.Objective,
+                   tx: optax.GradientTransformation,
                    source: loader.MicroBatches, host_state: state.TrainState,
                    devices: list[jax.Device]) -> device_feed.Programs:
   """Returns the update over the devices of all processes.
@@ -34,7 +35,8 @@ def compile_update(task: passes.Task, tx: optax.GradientTransformation,
 
   Args:
     task: network and settings.
-    tx: the optimiser.
+    minimized: what is minimized.
+    tx: the optimizer.
     source: micro-batches by number.
     host_state: host arrays; only shapes are read.
     devices: this process's.
@@ -47,7 +49,6 @@ def compile_update(task: passes.Task, tx: optax.GradientTransformation,
                                 len(devices), jax.process_count(), slices)
   memory.check_inputs(config, inputs, source.data.region_bytes)
   batch = parallel.of_one_device(inputs)
-  objective = setup.make_objective(task)
 
   def build(function: Any, donated: tuple[int, ...], *arguments: Any) -> Any:
     program = parallel.compile_step(
@@ -59,14 +60,14 @@ def compile_update(task: passes.Task, tx: optax.GradientTransformation,
   with progress.waiting('compiling the train step (usually 20 to 60 s)'):
     if slices == 1:
       return device_feed.Programs(build(
-          step.make_train_step(config, objective, tx, parallel.AXIS), (0,),
+          step.make_train_step(config, minimized, tx, parallel.AXIS), (0,),
           host_state, batch))
-    start = step.make_start(config, objective, batch)
+    start = step.make_start(config, minimized, batch)
     sums = jax.eval_shape(start, host_state)
     return device_feed.Programs(
         step=build(step.make_update(config, tx, parallel.AXIS), (0,),
                    host_state, sums),
         start=build(start, (), host_state),
-        accumulate=build(step.make_accumulate(config, objective), (0,), sums,
+        accumulate=build(step.make_accumulate(config, minimized), (0,), sums,
                          host_state, batch),
         num_slices=slices)

@@ -16,12 +16,13 @@ from tagsdc_jax import arrays, settings
 from tagsdc_jax.data import assembling, dataset
 from tagsdc_jax.data.world import oracle
 from tagsdc_jax.data.world.scenes import Scene
-from tagsdc_jax.engines.packed import scorer
-from tagsdc_jax.models import retrieval
-from tagsdc_jax.negatives import generating, selecting
+from tagsdc_jax.engines import engine
+from tagsdc_jax.negatives import candidates as candidates_of
+from tagsdc_jax.negatives import mask_refill, mining, source
+from tagsdc_jax.negatives import sources as all_sources
 from tagsdc_jax.reporting.page import content
 from tagsdc_jax.runs import setup
-from tagsdc_jax.training import keys, passes, word_passes
+from tagsdc_jax.training import keys
 
 NUM_SHOWN = 8
 
@@ -54,11 +55,15 @@ class Maker:
     self._shapes = assembling.shapes_of(data)
     self._update = update
     vocabulary = data.vocabulary
-    task = passes.Task(
+    task = engine.Task(
         model=setup.make_model(config), settings=config,
         mask_id=vocabulary.mask, random_range=vocabulary.random_range,
-        widths=(self._shapes.max_tokens + 2 + self._shapes.max_regions,))
-    self._program = jax.jit(functools.partial(_find_hardest, task))
+        score_buckets=(
+            self._shapes.max_tokens + 2 + self._shapes.max_regions,))
+    writers = tuple(one for one in all_sources.of_settings(config)
+                    if one.writes) or (mask_refill.MASK_REFILL,)
+    self._program = jax.jit(functools.partial(
+        _find_hardest, setup.make_engine(task), writers))
 
   def make(self, number: int, picture: content.Picture,
            scene: Scene | None) -> content.NegativesExample:
@@ -102,6 +107,7 @@ class Maker:
     return arrays.MicroBatch(
         number=np.int32(0), texts=texts, images=regions,
         phrase_counts=assembling.phrase_counts(data, [number], shapes),
+        phrase_kinds=assembling.phrase_kinds(data, [number], shapes),
         references=assembling.references(data, images, shapes),
         pool_texts=texts, pool_images=regions,
         caption_numbers=np.array([number], np.int32),
@@ -145,57 +151,51 @@ def sigmoid(logit: float) -> float:
   return float(1 / (1 + np.exp(-np.float64(logit))))
 
 
-def _find_hardest(task: passes.Task, params: Any, batch: arrays.MicroBatch,
+def _find_hardest(own: engine.Engine, sources: tuple[source.Source, ...],
+                  params: Any, batch: arrays.MicroBatch,
                   batch_keys: keys.MicroBatchKeys) -> _Found:
-  """Generates, scores and reads the hardest sentences of one caption."""
-  # The key makes predict_masked apply the run's dropout, as training does.
-  generated = generating.generate(
-      batch_keys.mask, batch_keys.refill, batch,
-      lambda masked, uniforms: word_passes.predict_masked(
-          task, params, batch, masked, uniforms, batch_keys.dropout),
-      task.settings.negatives, mask_id=task.mask_id,
-      random_range=task.random_range)
-  is_valid = generated.is_valid[0]
-  # Row 0 is the caption itself.
-  token_ids = jnp.concatenate([batch.texts.token_ids,
-                               generated.token_ids[0]])
-  texts = scorer.Embedded(
-      passes.embed_text(task, params, token_ids),
-      jnp.broadcast_to(batch.texts.num_tokens, token_ids.shape[:1]))
-  images = scorer.Embedded(passes.embed_image(task, params, batch.images),
-                           batch.images.num_regions)
-  rows = jnp.arange(len(token_ids))
-  logits = scorer.score_pairs(
-      task.model, params, texts, images, rows, jnp.zeros_like(rows),
-      jnp.concatenate([jnp.ones(1, bool), is_valid]), widths=task.widths,
-      num_tokens=task.settings.compute.score_tokens)
-  picked, is_filled = selecting.select_hardest(
-      logits[None, 1:], is_valid[None], min(NUM_SHOWN, len(is_valid)))
-  hardest = 1 + picked[0]
+  """Writes, scores and reads the hardest sentences of one caption."""
+  # The key has the run's dropout applied while writing, as in training.
+  table, proposed = candidates_of.propose(sources, source.Inputs(
+      own, params, params, batch, source.Keys(
+          batch_keys.mask, batch_keys.refill, batch_keys.dropout)))
+  selected = mining.hardest(own, params, table, proposed, [
+      min(NUM_SHOWN, one.is_valid.shape[1]) for one in proposed])
+  order = jnp.argsort(jnp.where(selected.is_filled, -selected.logits,
+                                jnp.inf).reshape(-1))[:NUM_SHOWN]
+  rows, logits, is_filled = (x.reshape(-1)[order] for x in (
+      selected.text_rows, selected.logits, selected.is_filled))
+  images = own.embed_image(params, batch.images)
+  own_states = own.encode(params, own.embed_text(params, batch.texts), images,
+                          num_outputs=1, dropout_key=None)
+  texts = jax.tree.map(lambda x: x[rows], table.texts)
   probs, corrections = None, None
-  if task.settings.phase == 'dc':
-    probs, corrections = _read_words(task, params, texts, images, hardest)
-  return _Found(token_ids[hardest], logits[hardest], is_filled[0], logits[0],
-                jnp.sum(is_valid), probs, corrections)
+  if own.task.settings.phase == 'dc':
+    probs, corrections = _read_words(own, params, texts, images)
+  return _Found(texts.token_ids, logits, is_filled,
+                own.read(params, 'match_logits', own_states)[0],
+                jnp.sum(jnp.concatenate([one.is_valid for one in proposed],
+                                        axis=1)), probs, corrections)
 
 
-def _read_words(task: passes.Task, params: Any, texts: scorer.Embedded,
-                images: scorer.Embedded, rows: jax.Array
-                ) -> tuple[jax.Array, jax.Array]:
+def _read_words(own: engine.Engine, params: Any, texts: arrays.Texts,
+                image: engine.Embedded) -> tuple[jax.Array, jax.Array]:
   """Returns what stage 2's heads say, without dropout.
 
+  Args:
+    own: runs the network.
+    params: parameters.
+    texts: [H, L].
+    image: one, the texts' own.
   Returns:
     the probability that a word was replaced, float32 [H, L], and the word
     that the correction head prefers, int32 [H, L].
   """
-  pairs = scorer.make_pairs(texts, images, rows, jnp.zeros_like(rows))
-  embeddings, mask = scorer.join(scorer.stack(texts, images), pairs,
-                                 task.widths[-1])
-  states = retrieval.apply(task.model, params, 'encode', embeddings, mask,
-                           num_outputs=texts.states.shape[1])
+  num_rows, length = texts.token_ids.shape
+  states = own.encode(
+      params, own.embed_text(params, texts),
+      jax.tree.map(lambda x: jnp.repeat(x, num_rows, axis=0), image),
+      num_outputs=length, dropout_key=None)
   # The two classes are: replaced, same word (losses/words.py).
-  disc_logits = retrieval.apply(task.model, params, 'disc_logits', states)
-  corrections = retrieval.apply(task.model, params, 'correction_logits',
-                                states)
-  return (jax.nn.softmax(disc_logits)[..., 0],
-          jnp.argmax(corrections, axis=-1))
+  return (jax.nn.softmax(own.read(params, 'disc_logits', states))[..., 0],
+          jnp.argmax(own.read(params, 'correction_logits', states), axis=-1))

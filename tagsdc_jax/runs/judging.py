@@ -13,7 +13,8 @@ from tagsdc_jax.runtime import memory, watchdog
 
 def judge(model: RetrievalModel, params: Any, config: settings.Settings,
           phase: str, train: dataset.RetrievalDataset,
-          devices: list[jax.Device]) -> dict[str, Any]:
+          devices: list[jax.Device], start_params: Any = None
+          ) -> dict[str, Any]:
   """Evaluates on the test split, and asks the embedded world's oracle.
 
   Args:
@@ -23,6 +24,7 @@ def judge(model: RetrievalModel, params: Any, config: settings.Settings,
     phase: which trained the parameters.
     train: the training split.
     devices: this process's.
+    start_params: those that the phase began with, None if nobody asks.
   Returns:
     `evaluation`, see `evaluating.evaluate`; `measures`, see
     `measuring.measure`, None for data that has no oracle.
@@ -35,5 +37,6 @@ def judge(model: RetrievalModel, params: Any, config: settings.Settings,
   if config.data.source == 'world':
     with memory.explained(config, memory.TRAINING, devices), (
         watch.during(watchdog.OTHER)):
-      measures = world_measures.measure(params, config, phase, train, devices)
+      measures = world_measures.measure(params, config, phase, train, devices,
+                                        start_params)
   return {'evaluation': result, 'measures': measures}

@@ -1,8 +1,10 @@
 """Settings and data -> the network and what else is fixed during a run."""
 
 import dataclasses
+import functools
 import hashlib
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +13,18 @@ from flax import traverse_util
 
 from tagsdc_jax import errors, settings
 from tagsdc_jax.data import assembling, dataset
+from tagsdc_jax.engines import engine, padded
 from tagsdc_jax.engines.packed import chunks
+from tagsdc_jax.engines.packed import engine as packed
+from tagsdc_jax.models import heads
 from tagsdc_jax.models.retrieval import RetrievalModel
-from tagsdc_jax.released import objective
-from tagsdc_jax.training import objectives, passes
+from tagsdc_jax.objectives import hard_negatives, pretraining
+from tagsdc_jax.released import objective as released
+from tagsdc_jax.training import objective
+
+# By the name that `compute.engine` gives.
+ENGINES: dict[str, Callable[[engine.Task], engine.Engine]] = {
+    'packed': packed.Packed, 'padded': padded.Padded}
 
 # Pairs drawn to learn how long texts and images are together.
 _SAMPLED_PAIRS = 100_000
@@ -91,12 +101,12 @@ def check_positions(config: settings.Model,
 
 
 def make_task(config: settings.Settings, data: dataset.RetrievalDataset,
-              shapes: assembling.Shapes) -> passes.Task:
+              shapes: assembling.Shapes) -> engine.Task:
   """Returns what is fixed during training.
 
   Args:
     config: settings with the data's sizes.
-    data: the training split; its lengths decide the scorer's widths.
+    data: the training split; its lengths decide the length buckets.
     shapes: static sizes of its micro-batches.
   Raises:
     UserError: if captions are longer than the network has positions, or there
@@ -105,20 +115,20 @@ def make_task(config: settings.Settings, data: dataset.RetrievalDataset,
   check_positions(config.model, data)
   length = shapes.max_tokens + 2
   _check_sentences(config, length)
-  # A fixed seed: widths must not differ between the runs of one folder.
+  # A fixed seed: buckets must not differ between the runs of one folder.
   rng = np.random.default_rng(0)
   texts = np.array([len(c.token_ids) + 2 for c in data.captions])
   sums = (rng.choice(texts, _SAMPLED_PAIRS)
           + rng.choice(data.num_regions, _SAMPLED_PAIRS))
-  widths, gradient_widths = (
+  score_buckets, gradient_buckets = (
       chunks.length_widths(sums, length + shapes.max_regions, number)
       for number in (config.compute.num_widths,
                      config.compute.num_gradient_widths))
-  return passes.Task(
+  return engine.Task(
       model=make_model(config), settings=config,
       mask_id=data.vocabulary.mask,
-      random_range=data.vocabulary.random_range, widths=widths,
-      gradient_widths=gradient_widths)
+      random_range=data.vocabulary.random_range,
+      score_buckets=score_buckets, gradient_buckets=gradient_buckets)
 
 
 def _check_sentences(config: settings.Settings, length: int) -> None:
@@ -132,11 +142,44 @@ def _check_sentences(config: settings.Settings, length: int) -> None:
         f'{n.num_samples}')
 
 
-def make_objective(task: passes.Task) -> objectives.Objective:
-  """Returns what the settings have minimised: ours, or the release's."""
-  is_released = (task.settings.quirks.plain_step
-                 and task.settings.phase != 'pretrain')
-  return (objective if is_released else objectives).make_objective(task)
+class Phase(NamedTuple):
+  """What a run minimizes."""
+  objective: objective.Objective
+  untrained: tuple[str, ...]  # Parameters that no loss reads.
+  needs_start: bool  # Whether it takes the parameters that it began with.
+
+
+def make_phase(task: engine.Task) -> Phase:
+  """Returns what the settings have minimized: ours, or the release's.
+
+  Raises:
+    UserError: if sources or losses of the user's own cannot be used.
+  """
+  config, own = task.settings, make_engine(task)
+  if config.phase == 'pretrain':
+    return Phase(functools.partial(pretraining.loss, own),
+                 untrained(pretraining.TRAINED_HEADS), False)
+  parts = hard_negatives.parts_of(config)
+  minimized = (functools.partial(released.loss, own)
+               if config.quirks.plain_step
+               else functools.partial(hard_negatives.loss, own, parts))
+  return Phase(minimized, untrained(parts.trained_heads),
+               any(one.needs_start for one in parts.sources))
+
+
+def make_engine(task: engine.Task) -> engine.Engine:
+  """Returns the engine that the settings name."""
+  return ENGINES[task.settings.compute.engine](task)
+
+
+def untrained(trained_heads: Collection[str]) -> tuple[str, ...]:
+  """Returns the parameters that are left alone: no gradient, no decay.
+
+  Args:
+    trained_heads: those that a loss reads.
+  """
+  return (*(name for name in heads.NAMES if name not in trained_heads),
+          'region_mask_embedding')
 
 
 def parameters_sha256(params: Any) -> str:

@@ -9,9 +9,11 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 
 from tagsdc_jax import errors, files, settings, shipped
 from tagsdc_jax.data import assembling, dataset, loader, opening, overlaps
+from tagsdc_jax.engines import engine
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.released import heads, paired_batches
 from tagsdc_jax.reporting import writer
@@ -19,8 +21,8 @@ from tagsdc_jax.runs import (compiling, evaluation, folder, hooks, judging,
                              lock, setup)
 from tagsdc_jax.runtime import (distributed, memory, parallel, peak, preemption,
                                 progress, watchdog)
-from tagsdc_jax.training import (checkpoints, head_init, loop, objectives,
-                                 optimizer, passes, state)
+from tagsdc_jax.training import (checkpoints, head_init, loop, optimizer,
+                                 state)
 
 
 def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
@@ -60,7 +62,9 @@ def _train(config: settings.Settings, run_dir: Path, notice: preemption.Notice,
   config = setup.with_data_sizes(config, data)
   shapes = assembling.shapes_of(data)
   task = setup.make_task(config, data, shapes)
-  memory.check_network(config, retrieval.parameter_shapes(task.model))
+  phase = setup.make_phase(task)
+  memory.check_network(config, retrieval.parameter_shapes(task.model),
+                       phase.needs_start)
   splits = {split: opening.open_split(config.data, split)
             for split in ('validation', 'test')}
   validation = opening.first_images(splits['validation'],
@@ -72,7 +76,9 @@ def _train(config: settings.Settings, run_dir: Path, notice: preemption.Notice,
 
   source = _source(config, data, shapes)
   slices = compiling.num_slices(task, devices)
-  fresh = _fresh_state(task)
+  tx = optimizer.make_optimizer(config.optimizer, config.num_updates,
+                                phase.untrained)
+  fresh = _fresh_state(task, tx, phase.needs_start)
   # A wrong init_from must not leave a folder that is bound to it.
   started = None if folder.holds_run(run_dir) else _start_phase(task, fresh)
   watch = watchdog.Watch(config.hang_seconds)
@@ -94,7 +100,7 @@ def _train(config: settings.Settings, run_dir: Path, notice: preemption.Notice,
     last = min(config.stop_at_update or config.num_updates,
                config.num_updates)
     programs = None if first >= last else compiling.compile_update(
-        task, _optimizer(config), source, host_state, devices)
+        task, phase.objective, tx, source, host_state, devices)
     batches = watch.each(watchdog.DATA, loader.iterate_updates(
         source, micro_batches=config.batch.micro_batches, first_update=first,
         num_updates=last, num_devices=len(devices),
@@ -130,7 +136,7 @@ def _train(config: settings.Settings, run_dir: Path, notice: preemption.Notice,
     raise notice.stopped(f'asked to leave, saved after update {done} of '
                          f'{config.num_updates}')
   with notice.interrupting():
-    return _finish(task, final, parallel.local(device_state.params), devices,
+    return _finish(task, final, device_state, devices,
                    data, validate.final, in_train, run_dir, own,
                    time.perf_counter() - start)
 
@@ -181,21 +187,17 @@ def _source(config: settings.Settings, data: dataset.RetrievalDataset,
               0 if is_pretraining else config.negatives.pool_size)
 
 
-def _optimizer(config: settings.Settings) -> Any:
-  return optimizer.make_optimizer(config.optimizer, config.num_updates,
-                                  objectives.UNTRAINED[config.phase])
-
-
-def _fresh_state(task: passes.Task) -> state.TrainState:
+def _fresh_state(task: engine.Task, tx: optax.GradientTransformation,
+                 needs_start: bool) -> state.TrainState:
   """Returns fresh parameters in host memory, and no updates done."""
   params = jax.tree.map(np.asarray, retrieval.init_parameters(
       task.model, jax.random.key(task.settings.seed)))
-  moments = _optimizer(task.settings).init(params)
   return state.TrainState(np.int32(0), params,
-                          jax.tree.map(np.asarray, moments))
+                          jax.tree.map(np.asarray, tx.init(params)),
+                          params if needs_start else None)
 
 
-def _start_phase(task: passes.Task,
+def _start_phase(task: engine.Task,
                  fresh: state.TrainState) -> state.TrainState:
   """Returns the state that a phase begins with, from `init_from` if given."""
   config = task.settings
@@ -212,10 +214,13 @@ def _start_phase(task: passes.Task,
           f'which comes after {config.phase}; give an earlier one')
   start = heads if config.quirks.reset_rank_head else head_init
   params = start.start_heads(params, came_from, config.phase)
-  return dataclasses.replace(fresh, params=params)
+  return dataclasses.replace(
+      fresh, params=params,
+      start_params=None if fresh.start_params is None else params)
 
 
-def _finish(task: passes.Task, final: state.TrainState, device_params: Any,
+def _finish(task: engine.Task, final: state.TrainState,
+            device_state: state.TrainState,
             devices: list[jax.Device], train_data: dataset.RetrievalDataset,
             validated: dict[str, Any] | None, in_train: dict[str, Any],
             run_dir: Path, own: lock.Lock, seconds: float) -> dict[str, Any]:
@@ -228,8 +233,9 @@ def _finish(task: passes.Task, final: state.TrainState, device_params: Any,
   if int(final.update) == config.num_updates:
     results['validation'] = validated
     results['in_train'] = in_train
-    results |= judging.judge(task.model, device_params, config, config.phase,
-                             train_data, devices)
+    results |= judging.judge(
+        task.model, parallel.local(device_state.params), config, config.phase,
+        train_data, devices, parallel.local(device_state.start_params))
 
   def write() -> None:
     own.check()

@@ -18,13 +18,18 @@ from tagsdc_jax import arrays, settings
 from tagsdc_jax.data import assembling, dataset, loader, opening
 from tagsdc_jax.data.world import (dataset as world, foils, oracle,
                                    scenes as world_scenes)
+from tagsdc_jax.engines import engine
 from tagsdc_jax.evaluation import foils as foil_evaluation
-from tagsdc_jax.negatives import generating
+from tagsdc_jax.negatives import candidates as candidates_of
+from tagsdc_jax.negatives import mining, source
+from tagsdc_jax.objectives import hard_negatives
 from tagsdc_jax.runs import setup
 from tagsdc_jax.runtime import parallel, progress
-from tagsdc_jax.training import candidates, head_init, keys, passes, word_passes
+from tagsdc_jax.training import head_init, keys
 
 Measures = dict[str, dict[str, float] | None]
+# The table of texts and images, and each source's candidates.
+_Proposed = tuple[candidates_of.Table, tuple[candidates_of.Candidates, ...]]
 VERDICTS = ('false', 'still_true', 'not_a_sentence')
 
 _SEED = 0
@@ -63,7 +68,7 @@ class MeasuredBatches(loader.MicroBatches):
 
 def measure(params: Any, config: settings.Settings, phase: str,
             train: dataset.RetrievalDataset,
-            devices: list[jax.Device]) -> Measures:
+            devices: list[jax.Device], start_params: Any = None) -> Measures:
   """Measures parameters on the validation split of the world.
 
   Args:
@@ -73,9 +78,11 @@ def measure(params: Any, config: settings.Settings, phase: str,
     phase: which trained the parameters; decides the matching head.
     train: the training split, for the retrieved pools.
     devices: this process's.
+    start_params: those that the phase began with, for sources that ask;
+      None: as `params`.
   Returns:
     per cent: `foil_accuracy` with `all` and one entry per kind of edit, and
-    the shares of VERDICTS as `synthetic_negatives`, among all refilled
+    the shares of VERDICTS as `synthetic_negatives`, among all written
     sentences that pass the filter, and `retrieved_negatives`, among the
     hardest texts of the pools. Pretraining makes no negatives: None.
   """
@@ -91,17 +98,19 @@ def measure(params: Any, config: settings.Settings, phase: str,
       'synthetic_negatives': None, 'retrieved_negatives': None}
   if phase == 'pretrain':
     return measures
-  synthetic, retrieved = _judge_negatives(params, config, data, scenes, train,
-                                          devices[0])
+  synthetic, retrieved = _judge_negatives(
+      params, params if start_params is None else start_params, config, data,
+      scenes, train, devices[0])
   return measures | {'synthetic_negatives': shares(synthetic),
                      'retrieved_negatives': shares(retrieved)}
 
 
 def _judge_negatives(
-    params: Any, config: settings.Settings, data: dataset.RetrievalDataset,
-    scenes: Sequence[world_scenes.Scene], train: dataset.RetrievalDataset,
-    device: jax.Device) -> tuple[list[str], list[str]]:
-  """Returns verdicts on refilled sentences and on the hardest texts."""
+    params: Any, start_params: Any, config: settings.Settings,
+    data: dataset.RetrievalDataset, scenes: Sequence[world_scenes.Scene],
+    train: dataset.RetrievalDataset, device: jax.Device
+    ) -> tuple[list[str], list[str]]:
+  """Returns verdicts on written sentences and on the hardest texts."""
   joined = opening.join_datasets(data, train)
   shapes = assembling.shapes_of(joined)
   # Only what matters here, so that runs share the compiled program; and no
@@ -109,9 +118,11 @@ def _judge_negatives(
   config = settings.Settings(
       seed=_SEED, phase='tags', negatives=config.negatives,
       model=dataclasses.replace(config.model, dropout_rate=0.0),
-      compute=config.compute)
+      compute=config.compute, extensions=config.extensions)
   program = _program(setup.make_task(config, joined, shapes), device)
-  own = jax.tree.map(lambda x: x.addressable_shards[0].data, params)
+  sources = hard_negatives.parts_of(config).sources
+  own, begun = jax.tree.map(lambda x: x.addressable_shards[0].data,
+                            (params, start_params))
   positives = min(_POSITIVES, len(data.image_ids))
   batches = MeasuredBatches(
       joined, shapes, _SEED, positives, config.negatives.pool_size,
@@ -122,31 +133,38 @@ def _judge_negatives(
   with progress.progress_bar(count, 'judging negatives', 'batches') as bar:
     for number in range(count):
       batch = batches[number]
-      generated, hardest = parallel.first(program(own, parallel.put(
+      proposed, selected = parallel.first(program(own, begun, parallel.put(
           jax.tree.map(lambda x: x[None], batch), [device])))
-      found = _ask_oracle(batch, generated, hardest, scenes)
+      found = _ask_oracle(batch, proposed, selected, sources, scenes)
       synthetic += found[0]
       retrieved += found[1]
       bar.update(1)
   return synthetic, retrieved
 
 
-def _ask_oracle(batch: arrays.MicroBatch, generated: generating.Generated,
-                hardest: candidates.Hardest,
+def _ask_oracle(batch: arrays.MicroBatch, candidates: _Proposed,
+                selected: mining.Selected,
+                sources: Sequence[source.Source],
                 scenes: Sequence[world_scenes.Scene]
                 ) -> tuple[list[str], list[str]]:
-  """Returns verdicts on one micro-batch's sentences and hardest texts."""
+  """Returns verdicts on a micro-batch's sentences and hardest texts."""
   synthetic: list[str] = []
   retrieved: list[str] = []
-  pool = batch.pool_texts
-  for row, image in enumerate(batch.image_numbers):
-    scene, end = scenes[image], batch.texts.num_tokens[row] - 1
-    kept = generated.token_ids[row][generated.is_valid[row]]
-    synthetic += [oracle.judge_ids(ids[1:end], scene) for ids in kept]
-    retrieved += [
-        oracle.judge_ids(
-            pool.token_ids[place, 1:pool.num_tokens[place] - 1], scene)
-        for place in hardest.texts[row][hardest.is_other[row]]]
+  table, proposed = candidates
+  token_ids, num_tokens = table.texts.token_ids, table.texts.num_tokens
+
+  def judge(rows: arrays.Array, scene: world_scenes.Scene) -> list[str]:
+    return [oracle.judge_ids(token_ids[row, 1:num_tokens[row] - 1], scene)
+            for row in rows]
+
+  for i, image in enumerate(batch.image_numbers):
+    for number, (one, own) in enumerate(zip(sources, proposed, strict=True)):
+      if one.writes:
+        synthetic += judge(own.text_rows[i][own.is_valid[i]], scenes[image])
+      elif one.replaces == 'text':
+        filled = selected.is_filled[i, number]
+        retrieved += judge(selected.text_rows[i, number][filled],
+                           scenes[image])
   return synthetic, retrieved
 
 
@@ -160,18 +178,19 @@ def shares(verdicts: Iterable[str]) -> dict[str, float] | None:
 
 
 @functools.lru_cache(maxsize=4)
-def _program(task: passes.Task, device: jax.Device) -> Callable:
-  def make(params: Any, batch: arrays.MicroBatch
-           ) -> tuple[generating.Generated, candidates.Hardest]:
-    config = task.settings
-    batch_keys = keys.micro_batch_keys(config.seed, jnp.int32(0),
+def _program(task: engine.Task, device: jax.Device) -> Callable:
+  own = setup.make_engine(task)
+  parts = hard_negatives.parts_of(task.settings)
+
+  def make(params: Any, start_params: Any, batch: arrays.MicroBatch
+           ) -> tuple[_Proposed, mining.Selected]:
+    batch_keys = keys.micro_batch_keys(task.settings.seed, jnp.int32(0),
                                        batch.number)
-    generated = generating.generate(
-        batch_keys.mask, batch_keys.refill, batch,
-        lambda masked, uniforms: word_passes.predict_masked(
-            task, params, batch, masked, uniforms, batch_keys.dropout),
-        config.negatives, mask_id=task.mask_id,
-        random_range=task.random_range)
-    hardest, _ = candidates.choose_hardest(task, params, batch, generated)
-    return generated, hardest
+    table, proposed = candidates_of.propose(parts.sources, source.Inputs(
+        own, params, start_params, batch, source.Keys(
+            batch_keys.mask, batch_keys.refill, batch_keys.dropout)))
+    selected = mining.hardest(own, params, table, proposed, parts.num_hard)
+    # Of the candidates, what the oracle is asked about.
+    return (table, tuple(dataclasses.replace(
+        one, same_as=None, sentences=None) for one in proposed)), selected
   return parallel.pmap_function(make, [device])

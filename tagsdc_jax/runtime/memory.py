@@ -66,15 +66,17 @@ def explained(config: settings.Settings, doing: str,
                       _on_device(config, doing)) from error
 
 
-def check_network(config: settings.Settings, parameters: Any) -> None:
+def check_network(config: settings.Settings, parameters: Any,
+                  needs_start: bool = False) -> None:
   """Raises UserError if parameters and optimiser cannot lie on the host.
 
   Args:
     config: all settings.
     parameters: their shapes.
+    needs_start: whether those that the phase began with are kept.
   """
   # Each with two moments.
-  needed = 3 * _num_bytes(parameters)
+  needed = (3 + needs_start) * _num_bytes(parameters)
   limit = host_memory()
   if limit is not None and needed > limit:
     raise _too_little(config, 'the network with its moments', needed, limit,

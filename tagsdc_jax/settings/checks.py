@@ -88,14 +88,32 @@ def _check_counts(s: Settings) -> None:
                        f'batch.positives = {b.positives}, '
                        f'got {n.num_in_batch}')
     return
-  sentences = n.num_copies * n.num_samples
-  if n.pool_size < n.num_hard:
-    raise ValueError('negatives.pool_size must be at least '
-                     f'negatives.num_hard = {n.num_hard}, got {n.pool_size}')
-  if sentences < n.num_hard:
-    raise ValueError('negatives.num_copies x negatives.num_samples must be at '
-                     f'least negatives.num_hard = {n.num_hard}, got '
-                     f'{sentences}')
+  _check_sources(s)
+
+
+def _check_sources(s: Settings) -> None:
+  n = s.negatives
+  if not n.sources:
+    raise ValueError('negatives.sources must name one source at least')
+  for name, given in (('negatives.num_hard_by_source', n.num_hard_by_source),
+                      ('losses.weight_by_source', s.losses.weight_by_source)):
+    if len(given) not in (0, len(n.sources)):
+      raise ValueError(f'{name} must have a number for each of '
+                       f'negatives.sources = {", ".join(n.sources)}, or none, '
+                       f'got {len(given)}')
+  counts = dict.fromkeys(('images', 'texts'), (
+      'negatives.pool_size', n.pool_size)) | dict.fromkeys(
+          ('mask_refill', 'static_refill'), (
+              'negatives.num_copies x negatives.num_samples',
+              n.num_copies * n.num_samples))
+  hard = n.num_hard_by_source or (n.num_hard,) * len(n.sources)
+  wanted = ('negatives.num_hard_by_source' if n.num_hard_by_source
+            else 'negatives.num_hard')
+  for source, number in zip(n.sources, hard, strict=True):
+    name, count = counts.get(source, ('', number))
+    if count < number:
+      raise ValueError(f'{name} must be at least {wanted} = {number}, got '
+                       f'{count}')
 
 
 def _check_quirks(s: Settings) -> None:
@@ -108,6 +126,16 @@ def _check_quirks(s: Settings) -> None:
     raise ValueError('preset as_released needs quirks.plain_step=true; in a '
                      'config file call settings.apply_preset(config, '
                      '"as_released")')
+  standard = Settings()
+  for name, own, usual in (
+      ('negatives.sources', s.negatives.sources, standard.negatives.sources),
+      ('negatives.num_hard_by_source', s.negatives.num_hard_by_source, ()),
+      ('negatives.unit', s.negatives.unit, standard.negatives.unit),
+      ('losses.pairs', s.losses.pairs, ()),
+      ('losses.weight_by_source', s.losses.weight_by_source, ())):
+    if q.plain_step and own != usual:
+      raise ValueError(f'quirks.plain_step takes no other {name} than '
+                       f'{kinds.shown(usual)}, got {kinds.shown(own)}')
   if q.plain_step and s.phase != 'pretrain' and s.batch.positives != 1:
     raise ValueError('quirks.plain_step takes one positive at a time: set '
                      'batch.positives to 1 and batch.micro_batches to '

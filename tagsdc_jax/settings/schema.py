@@ -12,6 +12,13 @@ PHASES = ('pretrain', 'tags', 'dc')  # In the order in which they follow.
 # What a candidate must not be: the caption itself, any caption of its image, or
 # made of words of the image's captions only.
 EXCLUDED = ('caption', 'image', 'words')
+# What is masked as one: a phrase of the scene graph, a word piece, or both.
+UNITS = ('phrase', 'token', 'both')
+# Sources of negatives and losses of pairs that are built in.
+NEGATIVE_SOURCES = ('images', 'texts', 'mask_refill', 'static_refill',
+                    'word_swap')
+PAIR_LOSSES = ('triplet', 'discrimination', 'correction')
+ENGINES = ('packed', 'padded')
 SOURCES = ('world', 'uniter_lmdb')
 WORLD_SIZES = ('default', 'tiny')
 DTYPES = ('float32', 'bfloat16')
@@ -106,13 +113,23 @@ class Model:
 @dataclasses.dataclass(frozen=True)
 class Negatives:
   """Numbers of the two retrieved pools and of the refilled sentences."""
+  sources: tuple[str, ...] = setting(
+      ('images', 'texts', 'mask_refill'), Several(Named(NEGATIVE_SOURCES)),
+      'Where negatives come from.')
   pool_size: int = setting(
       399, Whole(0, _ROWS), 'N random images and N random captions; '
       'pretraining has no pool.')
   num_hard: int = setting(
-      31, Whole(1, _ROWS), 'h, selected of each of the three candidate sets.')
+      31, Whole(1, _ROWS), 'h, selected of the candidates of each source.')
+  num_hard_by_source: tuple[int, ...] = setting(
+      (), Several(Whole(1, _ROWS)), 'h of each source, in their order; empty: '
+      'num_hard for all.')
   num_copies: int = setting(20, Whole(1, 10_000), 'K maskings per caption.')
   num_samples: int = setting(20, Whole(1, 10_000), 'S refills per masking.')
+  num_swaps: int = setting(
+      16, Whole(1, 10_000), 'Sentences per caption that word_swap writes.')
+  unit: str = setting(
+      'phrase', Choice(UNITS), 'What is masked as one.')
   exclude: str = setting(
       'image', Choice(EXCLUDED), 'What a negative must not be: the caption, '
       'any caption of its image, made of words of these only. Repetitions '
@@ -133,7 +150,16 @@ class Losses:
       0.2, Number(0, 1), 'Of the triplet losses, whose scores are '
       'probabilities: beyond 1 it would be violated always.')
   synthetic: float = setting(
-      5e-4, _WEIGHT, 'The triplet loss over refilled sentences.')
+      5e-4, _WEIGHT, 'Losses of matching scores over sentences that a source '
+      'wrote.')
+  weight_by_source: tuple[float, ...] = setting(
+      (), Several(_WEIGHT), 'Of losses of matching scores, for each source in '
+      'their order; empty: 1 for retrieved negatives, `synthetic` for '
+      'sentences.')
+  pairs: tuple[str, ...] = setting(
+      (), Several(Named(PAIR_LOSSES)), 'Losses of a positive and its '
+      'negatives; empty: those of the phase, triplet in stage 1, and '
+      'discrimination and correction in stage 2.')
   mlm: float = setting(0.05, _WEIGHT, 'Masked words.')
   discrimination: float = setting(5e-4, _WEIGHT, 'Stage 2: replaced or not.')
   correction: float = setting(5e-4, _WEIGHT, 'Stage 2: which word it was.')
@@ -222,6 +248,9 @@ class Quirks:
 @dataclasses.dataclass(frozen=True)
 class Compute:
   """Precision, and how the work is cut (the cuts never change a result)."""
+  engine: str = setting(
+      'packed', Choice(ENGINES), 'What runs pairs: packed is fast; padded is '
+      'plain, and takes losses that couple pairs.')
   dtype: str = setting(
       'float32', Choice(DTYPES), 'Parameters and scores stay float32.')
   matmul_precision: str = setting(

@@ -107,6 +107,8 @@ class Checkpoints:
     self._check()
     parts = {'parameters': train_state.params,
              'optimizer': _by_path(train_state.optimizer)}
+    if train_state.start_params is not None:
+      parts['start_params'] = train_state.start_params
     self._num_bytes = sum(x.nbytes for x in jax.tree.leaves(parts))
     with self._writing(kind):
       manager.save(update, force=True, args=ocp.args.Composite(
@@ -130,15 +132,18 @@ class Checkpoints:
     with self._watch.during(watchdog.READING):
       found = restoring.first_whole(
           restoring.by_update(self._root / 'newest'),
-          ('parameters', 'optimizer', 'about'))
+          ('parameters', 'optimizer', *(
+              () if template.start_params is None else ('start_params',)),
+           'about'))
     if found is None:
       return None
-    path, (parameters, optimizer, about) = found
-    check_parameters(parameters, template.params, path)
-    _check_numbers(parameters, path)
+    path, (parameters, optimizer, *start_params, about) = found
+    for own in (parameters, *start_params):
+      check_parameters(own, template.params, path)
+      _check_numbers(own, path)
     return state.TrainState(
         np.int32(about['update']), parameters,
-        _from_paths(template.optimizer, optimizer)), about
+        _from_paths(template.optimizer, optimizer), *start_params), about
 
   def put_aside(self, update: int) -> None:
     """Moves newest checkpoints after `update`, the damaged ones, out of the

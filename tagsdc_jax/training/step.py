@@ -1,5 +1,6 @@
 """One update of one device. Pure: no logging, no I/O."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +11,10 @@ import optax
 from flax import struct
 
 from tagsdc_jax import arrays, settings
-from tagsdc_jax.training import keys, objectives, optimizer, state
+from tagsdc_jax.training import keys, mfu, objective, optimizer, state
 
 Step = Callable[[state.TrainState, arrays.MicroBatch],
-                tuple[state.TrainState, objectives.Metrics]]
+                tuple[state.TrainState, objective.Metrics]]
 
 _NONE = np.iinfo(np.int32).max
 
@@ -22,21 +23,21 @@ _NONE = np.iinfo(np.int32).max
 class Sums:
   """What a device has added up over the micro-batches of an update so far."""
   grads: Any
-  metrics: objectives.Metrics
+  metrics: objective.Metrics
   bad: jax.Array  # int32 [], first micro-batch whose loss is not finite
   count: jax.Array  # int32 [], how many micro-batches it were
 
 
 def make_train_step(config: settings.Settings,
-                    objective: objectives.Objective,
+                    minimized: objective.Objective,
                     tx: optax.GradientTransformation,
                     axis_name: str | None) -> Step:
   """Returns train_step(state, batches) -> (state, metrics).
 
   Args:
     config: seed and schedule are read.
-    objective: what is minimised, from `objectives.make_objective`.
-    tx: the optimiser.
+    minimized: what is minimized, see `objectives`.
+    tx: the optimizer.
     axis_name: the devices' axis, None for a single device without one.
   Returns:
     A pure function. `batches` holds this device's micro-batches of one
@@ -47,14 +48,14 @@ def make_train_step(config: settings.Settings,
   update = make_update(config, tx, axis_name)
 
   def train_step(train_state, batches):
-    return update(train_state, _add_up(config, objective, train_state,
+    return update(train_state, _add_up(config, minimized, train_state,
                                        batches, None))
 
   return train_step
 
 
 def make_accumulate(config: settings.Settings,
-                    objective: objectives.Objective) -> Callable:
+                    minimized: objective.Objective) -> Callable:
   """Returns accumulate(sums, state, batches) -> (sums, last loss).
 
   For updates whose inputs come in several slices: it adds a slice to the sums,
@@ -63,24 +64,24 @@ def make_accumulate(config: settings.Settings,
   donation of the sums.
   """
   def accumulate(sums, train_state, batches):
-    added = _add_up(config, objective, train_state, batches, sums)
+    added = _add_up(config, minimized, train_state, batches, sums)
     return added, added.metrics['loss'] - sums.metrics['loss']
 
   return accumulate
 
 
-def make_start(config: settings.Settings, objective: objectives.Objective,
+def make_start(config: settings.Settings, minimized: objective.Objective,
                batches: arrays.MicroBatch) -> Callable:
   """Returns start(state) -> the sums before the first slice.
 
   Args:
     config: as above.
-    objective: as above.
+    minimized: as above.
     batches: shapes of a device's slice.
   """
   def start(train_state):
     shapes = jax.eval_shape(
-        lambda s, b: _add_up(config, objective, s, b, None), train_state,
+        lambda s, b: _add_up(config, minimized, s, b, None), train_state,
         batches)
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     return zeros.replace(bad=jnp.full_like(zeros.bad, _NONE))
@@ -107,24 +108,28 @@ def make_update(config: settings.Settings, tx: optax.GradientTransformation,
         'gradient_norm': optax.global_norm(grads),
         'learning_rate': optimizer.learning_rate(
             config.optimizer, config.num_updates, number)}
-    return state.TrainState(number, optax.apply_updates(params, changes),
-                            optimizer_state), metrics
+    return dataclasses.replace(
+        train_state, update=number, params=optax.apply_updates(params, changes),
+        optimizer=optimizer_state), metrics
 
   return update
 
 
-def _add_up(config: settings.Settings, objective: objectives.Objective,
+def _add_up(config: settings.Settings, minimized: objective.Objective,
             train_state: state.TrainState, batches: arrays.MicroBatch,
             before: Sums | None) -> Sums:
   """Returns the sums over some micro-batches and those before them."""
   params = train_state.params
-  gradient = jax.value_and_grad(objective, has_aux=True)
+  gradient = jax.value_and_grad(minimized, has_aux=True)
 
   def accumulate(total, batch):
     batch_keys = keys.micro_batch_keys(config.seed, train_state.update,
                                        batch.number)
-    (loss, parts), grads = gradient(params, batch, batch_keys)
-    return jax.tree.map(jnp.add, total, grads), parts | {'loss': loss}
+    (loss, (metrics, work)), grads = gradient(
+        params, train_state.start_params, batch, batch_keys)
+    gflop = mfu.gflop(config.model, work) / len(batch.caption_numbers)
+    return jax.tree.map(jnp.add, total, grads), metrics | {
+        'loss': loss, 'gflop_per_positive': gflop}
 
   grads, parts = jax.lax.scan(
       accumulate, (jax.tree.map(jnp.zeros_like, params) if before is None

@@ -92,6 +92,10 @@ def _read_captions(image: int, records: dict[str, Any]) -> list[Caption]:
               for row in phrases if row[0] >= 0
           ),
           text=_to_str(text),
+          phrase_kinds=tuple(
+              grammar.phrase_kind(grammar.WORDS[token_ids[row[0]]])
+              for row in phrases if row[0] >= 0
+          ),
       )
       for number, (text, token_ids, phrases) in enumerate(
           zip(records["text"], records["token_ids"], records["phrases"])

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tagsdc_jax.data import phrases
 from tagsdc_jax.data.dataset import Vocabulary
 from tagsdc_jax.data.world.scenes import COLOURS, SHAPES, SIZES
 
@@ -154,6 +155,14 @@ def find_phrases(parsed: ParsedSentence) -> tuple[tuple[int, ...], ...]:
     the noun of every mention, then every adjective, then every relation.
   """
   return _render(parsed)[1]
+
+
+def phrase_kind(first_word: str) -> int:
+  """What a phrase is, by its first word: see data/phrases.py."""
+  if first_word in SHAPES:
+    return phrases.OBJECT
+  is_adjective = first_word in COLOURS + SIZES
+  return phrases.ATTRIBUTE if is_adjective else phrases.RELATION
 
 
 def _render(

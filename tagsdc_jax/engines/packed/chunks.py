@@ -13,11 +13,11 @@ import numpy as np
 from flax import struct
 
 from tagsdc_jax.engines.packed import targets
-from tagsdc_jax.models import token_layout as layouts
+from tagsdc_jax.models import token_layout
 
 # (row numbers [layout.max_rows], layout) -> anything. Row numbers may exceed
 # the last row by one (filling).
-ChunkFunction = Callable[[jax.Array, layouts.Layout], Any]
+ChunkFunction = Callable[[jax.Array, token_layout.Layout], Any]
 
 
 @struct.dataclass
@@ -98,7 +98,8 @@ def make_plan(lengths: jax.Array, is_valid: jax.Array, widths: Sequence[int],
 
 
 def next_chunk(plan: Plan, start: jax.Array, widths: Sequence[int],
-               num_tokens: int) -> tuple[jax.Array, layouts.Layout, jax.Array]:
+               num_tokens: int
+               ) -> tuple[jax.Array, token_layout.Layout, jax.Array]:
   """Returns the rows of a chunk, their layout, and where the next one starts.
 
   Args:
@@ -119,7 +120,7 @@ def next_chunk(plan: Plan, start: jax.Array, widths: Sequence[int],
   choice = jnp.argmax(longest <= jnp.array(widths)).astype(jnp.int32)
   num_rows = plan.order.shape[0] - most
   rows = jnp.where(jnp.arange(most) < counts[choice], rows, num_rows)
-  return (rows, layouts.of_width(widths, choice, num_tokens),
+  return (rows, token_layout.of_width(widths, choice, num_tokens),
           start + counts[choice])
 
 

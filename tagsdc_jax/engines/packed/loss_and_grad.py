@@ -3,39 +3,20 @@
 The losses of the rows add up to the total, so it is known before what a row's
 backward pass starts with: a chunk of rows runs forward and, while its
 activations are there, backward. None are kept, and only the attention's weights
-computed anew (`models.layout`).
+computed again (`models.token_layout`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
-from tagsdc_jax.engines.packed import chunks, scorer, targets
-from tagsdc_jax.models import retrieval, token_layout as layouts, uniter
+from tagsdc_jax.engines import pairs as pairs_of
+from tagsdc_jax.engines.engine import Embedded, RowLosses, Rows
+from tagsdc_jax.engines.packed import chunks, targets
+from tagsdc_jax.models import retrieval, token_layout, uniter
 from tagsdc_jax.models.retrieval import RetrievalModel
-
-# (heads, states [Q, num_outputs, D], inputs [Q, ...], constants [Q, ...]) ->
-# (what the rows lose together, float32 [], values [Q, ...])
-RowLosses = Callable[[Any, jax.Array, Any, Any], tuple[jax.Array, Any]]
-
-
-@struct.dataclass
-class Rows:
-  """Pairs of a text and an image, and what their losses depend on."""
-  text_rows: jax.Array  # int32 [M], which text each pair takes
-  image_rows: jax.Array  # int32 [M], which image
-  is_needed: jax.Array  # bool [M]; other rows cost nothing and lose nothing
-  # bool [M], rows whose loss is probably not 0. They come first, so that the
-  # chunks that need no backward pass are many.
-  is_likely: jax.Array
-  inputs: Any  # float [M, ...], with gradient
-  constants: Any  # [M, ...], without; zeros tell that a row loses nothing
-  # bool [M], rows of which more than the first state is read; None: all. They
-  # come before all others, whose last layer runs for the first token only.
-  reads_all: jax.Array | None = None
 
 
 class _Cut(NamedTuple):
@@ -54,7 +35,7 @@ class _Weights(NamedTuple):
 
 class _Fixed(NamedTuple):
   """What no gradient flows to, [M, ...]."""
-  pairs: scorer.Pairs
+  pairs: pairs_of.Pairs
   is_needed: jax.Array
   is_likely: jax.Array
   keys: jax.Array
@@ -63,48 +44,38 @@ class _Fixed(NamedTuple):
 
 
 def sum_losses(row_losses: RowLosses, model: RetrievalModel, params: Any,
-               heads: Any, texts: scorer.Embedded, images: scorer.Embedded,
+               heads: Any, texts: Embedded, images: Embedded,
                rows: Rows, dropout_key: jax.Array, *, widths: Sequence[int],
                num_tokens: int, num_outputs: int) -> tuple[jax.Array, Any]:
-  """Runs the encoder on pairs, with dropout, and adds up what they lose.
-
-  A row's dropout is a function of its number, however the work is cut.
+  """Returns what `Engine.loss` does; see `packed.engine` for what it asks.
 
   Args:
-    row_losses: what some rows lose, and whatever else is wanted of them. A
-      loss must not be negative: one of 0 is at its least and has no gradient,
-      and a chunk of such has no backward pass. Rows that are not needed come
-      with constants of 0 and must lose 0. Must close over nothing traced.
+    row_losses: its gradient in the heads, as the encoder's, is accumulated
+      once per chunk. Rows that are not needed come with constants of 0 and
+      must lose 0.
     model: the network.
-    params: its parameters; the encoder's get a gradient.
-    heads: parameters that `row_losses` takes, and no more: their gradient, as
-      the encoder's, is accumulated once per chunk.
-    texts: embedded texts; their states get a gradient.
-    images: embedded images; as well.
-    rows: M pairs.
-    dropout_key: PRNG key, used once.
-    widths: static length classes, see `queue.length_widths`.
+    params: see `Engine.loss`, as all that is not named here.
+    heads: as above.
+    texts: as above.
+    images: as above.
+    rows: as above.
+    dropout_key: as above.
+    widths: static length buckets, see `chunks.length_widths`.
     num_tokens: at once, at most.
-    num_outputs: how many leading states are wanted, of text then regions;
-      beyond a row's length they may be anything finite, as those that are
-      not read.
-  Returns:
-    The sum, float32 [], with gradient; values [M, ...], without, zeros at
-    rows that are not needed.
+    num_outputs: as above.
   """
-  numbers = jnp.arange(rows.text_rows.shape[0])
+  num_rows = rows.text_rows.shape[0]
   fixed = _Fixed(
-      scorer.make_pairs(texts, images, rows.text_rows, rows.image_rows),
+      pairs_of.make_pairs(texts, images, rows.text_rows, rows.image_rows),
       rows.is_needed, rows.is_likely,
-      jax.vmap(lambda i: jax.random.fold_in(dropout_key, i))(numbers),
-      rows.constants, rows.reads_all)
+      pairs_of.row_keys(dropout_key, num_rows), rows.constants, rows.reads_all)
   encoder = params['encoder']
   if num_outputs > 1 and rows.reads_all is None:
     encoder = uniter.merge_layers(encoder)
-  weights = _Weights(encoder, heads, scorer.stack(texts, images))
+  weights = _Weights(encoder, heads, pairs_of.stack(texts, images))
   total, values = _sum(row_losses, model,
                        _Cut(tuple(widths), chunks.chunk_tokens(
-                           len(numbers), widths, num_tokens), num_outputs),
+                           num_rows, widths, num_tokens), num_outputs),
                        weights, rows.inputs, fixed)
   return total, jax.lax.stop_gradient(values)
 
@@ -120,14 +91,14 @@ def _run(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
   plan = chunks.make_plan(fixed.pairs.lengths, fixed.is_needed, cut.widths,
                           cut.num_tokens, groups)
 
-  def run(rows: jax.Array, layout: layouts.Layout,
+  def run(rows: jax.Array, layout: token_layout.Layout,
           sums: Any) -> tuple[jax.Array, Any, Any]:
     own = _take(fixed, rows)
     is_real = own.is_needed & (rows < num_rows)
     constants = targets.zero_others(is_real, own.constants)
     reads_all = (None if own.reads_all is None
                  else jnp.any(own.reads_all & is_real))
-    joined, mask = scorer.join_rows(weights.table, own.pairs, layout)
+    joined, mask = pairs_of.join_rows(weights.table, own.pairs, layout)
 
     def lose(encoder: Any, heads: Any, joined: jax.Array,
              inputs: Any) -> tuple[jax.Array, Any]:
@@ -148,7 +119,7 @@ def _run(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
       *of_weights, d_joined, of_inputs = pull_back(jnp.ones_like(total))
       encoder, heads = jax.tree.map(
           jnp.add, (d_weights.encoder, d_weights.heads), tuple(of_weights))
-      places, _ = scorer.places(own.pairs, layout)
+      places, _ = pairs_of.places(own.pairs, layout)
       table = d_weights.table.at[places].add(jnp.where(
           mask[:, None], d_joined, 0).astype(d_weights.table.dtype),
                                              mode='drop')

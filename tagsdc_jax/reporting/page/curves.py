@@ -10,6 +10,14 @@ from tagsdc_jax.reporting.page import content
 
 # More points than pixels only make the page heavy.
 _MOST_POINTS = 240
+# What runs called their losses once.
+_OLD_NAMES = {
+    'loss/matching': 'matching', 'loss/mlm': 'mlm',
+    'loss/triplet_images': 'text_to_image',
+    'loss/triplet_texts': 'image_to_text',
+    'loss/triplet_mask_refill': 'synthetic',
+    'loss/discrimination_mask_refill': 'discrimination',
+    'loss/correction_mask_refill': 'correction'}
 # The smoothed line is a mean over this share of the curve.
 _WINDOW = 0.08
 
@@ -26,7 +34,7 @@ class Curve:
     return float(self.smoothed()[-1])
 
   def smoothed(self) -> np.ndarray:
-    """Returns centred running means, narrower towards both ends.
+    """Returns centered running means, narrower towards both ends.
 
     A window that shrinks to both sides alike does not bend the ends of a
     curve that falls.
@@ -50,9 +58,10 @@ def read(lines: Sequence[content.Line], name: str) -> Curve | None:
       are left out.
     name: of the quantity.
   """
-  points = [(line['update'], line[name]) for line in lines
-            if isinstance(line.get(name), (int, float))
-            and math.isfinite(line[name])]
+  old = _OLD_NAMES.get(name, name)
+  found = [(line['update'], line.get(name, line.get(old))) for line in lines]
+  points = [(update, value) for update, value in found
+            if isinstance(value, (int, float)) and math.isfinite(value)]
   if not points:
     return None
   # Neighbours are averaged where there are too many.

@@ -6,17 +6,18 @@ from collections.abc import Mapping, Sequence
 from tagsdc_jax.evaluation import recall
 from tagsdc_jax.reporting.page import charts, content, curves, svg, tables
 
-# Parts of the loss as metrics.jsonl names them, in the order shown, and the
-# setting that weighs each in the total.
-_PARTS = {
+# Losses as metrics.jsonl names them, in the order shown, with headings that say
+# more than their names, and the setting that weighs each in the total.
+_LOSSES = {
     'loss': ('Total loss', None),
-    'matching': ('Matching', None),
-    'text_to_image': ('Text to image', None),
-    'image_to_text': ('Image to text', None),
-    'synthetic': ('Synthetic negatives', 'losses.synthetic'),
-    'mlm': ('Masked words', 'losses.mlm'),
-    'discrimination': ('Word discrimination', 'losses.discrimination'),
-    'correction': ('Word correction', 'losses.correction'),
+    'loss/matching': ('Matching', None),
+    'loss/triplet_images': ('Text to image', None),
+    'loss/triplet_texts': ('Image to text', None),
+    'loss/triplet_mask_refill': ('Synthetic negatives', 'losses.synthetic'),
+    'loss/mlm': ('Masked words', 'losses.mlm'),
+    'loss/discrimination_mask_refill': ('Word discrimination',
+                                        'losses.discrimination'),
+    'loss/correction_mask_refill': ('Word correction', 'losses.correction'),
 }
 VERDICT_NAMES = {'false': 'false', 'still_true': 'still true',
                  'not_a_sentence': 'not a sentence'}
@@ -79,7 +80,7 @@ def curve_panels(phase: content.Phase) -> list[Chart]:
   """Returns small charts of a phase: its losses, and validation's R@1."""
   planned = int(phase.settings.get('num_updates') or 0)
   found = []
-  for name, (heading, weight) in _PARTS.items():
+  for name, (heading, weight) in _losses_of(phase).items():
     curve = curves.read(phase.train, name)
     if curve is None:
       continue
@@ -100,6 +101,15 @@ def curve_panels(phase: content.Phase) -> list[Chart]:
             base['mean_r1'] if base else None),
         f'{curve.values[-1]:.1f} on validation'))
   return found
+
+
+def _losses_of(phase: content.Phase) -> dict[str, tuple[str, str | None]]:
+  """Returns heading and weight of every loss that a phase has logged."""
+  names = {name: None for line in phase.train for name in line
+           if name.startswith('loss/')}
+  return _LOSSES | {
+      name: (name.removeprefix('loss/').replace('_', ' '), None)
+      for name in names if name not in _LOSSES}
 
 
 def _bars(heading: str, groups: Sequence[str],

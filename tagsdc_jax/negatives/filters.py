@@ -1,4 +1,4 @@
-"""Which candidates may serve as negatives, and the hardest of them."""
+"""Which sentences may serve as negatives."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ def is_reference(candidates: jax.Array, references: jax.Array) -> jax.Array:
 
   Args:
     candidates: int32 [B, G, L].
-    references: int32 [B, C, L]; filling rows are all padding.
+    references: int32 [B, C, L]; rows beyond them are all [PAD].
   """
   same = candidates[:, :, None] == references[:, None]
   return jnp.any(jnp.all(same, axis=-1), axis=-1)
@@ -96,20 +96,3 @@ def valid_candidates(candidates: jax.Array, captions: jax.Array,
   """
   is_excluded = IS_EXCLUDED[exclude](candidates, captions, references)
   return ~is_excluded & ~is_repeated(candidates)
-
-
-def select_hardest(match_logits: jax.Array, is_valid: jax.Array,
-                   num_hard: int) -> tuple[jax.Array, jax.Array]:
-  """Returns the candidates that the matcher likes best.
-
-  Args:
-    match_logits: float32 [B, G].
-    is_valid: bool [B, G].
-    num_hard: H <= G.
-  Returns:
-    indices int32 [B, H], hardest first, and is_filled bool [B, H], False
-    where fewer than H candidates were valid.
-  """
-  masked = jnp.where(is_valid, match_logits, -jnp.inf)
-  _, indices = jax.lax.top_k(masked, num_hard)
-  return indices, jnp.take_along_axis(is_valid, indices, axis=1)

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from tagsdc_jax import settings
-from tagsdc_jax.engines.packed import scorer
+from tagsdc_jax.engines import engine
+from tagsdc_jax.engines import pairs as pairs_of
+from tagsdc_jax.engines.packed import scoring
 from tagsdc_jax.models import retrieval
 
 _CONFIG = settings.Model(
@@ -30,7 +32,7 @@ def _embedded(rng, number, size, lengths):
   # Padding holds large numbers, which would show.
   is_real = np.arange(size)[None] < np.array(lengths)[:, None]
   states = np.where(is_real[..., None], states, 1e3).astype(np.float32)
-  return scorer.Embedded(states, np.array(lengths, np.int32))
+  return engine.Embedded(states, np.array(lengths, np.int32))
 
 
 def _inputs():
@@ -61,7 +63,7 @@ def _direct_scores():
 
 @functools.cache
 def _program(widths):
-  return jax.jit(functools.partial(scorer.score_pairs, _MODEL, widths=widths,
+  return jax.jit(functools.partial(scoring.score_pairs, _MODEL, widths=widths,
                                    num_tokens=44))
 
 
@@ -90,7 +92,7 @@ def test_the_librarys_attention_gives_the_same_scores(monkeypatch):
   monkeypatch.setattr(jax.nn, 'dot_product_attention', count)
   rows, columns = (x.ravel() for x in np.indices((_TEXTS, _IMAGES)))
   program = jax.jit(functools.partial(
-      scorer.score_pairs, retrieval.RetrievalModel(_CONFIG, attention='xla'),
+      scoring.score_pairs, retrieval.RetrievalModel(_CONFIG, attention='xla'),
       widths=(7, 11), num_tokens=44))
   arguments = (_params(), *_inputs(), rows, columns, np.ones(len(rows), bool))
   np.testing.assert_allclose(program(*arguments), _direct_scores().ravel(),
@@ -100,14 +102,14 @@ def test_the_librarys_attention_gives_the_same_scores(monkeypatch):
 
 def test_join_by_hand():
   # One number per token: text t has 10 t + 1, ..., image i 100 i + 51, ...
-  texts = scorer.Embedded(
+  texts = engine.Embedded(
       jnp.array([[[1], [2], [3]], [[11], [12], [13]]]), jnp.array([2, 3]))
-  images = scorer.Embedded(
+  images = engine.Embedded(
       jnp.array([[[51], [52]], [[151], [152]]]), jnp.array([2, 1]))
-  pairs = scorer.make_pairs(texts, images, jnp.array([0, 1, 1]),
-                            jnp.array([1, 0, 1]))
+  pairs = pairs_of.make_pairs(texts, images, jnp.array([0, 1, 1]),
+                              jnp.array([1, 0, 1]))
   assert pairs.lengths.tolist() == [3, 5, 4]
-  rows, mask = scorer.join(scorer.stack(texts, images), pairs, 6)
+  rows, mask = pairs_of.join(pairs_of.stack(texts, images), pairs, 6)
   rows, mask = np.asarray(rows)[..., 0], np.asarray(mask)
   expected = [[1, 2, 151], [11, 12, 13, 51, 52], [11, 12, 13, 151]]
   for row, is_real, tokens in zip(rows, mask, expected):
@@ -119,10 +121,10 @@ def test_join_by_hand():
 def test_score_joined():
   texts, images = _inputs()
   rows, columns = np.array([2, 0]), np.array([1, 0])
-  joined, mask = scorer.join(
-      scorer.stack(texts, images),
-      scorer.make_pairs(texts, images, rows, columns), 9)
-  scores = jax.jit(functools.partial(scorer.score_joined, _MODEL))(
+  joined, mask = pairs_of.join(
+      pairs_of.stack(texts, images),
+      pairs_of.make_pairs(texts, images, rows, columns), 9)
+  scores = jax.jit(functools.partial(scoring.score_joined, _MODEL))(
       _params(), joined, mask)
   np.testing.assert_allclose(scores, _direct_scores()[rows, columns],
                              atol=1e-5)

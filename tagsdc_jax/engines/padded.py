@@ -1,0 +1,67 @@
+"""The plain engine: every pair padded to one length, plain autodiff.
+
+For losses that couple pairs (contrastive ones), for debugging, and as the test
+of `packed`. Memory grows with the number of pairs.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from tagsdc_jax.engines import engine, pairs
+from tagsdc_jax.models import retrieval, token_layout
+
+
+@dataclasses.dataclass(frozen=True)
+class Padded(engine.Engine):
+  """Runs all pairs at once."""
+
+  def score(self, params: Any, texts: engine.Embedded, images: engine.Embedded,
+            text_rows: jax.Array, image_rows: jax.Array,
+            is_needed: jax.Array) -> jax.Array:
+    """See `Engine.score`."""
+    states = self.encode(params, _take(texts, text_rows),
+                         _take(images, image_rows), num_outputs=1,
+                         dropout_key=None)
+    return jnp.where(is_needed, self.read(params, 'match_logits', states), 0)
+
+  def loss(self, row_losses: engine.RowLosses, params: Any, heads: Any,
+           texts: engine.Embedded, images: engine.Embedded, rows: engine.Rows,
+           dropout_key: jax.Array, *, num_outputs: int
+           ) -> tuple[jax.Array, Any]:
+    """See `Engine.loss`; `row_losses` gets all rows at once, in order."""
+    num_rows = rows.text_rows.shape[0]
+    length = texts.states.shape[1] + images.states.shape[1]
+    joined, mask = pairs.join(
+        pairs.stack(texts, images),
+        pairs.make_pairs(texts, images, rows.text_rows, rows.image_rows),
+        length)
+    states = retrieval.apply(
+        self.task.model, params, 'encode_tokens',
+        joined.reshape(-1, joined.shape[-1]), mask.reshape(-1),
+        token_layout.rectangle(num_rows, length), num_outputs=num_outputs,
+        dropout_keys=pairs.row_keys(dropout_key, num_rows))
+    total, values = row_losses(heads, states, rows.inputs,
+                               _zero_others(rows.is_needed, rows.constants))
+    return total, jax.lax.stop_gradient(_zero_others(rows.is_needed, values))
+
+  def position_losses(self, losses: engine.PositionLosses, head: Any,
+                      states: jax.Array, constants: Any, is_target: jax.Array
+                      ) -> tuple[jax.Array, Any]:
+    """See `Engine.position_losses`; the head reads every position."""
+    constants = _zero_others(is_target, constants)
+    total, values = losses(head, states, constants)
+    return total, jax.lax.stop_gradient(_zero_others(is_target, values))
+
+
+def _take(embedded: engine.Embedded, rows: jax.Array) -> engine.Embedded:
+  return jax.tree.map(lambda x: x[rows], embedded)
+
+
+def _zero_others(is_real: jax.Array, rows: Any) -> Any:
+  """Returns rows [rows, ...] with zeros where is_real [rows] is False."""
+  return jax.tree.map(
+      lambda x: jnp.where(is_real.reshape(-1, *[1] * (x.ndim - 1)), x, 0),
+      rows)

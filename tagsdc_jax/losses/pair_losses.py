@@ -1,0 +1,253 @@
+"""Losses of a positive and its selected negatives: the list that a phase has.
+
+A loss of one's own is a `PairLoss`, or a function that returns one for the
+settings; a config names it as `module:function` in `losses.pairs`.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from tagsdc_jax import errors, extensions, settings
+from tagsdc_jax.losses import triplet, words
+
+# The heads whose parameters a loss may train, by the name that they have in
+# the network, and what `read` calls what they say.
+MATCH_HEADS = ('pooler', 'rank_output')
+WORD_HEADS = {'mlm_logits': 'mlm_output', 'disc_logits': 'disc_output',
+              'correction_logits': 'correction_output'}
+
+
+@struct.dataclass
+class Match:
+  """How well pairs match, float32 [...] both."""
+  logits: jax.Array  # Raw scores.
+  probs: jax.Array  # Their sigmoid.
+
+
+@struct.dataclass
+class Words:
+  """Words of sentences and of the captions that they were made of."""
+  token_ids: jax.Array  # int32 [..., L]
+  originals: jax.Array  # int32 [..., L], the caption's words there; -1: none
+  is_token: jax.Array  # bool [..., L], real words
+  is_target: jax.Array  # bool [..., L], those of them that were rewritten
+
+
+@dataclasses.dataclass(frozen=True)
+class PairLoss:
+  """A loss of pairs.
+
+  Attributes:
+    name: for metrics, curves and the page.
+    function: what it is, unreduced.
+      Of a loss that reads matching scores: (positive: Match [rows], negative:
+      Match [rows]) -> float32 [rows], what each negative adds.
+      If it is coupled: (positive: Match [B], negatives: Match [B, sources, H],
+      is_filled: bool [B, sources, H]) -> float32 [B].
+      Of a loss that reads words: (read, states [..., D], token_ids [...],
+      originals [...]) -> float32 [...], what each word adds; `read(head,
+      states)` gives logits [..., n], see WORD_HEADS.
+    heads: names of the parameters that it trains beside the encoder.
+    weight: of its mean per positive; the mean of a loss that reads matching
+      scores is also weighed by its source.
+    reads_words: whether it reads the words of sentences, or matching scores.
+    only_targets: of words, whether only rewritten ones count.
+    is_coupled: whether it couples the pairs of a positive; needs
+      compute.engine=padded.
+  """
+  name: str
+  function: Callable[..., jax.Array]
+  heads: tuple[str, ...] = MATCH_HEADS
+  weight: float = 1.0
+  reads_words: bool = False
+  only_targets: bool = False
+  is_coupled: bool = False
+
+
+def triplet_of(config: settings.Settings) -> PairLoss:
+  """Returns the triplet loss of matching probabilities."""
+  def function(positive: Match, negative: Match) -> jax.Array:
+    return triplet.triplet_loss(positive.probs, negative.probs,
+                                margin=config.losses.margin)
+  return PairLoss('triplet', function)
+
+
+def discrimination_of(config: settings.Settings,
+                      cross_entropy: words.CrossEntropy = words.word_loss
+                      ) -> PairLoss:
+  """Returns word discrimination: was this word replaced?"""
+  losses = config.losses
+
+  def function(read: Callable[..., jax.Array], states: jax.Array,
+               token_ids: jax.Array, originals: jax.Array) -> jax.Array:
+    return words.discrimination_loss(
+        read('disc_logits', states), token_ids == originals,
+        replaced_weight=losses.replaced_weight,
+        kept_weight=losses.kept_weight, cross_entropy=cross_entropy)
+  return PairLoss('discrimination', function, ('disc_output',),
+                  losses.discrimination, reads_words=True)
+
+
+def correction_of(config: settings.Settings,
+                  cross_entropy: words.CrossEntropy = words.word_loss
+                  ) -> PairLoss:
+  """Returns word correction: which word was it?"""
+  def function(read: Callable[..., jax.Array], states: jax.Array,
+               token_ids: jax.Array, originals: jax.Array) -> jax.Array:
+    del token_ids
+    return cross_entropy(read('correction_logits', states), originals)
+  return PairLoss('correction', function, ('correction_output',),
+                  config.losses.correction, reads_words=True,
+                  only_targets=True)
+
+
+# By the name that `losses.pairs` gives.
+BUILT_IN: dict[str, Callable[[settings.Settings], PairLoss]] = {
+    'triplet': triplet_of, 'discrimination': discrimination_of,
+    'correction': correction_of}
+OF_PHASE = {'tags': ('triplet',),
+            'dc': ('triplet', 'discrimination', 'correction')}
+
+
+def of_settings(config: settings.Settings) -> tuple[PairLoss, ...]:
+  """Returns the pair losses of a phase, checked.
+
+  Raises:
+    UserError: if one of the user's own cannot be used.
+  """
+  found = []
+  for name in config.losses.pairs or OF_PHASE[config.phase]:
+    loss = extensions.find(name, BUILT_IN, 'losses.pairs', config.extensions)
+    if not isinstance(loss, PairLoss):
+      loss = extensions.call(name, 'losses.pairs', loss, config)
+    if not isinstance(loss, PairLoss):
+      raise errors.UserError(
+          f'losses.pairs names {name}, which must be a PairLoss or a function '
+          f'that returns one, got {type(loss).__name__}')
+    if extensions.is_own(name):
+      _check(loss, name, config.compute.engine)
+    found.append(loss)
+  names = [loss.name for loss in found]
+  twice = [name for name in names if names.count(name) > 1]
+  if twice:
+    raise errors.UserError(f'losses.pairs has two losses of the name '
+                           f'{twice[0]}; give one of them another name')
+  return tuple(found)
+
+
+def mean_per_positive(loss: PairLoss, values: jax.Array, is_filled: jax.Array,
+                      of_words: Words | None) -> jax.Array:
+  """Returns the mean of a source's losses, float32 [B]; linear in them.
+
+  Args:
+    loss: not a coupled one.
+    values: float32 [B, H], or [B, H, L] if it reads words.
+    is_filled: bool [B, H], which negatives there are.
+    of_words: [B, H, L], if it reads words.
+  """
+  if of_words is None or not loss.reads_words:
+    return words.masked_mean(values, is_filled, 1)
+  counts = of_words.is_target if loss.only_targets else of_words.is_token
+  return words.masked_mean(values, counts & is_filled[..., None], (1, 2))
+
+
+_ROWS, _LENGTH, _HIDDEN, _VOCABULARY = 6, 5, 4, 11
+
+
+def _check(loss: PairLoss, name: str, engine: str) -> None:
+  """Raises UserError unless a user's loss keeps to what its engine asks.
+
+  It is tried on made-up scores and states: `packed` runs pairs in any order
+  and company, and skips the backward pass of pairs that lose nothing.
+  """
+  known = (*MATCH_HEADS, *WORD_HEADS.values())
+  unknown = [head for head in loss.heads if head not in known]
+  problem = ''
+  if unknown:
+    problem = f'heads must be some of {", ".join(known)}, got {unknown[0]}'
+  elif loss.is_coupled and loss.reads_words:
+    problem = 'a loss that reads words cannot be coupled'
+  elif loss.is_coupled and engine == 'packed':
+    problem = ('it couples pairs, which compute.engine=packed cannot do; set '
+               'compute.engine=padded')
+  elif loss.is_coupled:
+    problem = extensions.call(name, 'losses.pairs', _try_coupled, loss)
+  else:
+    problem = extensions.call(name, 'losses.pairs', _try_rows, loss)
+  if problem:
+    raise errors.UserError(f'losses.pairs names {name}: {problem}')
+
+
+def _try_coupled(loss: PairLoss) -> str:
+  shape = (3, 2, _ROWS)
+  positive, negatives = _made_up(shape[:1], 0), _made_up(shape, 1)
+  value = loss.function(positive, negatives, jnp.ones(shape, bool))
+  return _wrong_shape(value, shape[:1])
+
+
+def _try_rows(loss: PairLoss) -> str:
+  """Returns what is wrong with a loss that is a sum over pairs, or ''."""
+  shape: tuple[int, ...] = (_ROWS,)
+  if loss.reads_words:
+    shape = (_ROWS, _LENGTH)
+    keys = jax.random.split(jax.random.key(0), 3)
+    states = jax.random.normal(keys[0], (*shape, _HIDDEN))
+    ids, originals = (jax.random.randint(key, shape, 0, _VOCABULARY)
+                      for key in keys[1:])
+    run = functools.partial(_run_words, loss, ids, originals)
+  else:
+    states = jax.random.normal(jax.random.key(0), (2, *shape)) * 3
+    run = functools.partial(_run_match, loss)
+  values = run(states)
+  if problem := _wrong_shape(values, shape):
+    return problem
+  if not bool(jnp.all(jnp.isfinite(values))):
+    return 'it gives numbers that are not finite'
+  if bool(jnp.any(values < 0)):
+    return f'it must not be negative, got {float(jnp.min(values)):g}'
+  # d loss of one row / d states of another.
+  rows = jax.jacrev(lambda x: run(x).reshape(_ROWS, -1).sum(1))(states)
+  if not loss.reads_words:
+    rows = jnp.moveaxis(rows, 1, -1)
+  touched = jnp.any(rows.reshape(_ROWS, _ROWS, -1) != 0, axis=-1)
+  if bool(jnp.any(touched & ~jnp.eye(_ROWS, dtype=bool))):
+    return ('what a pair adds depends on other pairs; declare is_coupled=True '
+            'and set compute.engine=padded')
+  per_row = values.reshape(_ROWS, -1).sum(1)
+  if bool(jnp.any(jnp.any(touched, axis=1) & (per_row == 0))):
+    return ('its gradient must be 0 where it is 0; compute.engine=packed '
+            'skips the backward pass there')
+  return ''
+
+
+def _wrong_shape(values: Any, shape: Sequence[int]) -> str:
+  found = getattr(values, 'shape', None)
+  return '' if found == tuple(shape) else (
+      f'it must return one number per pair or word, {tuple(shape)}, got '
+      f'{found or type(values).__name__}')
+
+
+def _made_up(shape: tuple[int, ...], seed: int) -> Match:
+  logits = 3 * jax.random.normal(jax.random.key(seed), shape)
+  return Match(logits, jax.nn.sigmoid(logits))
+
+
+def _run_match(loss: PairLoss, logits: jax.Array) -> jax.Array:
+  return loss.function(*(Match(x, jax.nn.sigmoid(x)) for x in logits))
+
+
+def _run_words(loss: PairLoss, ids: jax.Array, originals: jax.Array,
+               states: jax.Array) -> jax.Array:
+  sizes = {'disc_logits': 2, 'mlm_logits': _VOCABULARY,
+           'correction_logits': _VOCABULARY}
+
+  def read(head: str, x: jax.Array) -> jax.Array:
+    matrix = jax.random.normal(jax.random.key(7), (_HIDDEN, sizes[head]))
+    return jnp.matmul(x, matrix)
+  return loss.function(read, states, ids, originals)

@@ -1,0 +1,68 @@
+"""TAGS: a caption is masked, and the matcher's own language head refills it."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from tagsdc_jax import arrays
+from tagsdc_jax.engines import engine as engines
+from tagsdc_jax.negatives import (masked_words, masking, refilling, source)
+
+
+def mask_refill(inputs: source.Inputs) -> source.Sentences:
+  """Returns K * S refilled sentences per caption, and the MLM loss."""
+  masked, uniforms = draw(inputs.engine.task, inputs.batch, inputs.keys)
+  mlm, _, sampled = masked_words.predict(
+      inputs.engine, inputs.params, inputs.batch, masked, uniforms,
+      inputs.keys.dropout)
+  return dataclasses.replace(
+      refilled(inputs.batch, masked.is_target, sampled),
+      losses={'mlm': mlm}, work=masked_words.work_of(
+          inputs.batch, masked.is_target, has_gradient=True))
+
+
+def draw(task: engines.Task, batch: arrays.MicroBatch, keys: source.Keys
+         ) -> tuple[masking.MaskedText, jax.Array]:
+  """Returns masked captions, and the uniforms that refills are drawn with.
+
+  Args:
+    task: mask rate, K, S, unit, ids.
+    batch: captions and their phrases.
+    keys: `mask` and `refill` are used.
+  Returns:
+    [B, K, L]; float32 [B, K, L, S, 2].
+  """
+  config = task.settings.negatives
+  masked = masking.mask_tokens(
+      keys.mask, batch.texts.token_ids, masking.units(
+          config.unit, batch.phrase_counts, batch.texts.num_tokens),
+      num_copies=config.num_copies, mask_rate=config.mask_rate,
+      mask_id=task.mask_id, random_range=task.random_range)
+  uniforms = refilling.draw_uniforms(
+      keys.refill, masked.is_target.size, config.num_samples)
+  return masked, uniforms.reshape(*masked.is_target.shape, -1, 2)
+
+
+def refilled(batch: arrays.MicroBatch, is_target: jax.Array,
+             sampled: jax.Array) -> source.Sentences:
+  """Returns the captions with other words at the targets.
+
+  Args:
+    batch: the captions.
+    is_target: bool [B, K, L].
+    sampled: int32 [B, K, L, S], read at targets only.
+  Returns:
+    K * S sentences per caption, copy by copy.
+  """
+  captions, num_samples = batch.texts, sampled.shape[-1]
+  token_ids = refilling.refill(captions.token_ids, is_target, sampled)
+  shape = token_ids.shape
+  return source.Sentences(
+      token_ids, jnp.broadcast_to(captions.num_tokens[:, None], shape[:2]),
+      jnp.ones(shape[:2], bool), jnp.repeat(is_target, num_samples, axis=1),
+      jnp.broadcast_to(captions.token_ids[:, None], shape))
+
+
+MASK_REFILL = source.Source('mask_refill', mask_refill,
+                            trains=('mlm_output',))

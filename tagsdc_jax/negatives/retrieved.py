@@ -1,0 +1,52 @@
+"""Retrieved negatives: images and texts of the micro-batch's random pool."""
+
+import jax
+import jax.numpy as jnp
+
+from tagsdc_jax import arrays
+from tagsdc_jax.negatives import filters, source
+
+
+def images(inputs: source.Inputs) -> source.Retrieved:
+  """Returns every image of the pool; none of them is a positive's."""
+  shape = _shape(inputs.batch)
+  return source.Retrieved(_every(shape), jnp.ones(shape, bool))
+
+
+def texts(inputs: source.Inputs) -> source.Retrieved:
+  """Returns every text of the pool that may be a negative.
+
+  Images of the pool are all different; their captions need not be.
+  """
+  batch = inputs.batch
+  return source.Retrieved(_every(_shape(batch)), other_texts(batch),
+                          first_equal_texts(batch.pool_texts))
+
+
+def other_texts(batch: arrays.MicroBatch) -> jax.Array:
+  """Returns which texts of the pool may be negatives, bool [B, N].
+
+  People say the same of different pictures: a caption of another image that
+  equals one of the image's own is true of it.
+  """
+  return ~filters.is_reference(batch.pool_texts.token_ids[None],
+                               batch.references)
+
+
+def first_equal_texts(pool: arrays.Texts) -> jax.Array:
+  """Returns the number of the first text that equals each, int32 [N]."""
+  return filters.first_equal(jnp.concatenate(
+      [pool.token_ids, pool.num_tokens[:, None]], axis=1))
+
+
+def _shape(batch: arrays.MicroBatch) -> tuple[int, int]:
+  return (batch.texts.num_tokens.shape[0],
+          batch.pool_texts.num_tokens.shape[0])
+
+
+def _every(shape: tuple[int, int]) -> jax.Array:
+  return jnp.broadcast_to(jnp.arange(shape[1], dtype=jnp.int32)[None], shape)
+
+
+IMAGES = source.Source('images', images, replaces='image', writes=False)
+TEXTS = source.Source('texts', texts, writes=False)

@@ -1,0 +1,228 @@
+"""The positives and their selected negatives, with gradient and dropout."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from tagsdc_jax import arrays
+from tagsdc_jax.engines import engine as engines
+from tagsdc_jax.losses import pair_losses, total
+from tagsdc_jax.losses.pair_losses import Match, PairLoss, Words
+from tagsdc_jax.models import heads as heads_of
+from tagsdc_jax.negatives import candidates, masked_words, mining, source
+
+
+@struct.dataclass
+class Outcome:
+  """What became of the selected negatives; no gradient."""
+  positive: jax.Array  # float32 [B], matching probabilities
+  negatives: jax.Array  # float32 [B, sources, H]
+  # Loss -> float32 [B, sources, H], or [B, sources, H, L] of words.
+  values: dict[str, jax.Array]
+  losses: dict[str, jax.Array]  # Loss and source -> float32 [B], the means
+
+
+def run(engine: engines.Engine, sources: Sequence[source.Source],
+        losses: Sequence[PairLoss], weights: dict[str, float], params: Any,
+        table: candidates.Table, selected: mining.Selected,
+        words: Words | None, dropout_key: jax.Array
+        ) -> tuple[jax.Array, Outcome]:
+  """Returns what the selected negatives add to the loss.
+
+  Every text and image is embedded once, with one draw of dropout, for all
+  pairs that it stands in. The positives run first: every loss needs them.
+
+  Args:
+    engine: runs the network.
+    sources: of the negatives.
+    losses: of each pair.
+    weights: of the means that `Outcome.losses` holds.
+    params: parameters.
+    table: texts and images.
+    selected: rows of the table.
+    words: of the selected sentences, None if no loss reads words.
+    dropout_key: PRNG key, used once.
+  Returns:
+    The weighted sum of the means, float32 [], with gradient; and the rest.
+  """
+  text_key, image_key, own_key, pair_key = jax.random.split(dropout_key, 4)
+  own_texts, own_images, text_rows, image_rows = _gather(table, selected,
+                                                         sources)
+  texts = engine.embed_text(params, own_texts, text_key)
+  images = engine.embed_image(params, own_images, image_key)
+  num_positives = len(selected.is_filled)
+  own = lambda x: x.reshape(num_positives, -1, *x.shape[1:])[:, 0]
+  positive = _match(engine, params, engine.encode(
+      params, jax.tree.map(own, texts), jax.tree.map(own, images),
+      num_outputs=1, dropout_key=own_key))
+
+  shape = selected.is_filled.shape
+  positives = jax.tree.map(
+      lambda x: jnp.broadcast_to(x[:, None, None], shape), positive)
+  means = functools.partial(_means, sources, losses, selected.is_filled, words)
+  value_weights = jax.grad(lambda values: total.weighted_sum(
+      means(values), weights))(_zeros(losses, words, shape))
+  is_likely = _is_likely(losses, positives, selected.logits)
+  heads, num_outputs, reads_all = set(pair_losses.MATCH_HEADS), 1, None
+  if words is not None:
+    # All words of sentences are read, so each sentence has a gradient.
+    writes = jnp.array([one.writes for one in sources])[None, :, None]
+    is_likely |= writes
+    reads_all = jnp.broadcast_to(writes, shape)
+    num_outputs = table.texts.token_ids.shape[1]
+  for loss in losses:
+    heads |= set(loss.heads)
+  flat = lambda x: x.reshape(-1, *x.shape[3:])
+  rows = engines.Rows(*jax.tree.map(flat, (
+      text_rows, image_rows, selected.is_filled, is_likely, positives,
+      (value_weights, words), reads_all)))
+  lost, (probs, values) = engine.loss(
+      functools.partial(row_losses, engine, tuple(losses), shape), params,
+      heads_of.parameters(params, sorted(heads)), texts, images, rows,
+      pair_key, num_outputs=num_outputs)
+  probs, values = jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]),
+                               (probs, values))
+  return lost, jax.lax.stop_gradient(
+      Outcome(positive.probs, probs, values, means(values)))
+
+
+def row_losses(engine: engines.Engine, losses: Sequence[PairLoss],
+               shape: tuple[int, ...], heads: Any, states: jax.Array,
+               positive: Match, constants: Any) -> tuple[jax.Array, Any]:
+  """Returns what some rows add to the loss; see `engine.RowLosses`.
+
+  Args:
+    engine: runs the heads.
+    losses: the list of the phase.
+    shape: B, sources, H, for coupled losses, which take all rows at once.
+    heads: their parameters.
+    states: float [rows, 1 or L, D].
+    positive: [rows], of each row's positive.
+    constants: loss -> weights of its values [rows] or [rows, L]; and words
+      [rows, L] or None. Zeros where a row loses nothing.
+  Returns:
+    float32 []; and matching probabilities [rows], loss -> values [rows] or
+    [rows, L], unweighted.
+  """
+  weights, words = constants
+  negative = _match(engine, heads, states)
+  lost, values = jnp.float32(0), {}
+  for loss in losses:
+    weight = weights[loss.name]
+    if loss.is_coupled:
+      value = _coupled(loss, shape, positive, negative, weight != 0)
+    elif not loss.reads_words:
+      value = loss.function(positive, negative)
+    elif not loss.only_targets:
+      value = loss.function(functools.partial(engine.read, heads), states,
+                            words.token_ids, words.originals)
+    else:
+      more, values[loss.name] = masked_words.at_positions(
+          engine, functools.partial(_position_losses, engine, loss),
+          heads_of.parameters(heads, loss.heads), states,
+          (words.token_ids, words.originals, weight), words.is_target)
+      lost += more
+      continue
+    lost += jnp.sum(weight * value)
+    values[loss.name] = value
+  return lost, jax.lax.stop_gradient((negative.probs, values))
+
+
+def _position_losses(engine: engines.Engine, loss: PairLoss, head: Any,
+                     states: jax.Array, constants: Any
+                     ) -> tuple[jax.Array, jax.Array]:
+  token_ids, originals, weight = constants
+  values = loss.function(functools.partial(engine.read, head), states,
+                         token_ids, originals)
+  return jnp.sum(weight * values), values
+
+
+def _coupled(loss: PairLoss, shape: tuple[int, ...], positive: Match,
+             negative: Match, is_filled: jax.Array) -> jax.Array:
+  """Returns an equal share of a positive's loss for each of its negatives."""
+  by_positive = lambda x: x.reshape(shape)
+  is_filled = by_positive(is_filled)
+  value = loss.function(
+      jax.tree.map(lambda x: by_positive(x)[:, 0, 0], positive),
+      jax.tree.map(by_positive, negative), is_filled)
+  share = is_filled / jnp.maximum(
+      jnp.sum(is_filled, axis=(1, 2), keepdims=True), 1)
+  return (value[:, None, None] * share).reshape(-1)
+
+
+def _match(engine: engines.Engine, params: Any, states: jax.Array) -> Match:
+  logits = engine.read(params, 'match_logits', states)
+  return Match(logits, jax.nn.sigmoid(logits))
+
+
+def _means(sources: Sequence[source.Source], losses: Sequence[PairLoss],
+           is_filled: jax.Array, words: Words | None,
+           values: dict[str, jax.Array]) -> dict[str, jax.Array]:
+  """Returns the means per positive, float32 [B]: linear in the values."""
+  found = {}
+  for loss in losses:
+    value = values[loss.name]
+    if loss.is_coupled:
+      found[loss.name] = jnp.sum(jnp.where(is_filled, value, 0), axis=(1, 2))
+      continue
+    for i, one in enumerate(sources):
+      if loss.reads_words and not one.writes:
+        continue
+      found[f'{loss.name}_{one.name}'] = pair_losses.mean_per_positive(
+          loss, value[:, i], is_filled[:, i],
+          jax.tree.map(lambda x, i=i: x[:, i], words))
+  return found
+
+
+def _zeros(losses: Sequence[PairLoss], words: Words | None,
+           shape: tuple[int, ...]) -> dict[str, jax.Array]:
+  return {loss.name: jnp.zeros(
+      words.token_ids.shape if words is not None and loss.reads_words
+      else shape) for loss in losses}
+
+
+def _is_likely(losses: Sequence[PairLoss], positives: Match,
+               logits: jax.Array) -> jax.Array:
+  """Returns which pairs probably lose something, by their first scores."""
+  negatives = Match(logits, jax.nn.sigmoid(logits))
+  found = [loss.function(positives, negatives) > 0 for loss in losses
+           if not loss.reads_words and not loss.is_coupled]
+  return functools.reduce(jnp.logical_or, found,
+                          jnp.zeros(logits.shape, bool))
+
+
+def _gather(table: candidates.Table, selected: mining.Selected,
+            sources: Sequence[source.Source]
+            ) -> tuple[arrays.Texts, arrays.Images, jax.Array, jax.Array]:
+  """Returns the texts and images that the selected pairs consist of.
+
+  Each positive's own text, then the H texts of each source that replaces it;
+  images likewise.
+
+  Returns:
+    texts and images, and which of them each pair takes, int32 [B, sources, H].
+  """
+  num_positives, _, num_hard = selected.text_rows.shape
+  first = jnp.arange(num_positives, dtype=jnp.int32)[:, None]
+  found: list[Any] = []
+  for side, values, rows in (
+      ('text', table.texts, selected.text_rows),
+      ('image', table.images, selected.image_rows)):
+    used, places = [first], []
+    for i, one in enumerate(sources):
+      is_own = one.replaces != side
+      start = 0 if is_own else 1 + num_hard * (len(used) - 1)
+      places.append(jnp.full(num_hard, start, jnp.int32) if is_own
+                    else start + jnp.arange(num_hard, dtype=jnp.int32))
+      if not is_own:
+        used.append(rows[:, i])
+    taken = jnp.concatenate(used, axis=1)
+    found.append((
+        jax.tree.map(lambda x, t=taken.reshape(-1): x[t], values),
+        first[..., None] * taken.shape[1] + jnp.stack(places)[None]))
+  (texts, text_rows), (images, image_rows) = found
+  return texts, images, text_rows, image_rows

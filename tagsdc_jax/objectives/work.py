@@ -1,0 +1,63 @@
+"""The work that stages 1 and 2 need, see `engines.work`."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from tagsdc_jax.engines import work
+from tagsdc_jax.losses.pair_losses import PairLoss, Words
+from tagsdc_jax.negatives import candidates as candidates_of
+from tagsdc_jax.negatives import mining
+
+
+def of_negatives(table: candidates_of.Table,
+                 candidates: Sequence[candidates_of.Candidates],
+                 selected: mining.Selected, losses: Sequence[PairLoss],
+                 values: dict[str, jax.Array],
+                 words: Words | None) -> work.Work:
+  """Returns the work of a micro-batch.
+
+  Args:
+    table: all texts and images; the first B are the positives' own.
+    candidates: of each source.
+    selected: the negatives.
+    losses: of each pair.
+    values: loss -> [B, sources, H, ...]; 0 where there is no gradient.
+    words: of the selected sentences, None if no loss reads words.
+  """
+  regions, filled = table.images.num_regions, selected.is_filled
+  num_positives = len(filled)
+  pulls_back = jnp.zeros(filled.shape, bool)
+  for loss in losses:
+    if not loss.reads_words:
+      pulls_back |= filled & (values[loss.name] > 0)
+  tokens = table.texts.num_tokens
+  own = tokens[:num_positives] + regions[:num_positives]
+  lengths = tokens[selected.text_rows] + regions[selected.image_rows]
+  works = [work.rows(own, has_gradient=jnp.any(pulls_back, axis=(1, 2)))]
+  num_embedded = jnp.sum(regions) + work.REGIONS_WITH_GRADIENT * jnp.sum(
+      regions[:num_positives])
+  num_words = jnp.int32(0)
+  for i, one in enumerate(candidates):
+    works.append(work.rows(
+        tokens[one.text_rows] + regions[one.image_rows], mining.scored(one)))
+    reads = one.sentences is not None and words is not None
+    works.append(work.rows(
+        lengths[:, i], filled[:, i], has_gradient=reads | pulls_back[:, i],
+        outputs=tokens[selected.text_rows[:, i]] if reads else 1))
+    if one.sentences is not None and one.sentences.work is not None:
+      works.append(one.sentences.work)
+    # Another image than the positive's own.
+    is_other = selected.image_rows[:, i] >= num_positives
+    num_embedded += jnp.sum(
+        regions[selected.image_rows[:, i]] * is_other * filled[:, i]
+        * (1 + pulls_back[:, i]))
+  if words is not None:
+    heads = sum(loss.only_targets for loss in losses)
+    num_words += work.WITH_GRADIENT * heads * jnp.sum(words.is_target)
+  joined = work.join(works)
+  return dataclasses.replace(
+      joined, words=joined.words + num_words,
+      regions=joined.regions + num_embedded)
