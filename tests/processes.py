@@ -23,7 +23,7 @@ from tagsdc_jax.negatives import masking, refilling
 from tagsdc_jax.runs import evaluation, setup
 from tagsdc_jax.runtime import distributed, parallel
 from tagsdc_jax.training import (checkpoints, device_feed, keys, loop,
-                                 objectives, state, step)
+                                 state, step)
 from tests import tiny
 
 UPDATES, MICRO_BATCHES = 25, 4
@@ -75,7 +75,7 @@ def _programs(config, devices):
                                 len(devices), jax.process_count())
   program = parallel.compile_step(
       parallel.pmap_step(step.make_train_step(
-          config, objectives.make_objective(task), tx, parallel.AXIS),
+          config, setup.make_phase(task).objective, tx, parallel.AXIS),
                          parallel.all_devices(devices)),
       (fresh, parallel.of_one_device(shapes)), len(devices))
   return program, parallel.pmap_function(_make_draw(task), devices), fresh

@@ -9,9 +9,10 @@ import numpy as np
 
 from tagsdc_jax import settings
 from tagsdc_jax.data import assembling, loader, opening
+from tagsdc_jax.engines import engine
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.runs import setup
-from tagsdc_jax.training import objectives, optimizer, passes, state
+from tagsdc_jax.training import optimizer, state
 
 
 def make_settings(phase: str, data_dir: str,
@@ -59,7 +60,7 @@ def open_train(data_dir: str):
   return data, assembling.shapes_of(data)
 
 
-def make_task(config: settings.Settings) -> passes.Task:
+def make_task(config: settings.Settings) -> engine.Task:
   """The task of these settings on the tiny world."""
   data, shapes = open_train(config.data.root)
   return setup.make_task(setup.with_data_sizes(config, data), data,
@@ -84,12 +85,13 @@ def make_updates(config: settings.Settings, num_devices: int,
       num_slices=num_slices))
 
 
-def make_state(task: passes.Task):
+def make_state(task: engine.Task):
   """The optimiser and a fresh state on the host."""
   tx = optimizer.make_optimizer(
       task.settings.optimizer, task.settings.num_updates,
-      objectives.UNTRAINED[task.settings.phase])
+      setup.make_phase(task).untrained)
   params = jax.tree.map(np.asarray, retrieval.init_parameters(
       task.model, jax.random.key(0)))
-  return tx, state.TrainState(np.int32(0), params, jax.tree.map(
-      np.asarray, tx.init(params)))
+  return tx, state.TrainState(
+      np.int32(0), params, jax.tree.map(np.asarray, tx.init(params)),
+      params if setup.make_phase(task).needs_start else None)

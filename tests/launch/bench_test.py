@@ -64,7 +64,7 @@ def test_evaluation_needs_nothing_but_jax_flax_optax_and_numpy(tmp_path):
   code = (f'import sys\n{blocked}sys.path[:0] = [{str(BENCH)!r}, {str(ROOT)!r}]'
           f'\nsys.argv[1:] = ["tiny", "--items", "evaluation", "--out", '
           f'{str(tmp_path)!r}]\nimport runpy\n'
-          f'import tagsdc_jax.training.objectives\n'
+          f'import tagsdc_jax.objectives.hard_negatives\n'
           f'runpy.run_path({str(BENCH / "__main__.py")!r}, '
           'run_name="__main__")\n')
   done = subprocess.run([sys.executable, '-c', code], capture_output=True,

@@ -2,14 +2,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tagsdc_jax.losses import ranking, words
+from tagsdc_jax.losses import triplet, words
 
 
 def test_triplet_loss_by_hand():
   # max(0, 0.2 + n - p): 0.2 + 0.6 - 0.7 = 0.1; 0.2 + 0.5 - 0.7 = 0, at the
   # kink; 0.2 + 0.1 - 0.7 < 0; second row: 0.2 + 0.9 - 0.3 = 0.8, and so on.
-  loss = ranking.triplet_loss(
-      jnp.array([0.7, 0.3]),
+  loss = triplet.triplet_loss(
+      jnp.array([[0.7], [0.3]]),
       jnp.array([[0.6, 0.5, 0.1], [0.9, 0.3, 0.0]]), margin=0.2)
   np.testing.assert_allclose(
       loss, [[0.1, 0.0, 0.0], [0.8, 0.2, 0.0]], atol=1e-6)
@@ -19,18 +19,19 @@ def test_triplet_loss_with_extra_axis_and_jit():
   rng = np.random.default_rng(0)
   positive = jnp.asarray(rng.random((2, 3), np.float32))
   negative = jnp.asarray(rng.random((2, 3, 4), np.float32))
-  loss = ranking.triplet_loss(positive, negative, margin=0.2)
+  loss = triplet.triplet_loss(positive[..., None], negative, margin=0.2)
   assert loss.shape == (2, 3, 4)
-  np.testing.assert_array_equal(loss[1], ranking.triplet_loss(
-      positive[1], negative[1], margin=0.2))
-  jitted = jax.jit(lambda p, n: ranking.triplet_loss(p, n, margin=0.2))
+  np.testing.assert_array_equal(loss[1], triplet.triplet_loss(
+      positive[1, :, None], negative[1], margin=0.2))
+  jitted = jax.jit(lambda p, n: triplet.triplet_loss(p[..., None], n,
+                                                     margin=0.2))
   np.testing.assert_allclose(jitted(positive, negative), loss, atol=1e-7)
 
 
 def test_triplet_loss_of_extreme_logits():
   def mean_loss(logits, where):
     probs = jax.nn.sigmoid(logits)
-    loss = ranking.triplet_loss(probs[:1], probs[None, 1:], margin=0.2)
+    loss = triplet.triplet_loss(probs[None, :1], probs[None, 1:], margin=0.2)
     return jnp.sum(words.masked_mean(loss, where, 1))
 
   logits = jnp.array([-1e4, 1e4, -1e4, 0.0])
@@ -43,23 +44,3 @@ def test_triplet_loss_of_extreme_logits():
   np.testing.assert_allclose(gradient, [0, 0, 0, 0.25 / 3], atol=1e-6)
   value, gradient = program(logits, ~where)
   assert value == 0 and not np.any(gradient)
-
-
-def test_matching_loss_by_hand():
-  # Logits (0, ln 3): match has 3/4, no match 1/4.
-  logits = np.log(np.array([[1, 3], [1, 3]], np.float32))
-  loss = jax.jit(ranking.matching_loss)(logits, np.array([True, False]))
-  np.testing.assert_allclose(loss, [-np.log(0.75), -np.log(0.25)], rtol=1e-6)
-
-
-def test_matching_loss_of_extreme_logits_and_extra_axis():
-  logits = jnp.array([[[1e4, -1e4], [-1e4, 1e4]], [[0.0, 0.0], [1e4, 1e4]]])
-  is_match = jnp.array([[True, True], [False, True]])
-  loss = ranking.matching_loss(logits, is_match)
-  # Of ln 2 + 1e4 the last four digits are lost.
-  np.testing.assert_allclose(loss, [[2e4, 0.0], [np.log(2), np.log(2)]],
-                             rtol=1e-3)
-  gradient = jax.jit(jax.grad(
-      lambda x: jnp.sum(ranking.matching_loss(x, is_match))))(logits)
-  np.testing.assert_allclose(
-      gradient, [[[1, -1], [0, 0]], [[-0.5, 0.5], [0.5, -0.5]]], atol=1e-6)

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tagsdc_jax.negatives import selecting
+from tagsdc_jax.negatives import filters, mining
 
 
 def _repeated_by_brute_force(rows):
@@ -22,13 +22,13 @@ def test_valid_candidates_by_hand():
   # 1 and 3. Of their words and padding only: 1, 3 and 6.
   expected = {name: [[row in kept for row in range(8)]] for name, kept in {
       'caption': (0, 3, 4, 6), 'image': (0, 4, 6), 'words': (0, 4)}.items()}
-  function = jax.jit(selecting.valid_candidates,
+  function = jax.jit(filters.valid_candidates,
                      static_argnames='exclude')
   for name, rows in expected.items():
     np.testing.assert_array_equal(
         function(candidates, captions, references, exclude=name), rows)
     np.testing.assert_array_equal(
-        selecting.valid_candidates(
+        filters.valid_candidates(
             *map(jnp.asarray, (candidates, captions, references)),
             exclude=name), rows)
 
@@ -43,7 +43,7 @@ def test_is_repeated_equals_brute_force():
       np.arange(240).reshape(60, 4) % 28996,  # No copies.
       rng.integers(0, 2, (60, 4)) * 28995,
   ]).astype(np.int32)
-  found = np.asarray(jax.jit(selecting.is_repeated)(rows))
+  found = np.asarray(jax.jit(filters.is_repeated)(rows))
   for ours, batch in zip(found, rows):
     np.testing.assert_array_equal(ours, _repeated_by_brute_force(batch))
   assert not found[4].any() and found[3].sum() == 59
@@ -54,7 +54,7 @@ def test_is_repeated_of_many_rows():
   # Candidates as refilling makes them: one caption, two words replaced.
   rows = np.tile(rng.integers(0, 30000, 12), (400, 1))
   rows[:, [3, 7]] = rng.integers(0, 12, (400, 2))
-  found = np.asarray(jax.jit(selecting.is_repeated)(
+  found = np.asarray(jax.jit(filters.is_repeated)(
       rows[None].astype(np.int32)))[0]
   np.testing.assert_array_equal(found, _repeated_by_brute_force(rows))
   assert 250 < found.sum() < 390
@@ -65,15 +65,15 @@ def test_is_reference_ignores_no_token():
   candidates[0, np.arange(5), np.arange(5)] += 1
   references = np.arange(5, dtype=np.int32)[None, None]
   np.testing.assert_array_equal(
-      jax.jit(selecting.is_reference)(candidates, references),
+      jax.jit(filters.is_reference)(candidates, references),
       [[False] * 5 + [True]])
 
 
 def test_select_hardest_by_hand():
   logits = jnp.array([[0.5, 3.0, -2.0, 9.0], [1.0, 2.0, 3.0, 4.0]])
   is_valid = jnp.array([[True, True, True, False], [False, True, False, False]])
-  for function in (selecting.select_hardest,
-                   jax.jit(selecting.select_hardest, static_argnums=2)):
+  for function in (mining.select_hardest,
+                   jax.jit(mining.select_hardest, static_argnums=2)):
     indices, is_filled = function(logits, is_valid, 3)
     np.testing.assert_array_equal(indices[0], [1, 0, 2])
     np.testing.assert_array_equal(is_filled,
@@ -86,7 +86,7 @@ def test_select_hardest_by_hand():
 def test_select_hardest_of_none_valid_and_extreme_logits():
   logits = jnp.array([[-3e38, 3e38, 0.0], [1.0, 2.0, 3.0]])
   is_valid = jnp.array([[True, True, True], [False, False, False]])
-  indices, is_filled = selecting.select_hardest(logits, is_valid, 3)
+  indices, is_filled = mining.select_hardest(logits, is_valid, 3)
   np.testing.assert_array_equal(indices[0], [1, 2, 0])
   np.testing.assert_array_equal(is_filled, is_valid)
 
@@ -99,9 +99,9 @@ def test_no_caption_and_no_copy_is_ever_selected():
 
   @jax.jit
   def select(candidates, references, logits):
-    is_valid = selecting.valid_candidates(
+    is_valid = filters.valid_candidates(
         candidates, references[:, 0], references, exclude='image')
-    return selecting.select_hardest(logits, is_valid, 10)
+    return mining.select_hardest(logits, is_valid, 10)
 
   indices, is_filled = map(np.asarray, select(candidates, references, logits))
   for b in range(4):

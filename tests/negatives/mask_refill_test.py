@@ -1,11 +1,11 @@
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from tagsdc_jax import arrays, settings
-from tagsdc_jax.negatives import generating
+from tagsdc_jax.engines import engine
+from tagsdc_jax.negatives import candidates, mask_refill, masked_words, source
 
 _CONFIG = settings.Negatives(num_copies=3, num_samples=4, mask_rate=0.15)
 _MASK_ID, _RANGE = 8, (9, 50)
@@ -19,16 +19,18 @@ def _batch():
   counts[1, 0, 1:3] = counts[1, 1, 3:5] = 1
   references = np.zeros((2, 2, 6), np.int32)
   references[:, 0] = token_ids
-  # Not read when generating.
-  nothing = np.zeros(0, np.int32)
+  # Not read by what refills.
+  nothing = np.zeros(2, np.int32)
+  images = arrays.Images(np.zeros((2, 1, 1), np.float32),
+                         np.zeros((2, 1, 7), np.float32), nothing)
   texts = arrays.Texts(token_ids, np.array([5, 6], np.int32))
+  kinds = np.ones((2, 4), np.int8)
   return arrays.MicroBatch(
-      nothing, texts, arrays.Images(nothing, nothing, nothing), counts,
-      references, texts, arrays.Images(nothing, nothing, nothing), nothing,
-      nothing)
+      nothing, texts, images, counts, kinds, references, texts, images,
+      nothing, nothing)
 
 
-def _fill(masked, uniforms):
+def _predict(own, params, batch, masked, uniforms, key):
   """Draws 1000 + 100 b + 10 k + s everywhere; the loss is the copy's."""
   shape = uniforms.shape[:-1]
   assert uniforms.shape == (*masked.token_ids.shape, 4, 2)
@@ -38,80 +40,77 @@ def _fill(masked, uniforms):
   return jnp.mean(losses), losses, 1000 + 100 * b + 10 * k + s
 
 
-def _generate(mask_key, refill_key, fill=_fill):
-  return generating.generate(mask_key, refill_key, _batch(), fill, _CONFIG,
-                             mask_id=_MASK_ID, random_range=_RANGE)
+class _Engine:
+  task = engine.Task(None, settings.Settings(negatives=_CONFIG), _MASK_ID,
+                     _RANGE, ())
 
 
-@functools.cache
-def _generated(mask_seed, refill_seed):
-  return jax.tree.map(np.asarray, _program()(
-      jax.random.key(mask_seed), jax.random.key(refill_seed)))
+def _write(mask_key, refill_key):
+  batch = jax.tree.map(jnp.asarray, _batch())
+  table, proposed = candidates.propose(
+      (mask_refill.MASK_REFILL,), source.Inputs(
+          _Engine, None, None, batch, source.Keys(
+              mask_key, refill_key, jax.random.key(0))))
+  own = proposed[0]
+  ids = table.texts.token_ids[own.text_rows]
+  return own.sentences, own.is_valid, ids
 
 
-@functools.cache
-def _program():
-  return jax.jit(_generate)
+@pytest.fixture
+def write(monkeypatch):
+  """Returns write(mask seed, refill seed), with another prediction if asked."""
+  def run(mask_seed, refill_seed, predict=_predict):
+    monkeypatch.setattr(masked_words, 'predict', predict)
+    return jax.tree.map(np.asarray, jax.jit(lambda *keys: _write(*keys))(
+        jax.random.key(mask_seed), jax.random.key(refill_seed)))
+  return run
 
 
-def test_candidate_belongs_to_its_copy():
-  generated = _generated(0, 1)
+def test_a_sentence_belongs_to_its_copy(write):
+  sentences, is_valid, token_ids = write(0, 1)
   captions = _batch().texts.token_ids
-  assert generated.token_ids.shape == (2, 12, 6)
+  assert token_ids.shape == (2, 12, 6)
+  np.testing.assert_array_equal(sentences.token_ids, token_ids)
   for b in range(2):
     for g in range(12):
       copy, sample = divmod(g, 4)
-      is_target = generated.is_target[b, copy]
+      is_target = sentences.is_target[b, g]
+      np.testing.assert_array_equal(is_target,
+                                    sentences.is_target[b, 4 * copy])
       assert is_target.any()
       np.testing.assert_array_equal(
-          generated.token_ids[b, g],
+          token_ids[b, g],
           np.where(is_target, 1000 + 100 * b + 10 * copy + sample,
                    captions[b]))
-  assert np.all(generated.is_valid)
+      np.testing.assert_array_equal(sentences.originals[b, g], captions[b])
+  assert np.all(is_valid)
 
 
-def test_losses_are_passed_on_and_uniforms_are_fresh():
-  generated = _generated(0, 1)
-  assert generated.mlm_losses.shape == (2, 3, 6)
-  np.testing.assert_allclose(generated.mlm_loss,
-                             np.mean(generated.mlm_losses), rtol=1e-6)
-  assert len(np.unique(generated.mlm_losses)) == 36
-  assert not np.any(generated.mlm_losses == _generated(0, 2).mlm_losses)
+def test_the_loss_is_passed_on_and_uniforms_are_fresh(write):
+  sentences, *_ = write(0, 1)
+  other, *_ = write(0, 2)
+  assert 0 < sentences.losses['mlm'] != other.losses['mlm']
 
 
-def test_keys():
-  first, other = _generated(0, 1), _generated(2, 1)
-  again = _program()(jax.random.key(0), jax.random.key(1))
-  jax.tree.map(np.testing.assert_array_equal, first, again)
-  assert not np.array_equal(first.is_target, other.is_target)
+def test_keys(write):
+  first, other = write(0, 1), write(2, 1)
+  jax.tree.map(np.testing.assert_array_equal, first, write(0, 1))
+  assert not np.array_equal(first[0].is_target, other[0].is_target)
   # The refill key has no say in the masking.
-  np.testing.assert_array_equal(first.is_target, _generated(0, 2).is_target)
+  np.testing.assert_array_equal(first[0].is_target, write(0, 2)[0].is_target)
 
 
-def test_captions_and_copies_are_not_valid():
+def test_captions_and_copies_are_not_valid(write):
   captions = jnp.asarray(_batch().texts.token_ids)
 
-  def restore(masked, uniforms):
+  def restore(own, params, batch, masked, uniforms, key):
     right = jnp.broadcast_to(captions[:, None, :, None], uniforms.shape[:-1])
     # Sample 0 is the caption itself, samples 1 and 2 are equal.
     sample = jax.lax.broadcasted_iota(jnp.int32, right.shape, 3)
     drawn = jnp.where(sample == 0, right, jnp.where(sample < 3, 60, 61))
     return jnp.zeros(()), jnp.zeros(masked.token_ids.shape), drawn
 
-  generated = jax.jit(functools.partial(_generate, fill=restore))(
-      jax.random.key(0), jax.random.key(1))
-  is_valid = np.asarray(generated.is_valid).reshape(2, 3, 4)
+  is_valid = write(0, 1, restore)[1].reshape(2, 3, 4)
   assert not np.any(is_valid[..., [0, 2]])
   # Copy 0 comes first; a later copy may repeat it.
   assert np.all(is_valid[:, 0, [1, 3]])
-
-
-def test_take_rows():
-  rows = np.arange(2 * 4 * 3).reshape(2, 4, 3)
-  indices = np.array([[3, 0, 3], [1, 2, 0]], np.int32)
-  expected = np.stack([rows[b][indices[b]] for b in range(2)])
-  np.testing.assert_array_equal(
-      generating.take_rows(jnp.asarray(rows), jnp.asarray(indices)), expected)
-  np.testing.assert_array_equal(
-      generating.take_rows(jnp.asarray(rows[..., 0]), jnp.asarray(indices)),
-      expected[..., 0])

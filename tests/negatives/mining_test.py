@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from tagsdc_jax import arrays
-from tagsdc_jax.engines.packed import scorer
-from tagsdc_jax.negatives import generating
-from tagsdc_jax.training import candidates, passes
+from tagsdc_jax.engines import padded
+from tagsdc_jax.engines.packed import scoring
+from tagsdc_jax.negatives import candidates, mining, retrieved, source
+from tagsdc_jax.runs import setup
 from tests import tiny
 
 
@@ -23,27 +24,39 @@ def _batch_with_equal_captions(task):
 
 def _scores_one_by_one(task, params, batch):
   """Returns [B, N] of each positive's image with each text of the pool."""
-  texts = scorer.Embedded(
-      passes.embed_text(task, params, batch.pool_texts.token_ids),
-      batch.pool_texts.num_tokens)
-  images = scorer.Embedded(passes.embed_image(task, params, batch.images),
-                           batch.images.num_regions)
-  num_texts, num_images = len(texts.lengths), len(images.lengths)
-  pairs = scorer.make_pairs(
-      texts, images, jnp.tile(jnp.arange(num_texts), num_images),
-      jnp.repeat(jnp.arange(num_images), num_texts))
-  full = texts.states.shape[1] + images.states.shape[1]
-  return scorer.score_joined(task.model, params, *scorer.join(
-      scorer.stack(texts, images), pairs, full)).reshape(num_images, num_texts)
+  engine = padded.Padded(task)
+  shape = len(batch.images.num_regions), len(batch.pool_texts.num_tokens)
+  images, texts = (x.ravel() for x in np.indices(shape))
+  return engine.score(
+      params, engine.embed_text(params, batch.pool_texts),
+      engine.embed_image(params, batch.images), texts, images,
+      np.ones(images.shape, bool)).reshape(shape)
 
 
-def _generated(batch):
+def _four_sentences(inputs):
   """Four sentences of each positive, of which the second is valid."""
-  num_positives = len(batch.references)
-  return generating.Generated(
-      token_ids=jnp.repeat(batch.texts.token_ids[:, None], 4, axis=1),
-      is_valid=jnp.zeros((num_positives, 4), bool).at[:, 1].set(True),
-      is_target=None, mlm_loss=None, mlm_losses=None)
+  texts = inputs.batch.texts
+  ids = jnp.repeat(texts.token_ids[:, None], 4, axis=1)
+  # None is the caption itself.
+  ids = ids.at[:, :, 1].set(jnp.arange(4)[None] + 90)
+  shape = ids.shape[:2]
+  return source.Sentences(
+      ids, jnp.repeat(texts.num_tokens[:, None], 4, axis=1),
+      jnp.zeros(shape, bool).at[:, 1].set(True), jnp.zeros(ids.shape, bool),
+      ids)
+
+
+_SOURCES = (retrieved.IMAGES, retrieved.TEXTS,
+            source.Source('four', _four_sentences))
+
+
+def _hardest(task, params, batch, num_hard=(3, 3, 3)):
+  engine = setup.make_engine(task)
+  keys = source.Keys(*jax.random.split(jax.random.key(0), 3))
+  table, proposed = candidates.propose(
+      _SOURCES, source.Inputs(engine, params, None, batch, keys))
+  return table, proposed, mining.hardest(engine, params, table, proposed,
+                                         num_hard)
 
 
 def test_a_text_equal_to_an_own_caption_is_no_negative(world_dir):
@@ -58,16 +71,17 @@ def test_a_text_equal_to_an_own_caption_is_no_negative(world_dir):
       own, jnp.sum(own != 0, axis=1)))
   is_other = np.array([[False] * 4 + [True] * 2,
                        [True] * 4 + [False, True], [True] * 6])
-  np.testing.assert_array_equal(candidates.other_texts(batch), is_other)
-  chosen, logits = candidates.choose_hardest(task, params, batch,
-                                             _generated(batch))
-  np.testing.assert_array_equal(np.sum(chosen.is_other, axis=1), [2, 3, 3])
+  np.testing.assert_array_equal(retrieved.other_texts(batch), is_other)
+  _, _, selected = _hardest(task, params, batch)
+  filled = np.asarray(selected.is_filled[:, 1])
+  np.testing.assert_array_equal(np.sum(filled, axis=1), [2, 3, 3])
   wanted = np.where(is_other, _scores_one_by_one(task, params, batch), -np.inf)
-  for row, (texts, counts) in enumerate(zip(np.asarray(chosen.texts),
-                                            np.asarray(chosen.is_other))):
+  for row, (texts, counts) in enumerate(zip(
+      np.asarray(selected.indices[:, 1]), filled)):
     expected = -np.sort(-wanted[row])[:3][counts]
     np.testing.assert_allclose(wanted[row, texts[counts]], expected, atol=1e-5)
-    np.testing.assert_allclose(logits[row, 1][counts], expected, atol=1e-5)
+    np.testing.assert_allclose(selected.logits[row, 1][counts], expected,
+                               atol=1e-5)
 
 
 def test_equal_captions_of_the_pool_are_scored_once(world_dir, monkeypatch):
@@ -75,16 +89,15 @@ def test_equal_captions_of_the_pool_are_scored_once(world_dir, monkeypatch):
   params = tiny.make_state(task)[1].params
   batch, same = _batch_with_equal_captions(task)
   positives, pool = 3, len(same)
-  generated = _generated(batch)
   scored = []
-  original = scorer.score_pairs
+  original = scoring.score_pairs
 
   def score_pairs(*args, **kwargs):
     scored.append(np.asarray(args[6]))
     return original(*args, **kwargs)
 
-  monkeypatch.setattr(scorer, 'score_pairs', score_pairs)
-  chosen, logits = candidates.choose_hardest(task, params, batch, generated)
+  monkeypatch.setattr(scoring, 'score_pairs', score_pairs)
+  table, proposed, selected = _hardest(task, params, batch)
   of_images, of_texts, of_sentences = np.split(
       scored[0], (positives * pool, 2 * positives * pool))
   assert of_images.all() and of_sentences.sum() == positives
@@ -95,9 +108,41 @@ def test_equal_captions_of_the_pool_are_scored_once(world_dir, monkeypatch):
   wanted = np.asarray(_scores_one_by_one(task, params, batch))
   expected = -np.sort(-wanted, axis=1)[:, :3]
   np.testing.assert_allclose(
-      np.take_along_axis(wanted, np.asarray(chosen.texts), axis=1), expected,
-      atol=1e-5)
-  np.testing.assert_allclose(logits[:, 1], expected, atol=1e-5)
-  np.testing.assert_array_equal(chosen.sentences[:, 0], 1)
+      np.take_along_axis(wanted, np.asarray(selected.indices[:, 1]), axis=1),
+      expected, atol=1e-5)
+  np.testing.assert_allclose(selected.logits[:, 1], expected, atol=1e-5)
+  np.testing.assert_array_equal(selected.indices[:, 2, 0], 1)
   np.testing.assert_array_equal(
-      chosen.is_filled, np.tile([True, False, False], (positives, 1)))
+      selected.is_filled[:, 2], np.tile([True, False, False], (positives, 1)))
+
+  # What is selected carries its own rows of the table.
+  own = np.arange(positives)[:, None]
+  np.testing.assert_array_equal(selected.text_rows[:, 0], own + [[0] * 3])
+  np.testing.assert_array_equal(selected.image_rows[:, 0],
+                                positives + selected.indices[:, 0])
+  np.testing.assert_array_equal(selected.image_rows[:, 1:],
+                                np.tile(own[..., None], (1, 2, 3)))
+  sentence = table.texts.token_ids[selected.text_rows[:, 2, 0]]
+  np.testing.assert_array_equal(sentence[:, 1], [91] * positives)
+  words = mining.words_of(table, proposed, selected)
+  np.testing.assert_array_equal(words.token_ids[:, 2, 0], sentence)
+  assert not np.any(words.token_ids[:, :2])
+  np.testing.assert_array_equal(
+      np.sum(words.is_token, axis=-1),
+      [[[0] * 3, [0] * 3, [n, 0, 0]] for n in np.asarray(
+          batch.texts.num_tokens)])
+
+
+def test_each_source_has_its_own_number(world_dir):
+  task = tiny.make_task(tiny.make_settings('tags', world_dir))
+  params = tiny.make_state(task)[1].params
+  batch = jax.tree.map(jnp.asarray, tiny.make_source(task.settings)[0])
+  *_, all_three = _hardest(task, params, batch)
+  # More of the sentences than there are candidates.
+  *_, selected = _hardest(task, params, batch, (1, 2, 5))
+  assert selected.is_filled.shape == (3, 3, 5)
+  np.testing.assert_array_equal(np.sum(selected.is_filled, axis=(0, 2)),
+                                [3, 6, 3])
+  np.testing.assert_array_equal(selected.indices[:, :2, 0],
+                                all_three.indices[:, :2, 0])
+  assert np.all(np.asarray(selected.text_rows) < 3 + 6 + 12)

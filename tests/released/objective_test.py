@@ -11,7 +11,7 @@ import pytest
 from tagsdc_jax import arrays, settings
 from tagsdc_jax.released import objective, paired_batches
 from tagsdc_jax.runs import setup
-from tagsdc_jax.training import keys
+from tagsdc_jax.training import keys, mfu
 from tests import tiny
 
 
@@ -50,14 +50,15 @@ def _value_and_grad(phase, data_dir, **quirks):
         f.name: getattr(source, f.name) for f in dataclasses.fields(source)})
   batch = _with_own_captions(source[number])
   draws = keys.micro_batch_keys(0, jnp.int32(0), batch.number)
-  (loss, parts), grads = jax.jit(jax.value_and_grad(
-      setup.make_objective(task), has_aux=True))(
-          state.params, batch, draws)
+  (loss, (parts, work)), grads = jax.jit(jax.value_and_grad(
+      setup.make_phase(task).objective, has_aux=True))(
+          state.params, None, batch, draws)
+  parts['gflop'] = mfu.gflop(task.model.config, work)
   return (float(loss), {k: float(v) for k, v in parts.items()},
           jax.tree.map(np.asarray, grads))
 
 
-def test_without_quirks_both_steps_minimise_the_same(world_dir):
+def test_without_quirks_both_steps_minimize_the_same(world_dir):
   loss, parts, grads = _value_and_grad('dc', world_dir)
   plain_loss, plain_parts, plain_grads = _value_and_grad(
       'dc', world_dir, plain_step=True)
@@ -72,17 +73,19 @@ def test_without_quirks_both_steps_minimise_the_same(world_dir):
 
 
 @pytest.mark.parametrize('quirk, moved', [
-    ('first_word_positive', 'synthetic'),
-    ('last_text_offset', 'image_to_text'),
-    ('other_caption', 'image_to_text'),
+    ('first_word_positive', 'triplet_mask_refill'),
+    ('last_text_offset', 'triplet_texts'),
+    ('other_caption', 'triplet_texts'),
 ])
 def test_a_quirk_moves_its_part_only(quirk, moved, world_dir):
   _, parts, _ = _value_and_grad('tags', world_dir, plain_step=True)
   _, changed, _ = _value_and_grad('tags', world_dir, plain_step=True,
                                   **{quirk: True})
-  for name in ('text_to_image', 'image_to_text', 'synthetic', 'mlm'):
-    same = np.isclose(changed[name], parts[name], rtol=1e-5, atol=1e-7)
-    assert same != (name == moved), (name, parts[name], changed[name])
+  for name in ('triplet_images', 'triplet_texts', 'triplet_mask_refill',
+               'mlm'):
+    before, after = parts[f'loss/{name}'], changed[f'loss/{name}']
+    same = np.isclose(after, before, rtol=1e-5, atol=1e-7)
+    assert same != (name == moved), (name, before, after)
 
 
 def test_filling_up_makes_all_negatives_count(world_dir):
@@ -91,7 +94,7 @@ def test_filling_up_makes_all_negatives_count(world_dir):
   assert config.negatives.num_hard < candidates
   _, parts, _ = _value_and_grad('tags', world_dir, plain_step=True,
                                 fill_up=True)
-  assert parts['filled_negatives'] == 1.0
+  assert parts['mask_refill_filled'] == 1.0
 
 
 @pytest.mark.parametrize('is_kept', [False, True])
@@ -99,5 +102,6 @@ def test_texts_equal_to_an_own_caption(is_kept, world_dir):
   task = tiny.make_task(_config('tags', world_dir, plain_step=True,
                                 equal_texts=is_kept))
   batch = _with_own_captions(tiny.make_source(task.settings)[0])
-  np.testing.assert_array_equal(objective.valid_texts(task, batch),
-                                [is_kept] * 3 + [True] * 3)
+  np.testing.assert_array_equal(
+      objective.valid_texts(task.settings.quirks, batch),
+      [is_kept] * 3 + [True] * 3)

@@ -7,10 +7,9 @@ import pytest
 from tagsdc_jax.data import assembling, opening
 from tagsdc_jax.data.world import dataset as world, oracle
 from tagsdc_jax.models import retrieval
-from tagsdc_jax.negatives import generating
+from tagsdc_jax.negatives import candidates, mining, retrieved
 from tagsdc_jax.runs import setup, world_measures
 from tagsdc_jax.runtime import parallel
-from tagsdc_jax.training import candidates
 from tests import tiny
 
 
@@ -56,13 +55,14 @@ def test_texts_that_are_no_negatives_are_not_judged(opened, world_dir):
       joined, assembling.shapes_of(joined), 0, 2, 6,
       num_images=len(validation.image_ids),
       num_captions=len(validation.captions))[0]
-  nothing = generating.Generated(
-      np.zeros((2, 1, batch.texts.token_ids.shape[1]), np.int32),
-      np.zeros((2, 1), bool), None, None, None)
-  places = np.array([[0, 1, 2], [3, 4, 5]])
+  # The two positives come before the pool.
+  rows = 2 + np.array([[[0, 1, 2]], [[3, 4, 5]]])
+  table = candidates.Table(jax.tree.map(
+      lambda a, b: np.concatenate([a, b]), batch.texts, batch.pool_texts),
+                           None)
   judged = [world_measures._ask_oracle(
-      batch, nothing, candidates.Hardest(places, places, places, is_other,
-                                         is_other),
+      batch, (table, (None,)), mining.Selected(
+          None, rows, None, is_other[:, None], None), (retrieved.TEXTS,),
       world.load_scenes('validation', data_dir=world_dir, size='tiny'))[1]
             for is_other in (np.ones((2, 3), bool),
                              np.array([[True, False, True], [False] * 3]))]

@@ -54,8 +54,8 @@ def _gradient_precisions(task):
   batch = jax.tree.map(jnp.asarray, tiny.make_source(task.settings)[0])
   draws = keys.micro_batch_keys(0, jnp.int32(0), batch.number)
   return _precisions(
-      jax.value_and_grad(setup.make_objective(task), has_aux=True),
-      params, batch, draws)
+      jax.value_and_grad(setup.make_phase(task).objective, has_aux=True),
+      params, None, batch, draws)
 
 
 @pytest.mark.parametrize('phase', ['pretrain', 'dc'])

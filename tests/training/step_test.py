@@ -10,7 +10,8 @@ from jax import monitoring
 
 from tagsdc_jax.negatives import masking, refilling
 from tagsdc_jax.runtime import parallel
-from tagsdc_jax.training import device_feed, keys, objectives, step
+from tagsdc_jax.runs import setup
+from tagsdc_jax.training import device_feed, keys, step
 from tests import tiny
 
 PHASES = ('pretrain', 'tags', 'dc')
@@ -19,7 +20,7 @@ PHASES = ('pretrain', 'tags', 'dc')
 @functools.cache
 def _make_step(task, tx, axis_name):
   return step.make_train_step(
-      task.settings, objectives.make_objective(task), tx, axis_name)
+      task.settings, setup.make_phase(task).objective, tx, axis_name)
 
 
 def _run(phase, data_dir, num_devices, num_updates=3):
@@ -63,7 +64,7 @@ def test_inputs_in_slices_give_the_same_update(world_dir):
   task = tiny.make_task(tiny.make_settings('tags', world_dir))
   tx, start = tiny.make_state(task)
   devices = parallel.local_devices(2)
-  objective = objectives.make_objective(task)
+  objective = setup.make_phase(task).objective
   updates = tiny.make_updates(task.settings, 2, 3, num_slices=2)
   programs = device_feed.Programs(
       parallel.pmap_step(step.make_update(task.settings, tx, parallel.AXIS),
@@ -103,7 +104,7 @@ def test_parameters_move_or_stay(phase, world_dir):
     names = [entry.key for entry in path]
     after = functools.reduce(lambda tree, name: tree[name], names,
                              state.params)
-    stays = bool(set(names) & set(objectives.UNTRAINED[phase]))
+    stays = bool(set(names) & set(setup.make_phase(task).untrained))
     assert np.array_equal(before, after) == stays, names
 
 

@@ -1,12 +1,13 @@
-"""Objectives: jitted equals unjitted, and positives without negatives."""
+"""Stages 1 and 2: jitted equals unjitted, and positives without negatives."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from tagsdc_jax import settings
-from tagsdc_jax.negatives import selecting
-from tagsdc_jax.training import keys, objectives
+from tagsdc_jax.negatives import filters
+from tagsdc_jax.runs import setup
+from tagsdc_jax.training import keys
 from tests import tiny
 
 
@@ -29,10 +30,10 @@ def test_jitted_equals_unjitted(world_dir):
   _, state = tiny.make_state(task)
   batch = jax.tree.map(jnp.asarray, _first_batch(task))
   draws = keys.micro_batch_keys(0, jnp.int32(0), batch.number)
-  objective = objectives.make_objective(task)
-  loss, parts = jax.jit(objective)(state.params, batch, draws)
+  objective = setup.make_phase(task).objective
+  loss, (parts, _) = jax.jit(objective)(state.params, None, batch, draws)
   with jax.disable_jit():
-    plain_loss, plain_parts = objective(state.params, batch, draws)
+    plain_loss, (plain_parts, _) = objective(state.params, None, batch, draws)
   np.testing.assert_allclose(loss, plain_loss, rtol=1e-5)
   for name in parts:
     np.testing.assert_allclose(parts[name], plain_parts[name], rtol=1e-4,
@@ -41,26 +42,18 @@ def test_jitted_equals_unjitted(world_dir):
 
 def test_positives_without_negatives_count_nothing(world_dir, monkeypatch):
   monkeypatch.setattr(
-      selecting, 'valid_candidates',
+      filters, 'valid_candidates',
       lambda candidates, *_, **options: jnp.zeros(candidates.shape[:2], bool))
   task = tiny.make_task(tiny.make_settings('dc', world_dir))
   _, state = tiny.make_state(task)
   batch = _first_batch(task)
   draws = keys.micro_batch_keys(0, jnp.int32(0), batch.number)
-  (_, parts), grads = jax.jit(jax.value_and_grad(
-      objectives.make_objective(task), has_aux=True))(
-          state.params, batch, draws)
-  for name in ('synthetic', 'discrimination', 'correction',
-               'filled_negatives'):
+  (_, (parts, _)), grads = jax.jit(jax.value_and_grad(
+      setup.make_phase(task).objective, has_aux=True))(
+          state.params, None, batch, draws)
+  for name in ('loss/triplet_mask_refill', 'loss/discrimination_mask_refill',
+               'loss/correction_mask_refill', 'mask_refill_filled'):
     assert parts[name] == 0, name
-  assert parts['mlm'] > 0 and parts['text_to_image'] > 0
+  assert parts['loss/mlm'] > 0 and parts['loss/triplet_images'] > 0
   assert all(np.all(np.isfinite(g)) for g in jax.tree.leaves(grads))
   assert not np.any(grads['disc_output']['kernel'])
-
-
-def test_partners_are_distinct_and_never_the_row_itself():
-  partners = np.asarray(objectives.in_batch_partners(jax.random.key(0), 6, 5))
-  for row, others in enumerate(partners):
-    assert sorted([row, *others]) == [0, 1, 2, 3, 4, 5]
-  again = objectives.in_batch_partners(jax.random.key(0), 6, 5)
-  np.testing.assert_array_equal(partners, again)
