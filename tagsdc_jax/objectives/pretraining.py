@@ -74,7 +74,7 @@ def loss(engine: engines.Engine, params: Any, start_params: Any,
   return total.weighted_sum(parts, {'matching': 1.0, 'mlm': weights.mlm}), (
       objective.means(parts, matching_accuracy=words.masked_mean(
           is_right.astype(jnp.float32), is_counted, (0, 1))),
-      _work(batch, masked, pairs, is_counted))
+      work_of(batch, masked.is_target, pairs, is_counted))
 
 
 def in_batch_partners(key: jax.Array, batch: int,
@@ -88,13 +88,20 @@ def in_batch_partners(key: jax.Array, batch: int,
   return (jnp.arange(batch)[:, None] + shifts[None]) % batch
 
 
-def _work(batch: arrays.MicroBatch, masked: masking.MaskedText,
-          pairs: jax.Array, is_counted: jax.Array) -> work.Work:
-  """Returns the masked copies, the pairs, and both embeddings of images."""
+def work_of(batch: arrays.MicroBatch, is_target: jax.Array, pairs: jax.Array,
+            is_counted: jax.Array) -> work.Work:
+  """Returns the work of the masked copies and of the pairs.
+
+  Args:
+    batch: captions and images.
+    is_target: bool [B, K, L].
+    pairs: int32 [B, n], images that each caption is run with.
+    is_counted: bool [B, n], of these the ones that the loss counts.
+  """
   regions = batch.images.num_regions
   lengths = batch.texts.num_tokens[:, None] + regions[pairs]
   rows = work.rows(lengths, is_counted, has_gradient=True)
   return work.join([
-      masked_words.work_of(batch, masked.is_target, has_gradient=True),
+      masked_words.work_of(batch, is_target, has_gradient=True),
       dataclasses.replace(
           rows, regions=work.REGIONS_WITH_GRADIENT * jnp.sum(regions))])

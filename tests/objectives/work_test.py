@@ -9,9 +9,12 @@ import numpy as np
 
 from tagsdc_jax import arrays, settings
 from tagsdc_jax.engines.packed import chunks, targets
+from tagsdc_jax.losses import pair_losses
 from tagsdc_jax.models import flop, retrieval
-from tagsdc_jax.negatives import generating
-from tagsdc_jax.training import candidates, keys, mfu, objectives, passes
+from tagsdc_jax.negatives import candidates, masked_words, mining, source
+from tagsdc_jax.objectives import pretraining, work
+from tagsdc_jax.runs import setup
+from tagsdc_jax.training import keys, mfu
 from tests import tiny
 
 _MODEL = settings.Model(num_layers=2, hidden_size=4, num_heads=2,
@@ -19,25 +22,11 @@ _MODEL = settings.Model(num_layers=2, hidden_size=4, num_heads=2,
 _WORD, _REGION = 72, 80  # FLOP; see models/flop_test.py.
 
 
-def _task(phase):
-  config = settings.Settings(
-      phase=phase, model=_MODEL,
-      negatives=settings.Negatives(num_copies=2, num_samples=2))
-  return passes.Task(retrieval.RetrievalModel(_MODEL), config, 0, (0, 5), ())
-
-
 def _batch():
-  """Two positives, of 3 tokens and 2 regions and of 4 and 1; pool of 3."""
+  """Two positives, of 3 tokens and 2 regions and of 4 and 1."""
   texts = arrays.Texts(jnp.zeros((2, 6), jnp.int32), jnp.array([3, 4]))
   images = arrays.Images(None, None, jnp.array([2, 1]))
-  # The last text equals the first.
-  pool_texts = arrays.Texts(
-      jnp.array([[1, 1], [2, 2], [1, 1]], jnp.int32), jnp.array([5, 3, 5]))
-  pool_images = arrays.Images(None, None, jnp.array([2, 5, 3]))
-  # The second text equals a caption of the second image.
-  references = jnp.array([[[3, 3], [4, 4]], [[0, 0], [2, 2]]], jnp.int32)
-  return arrays.MicroBatch(None, texts, images, None, references, pool_texts,
-                           pool_images, None, None)
+  return arrays.MicroBatch(None, texts, images, *[None] * 7)
 
 
 def _scored(*lengths):
@@ -56,27 +45,55 @@ def _targets():
        jnp.array([1, 1, 2, 1, 2]))].set(True)
 
 
-def _generated():
-  is_valid = jnp.array([[True, False, True, False], [False, True] * 2])
-  return generating.Generated(None, is_valid, _targets(), None, None)
-
-
-# The second positive has one sentence, and no triplet beyond its margin.
-_HARDEST = candidates.Hardest(
-    images=jnp.array([[0, 1], [1, 2]]), texts=jnp.array([[0, 2], [1, 0]]),
-    sentences=jnp.array([[0, 2], [3, 0]]),
-    is_filled=jnp.array([[True, True], [True, False]]),
-    is_other=jnp.array([[True, True], [False, True]]))
-_HAS_GRADIENT = mfu.HasGradient(
-    images=jnp.array([[True, False], [False, False]]),
-    texts=jnp.array([[False, True], [False, False]]),
-    sentences=jnp.array([[True, False], [False, False]]))
+def _parts():
+  """A pool of 3; four sentences each; two hard negatives of each source."""
+  # Own texts, the pool's, of which the last equals the first, sentences.
+  tokens = jnp.array([3, 4, 5, 3, 5, *[3] * 4, *[4] * 4])
+  table = candidates.Table(
+      arrays.Texts(jnp.zeros((13, 6), jnp.int32), tokens),
+      arrays.Images(None, None, jnp.array([2, 1, 2, 5, 3])))
+  own = jnp.array([[0], [1]])
+  pool = jnp.array([[2, 3, 4]] * 2)
+  written = source.Sentences(
+      None, None, None, None, None,
+      work=masked_words.work_of(_batch(), _targets(), has_gradient=True))
+  proposed = (
+      candidates.Candidates(own.repeat(3, 1), pool, jnp.ones((2, 3), bool),
+                            None, None),
+      # The second text equals a caption of the second image.
+      candidates.Candidates(
+          pool, own.repeat(3, 1),
+          jnp.array([[True] * 3, [True, False, True]]), jnp.array([0, 1, 0]),
+          None),
+      candidates.Candidates(
+          5 + jnp.arange(8).reshape(2, 4), own.repeat(4, 1),
+          jnp.array([[True, False, True, False], [False, True] * 2]), None,
+          written))
+  selected = mining.Selected(
+      None,
+      jnp.array([[[0, 0], [2, 4], [5, 7]], [[1, 1], [3, 2], [12, 9]]]),
+      jnp.array([[[2, 3], [0, 0], [0, 0]], [[3, 4], [1, 1], [1, 1]]]),
+      # The second positive has one text and one sentence.
+      jnp.array([[[True, True]] * 3,
+                 [[True, True], [False, True], [True, False]]]), None)
+  # It has no triplet beyond its margin, but one of what is not there.
+  triplets = jnp.array([[[0.1, 0], [0, 0.1], [0.1, 0]],
+                        [[0, 0], [0.1, 0], [0, 0.1]]])
+  return table, proposed, selected, triplets
 
 
 def _negatives(phase):
-  count = jax.jit(mfu.of_negatives, static_argnums=0)
-  return 2e9 * float(count(_task(phase), _batch(), _generated(), _HARDEST,
-                           _HAS_GRADIENT))
+  table, proposed, selected, triplets = _parts()
+  losses = pair_losses.of_settings(settings.Settings(phase=phase))
+  # Two sentences with a target each, one with two.
+  is_target = jnp.zeros((2, 3, 2, 6), bool).at[
+      jnp.array([0, 0, 1, 1]), 2, jnp.array([0, 1, 0, 0]),
+      jnp.array([1, 1, 1, 2])].set(True)
+  words = pair_losses.Words(None, None, None, is_target)
+  needed = work.of_negatives(table, proposed, selected, losses,
+                             {'triplet': triplets},
+                             words if phase == 'dc' else None)
+  return 1e9 * float(mfu.gflop(_MODEL, needed))
 
 
 def test_stage_1_by_hand():
@@ -101,10 +118,7 @@ def test_stage_1_by_hand():
 def test_stage_2_reads_all_words_of_its_sentences():
   words = flop.encoder(_MODEL, np.array([5, 5, 5]), np.array([3, 3, 4]))
   more = (3 * (words.sum() + 3 * flop.pooled(_MODEL))
-          - _scored(5, 5, 5) - 2 * _scored(5)
-          # Sentences 0 and 2 were copies 0 and 1 with a target each, 3 was
-          # copy 1 with two.
-          + 3 * 4 * _WORD)
+          - _scored(5, 5, 5) - 2 * _scored(5) + 3 * 4 * _WORD)
   np.testing.assert_allclose(_negatives('dc'), _negatives('tags') + more,
                              rtol=1e-6)
 
@@ -112,11 +126,19 @@ def test_stage_2_reads_all_words_of_its_sentences():
 def test_pretraining_by_hand():
   partners = jnp.array([[0, 1], [1, 0]])
   is_counted = jnp.array([[True, True], [True, False]])
-  found = 2e9 * float(mfu.of_matching(
-      _task('pretrain'), _batch(), _targets(), partners, is_counted))
+  needed = pretraining.work_of(_batch(), _targets(), partners, is_counted)
   pairs = _scored(3 + 2, 3 + 1, 4 + 1)
   np.testing.assert_allclose(
-      found, _masked() + 3 * pairs + 2 * (2 + 1) * _REGION, rtol=1e-6)
+      1e9 * float(mfu.gflop(_MODEL, needed)),
+      _masked() + 3 * pairs + 2 * (2 + 1) * _REGION, rtol=1e-6)
+
+
+def test_a_frozen_writer_has_no_backward_pass():
+  one = masked_words.work_of(_batch(), _targets(), has_gradient=False)
+  rows = flop.encoder(_MODEL, np.array([5, 5]), np.array([3, 4]))
+  np.testing.assert_allclose(
+      1e9 * float(mfu.gflop(_MODEL, one)),
+      2 * rows.sum() + 5 * _WORD + (2 + 1) * _REGION, rtol=1e-6)
 
 
 class _Spy:
@@ -170,7 +192,7 @@ class _Spy:
 
 
 def _run_and_spy(task, params, batch, monkeypatch):
-  """Returns the metrics, the queues' plans, and the spy."""
+  """Returns the GFLOP, the queues' plans, and the spy."""
   draws = keys.micro_batch_keys(0, jnp.int32(0), batch.number)
   batch = jax.tree.map(jnp.asarray, batch)
   spy = _Spy(monkeypatch)
@@ -178,15 +200,16 @@ def _run_and_spy(task, params, batch, monkeypatch):
   @jax.jit
   def run(params):
     def objective(params):
-      loss, metrics = objectives.make_objective(task)(params, batch, draws)
-      return loss, (metrics, list(spy.plans))
+      loss, (_, needed) = setup.make_phase(task).objective(params, None, batch,
+                                                           draws)
+      return loss, (mfu.gflop(task.model.config, needed), list(spy.plans))
 
     # The gradient is not returned, so that most of it is not compiled.
     return jax.grad(objective, has_aux=True)(params)[1]
 
-  metrics, plans = jax.device_get(run(params))
+  gflop, plans = jax.device_get(run(params))
   jax.effects_barrier()
-  return metrics, plans, spy
+  return gflop, plans, spy
 
 
 def test_the_step_needs_what_its_queues_run(world_dir, monkeypatch):
@@ -206,7 +229,7 @@ def test_the_step_needs_what_its_queues_run(world_dir, monkeypatch):
   own[:-1] = batch.references[0, 0]
   batch = dataclasses.replace(batch, pool_texts=arrays.Texts(
       own, np.sum(own != 0, axis=1)))
-  metrics, plans, spy = _run_and_spy(task, params, batch, monkeypatch)
+  gflop, plans, spy = _run_and_spy(task, params, batch, monkeypatch)
   tokens, regions = batch.texts.num_tokens, batch.images.num_regions
   model, counts = task.model.config, config.negatives
   num_hard, count = counts.num_hard, len(tokens)
@@ -245,5 +268,4 @@ def test_the_step_needs_what_its_queues_run(world_dir, monkeypatch):
   total += flop.regions(model, 1) * (
       (2 + 1 + 2) * regions.sum() + batch.pool_images.num_regions.sum()
       + np.sum(hard_regions * (1 + is_active[:, 0])))
-  np.testing.assert_allclose(metrics['gflop_per_positive'],
-                             1e-9 * total / count, rtol=1e-6)
+  np.testing.assert_allclose(gflop, 1e-9 * total, rtol=1e-6)
