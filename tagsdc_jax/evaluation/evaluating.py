@@ -66,7 +66,8 @@ def rank(scores: ranking.Scores, data: dataset.RetrievalDataset,
   scores = counted.rounded(scores)
   scores.check(data)
   result = counted.recalls(scores, data)
-  result |= {'captions': len(data.captions), 'images': len(data.image_ids),
+  result |= {'split': data.name, 'captions': len(data.captions),
+             'images': len(data.image_ids),
              'chance': recall.chance(
                  len(data.image_ids),
                  [len(own) for own in data.captions_of_image])}

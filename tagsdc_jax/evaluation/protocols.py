@@ -1,12 +1,15 @@
 """How published numbers are counted: what is ranked among what."""
 
 import dataclasses
+import functools
+import math
+import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from tagsdc_jax import errors, settings
+from tagsdc_jax import errors, extensions, settings
 from tagsdc_jax.data import dataset
 from tagsdc_jax.evaluation import (coco_truths, equal_sentences, ranking,
                                    recall)
@@ -44,18 +47,49 @@ Protocol = Callable[
     [ranking.Scores, dataset.RetrievalDataset, Counting], dict[str, Any]]
 
 
-def prepare(names: Sequence[str],
-            data: dataset.RetrievalDataset) -> dict[str, Protocol]:
+def prepare(names: Sequence[str], data: dataset.RetrievalDataset,
+            folder: str = '') -> dict[str, Protocol]:
   """Returns the protocols by name, ready to count.
 
   Args:
-    names: of PROTOCOLS.
+    names: of PROTOCOLS, or module:function of a user's `Protocol`.
     data: the split that will be scored.
+    folder: the setting `extensions`, for those that are a user's own.
   Raises:
-    UserError: if the split is not what a protocol is about, or a package is
-      missing.
+    UserError: if there is no such protocol, the split is not what a protocol
+      is about, or a package is missing.
   """
-  return {name: PROTOCOLS[name](name, data) for name in names}
+  found = {name: extensions.find(name, PROTOCOLS, '--protocol', folder)
+           for name in names}
+  return {name: (functools.partial(_call_own, name, protocol)
+                 if extensions.is_own(name) else protocol(name, data))
+          for name, protocol in found.items()}
+
+
+def _call_own(name: str, protocol: Protocol, *args: Any) -> dict[str, Any]:
+  """Returns what a user's protocol counts, as plain Python numbers."""
+  found = extensions.call(protocol, f'--protocol {name}', *args)
+  if not isinstance(found, dict):
+    raise errors.UserError(
+        f'--protocol {name} must return a dict of numbers by name, got '
+        f'{type(found).__name__}')
+  return _plain(name, found)
+
+
+def _plain(name: str, counted: dict[str, Any]) -> dict[str, Any]:
+  """Returns numbers by name, or by name and name, that JSON can hold."""
+  plain: dict[str, Any] = {}
+  for key, value in counted.items():
+    if isinstance(value, dict):
+      plain[str(key)] = _plain(name, value)
+    elif isinstance(value, numbers.Real) and math.isfinite(value):
+      plain[str(key)] = (int(value) if isinstance(value, numbers.Integral)
+                         else float(value))
+    else:
+      raise errors.UserError(
+          f'--protocol {name} must return finite numbers, got '
+          f'{" ".join(str(value).split())[:80]} for {key}')
+  return plain
 
 
 def _whole(num_images: int) -> Callable[..., Protocol]:

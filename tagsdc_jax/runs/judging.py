@@ -28,7 +28,7 @@ def judge(model: RetrievalModel, params: Any, config: settings.Settings,
     `measuring.measure`, None for data that has no oracle.
   """
   watch = watchdog.Watch(config.hang_seconds)
-  test = opening.open_split(config.data, 'test')
+  test = opening.open_split(config.data, 'test', config.extensions)
   result, _ = evaluation.evaluate_split(model, params, test, config, phase,
                                         devices, watch)
   measures = None

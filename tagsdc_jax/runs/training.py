@@ -56,12 +56,12 @@ def _train(config: settings.Settings, run_dir: Path, notice: preemption.Notice,
            whole_run: contextlib.ExitStack, start: float) -> dict[str, Any]:
   devices = parallel.local_devices(config.num_devices)
   everywhere = parallel.all_devices(devices)
-  data = opening.open_split(config.data, 'train')
+  data = opening.open_split(config.data, 'train', config.extensions)
   config = setup.with_data_sizes(config, data)
   shapes = assembling.shapes_of(data)
   task = setup.make_task(config, data, shapes)
   memory.check_network(config, retrieval.parameter_shapes(task.model))
-  splits = {split: opening.open_split(config.data, split)
+  splits = {split: opening.open_split(config.data, split, config.extensions)
             for split in ('validation', 'test')}
   validation = opening.first_images(splits['validation'],
                                     config.evaluation.validation_images)
