@@ -72,7 +72,8 @@ def _checked(data: Any, what: str) -> dataset.RetrievalDataset:
       data, feature_dtype=dtype, num_regions=num_regions.astype(np.int32),
       captions_of_image=groups,
       captions=[dataclasses.replace(
-          c, image=int(c.image), token_ids=np.asarray(c.token_ids, np.int32))
+          c, image=int(c.image), token_ids=np.asarray(c.token_ids, np.int32),
+          phrases=tuple(tuple(map(int, p)) for p in c.phrases if len(p)))
           for c in data.captions],
       read_regions=_reading(data, dtype, what))
   found.read_regions(0)  # What is wrong with all of them shows at once.

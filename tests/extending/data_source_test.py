@@ -176,6 +176,18 @@ def test_later_images_are_checked_when_read(my_data):
     data.read_regions(3)
 
 
+def test_phrases_may_be_lists_and_arrays(my_data):
+  def source(config, split):
+    data = my_captions.open_split(config, split)
+    return dataclasses.replace(data, captions=[
+        dataclasses.replace(caption, phrases=[np.array([0, 1]), []])
+        for caption in data.captions])
+
+  data = checking.open_checked(source, settings.Data(
+      root=str(my_data), source='a:b'), 'test')
+  assert {caption.phrases for caption in data.captions} == {((0, 1),)}
+
+
 def test_what_is_sound_comes_as_the_package_has_it(my_data, my_config):
   config = settings.Data(root=str(my_data), source='my_captions:open_split',
                          max_caption_tokens=5)
