@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from tagsdc_jax import (arguments, environment, errors, extensions, files,
@@ -15,8 +14,8 @@ from tagsdc_jax.data import dataset, opening, overlaps
 from tagsdc_jax.evaluation import first_pass, protocols
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.reporting import published, tables
-from tagsdc_jax.runs import evaluation_in_parts, folder, setup
-from tagsdc_jax.runtime import distributed
+from tagsdc_jax.runs import evaluation, folder, setup
+from tagsdc_jax.runtime import distributed, memory, parallel, watchdog
 from tagsdc_jax.settings import kinds
 from tagsdc_jax.training import checkpoints, head_init
 
@@ -104,24 +103,22 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   # Pretraining ranks with both rows of its head; it has lost nothing.
   if config_used.quirks.untrained_rank_head and phase != 'pretrain':
     parameters = head_init.reset_rank_head(parameters)
-  found = evaluation_in_parts.evaluate(
-      model, parameters, data, config_used, phase,
-      args.work_dir or _work_dir(loaded.path),
-      chosen=protocols.prepare(args.protocol, data, config_used.extensions),
-      first=_first_pass(args, data), process=jax.process_index(),
-      num_processes=jax.process_count(), total=distributed.total)
-
-  def show() -> None:
-    if found is not None:
-      _show(args, loaded, data, found, in_train)
-
+  chosen = protocols.prepare(args.protocol, data, config_used.extensions)
+  devices = parallel.local_devices(config_used.num_devices)
+  with memory.explained(config_used, memory.SCORING, devices):
+    params = parallel.replicate(parameters, devices)
+  found = evaluation.evaluate(
+      model, params, data, config_used, phase, devices,
+      work_dir=args.work_dir or _work_dir(loaded.path), chosen=chosen,
+      first=_first_pass(args, data),
+      watch=watchdog.Watch(config_used.hang_seconds))
   # The others stay until it is written: who leaves early is taken for dead.
-  distributed.on_first(show)
+  distributed.on_first(lambda: _show(args, loaded, data, found, in_train))
 
 
 def _show(args: argparse.Namespace, loaded: checkpoints.Loaded,
           data: dataset.RetrievalDataset,
-          found: evaluation_in_parts.Evaluated,
+          found: evaluation.Evaluated,
           in_train: dict[str, Any]) -> None:
   """Prints the tables and writes what was asked for."""
   about = loaded.about
@@ -131,10 +128,10 @@ def _show(args: argparse.Namespace, loaded: checkpoints.Loaded,
       _print(name, data, found.result)
     finally:  # Who reads no further (`| head`) takes no file away.
       _write(args, loaded, found, in_train)
-    if args.keep_work:
-      print(f'parts kept in {found.parts.path}')
-    else:
-      found.parts.remove()
+    if found.cache and args.keep_work:
+      print(f'parts kept in {found.cache.path}')
+    elif found.cache:
+      found.cache.remove()
 
 
 def _spoken(args: argparse.Namespace) -> contextlib.redirect_stdout:
@@ -144,7 +141,7 @@ def _spoken(args: argparse.Namespace) -> contextlib.redirect_stdout:
 
 
 def _write(args: argparse.Namespace, loaded: checkpoints.Loaded,
-           found: evaluation_in_parts.Evaluated,
+           found: evaluation.Evaluated,
            in_train: dict[str, Any]) -> None:
   if args.json is not None:
     files.write_json(args.json, found.result | in_train

@@ -4,15 +4,15 @@ import dataclasses
 import functools
 import math
 import numbers
-from collections.abc import Callable, Sequence
+import types
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tagsdc_jax import errors, extensions, settings
 from tagsdc_jax.data import dataset
-from tagsdc_jax.evaluation import (coco_truths, equal_sentences, ranking,
-                                   recall)
+from tagsdc_jax.evaluation import coco_truths, equal_sentences, recall
 
 FOLD_IMAGES = 1000
 
@@ -22,29 +22,29 @@ class Counting:
   """Recalls as the settings' quirks count them."""
   quirks: settings.Quirks = settings.Quirks()
 
-  def rounded(self, scores: ranking.Scores) -> ranking.Scores:
+  def rounded(self, scores: recall.Scores) -> recall.Scores:
     """Returns the scores, rounded where the settings say so."""
     return dataclasses.replace(scores, is_rounded=self.quirks.float16_scores)
 
-  def recalls(self, scores: ranking.Scores,
+  def recalls(self, scores: recall.Scores,
               data: dataset.RetrievalDataset) -> dict[str, Any]:
     """Returns recalls among all captions and images."""
     return self.recalls_of(
         scores, np.array([c.image for c in data.captions]),
         data.captions_of_image, equal_sentences.find(data.captions))
 
-  def recalls_of(self, scores: ranking.Scores, image_of_text: np.ndarray,
+  def recalls_of(self, scores: recall.Scores, image_of_text: np.ndarray,
                  captions_of_image: Sequence[Sequence[int]],
                  sentences: equal_sentences.Sentences) -> dict[str, Any]:
-    """Returns what `ranking.evaluate_scores` does."""
-    return ranking.evaluate_scores(
+    """Returns what `recall.evaluate_scores` does."""
+    return recall.evaluate_scores(
         scores, image_of_text, captions_of_image, sentences,
         image_recalls=(recall.overcounted_recalls
                        if self.quirks.overcounted_recall else recall.recalls))
 
 
 Protocol = Callable[
-    [ranking.Scores, dataset.RetrievalDataset, Counting], dict[str, Any]]
+    [recall.Scores, dataset.RetrievalDataset, Counting], dict[str, Any]]
 
 
 def prepare(names: Sequence[str], data: dataset.RetrievalDataset,
@@ -64,6 +64,37 @@ def prepare(names: Sequence[str], data: dataset.RetrievalDataset,
   return {name: (functools.partial(_call_own, name, protocol)
                  if extensions.is_own(name) else protocol(name, data))
           for name, protocol in found.items()}
+
+
+def count(scores: recall.Scores, data: dataset.RetrievalDataset,
+          quirks: settings.Quirks,
+          chosen: Mapping[str, Protocol] = types.MappingProxyType({})
+          ) -> dict[str, Any]:
+  """Returns recalls on the whole split, and what the protocols say.
+
+  Args:
+    scores: of the split.
+    data: the split.
+    quirks: how scores are rounded and hits counted.
+    chosen: from `prepare`.
+  Returns:
+    what `recall.evaluate_scores` does; `split`, its name; `captions` and
+    `images`, how many there are; `chance`, see `recall.chance`; and
+    `protocols`, a result per name, if any are chosen.
+  Raises:
+    UserError: if a score is not finite, or a protocol fails.
+  """
+  counting = Counting(quirks)
+  scores = counting.rounded(scores)
+  scores.check(data)
+  result = counting.recalls(scores, data) | {
+      'split': data.name, 'captions': len(data.captions),
+      'images': len(data.image_ids), 'chance': recall.chance(
+          len(data.image_ids), [len(own) for own in data.captions_of_image])}
+  if chosen:
+    result['protocols'] = {name: protocol(scores, data, counting)
+                           for name, protocol in chosen.items()}
+  return result
 
 
 def _call_own(name: str, protocol: Protocol, *args: Any) -> dict[str, Any]:
@@ -135,7 +166,7 @@ def check_folds(name: str, data: dataset.RetrievalDataset,
         'give a split that they do, such as COCO\'s test split of 5,000')
 
 
-def mean_of_folds(scores: ranking.Scores, data: dataset.RetrievalDataset,
+def mean_of_folds(scores: recall.Scores, data: dataset.RetrievalDataset,
                   counted: Counting, size: int,
                   order: np.ndarray | None = None) -> dict[str, Any]:
   """Returns the mean of the recalls in folds of the images.
@@ -147,7 +178,7 @@ def mean_of_folds(scores: ranking.Scores, data: dataset.RetrievalDataset,
     size: images per fold; divides the images.
     order: image numbers, fold by fold; None for the order of the data.
   Returns:
-    see `ranking.evaluate_scores`; and `folds`, how many there are.
+    see `recall.evaluate_scores`; and `folds`, how many there are.
   """
   if order is None:
     order = np.arange(len(data.image_ids))

@@ -19,7 +19,7 @@ def print_recalls(rows: Sequence[tuple[str, dict[str, Any]]],
   """Prints recalls in per cent, one line per named evaluation result.
 
   Args:
-    rows: (name, result); see `ranking.evaluate_scores`. Of a result that tells
+    rows: (name, result); see `recall.evaluate_scores`. Of a result that tells
       its `images` and `captions` a line with chance goes before every change;
       `pairs_per_second` is shown where there is one.
     title: heading.

@@ -1,13 +1,11 @@
 """Settings and data -> the network and what else is fixed during a run."""
 
 import dataclasses
-import hashlib
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
 
 from tagsdc_jax import errors, settings
 from tagsdc_jax.data import assembling, dataset
@@ -137,11 +135,3 @@ def make_objective(task: passes.Task) -> objectives.Objective:
   is_released = (task.settings.quirks.plain_step
                  and task.settings.phase != 'pretrain')
   return (objective if is_released else objectives).make_objective(task)
-
-
-def parameters_sha256(params: Any) -> str:
-  """Returns the hash of all float32 bytes, names in sorted order."""
-  digest = hashlib.sha256()
-  for _, leaf in sorted(traverse_util.flatten_dict(params, sep='/').items()):
-    digest.update(np.ascontiguousarray(leaf, '<f4').tobytes())
-  return digest.hexdigest()

@@ -17,8 +17,8 @@ from tagsdc_jax.released import heads, paired_batches
 from tagsdc_jax.reporting import writer
 from tagsdc_jax.runs import (compiling, evaluation, folder, hooks, judging,
                              lock, setup)
-from tagsdc_jax.runtime import (distributed, memory, parallel, peak, preemption,
-                                progress, watchdog)
+from tagsdc_jax.runtime import (distributed, hashing, memory, parallel, peak,
+                                preemption, progress, watchdog)
 from tagsdc_jax.training import (checkpoints, head_init, loop, objectives,
                                  optimizer, passes, state)
 
@@ -104,9 +104,8 @@ def _train(config: settings.Settings, run_dir: Path, notice: preemption.Notice,
 
     def evaluate(params: Any) -> dict[str, Any]:
       with notice.interrupting():
-        return evaluation.evaluate_split(task.model, params, validation,
-                                         config, config.phase, devices,
-                                         watch)[0]
+        return evaluation.evaluate(task.model, params, validation, config,
+                                   config.phase, devices, watch=watch).result
 
     validate = hooks.Validation(config, saves, metrics, best, evaluate)
     bar = stack.enter_context(
@@ -223,7 +222,7 @@ def _finish(task: passes.Task, final: state.TrainState, device_params: Any,
   config = task.settings
   results: dict[str, Any] = {
       'phase': config.phase, 'updates': int(final.update),
-      'parameters_sha256': setup.parameters_sha256(final.params),
+      'parameters_sha256': hashing.parameters_sha256(final.params),
       'seconds': seconds}
   if int(final.update) == config.num_updates:
     results['validation'] = validated

@@ -3,10 +3,10 @@
 import numpy as np
 
 from tagsdc_jax.data import dataset
-from tagsdc_jax.evaluation import protocols, ranking, recall
+from tagsdc_jax.evaluation import protocols, recall
 
 
-def by_length(scores: ranking.Scores, data: dataset.RetrievalDataset,
+def by_length(scores: recall.Scores, data: dataset.RetrievalDataset,
               counting: protocols.Counting) -> dict[str, dict[str, float]]:
   """Returns recalls in per cent of captions above and below the median."""
   del counting  # What the settings' quirks say of how hits are counted.

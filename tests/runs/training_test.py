@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tagsdc_jax import errors, settings
-from tagsdc_jax.runs import demo, setup, training
-from tagsdc_jax.runtime import memory
+from tagsdc_jax.runs import demo, training
+from tagsdc_jax.runtime import hashing, memory
 from tagsdc_jax.training import checkpoints
 from tests import tiny
 
@@ -120,7 +120,7 @@ def test_results(runs, phase):
 def test_hash_is_of_the_saved_parameters(runs):
   results = json.loads((runs / 'dc' / 'results.json').read_text())
   loaded = checkpoints.load(runs / 'dc' / 'checkpoints' / 'newest' / '4')
-  assert (setup.parameters_sha256(loaded.parameters)
+  assert (hashing.parameters_sha256(loaded.parameters)
           == results['parameters_sha256'])
 
 
