@@ -7,11 +7,13 @@ losses, data sources, evaluation protocols); `find` looks there first.
 import importlib.util
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tagsdc_jax import errors
+
+_KEY = 'tagsdc_jax_extension:'  # Before the path, in the name of a module.
 
 
 def is_own(name: str) -> bool:
@@ -50,9 +52,35 @@ def find(name: str, known: Mapping[str, Any], setting: str,
   return found
 
 
+def call(function: Callable[..., Any], what: str, *args: Any) -> Any:
+  """Returns what a user's function returns.
+
+  Args:
+    function: from `find`, or handed over by such a function.
+    what: what is called and for what, for the message.
+    *args: what it gets.
+  Raises:
+    UserError: with the line of the user's file, whatever the function raises.
+  """
+  try:
+    return function(*args)
+  except MemoryError:
+    raise
+  except (Exception, SystemExit) as error:  # Whatever the function does.
+    is_told = isinstance(error, errors.UserError)
+    if is_told and str(error).startswith(what):
+      raise
+    own = [f'{Path(frame.f_code.co_filename).name}, line {line}: '
+           for frame, line in traceback.walk_tb(error.__traceback__)
+           if frame.f_globals.get('__name__', '').startswith(_KEY)]
+    kind = '' if is_told else f'{type(error).__name__}: '
+    raise errors.UserError(
+        f'{what} failed: {"".join(own[-1:])}{kind}{error}') from error
+
+
 def _run(path: Path, setting: str, name: str) -> Any:
   """Returns the module of a file, which is run once per process."""
-  key = f'tagsdc_jax_extension:{path}'
+  key = f'{_KEY}{path}'
   if key in sys.modules:
     return sys.modules[key]
   spec = importlib.util.spec_from_file_location(key, path)
@@ -74,33 +102,3 @@ def _run(path: Path, setting: str, name: str) -> Any:
         f'{setting} names {name}, but {path}{where} cannot be run: '
         f'{type(error).__name__}: {error}') from error
   return module
-
-
-def call(name: str, setting: str, function: Any, *arguments: Any) -> Any:
-  """Returns what a user's function gives.
-
-  Args:
-    name: its name, for messages.
-    setting: see `find`.
-    function: it, or what calls it.
-    *arguments: what it is called with.
-  Raises:
-    UserError: if it raises.
-  """
-  try:
-    return function(*arguments)
-  except errors.UserError:
-    raise
-  except Exception as error:  # Whatever the function does.
-    if not is_own(name):
-      raise
-    raise errors.UserError(
-        f'{setting} names {name}, which fails: {_place(error, name)}'
-        f'{type(error).__name__}: {error}') from error
-
-
-def _place(error: Exception, name: str) -> str:
-  """Returns the line of the user's file that an error comes from."""
-  own = [frame for frame in traceback.extract_tb(error.__traceback__)
-         if Path(frame.filename).stem == name.partition(':')[0]]
-  return f'{own[-1].filename}, line {own[-1].lineno}: ' if own else ''

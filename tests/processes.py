@@ -121,10 +121,10 @@ def validate(config, devices):
   """Returns the fresh network's scores of eight images, of all processes."""
   data = opening.first_images(opening.open_split(config.data, 'validation'), 8)
   fresh = tiny.make_state(tiny.make_task(config))[1]
-  return evaluation.evaluate_split(
+  return evaluation.evaluate(
       setup.make_model(setup.with_data_sizes(config, data)),
       parallel.replicate(fresh.params, devices), data, config, config.phase,
-      devices)[1]
+      devices).scores.matrix
 
 
 def _make_draw(task):

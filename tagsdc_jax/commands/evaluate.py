@@ -6,16 +6,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
-from tagsdc_jax import arguments, environment, errors, files, paths, settings
+from tagsdc_jax import (arguments, environment, errors, extensions, files,
+                        paths, settings)
 from tagsdc_jax.data import dataset, opening, overlaps
 from tagsdc_jax.evaluation import first_pass, protocols
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.reporting import published, tables
-from tagsdc_jax.runs import evaluation_in_parts, folder, setup
-from tagsdc_jax.runtime import distributed
+from tagsdc_jax.runs import evaluation, folder, setup
+from tagsdc_jax.runtime import distributed, memory, parallel, watchdog
 from tagsdc_jax.settings import kinds
 from tagsdc_jax.training import checkpoints, head_init
 
@@ -29,6 +29,7 @@ EXAMPLES = """examples:
   tagsdc evaluate runs/tags --config.num_devices=2
   tagsdc evaluate runs/tags --config.quirks.untrained_rank_head=true
   tagsdc evaluate runs/coco --protocol coco_5k coco_1k cxc eccv
+  tagsdc evaluate runs/mine --protocol my_protocol:hard_captions
   tagsdc evaluate runs/large --first-pass small.npy --top-k-rerank 64
 A run folder stands for its best checkpoint by validation. The same command
 continues an evaluation that was interrupted.
@@ -38,8 +39,8 @@ NEEDS_CONFIG = False
 CHANGED = (
     'evaluation.tile_texts', 'evaluation.tile_images', 'compute.dtype',
     'compute.attention', 'compute.matmul_precision', 'num_devices',
-    'hang_seconds', 'quirks.untrained_rank_head', 'quirks.float16_scores',
-    'quirks.overcounted_recall')
+    'hang_seconds', 'extensions', 'quirks.untrained_rank_head',
+    'quirks.float16_scores', 'quirks.overcounted_recall')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,9 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument('--data-root', type=arguments.setting('data.root'),
                       metavar='FOLDER', help='of the data, if moved')
   parser.add_argument('--protocol', nargs='+', action='extend', default=[],
-                      choices=tuple(protocols.PROTOCOLS), metavar='NAME',
+                      type=arguments.of_kind(kinds.Named(tuple(
+                          protocols.PROTOCOLS))), metavar='NAME',
                       help='count as published numbers are, besides the whole '
-                      f'split; of {", ".join(protocols.PROTOCOLS)}')
+                      f'split; of {", ".join(protocols.PROTOCOLS)}, or your '
+                      'own module:function of a file in the folder '
+                      '--config.extensions, which is that of the run\'s config '
+                      'file if the run uses extensions, else the current one')
   parser.add_argument('--json', type=arguments.path,
                       help='write the result here')
   parser.add_argument('--scores', type=arguments.path,
@@ -83,13 +88,14 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   environment.open_devices()
   loaded = checkpoints.load(args.model)
   config_used = _settings(args, loaded)
-  data = opening.open_split(config_used.data, args.split)
+  data = opening.open_split(config_used.data, args.split,
+                            config_used.extensions)
   config_used = setup.with_data_sizes(config_used, data)
   in_train: dict[str, Any] = {}
   # Before the scoring: what it finds may be a reason to stop.
   with _spoken(args):
     distributed.on_first(lambda: in_train.update(
-        _in_train(config_used.data, args.split, data)))
+        _in_train(config_used, args.split, data)))
   model = setup.make_model(config_used)
   checkpoints.check_parameters(loaded.parameters,
                                retrieval.parameter_shapes(model), loaded.path)
@@ -97,24 +103,22 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   # Pretraining ranks with both rows of its head; it has lost nothing.
   if config_used.quirks.untrained_rank_head and phase != 'pretrain':
     parameters = head_init.reset_rank_head(parameters)
-  found = evaluation_in_parts.evaluate(
-      model, parameters, data, config_used, phase,
-      args.work_dir or _work_dir(loaded.path),
-      chosen=protocols.prepare(args.protocol, data),
-      first=_first_pass(args, data), process=jax.process_index(),
-      num_processes=jax.process_count(), total=distributed.total)
-
-  def show() -> None:
-    if found is not None:
-      _show(args, loaded, data, found, in_train)
-
+  chosen = protocols.prepare(args.protocol, data, config_used.extensions)
+  devices = parallel.local_devices(config_used.num_devices)
+  with memory.explained(config_used, memory.SCORING, devices):
+    params = parallel.replicate(parameters, devices)
+  found = evaluation.evaluate(
+      model, params, data, config_used, phase, devices,
+      work_dir=args.work_dir or _work_dir(loaded.path), chosen=chosen,
+      first=_first_pass(args, data),
+      watch=watchdog.Watch(config_used.hang_seconds))
   # The others stay until it is written: who leaves early is taken for dead.
-  distributed.on_first(show)
+  distributed.on_first(lambda: _show(args, loaded, data, found, in_train))
 
 
 def _show(args: argparse.Namespace, loaded: checkpoints.Loaded,
           data: dataset.RetrievalDataset,
-          found: evaluation_in_parts.Evaluated,
+          found: evaluation.Evaluated,
           in_train: dict[str, Any]) -> None:
   """Prints the tables and writes what was asked for."""
   about = loaded.about
@@ -124,10 +128,10 @@ def _show(args: argparse.Namespace, loaded: checkpoints.Loaded,
       _print(name, data, found.result)
     finally:  # Who reads no further (`| head`) takes no file away.
       _write(args, loaded, found, in_train)
-    if args.keep_work:
-      print(f'parts kept in {found.parts.path}')
-    else:
-      found.parts.remove()
+    if found.cache and args.keep_work:
+      print(f'parts kept in {found.cache.path}')
+    elif found.cache:
+      found.cache.remove()
 
 
 def _spoken(args: argparse.Namespace) -> contextlib.redirect_stdout:
@@ -137,7 +141,7 @@ def _spoken(args: argparse.Namespace) -> contextlib.redirect_stdout:
 
 
 def _write(args: argparse.Namespace, loaded: checkpoints.Loaded,
-           found: evaluation_in_parts.Evaluated,
+           found: evaluation.Evaluated,
            in_train: dict[str, Any]) -> None:
   if args.json is not None:
     files.write_json(args.json, found.result | in_train
@@ -147,7 +151,7 @@ def _write(args: argparse.Namespace, loaded: checkpoints.Loaded,
                       lambda file: np.save(file, found.scores.matrix))
 
 
-def _in_train(config: settings.Data, split: str,
+def _in_train(config: settings.Settings, split: str,
               data: dataset.RetrievalDataset) -> dict[str, Any]:
   """Returns `in_train`: what of the split was trained on, and says it.
 
@@ -160,7 +164,7 @@ def _in_train(config: settings.Data, split: str,
   if split == 'train':
     return {}
   try:
-    train = opening.open_contents(config, 'train')
+    train = opening.open_contents(config.data, 'train', config.extensions)
   except errors.UserError as error:
     print(f'{data.name}: not checked whether it was trained on: {error}')
     return {'in_train': None}
@@ -203,7 +207,7 @@ def _settings(args: argparse.Namespace,
   except ValueError as error:
     raise errors.UserError(str(error)) from error
   root = config.data.root
-  if config.data.source != 'world' and root and not Path(root).is_dir():
+  if config.data.source == 'uniter_lmdb' and root and not Path(root).is_dir():
     raise errors.UserError(f'data.root = {root} is no folder; give '
                            '--data-root FOLDER, where the data is now')
   return config
@@ -227,12 +231,16 @@ def _print(name: str, data: dataset.RetrievalDataset,
            result: dict[str, Any]) -> None:
   tables.print_recalls([(name, result)], f'{data.name}, per cent')
   for protocol, counted in result.get('protocols', {}).items():
-    show = (tables.print_precisions if protocol == 'eccv'
-            else tables.print_recalls)
-    show([(name, counted), *published.results(protocol)],
-         f'{data.name}, protocol {protocol}, per cent')
-    for note in counted.get('notes', ()):
-      print(f'protocol {protocol}: {note}')
+    rows = [(name, counted), *published.results(protocol)]
+    title = f'{data.name}, protocol {protocol}'
+    if extensions.is_own(protocol):
+      tables.print_numbers(rows, title)
+    else:
+      show = (tables.print_precisions if protocol == 'eccv'
+              else tables.print_recalls)
+      show(rows, f'{title}, per cent')
+      for note in counted.get('notes', ()):
+        print(f'protocol {protocol}: {note}')
   scored = result['pairs_per_second'] * result['seconds']
   print(f'{scored:,.0f} pairs in {result["seconds"]:.1f} s'
         + (f', {result["pairs_found"]:,} before' if result['pairs_found']

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace, config: settings.Settings) -> None:
   source = dataclasses.replace(config.data, cache_regions=False)
   splits = {}
   for split in opening.SPLITS:
-    data = opening.open_split(source, split)
+    data = opening.open_split(source, split, config.extensions)
     splits[split] = data
     _read_all(data)
     shapes = assembling.shapes_of(data)

@@ -10,7 +10,7 @@ from tagsdc_jax import settings
 from tagsdc_jax.comparison import folders, items, metrics
 from tagsdc_jax.comparison.recordings import Recordings
 from tagsdc_jax.data.dataset import RetrievalDataset
-from tagsdc_jax.evaluation import evaluating, recall
+from tagsdc_jax.evaluation import matrix, protocols, recall
 from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.runtime import parallel
 from tagsdc_jax.training import head_init
@@ -54,14 +54,13 @@ def compare(recordings: Recordings) -> Iterator[items.Item]:
 
 def _rank(model: RetrievalModel, params: Any, data: RetrievalDataset
           ) -> tuple[dict[str, Any], np.ndarray]:
-  """Returns what our evaluation gives, counted as the release does."""
-  config = settings.Settings(
-      quirks=settings.Quirks(float16_scores=True, overcounted_recall=True),
-      evaluation=settings.Evaluation(tile_texts=16, tile_images=4,
-                                     num_widths=2))
+  """Returns recalls counted as the release does, and our scores."""
   devices = jax.local_devices()[:1]
-  return evaluating.evaluate(model, parallel.replicate(params, devices), data,
-                             config, devices=devices)
+  scores = matrix.score_matrix(
+      model, parallel.replicate(params, devices), data, settings.Evaluation(
+          tile_texts=16, tile_images=4, num_widths=2), devices=devices)
+  return protocols.count(recall.Scores(scores), data, settings.Quirks(
+      float16_scores=True, overcounted_recall=True)), scores
 
 
 def _scores(prefix: str, ours: np.ndarray, recorded: dict[str, np.ndarray],

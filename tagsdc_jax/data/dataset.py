@@ -107,6 +107,15 @@ class RetrievalDataset:
             * self.feature_dtype.itemsize)
 
 
+def group_captions(captions: Sequence[Caption],
+                   num_images: int) -> list[tuple[int, ...]]:
+  """Returns the numbers of each image's captions, `captions_of_image`."""
+  groups: list[list[int]] = [[] for _ in range(num_images)]
+  for number, caption in enumerate(captions):
+    groups[caption.image].append(number)
+  return [tuple(group) for group in groups]
+
+
 @dataclasses.dataclass(frozen=True)
 class Contents:
   """What a split holds, without its regions.

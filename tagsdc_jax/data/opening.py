@@ -4,29 +4,36 @@ import dataclasses
 import functools
 import os
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tagsdc_jax import errors, settings
-from tagsdc_jax.data import dataset
+from tagsdc_jax import errors, extensions, settings
+from tagsdc_jax.data import checking, dataset
 
 SPLITS = ('train', 'validation', 'test')
 # What people write between several folders.
 _SEPARATORS = re.compile('[,;: ]+')
 
 
-def open_split(config: settings.Data, split: str) -> dataset.RetrievalDataset:
+def open_split(config: settings.Data, split: str,
+               folder: str = '') -> dataset.RetrievalDataset:
   """Returns a split of the data set that the settings name.
 
   Args:
     config: where the data lies.
     split: 'train' drops captions over the limit; others keep every caption.
+    folder: the setting `extensions`, for a source that is a user's own.
   Raises:
     UserError: if something is missing or damaged.
   """
-  opened = (_open_world(config, split) if config.source == 'world'
-            else _open_lmdb(config, split))
+  source = extensions.find(config.source, SOURCES, 'data.source', folder)
+  if extensions.is_own(config.source):
+    opened = _shortened(checking.open_checked(source, config, split), config,
+                        split)
+  else:
+    opened = source(config, split)
   if not config.cache_regions:
     return opened
   # The reader is pure, so a cache per image is all that is needed.
@@ -39,13 +46,15 @@ def _open_world(config: settings.Data, split: str) -> dataset.RetrievalDataset:
   from tagsdc_jax.data.world import dataset as world
   data = world.load_world(split, data_dir=config.root or None,
                           size=config.world_size)  # type: ignore[arg-type]
-  return (data if split != 'train' or config.max_caption_tokens is None
-          else _without_longer(data, config.max_caption_tokens))
+  return _shortened(data, config, split)
 
 
-def _without_longer(data: dataset.RetrievalDataset,
-                    limit: int) -> dataset.RetrievalDataset:
-  """Returns the data without captions of more tokens; all images stay."""
+def _shortened(data: dataset.RetrievalDataset, config: settings.Data,
+               split: str) -> dataset.RetrievalDataset:
+  """Returns training data without longer captions; all images stay."""
+  limit = config.max_caption_tokens
+  if split != 'train' or limit is None:
+    return data
   kept = [number for number, caption in enumerate(data.captions)
           if len(caption.token_ids) <= limit]
   if len(kept) == len(data.captions):
@@ -61,13 +70,14 @@ def _without_longer(data: dataset.RetrievalDataset,
                          for own in data.captions_of_image])
 
 
-def open_contents(config: settings.Data, split: str) -> dataset.Contents:
-  """Returns what a split holds; regions are neither read nor looked for.
+def open_contents(config: settings.Data, split: str,
+                  folder: str = '') -> dataset.Contents:
+  """Returns what a split holds; the regions of LMDB folders are not opened.
 
   Args and errors as `open_split`.
   """
-  if config.source == 'world':
-    return dataset.contents_of(_open_world(config, split))
+  if config.source != 'uniter_lmdb':
+    return dataset.contents_of(open_split(config, split, folder))
   from tagsdc_jax.data import uniter_lmdb
   choice = _choice(config, split)
   del choice['vocabulary_file']  # No words are read.
@@ -84,6 +94,13 @@ def _open_lmdb(config: settings.Data, split: str) -> dataset.RetrievalDataset:
   return functools.reduce(join_datasets, (
       uniter_lmdb.load_uniter_lmdb(text, image, **_choice(config, split))
       for text, image in _folders(config, split)))
+
+
+# What `data.source` may name, besides a user's module:function. Each takes the
+# settings of the data and the name of a split.
+SOURCES: dict[str, Callable[
+    [settings.Data, str], dataset.RetrievalDataset]] = {
+        'world': _open_world, 'uniter_lmdb': _open_lmdb}
 
 
 def _choice(config: settings.Data, split: str) -> dict[str, Any]:

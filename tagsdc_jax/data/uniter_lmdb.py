@@ -26,7 +26,7 @@ import numpy as np
 from tagsdc_jax.data import (captions as captions_lib, lmdb_images,
                              phrases as phrases_lib)
 from tagsdc_jax.data.dataset import (Caption, Contents, RetrievalDataset,
-                                     Vocabulary)
+                                     Vocabulary, group_captions)
 from tagsdc_jax.data.lmdb_files import (bad, decode_text, get, open_folder,
                                         read_json)
 from tagsdc_jax.errors import UserError
@@ -87,14 +87,11 @@ def load_uniter_lmdb(
               f"one of at most max_tokens = {max_tokens} tokens",
               f"{len(read)} captions, none of them", "raise "
               "data.max_caption_tokens, or write the folder again")
-  captions_of_image: list[list[int]] = [[] for _ in folder.image_ids]
-  for number, caption in enumerate(captions):
-    captions_of_image[caption.image].append(number)
   store = lmdb_images.ImageStore(Path(image_db), folder.image_ids, wanted)
   return RetrievalDataset(
       name=folder.path.name, vocabulary=folder.vocabulary,
       captions=_compact(captions), image_ids=folder.image_ids,
-      captions_of_image=[tuple(group) for group in captions_of_image],
+      captions_of_image=group_captions(captions, len(folder.image_ids)),
       read_regions=store.read, num_regions=store.num_regions(),
       feature_size=store.feature_size, feature_dtype=store.feature_dtype,
       image_keys=_image_keys(image_db, wanted, folder.image_ids))

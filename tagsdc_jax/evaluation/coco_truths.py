@@ -14,7 +14,7 @@ import numpy as np
 
 from tagsdc_jax import errors
 from tagsdc_jax.data import dataset
-from tagsdc_jax.evaluation import equal_sentences, ranking, recall
+from tagsdc_jax.evaluation import equal_sentences, recall
 
 # `t2i` and `i2t`: ids of captions to those of images, and the other way round.
 Lists = dict[str, dict[int, list[int]]]
@@ -139,7 +139,7 @@ def select(coco: Lists, truths: Lists, name: str,
       no_captions, no_images))
 
 
-def recalls(scores: ranking.Scores, truths: Truths) -> dict[str, Any]:
+def recalls(scores: recall.Scores, truths: Truths) -> dict[str, Any]:
   """Returns recalls, a hit being any of a query's positives; in per cent.
 
   Returns:
@@ -157,7 +157,7 @@ def recalls(scores: ranking.Scores, truths: Truths) -> dict[str, Any]:
   return _counted(scores, truths, count)
 
 
-def precisions(scores: ranking.Scores, truths: Truths) -> dict[str, Any]:
+def precisions(scores: recall.Scores, truths: Truths) -> dict[str, Any]:
   """Returns `map_at_r`, `r_precision` and `r1` both ways, in per cent.
 
   Returns:
@@ -183,13 +183,13 @@ def precisions(scores: ranking.Scores, truths: Truths) -> dict[str, Any]:
 _Part = tuple[np.ndarray, list[np.ndarray], list[int], list[np.ndarray] | None]
 
 
-def _both(scores: ranking.Scores, truths: Truths
+def _both(scores: recall.Scores, truths: Truths
           ) -> tuple[Iterator[_Part], Iterator[_Part]]:
   """Returns the queries of either kind, block by block."""
   def parts(queries: Queries, is_caption: bool) -> Iterator[_Part]:
     unknown = truths.unknown_images if is_caption else truths.unknown_captions
     num_candidates = scores.matrix.shape[int(is_caption)]
-    for part in ranking.blocks(len(queries.numbers), num_candidates):
+    for part in recall.blocks(len(queries.numbers), num_candidates):
       numbers = queries.numbers[part]
       block = (scores.rows(numbers) if is_caption
                else scores.columns(numbers).T)
@@ -203,7 +203,7 @@ def _both(scores: ranking.Scores, truths: Truths
   return parts(truths.captions, True), parts(truths.images, False)
 
 
-def _counted(scores: ranking.Scores, truths: Truths,
+def _counted(scores: recall.Scores, truths: Truths,
              count: Callable[[Truths], dict[str, Any]]) -> dict[str, Any]:
   result = count(truths)
   if truths.equal is not None and not scores.is_rounded:

@@ -1,7 +1,6 @@
 """Which pairs the network scores, by a cheap model's scores of all pairs."""
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ import numpy as np
 
 from tagsdc_jax import errors, files
 from tagsdc_jax.data import dataset
-from tagsdc_jax.evaluation import equal_sentences, ranking
+from tagsdc_jax.evaluation import equal_sentences, recall
+from tagsdc_jax.runtime import hashing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,17 +89,15 @@ def load(path: Path, k: int, data: dataset.RetrievalDataset) -> FirstPass:
         f'images of {data.name}, in its order), got {scores.dtype} '
         f'{scores.shape}')
   images_of = np.concatenate([_best(scores[rows], k, path)
-                              for rows in ranking.blocks(*expected)])
+                              for rows in recall.blocks(*expected)])
   captions_of = np.concatenate([_best(scores[:, columns].T, k, path)
-                                for columns in ranking.blocks(*expected[::-1])])
+                                for columns in recall.blocks(*expected[::-1])])
   flat = images_of.reshape(-1)
   order = np.argsort(flat, kind='stable')
   starts = np.searchsorted(flat[order], np.arange(expected[1] + 1))
-  with open(path, 'rb') as file:
-    sha256 = hashlib.file_digest(file, 'sha256').hexdigest()
-  return FirstPass(scores, k, sha256, images_of, captions_of,
-                   (order // images_of.shape[1]).astype(np.int32), starts,
-                   equal_sentences.find(data.captions))
+  return FirstPass(scores, k, hashing.file_sha256(path), images_of,
+                   captions_of, (order // images_of.shape[1]).astype(np.int32),
+                   starts, equal_sentences.find(data.captions))
 
 
 def _best(scores: np.ndarray, k: int, path: Path) -> np.ndarray:

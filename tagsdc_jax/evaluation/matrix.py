@@ -9,7 +9,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent import futures
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import jax
 import numpy as np
@@ -19,7 +19,7 @@ from tagsdc_jax.data import assembling, dataset
 from tagsdc_jax.engines import engine
 from tagsdc_jax.engines import pairs as pairs_of
 from tagsdc_jax.engines.packed import scoring
-from tagsdc_jax.evaluation import equal_sentences, ranking, tiles
+from tagsdc_jax.evaluation import equal_sentences, recall, tiles
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.runtime import distributed, parallel, watchdog
@@ -39,30 +39,73 @@ def score_matrix(model: RetrievalModel, params: Any,
                  data: dataset.RetrievalDataset,
                  config: settings.Evaluation, *,
                  devices: list[jax.Device],
-                 progress: Progress = lambda pairs: None,
-                 watch: watchdog.Watch = watchdog.UNWATCHED) -> np.ndarray:
+                 progress: Progress = lambda pairs: None) -> np.ndarray:
   """Returns all raw matching scores in memory, float32 [captions, images].
 
   Processes divide the parts and must call it alike; all get all scores.
 
-  Args: see `score_parts`; `config` holds the tile sizes, and `watch` ends a
-    process of several that hangs here.
+  Args: see `score_parts`; `config` holds the tile sizes.
   """
   plan = tiles.make_plan(data, config, len(devices))
-  scores = np.zeros((len(data.captions), len(data.image_ids)), np.float32)
-  process, processes = jax.process_index(), jax.process_count()
-  own = tiles.spread(len(plan.images))[process::processes]
+  store = InMemory(plan, len(data.captions))
+  fill(store, model, params, data, plan, own_parts(plan), devices=devices,
+       progress=progress)
+  return store.joined()
+
+
+class Store(Protocol):
+  """Where finished parts are kept until all of them are: `InMemory`, or on
+  disk, a `score_cache.ScoreCache`."""
+
+  def save(self, part: int, scores: np.ndarray) -> None:
+    """Takes a part, see `score_parts`."""
+
+  def joined(self) -> np.ndarray:
+    """Returns the scores of all processes, float32 [captions, images]."""
+
+
+class InMemory:
+  """A `Store`; all processes must ask for the joined scores."""
+
+  def __init__(self, plan: tiles.Plan, num_captions: int) -> None:
+    self._images = plan.images
+    self._scores = np.zeros((num_captions, plan.images.max() + 1), np.float32)
+
+  def save(self, part: int, scores: np.ndarray) -> None:
+    """See `Store`."""
+    self._scores[:, self._images[part].reshape(-1)] = scores.T
+
+  def joined(self) -> np.ndarray:
+    """See `Store`."""
+    # No image is in two parts, so of each score all but one term are 0.
+    return distributed.add_up(self._scores)
+
+
+def own_parts(plan: tiles.Plan) -> list[int]:
+  """Returns this process's share of the parts, in their order."""
+  return tiles.spread(len(plan.images))[
+      jax.process_index()::jax.process_count()]
+
+
+def fill(store: Store, model: RetrievalModel, params: Any,
+         data: dataset.RetrievalDataset, plan: tiles.Plan,
+         parts: Sequence[int], *, devices: list[jax.Device],
+         wanted: Wanted | None = None,
+         progress: Progress = lambda pairs: None,
+         watch: watchdog.Watch = watchdog.UNWATCHED) -> None:
+  """Scores parts and saves each when it is finished.
+
+  Args: see `score_parts`; `watch` ends a process of several that hangs here.
+  """
   with watch.during(watchdog.SCORING) as go_on:
     def advance(pairs: int) -> None:
       go_on()
       progress(pairs)
 
-    for part, block in score_parts(model, params, data, plan, own,
-                                   devices=devices, progress=advance):
-      scores[:, plan.images[part].reshape(-1)] = block.T
-  # No image is in two parts, so of each score all but one term are 0.
-  with watch.waiting():
-    return distributed.add_up(scores)
+    for part, scores in score_parts(model, params, data, plan, parts,
+                                    devices=devices, wanted=wanted,
+                                    progress=advance):
+      store.save(part, scores)
 
 
 def score_parts(model: RetrievalModel, params: Any,
@@ -111,7 +154,7 @@ def score_parts(model: RetrievalModel, params: Any,
     rows, scores = first_rows + tile.image_rows, parallel.gather(result)
     if not np.all(np.isfinite(scores)):
       place = tuple(np.argwhere(~np.isfinite(scores))[0])
-      raise ranking.not_finite(data, scores[place], int(columns[place]), int(
+      raise recall.not_finite(data, scores[place], int(columns[place]), int(
           plan.images[part].reshape(-1)[rows[place]]))
     block[rows, columns] = scores
     progress(tile.num_pairs)

@@ -1,15 +1,18 @@
 """How published numbers are counted: what is ranked among what."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import functools
+import math
+import numbers
+import types
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tagsdc_jax import errors, settings
+from tagsdc_jax import errors, extensions, settings
 from tagsdc_jax.data import dataset
-from tagsdc_jax.evaluation import (coco_truths, equal_sentences, ranking,
-                                   recall)
+from tagsdc_jax.evaluation import coco_truths, equal_sentences, recall
 
 FOLD_IMAGES = 1000
 
@@ -19,43 +22,105 @@ class Counting:
   """Recalls as the settings' quirks count them."""
   quirks: settings.Quirks = settings.Quirks()
 
-  def rounded(self, scores: ranking.Scores) -> ranking.Scores:
+  def rounded(self, scores: recall.Scores) -> recall.Scores:
     """Returns the scores, rounded where the settings say so."""
     return dataclasses.replace(scores, is_rounded=self.quirks.float16_scores)
 
-  def recalls(self, scores: ranking.Scores,
+  def recalls(self, scores: recall.Scores,
               data: dataset.RetrievalDataset) -> dict[str, Any]:
     """Returns recalls among all captions and images."""
     return self.recalls_of(
         scores, np.array([c.image for c in data.captions]),
         data.captions_of_image, equal_sentences.find(data.captions))
 
-  def recalls_of(self, scores: ranking.Scores, image_of_text: np.ndarray,
+  def recalls_of(self, scores: recall.Scores, image_of_text: np.ndarray,
                  captions_of_image: Sequence[Sequence[int]],
                  sentences: equal_sentences.Sentences) -> dict[str, Any]:
-    """Returns what `ranking.evaluate_scores` does."""
-    return ranking.evaluate_scores(
+    """Returns what `recall.evaluate_scores` does."""
+    return recall.evaluate_scores(
         scores, image_of_text, captions_of_image, sentences,
         image_recalls=(recall.overcounted_recalls
                        if self.quirks.overcounted_recall else recall.recalls))
 
 
 Protocol = Callable[
-    [ranking.Scores, dataset.RetrievalDataset, Counting], dict[str, Any]]
+    [recall.Scores, dataset.RetrievalDataset, Counting], dict[str, Any]]
 
 
-def prepare(names: Sequence[str],
-            data: dataset.RetrievalDataset) -> dict[str, Protocol]:
+def prepare(names: Sequence[str], data: dataset.RetrievalDataset,
+            folder: str = '') -> dict[str, Protocol]:
   """Returns the protocols by name, ready to count.
 
   Args:
-    names: of PROTOCOLS.
+    names: of PROTOCOLS, or module:function of a user's `Protocol`.
     data: the split that will be scored.
+    folder: the setting `extensions`, for those that are a user's own.
   Raises:
-    UserError: if the split is not what a protocol is about, or a package is
-      missing.
+    UserError: if there is no such protocol, the split is not what a protocol
+      is about, or a package is missing.
   """
-  return {name: PROTOCOLS[name](name, data) for name in names}
+  found = {name: extensions.find(name, PROTOCOLS, '--protocol', folder)
+           for name in names}
+  return {name: (functools.partial(_call_own, name, protocol)
+                 if extensions.is_own(name) else protocol(name, data))
+          for name, protocol in found.items()}
+
+
+def count(scores: recall.Scores, data: dataset.RetrievalDataset,
+          quirks: settings.Quirks,
+          chosen: Mapping[str, Protocol] = types.MappingProxyType({})
+          ) -> dict[str, Any]:
+  """Returns recalls on the whole split, and what the protocols say.
+
+  Args:
+    scores: of the split.
+    data: the split.
+    quirks: how scores are rounded and hits counted.
+    chosen: from `prepare`.
+  Returns:
+    what `recall.evaluate_scores` does; `split`, its name; `captions` and
+    `images`, how many there are; `chance`, see `recall.chance`; and
+    `protocols`, a result per name, if any are chosen.
+  Raises:
+    UserError: if a score is not finite, or a protocol fails.
+  """
+  counting = Counting(quirks)
+  scores = counting.rounded(scores)
+  scores.check(data)
+  result = counting.recalls(scores, data) | {
+      'split': data.name, 'captions': len(data.captions),
+      'images': len(data.image_ids), 'chance': recall.chance(
+          len(data.image_ids), [len(own) for own in data.captions_of_image])}
+  if chosen:
+    result['protocols'] = {name: protocol(scores, data, counting)
+                           for name, protocol in chosen.items()}
+  return result
+
+
+def _call_own(name: str, protocol: Protocol, *args: Any) -> dict[str, Any]:
+  """Returns what a user's protocol counts, as plain Python numbers."""
+  found = extensions.call(protocol, f'--protocol {name}', *args)
+  if not isinstance(found, dict):
+    raise errors.UserError(
+        f'--protocol {name} must return a dict of numbers by name, got '
+        f'{type(found).__name__}')
+  return _plain(name, found)
+
+
+def _plain(name: str, counted: dict[str, Any]) -> dict[str, Any]:
+  """Returns numbers by name, or by name and name, that JSON can hold."""
+  plain: dict[str, Any] = {}
+  for key, value in counted.items():
+    if isinstance(value, dict):
+      plain[str(key)] = _plain(name, value)
+    elif isinstance(value, numbers.Real) and math.isfinite(value):
+      plain[str(key)] = (int(value) if isinstance(value, numbers.Integral)
+                         else float(value))
+    else:
+      raise errors.UserError(
+          f'--protocol {name} must return finite numbers, got '
+          f'{" ".join(str(value).split())[:80]} for {key}')
+  return plain
 
 
 def _whole(num_images: int) -> Callable[..., Protocol]:
@@ -101,7 +166,7 @@ def check_folds(name: str, data: dataset.RetrievalDataset,
         'give a split that they do, such as COCO\'s test split of 5,000')
 
 
-def mean_of_folds(scores: ranking.Scores, data: dataset.RetrievalDataset,
+def mean_of_folds(scores: recall.Scores, data: dataset.RetrievalDataset,
                   counted: Counting, size: int,
                   order: np.ndarray | None = None) -> dict[str, Any]:
   """Returns the mean of the recalls in folds of the images.
@@ -113,7 +178,7 @@ def mean_of_folds(scores: ranking.Scores, data: dataset.RetrievalDataset,
     size: images per fold; divides the images.
     order: image numbers, fold by fold; None for the order of the data.
   Returns:
-    see `ranking.evaluate_scores`; and `folds`, how many there are.
+    see `recall.evaluate_scores`; and `folds`, how many there are.
   """
   if order is None:
     order = np.arange(len(data.image_ids))

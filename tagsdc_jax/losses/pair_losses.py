@@ -125,7 +125,7 @@ def of_settings(config: settings.Settings) -> tuple[PairLoss, ...]:
   for name in config.losses.pairs or OF_PHASE[config.phase]:
     loss = extensions.find(name, BUILT_IN, 'losses.pairs', config.extensions)
     if not isinstance(loss, PairLoss):
-      loss = extensions.call(name, 'losses.pairs', loss, config)
+      loss = extensions.call(loss, f'losses.pairs {name}', config)
     if not isinstance(loss, PairLoss):
       raise errors.UserError(
           f'losses.pairs names {name}, which must be a PairLoss or a function '
@@ -177,9 +177,9 @@ def _check(loss: PairLoss, name: str, engine: str) -> None:
     problem = ('it couples pairs, which compute.engine=packed cannot do; set '
                'compute.engine=padded')
   elif loss.is_coupled:
-    problem = extensions.call(name, 'losses.pairs', _try_coupled, loss)
+    problem = extensions.call(_try_coupled, f'losses.pairs {name}', loss)
   else:
-    problem = extensions.call(name, 'losses.pairs', _try_rows, loss)
+    problem = extensions.call(_try_rows, f'losses.pairs {name}', loss)
   if problem:
     raise errors.UserError(f'losses.pairs names {name}: {problem}')
 

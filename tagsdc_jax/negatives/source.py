@@ -110,8 +110,10 @@ def find(names: tuple[str, ...], built_in: Mapping[str, Source],
                             config.extensions)
     if not isinstance(given, Source):
       given = Source(name.partition(':')[2], given)
-    found.append(dataclasses.replace(given, propose=functools.partial(
-        extensions.call, name, 'negatives.sources', given.propose)))
+    if extensions.is_own(name):
+      given = dataclasses.replace(given, propose=functools.partial(
+          extensions.call, given.propose, f'negatives.sources {name}'))
+    found.append(given)
   own = [source.name for source in found]
   twice = [name for name in own if own.count(name) > 1]
   if twice:

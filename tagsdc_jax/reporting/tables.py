@@ -19,7 +19,7 @@ def print_recalls(rows: Sequence[tuple[str, dict[str, Any]]],
   """Prints recalls in per cent, one line per named evaluation result.
 
   Args:
-    rows: (name, result); see `ranking.evaluate_scores`. Of a result that tells
+    rows: (name, result); see `recall.evaluate_scores`. Of a result that tells
       its `images` and `captions` a line with chance goes before every change;
       `pairs_per_second` is shown where there is one.
     title: heading.
@@ -67,6 +67,33 @@ def print_precisions(rows: Sequence[tuple[str, dict[str, Any]]],
     if 'equal_sentences' in result:
       add(EQUAL, result['equal_sentences'])
   _print(table)
+
+
+def print_numbers(rows: Sequence[tuple[str, dict[str, Any]]],
+                  title: str) -> None:
+  """Prints what a user's protocol counts, one line per number.
+
+  Args:
+    rows: (name, numbers by name, which may lie in groups).
+    title: heading.
+  """
+  table = Table()
+  table.add_column(title, no_wrap=True)  # Above it would be cut to its width.
+  table.add_column('', justify='right')
+  for name, numbers in rows:
+    table.add_row(name, style='bold')
+    for key, value in _flat(numbers).items():
+      table.add_row(f'  {key}', f'{value:.6g}')
+  _print(table)
+
+
+def _flat(numbers: dict[str, Any], group: str = '') -> dict[str, float]:
+  """Returns numbers by dotted names."""
+  found: dict[str, float] = {}
+  for key, value in numbers.items():
+    found |= (_flat(value, f'{group}{key}.') if isinstance(value, dict)
+              else {f'{group}{key}': value})
+  return found
 
 
 def print_phases(entries: Sequence[dict[str, Any]]) -> None:

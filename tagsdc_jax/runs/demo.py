@@ -11,7 +11,7 @@ from tagsdc_jax import errors, files, settings, shipped
 from tagsdc_jax.data import opening
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.runs import folder, judging, report, setup, training
-from tagsdc_jax.runtime import parallel
+from tagsdc_jax.runtime import hashing, parallel
 from tagsdc_jax.training import checkpoints
 
 PRETRAINED = f'{shipped.PREFIX}world_pretrain'
@@ -97,7 +97,7 @@ def _judge_shipped(config: settings.Settings) -> dict[str, Any]:
   judged = judging.judge(model, parallel.replicate(loaded.parameters, devices),
                          config, 'pretrain', data, devices)
   return judged | {
-      'parameters_sha256': setup.parameters_sha256(loaded.parameters),
+      'parameters_sha256': hashing.parameters_sha256(loaded.parameters),
       'seconds': time.perf_counter() - start}
 
 

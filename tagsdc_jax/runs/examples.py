@@ -37,7 +37,7 @@ def gather(checkpoint: Path) -> content.Examples:
   """
   loaded = checkpoints.load(checkpoint)
   config = checkpoints.settings_of(loaded)
-  data = opening.open_split(config.data, 'test')
+  data = opening.open_split(config.data, 'test', config.extensions)
   config = setup.with_data_sizes(config, data)
   model = setup.make_model(config)
   checkpoints.check_parameters(loaded.parameters,

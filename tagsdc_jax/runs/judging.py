@@ -26,13 +26,13 @@ def judge(model: RetrievalModel, params: Any, config: settings.Settings,
     devices: this process's.
     start_params: those that the phase began with, None if nobody asks.
   Returns:
-    `evaluation`, see `evaluating.evaluate`; `measures`, see
-    `measuring.measure`, None for data that has no oracle.
+    `evaluation`, see `evaluation.Evaluated`; `measures`, see
+    `world_measures.measure`, None for data that has no oracle.
   """
   watch = watchdog.Watch(config.hang_seconds)
-  test = opening.open_split(config.data, 'test')
-  result, _ = evaluation.evaluate_split(model, params, test, config, phase,
-                                        devices, watch)
+  test = opening.open_split(config.data, 'test', config.extensions)
+  result = evaluation.evaluate(model, params, test, config, phase, devices,
+                               watch=watch).result
   measures = None
   if config.data.source == 'world':
     with memory.explained(config, memory.TRAINING, devices), (

@@ -2,14 +2,12 @@
 
 import dataclasses
 import functools
-import hashlib
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
 
 from tagsdc_jax import errors, settings
 from tagsdc_jax.data import assembling, dataset
@@ -180,11 +178,3 @@ def untrained(trained_heads: Collection[str]) -> tuple[str, ...]:
   """
   return (*(name for name in heads.NAMES if name not in trained_heads),
           'region_mask_embedding')
-
-
-def parameters_sha256(params: Any) -> str:
-  """Returns the hash of all float32 bytes, names in sorted order."""
-  digest = hashlib.sha256()
-  for _, leaf in sorted(traverse_util.flatten_dict(params, sep='/').items()):
-    digest.update(np.ascontiguousarray(leaf, '<f4').tobytes())
-  return digest.hexdigest()

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 from tagsdc_jax import errors, files, paths, settings, shipped
-from tagsdc_jax.runs import folder, setup
+from tagsdc_jax.runs import folder
+from tagsdc_jax.runtime import hashing
 from tagsdc_jax.training import checkpoints
 
 
@@ -42,7 +43,7 @@ def ship(run_dir: Path, target: Path, commands: list[str]) -> dict:
       'commands': commands, 'updates': update,
       'seconds': results['seconds'],
       'machine': f'{platform.machine()}, {platform.system()}',
-      'parameters_sha256': setup.parameters_sha256(loaded.parameters),
+      'parameters_sha256': hashing.parameters_sha256(loaded.parameters),
       'evaluation': results['evaluation'], 'measures': results['measures']}
   files.write_json(target / shipped.RECIPE, recipe)
   return recipe

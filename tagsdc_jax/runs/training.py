@@ -19,8 +19,8 @@ from tagsdc_jax.released import heads, paired_batches
 from tagsdc_jax.reporting import writer
 from tagsdc_jax.runs import (compiling, evaluation, folder, hooks, judging,
                              lock, setup)
-from tagsdc_jax.runtime import (distributed, memory, parallel, peak, preemption,
-                                progress, watchdog)
+from tagsdc_jax.runtime import (distributed, hashing, memory, parallel, peak,
+                                preemption, progress, watchdog)
 from tagsdc_jax.training import (checkpoints, head_init, loop, optimizer,
                                  state)
 
@@ -58,14 +58,14 @@ def _train(config: settings.Settings, run_dir: Path, notice: preemption.Notice,
            whole_run: contextlib.ExitStack, start: float) -> dict[str, Any]:
   devices = parallel.local_devices(config.num_devices)
   everywhere = parallel.all_devices(devices)
-  data = opening.open_split(config.data, 'train')
+  data = opening.open_split(config.data, 'train', config.extensions)
   config = setup.with_data_sizes(config, data)
   shapes = assembling.shapes_of(data)
   task = setup.make_task(config, data, shapes)
   phase = setup.make_phase(task)
   memory.check_network(config, retrieval.parameter_shapes(task.model),
                        phase.needs_start)
-  splits = {split: opening.open_split(config.data, split)
+  splits = {split: opening.open_split(config.data, split, config.extensions)
             for split in ('validation', 'test')}
   validation = opening.first_images(splits['validation'],
                                     config.evaluation.validation_images)
@@ -110,9 +110,8 @@ def _train(config: settings.Settings, run_dir: Path, notice: preemption.Notice,
 
     def evaluate(params: Any) -> dict[str, Any]:
       with notice.interrupting():
-        return evaluation.evaluate_split(task.model, params, validation,
-                                         config, config.phase, devices,
-                                         watch)[0]
+        return evaluation.evaluate(task.model, params, validation, config,
+                                   config.phase, devices, watch=watch).result
 
     validate = hooks.Validation(config, saves, metrics, best, evaluate)
     bar = stack.enter_context(
@@ -228,7 +227,7 @@ def _finish(task: engine.Task, final: state.TrainState,
   config = task.settings
   results: dict[str, Any] = {
       'phase': config.phase, 'updates': int(final.update),
-      'parameters_sha256': setup.parameters_sha256(final.params),
+      'parameters_sha256': hashing.parameters_sha256(final.params),
       'seconds': seconds}
   if int(final.update) == config.num_updates:
     results['validation'] = validated

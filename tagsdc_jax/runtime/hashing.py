@@ -1,16 +1,51 @@
-"""Hashes of a checkpoint's content, which its file format does not keep."""
+"""All hashes: of parameters, arrays and files, and of what a checkpoint holds.
+
+What was hashed once is compared with hashes of today, so none may change.
+"""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent import futures
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from flax import traverse_util
 
-KEY = 'hashes'
-_SIZE = 16  # Bytes.
+KEY = 'hashes'  # In a checkpoint's facts.
+_CHECKPOINT_BYTES = 16  # Of each of them.
+SHA256_BYTES = 32
+
+
+def sha256(parts: Iterable[bytes | memoryview]) -> bytes:
+  """Returns the hash of the parts one after the other."""
+  digest = hashlib.sha256()
+  for part in parts:
+    digest.update(part)
+  return digest.digest()
+
+
+def parameters_sha256(params: Any) -> str:
+  """Returns the hash of all float32 bytes, names in sorted order."""
+  flat = traverse_util.flatten_dict(params, sep='/')
+  return sha256(np.ascontiguousarray(leaf, '<f4').tobytes()
+                for _, leaf in sorted(flat.items())).hex()
+
+
+def arrays_sha256(*arrays: np.ndarray) -> str:
+  """Returns the hash of dtypes, shapes and bytes."""
+  return sha256(
+      part for array in arrays for part in (
+          f'{array.dtype} {array.shape}\n'.encode(),
+          np.ascontiguousarray(array).tobytes())).hex()
+
+
+def file_sha256(path: Path) -> str:
+  """Returns the hash of a file's bytes."""
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def with_hashes(about: dict[str, Any],
@@ -68,7 +103,7 @@ def _of_array(array: np.ndarray) -> str:
 
 
 def _digest(*parts: bytes | memoryview) -> str:
-  digest = hashlib.blake2b(digest_size=_SIZE)
+  digest = hashlib.blake2b(digest_size=_CHECKPOINT_BYTES)
   for part in parts:
     digest.update(part)
   return digest.hexdigest()

@@ -9,7 +9,7 @@ from safetensors import numpy as safetensors_numpy
 
 from tagsdc_jax import main, settings
 from tagsdc_jax.conversion import name_rules, reading
-from tagsdc_jax.runs import setup
+from tagsdc_jax.runtime import hashing
 from tagsdc_jax.training import checkpoints
 from tests.golden import reading as golden
 
@@ -69,8 +69,8 @@ def test_old_names_and_dropped_heads(tmp_path, capsys):
   assert 'region_classifier.net.3.weight' in shown
   _run(_source('pretrained_like.safetensors'), tmp_path / 'new', *CONFIG)
   old, new = (checkpoints.load(tmp_path / name) for name in ('old', 'new'))
-  assert (setup.parameters_sha256(old.parameters)
-          == setup.parameters_sha256(new.parameters))
+  assert (hashing.parameters_sha256(old.parameters)
+          == hashing.parameters_sha256(new.parameters))
 
 
 def test_heads_of_later_phases_start_as_those_do(tmp_path):

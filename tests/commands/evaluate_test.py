@@ -14,8 +14,9 @@ import pytest
 from tagsdc_jax import files, main, settings
 from tagsdc_jax.commands import evaluate
 from tagsdc_jax.data import opening
+from tagsdc_jax.evaluation import score_cache
 from tagsdc_jax.models import retrieval
-from tagsdc_jax.runs import finished_parts, folder, setup
+from tagsdc_jax.runs import folder, setup
 from tagsdc_jax.runtime import launcher
 from tagsdc_jax.training import checkpoints
 from tests import children
@@ -146,7 +147,7 @@ def test_what_is_written_and_shown(whole, run_dir, capsys):
   kept, = (run_dir / 'work').iterdir()
   assert f'parts kept in {kept}' in shown
   assert len(list(kept.glob('*.part'))) == 6
-  about = json.loads((kept / finished_parts.ABOUT).read_text('utf-8'))
+  about = json.loads((kept / score_cache.ABOUT).read_text('utf-8'))
   assert about['split'] == 'itm_toy.db'
 
 

@@ -78,12 +78,16 @@ def _toy():
                        test_images=STORE)
 
 
+def _settings(data, **changes):
+  return settings.Settings(data=dataclasses.replace(data, **changes))
+
+
 @pytest.mark.parametrize('gone', [
     {'train_text': ('txt_db/gone.db',)}, {'train_images': ('img_db/gone',)},
     {'train_text': ()}, {'train_text': (TEXT, TEXT)}])
 def test_training_data_that_is_gone_is_not_checked(gone, toy, capsys):
   data = opening.open_split(toy, 'test')
-  found = evaluate._in_train(dataclasses.replace(toy, **gone), 'test', data)
+  found = evaluate._in_train(_settings(toy, **gone), 'test', data)
   assert found == {'in_train': None}
   shown = capsys.readouterr().out
   assert shown.startswith('itm_toy.db: not checked whether it was trained on: ')
@@ -91,7 +95,7 @@ def test_training_data_that_is_gone_is_not_checked(gone, toy, capsys):
 
 
 def test_the_training_split_itself_is_not_checked(toy):
-  assert evaluate._in_train(toy, 'train', None) == {}
+  assert evaluate._in_train(_settings(toy), 'train', None) == {}
 
 
 def test_another_vocabulary_than_in_training(toy):
@@ -100,7 +104,7 @@ def test_another_vocabulary_than_in_training(toy):
       data.vocabulary, tokenizer='bert-base-uncased'))
   with pytest.raises(errors.UserError, match='its tokenizer is toy-wordpiece '
                      'and bert-base-uncased'):
-    evaluate._in_train(toy, 'test', other)
+    evaluate._in_train(_settings(toy), 'test', other)
 
 
 def _ranked(checkpoint, out, *flags):

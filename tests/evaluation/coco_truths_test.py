@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tagsdc_jax import errors
-from tagsdc_jax.evaluation import coco_truths, protocols, ranking
+from tagsdc_jax.evaluation import coco_truths, protocols, recall
 
 _COCO = {'t2i': {700: [1], 701: [1], 702: [2], 703: [3]},
          'i2t': {1: [700, 701], 2: [702], 3: [703]}}
@@ -58,7 +58,7 @@ def test_recalls_by_hand():
       coco_truths.Queries(np.array([0, 2]), [np.array([0, 1]), np.array([2])],
                           np.array([2, 1])),
       coco_truths.Queries(np.array([1]), [np.array([0, 2])], np.array([2])))
-  scores = ranking.Scores(np.array(
+  scores = recall.Scores(np.array(
       [[1, 9, 5], [0, 8, 0], [3, 7, 3]], np.float32))
   result = coco_truths.recalls(scores, truths)
   # Caption 0 finds image 1; caption 2's image 2 ties with image 0. Image 1
@@ -89,7 +89,7 @@ def test_images_that_no_list_knows_are_no_candidates():
   scores = np.zeros((5, 4), np.float32)
   scores[range(5), [0, 1, 1, 1, 2]] = 1
   scores[:, 3] = 9
-  result = coco_truths.recalls(ranking.Scores(scores), truths)
+  result = coco_truths.recalls(recall.Scores(scores), truths)
   assert result['image_retrieval']['r1'] == 100
   assert result['left_out'] == {'captions': 1, 'images': 1}
   assert result['notes'] == ['1 captions and 1 images that the lists do not '
@@ -160,7 +160,7 @@ def test_as_the_package_counts(theirs):
       target_metrics=('coco_1k_recalls', 'coco_5k_recalls', 'cxc_recalls',
                       'eccv_map_at_r', 'eccv_rprecision', 'eccv_r1'),
       Ks=(1, 5, 10), verbose=False)
-  ours, counted = ranking.Scores(scores), protocols.Counting()
+  ours, counted = recall.Scores(scores), protocols.Counting()
   truths = {name: coco_truths.select(metrics.coco_gts, lists, name, data)
             for name, lists in (('cxc', metrics.cxc_gts),
                                 ('eccv', metrics.eccv_gts))}

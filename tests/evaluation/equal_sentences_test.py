@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tagsdc_jax import settings
-from tagsdc_jax.evaluation import (coco_truths, equal_sentences, evaluating,
-                                   protocols, ranking, recall)
+from tagsdc_jax.evaluation import (coco_truths, equal_sentences, protocols,
+                                   recall)
 
 A, B, C, D = [3], [3, 4], [4, 3], [9]
 # Captions 0 and 2 are one sentence, of images 0 and 1.
@@ -31,7 +31,7 @@ def _data(tokens=None, owner=_OWNER, of_image=_OF_IMAGE):
 
 
 def _rank(scores, quirks=settings.Quirks(), data=None, **chosen):
-  return evaluating.rank(ranking.Scores(np.asarray(scores, np.float32)),
+  return protocols.count(recall.Scores(np.asarray(scores, np.float32)),
                          data or _data(), quirks, chosen)
 
 
@@ -106,7 +106,7 @@ def test_in_folds():
   scores = np.array([[1, 1, 1, 0]] * 3 + [[0, 0, 0, 1]], np.float32)
 
   def fold(order):
-    return protocols.mean_of_folds(ranking.Scores(scores), data,
+    return protocols.mean_of_folds(recall.Scores(scores), data,
                                    protocols.Counting(), 2, np.array(order))
   result = fold([0, 3, 1, 2])
   assert result['image_retrieval']['r1'] == 50
@@ -124,11 +124,11 @@ def test_after_a_first_pass_equal_sentences_stay_together():
   scores[[0, 2], 0] = 7
   scores[[0, 2, 3], 1] = [4, 4, 2]
   scores[4] = 0
-  first = ranking.Scores(scores, _PERFECT.astype(np.float64))
-  result = evaluating.rank(first, _data(), settings.Quirks())
+  first = recall.Scores(scores, _PERFECT.astype(np.float64))
+  result = protocols.count(first, _data(), settings.Quirks())
   assert result['text_retrieval']['r1'] == 100
-  first = ranking.Scores(scores, np.zeros((5, 3)))
-  assert evaluating.rank(first, _data(), settings.Quirks())[
+  first = recall.Scores(scores, np.zeros((5, 3)))
+  assert protocols.count(first, _data(), settings.Quirks())[
       'text_retrieval']['r1'] == 100
 
 
@@ -151,7 +151,7 @@ def _truths(tokens, extra=(), **more):
 
 def test_in_lists_of_truths():
   truths = _truths(_TOKENS)
-  scores = ranking.Scores(_PERFECT)
+  scores = recall.Scores(_PERFECT)
   result = coco_truths.recalls(scores, truths)
   assert result['text_retrieval']['r1'] == 100
   assert result['image_retrieval']['r1'] == 60
@@ -191,7 +191,7 @@ def test_captions_that_no_list_knows_are_no_candidates():
   scores = np.concatenate([_PERFECT, [[9, 0, 0], [1, 0, 9]]])
   scores[[0, 2]] = np.eye(3)[:2]
   for count in (coco_truths.recalls, coco_truths.precisions):
-    result = count(ranking.Scores(scores.astype(np.float32)), truths)
+    result = count(recall.Scores(scores.astype(np.float32)), truths)
     assert result['text_retrieval']['r1'] == 100
     assert result['left_out'] == {'captions': 2, 'images': 0}
     assert result['notes'] == [
@@ -201,9 +201,9 @@ def test_captions_that_no_list_knows_are_no_candidates():
   assert truths.equal.captions.positives[1].tolist() == [0]
   known = _truths(tokens, extra, i2t={2: [702, 703, 801]})
   assert known.unknown_captions.tolist() == [5]
-  assert coco_truths.recalls(ranking.Scores(scores.astype(np.float32)), known)[
+  assert coco_truths.recalls(recall.Scores(scores.astype(np.float32)), known)[
       'text_retrieval']['r1'] == pytest.approx(200 / 3)
-  plain = coco_truths.recalls(ranking.Scores(_PERFECT),
+  plain = coco_truths.recalls(recall.Scores(_PERFECT),
                               _truths([A, B, [1], C, D]))
   assert plain['left_out'] == {'captions': 0, 'images': 0}
   assert 'notes' not in plain

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tagsdc_jax import errors
-from tagsdc_jax.evaluation import first_pass, ranking
+from tagsdc_jax.evaluation import first_pass, recall
 
 _DATA = types.SimpleNamespace(
     name='toy', image_ids='abc',
@@ -19,7 +19,7 @@ def _load(path, scores=_SCORES, k=1):
 
 @pytest.mark.parametrize('block', [1, 1000])
 def test_wanted_by_hand(tmp_path, monkeypatch, block):
-  monkeypatch.setattr(ranking, '_BLOCK', block)
+  monkeypatch.setattr(recall, '_BLOCK', block)
   # Best image of each caption: 0, 1, 2, 2; best caption of each: 0, 1, 1.
   chosen = _load(tmp_path)
   assert [chosen.wanted(i).tolist() for i in range(3)] == [

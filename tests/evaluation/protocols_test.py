@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tagsdc_jax import errors, settings
-from tagsdc_jax.evaluation import coco_truths, protocols, ranking
+from tagsdc_jax.evaluation import coco_truths, protocols, recall
 
 
 def _data(num_images, captions_per_image=1):
@@ -25,7 +25,7 @@ def test_folds_by_hand():
   # caption 3 confuses its own with image 0 of the other fold only.
   scores = np.array([[1, 2, 0, 0], [2, 1, 0, 0], [0, 0, 5, 0], [9, 0, 0, 5]],
                     np.float32)
-  result = protocols.mean_of_folds(ranking.Scores(scores), _data(4),
+  result = protocols.mean_of_folds(recall.Scores(scores), _data(4),
                                    protocols.Counting(), 2)
   assert result['folds'] == 2
   # Fold 0: 0 %, fold 1: 100 %. The whole split would give caption 3 no hit.
@@ -43,7 +43,7 @@ def test_folds_with_uneven_captions():
   data.captions_of_image = [(1, 3), (), (0,), (2,)]
   scores = np.zeros((4, 4), np.float32)
   scores[[0, 1, 2], [2, 0, 2]] = [3, 2, 4]
-  result = protocols.mean_of_folds(ranking.Scores(scores), data,
+  result = protocols.mean_of_folds(recall.Scores(scores), data,
                                    protocols.Counting(), 2)
   # Fold 0: caption 1 finds image 0, caption 3 ties; image 0 finds caption 1.
   # Fold 1: caption 0 finds image 2, caption 2 does not find image 3; image 2
@@ -71,13 +71,13 @@ def test_folds_follow_karpathys_order_whatever_the_datas_is(monkeypatch):
     _coco(monkeypatch, data, [2, 0, 3, 1])
     data.image_ids = [data.image_ids[i] for i in order]
     protocol = protocols.prepare(['coco_1k'], data)['coco_1k']
-    found.append(protocol(ranking.Scores(scores[np.ix_(order, order)]), data,
+    found.append(protocol(recall.Scores(scores[np.ix_(order, order)]), data,
                           protocols.Counting()))
   by_hand = protocols.mean_of_folds(
-      ranking.Scores(scores), _data(4), protocols.Counting(), 2,
+      recall.Scores(scores), _data(4), protocols.Counting(), 2,
       np.array([2, 0, 3, 1]))
   assert found[0] == found[1] == by_hand | {'order': 'karpathy'}
-  other = protocols.mean_of_folds(ranking.Scores(scores), _data(4),
+  other = protocols.mean_of_folds(recall.Scores(scores), _data(4),
                                   protocols.Counting(), 2)
   assert other['rsum'] != by_hand['rsum']
 
@@ -93,7 +93,7 @@ def test_folds_of_other_data_follow_it_and_say_so(monkeypatch, change,
   data = _data(4)
   _coco(monkeypatch, data, range(4))
   change(data)
-  scores = ranking.Scores(np.eye(4, dtype=np.float32))
+  scores = recall.Scores(np.eye(4, dtype=np.float32))
   result = protocols.prepare(['coco_1k'], data)['coco_1k'](
       scores, data, protocols.Counting())
   assert result['order'] == 'data'
@@ -112,7 +112,7 @@ def test_without_the_package_folds_follow_the_data(monkeypatch):
   data = _data(4)
   data.image_ids = [f'coco_val2014_{i:012}.npz' for i in range(4)]
   result = protocols.prepare(['coco_1k'], data)['coco_1k'](
-      ranking.Scores(np.eye(4, dtype=np.float32)), data, protocols.Counting())
+      recall.Scores(np.eye(4, dtype=np.float32)), data, protocols.Counting())
   assert result['order'] == 'data'
   assert 'pip install "tagsdc_jax[eccv]"' in result['notes'][0]
 
@@ -128,12 +128,12 @@ def test_a_fold_without_captions_is_told(monkeypatch):
 
 
 def test_quirks_of_counting():
-  scores = ranking.Scores(np.eye(12, dtype=np.float32) * 8)
+  scores = recall.Scores(np.eye(12, dtype=np.float32) * 8)
   counting = protocols.Counting(settings.Quirks(overcounted_recall=True))
   assert counting.recalls(scores, _data(12))['image_retrieval'][
       'r1'] == pytest.approx(100 * 13 / 12)
   rounded = protocols.Counting(settings.Quirks(float16_scores=True)).rounded(
-      ranking.Scores(np.array([[8.001, 8]], np.float32)))
+      recall.Scores(np.array([[8.001, 8]], np.float32)))
   np.testing.assert_array_equal(rounded.rows([0]), [[8, 8]])
 
 
@@ -149,9 +149,57 @@ def test_another_split_is_told(name, message):
 
 def test_whole_splits_are_counted_as_a_whole():
   data = _data(1000)
-  scores = ranking.Scores(np.eye(1000, dtype=np.float32))
+  scores = recall.Scores(np.eye(1000, dtype=np.float32))
   prepared = protocols.prepare(['flickr_1k', 'coco_1k'], data)
   for protocol in prepared.values():
     result = protocol(scores, data, protocols.Counting())
     assert result['rsum'] == 600
   assert protocols.prepare(['coco_5k'], _data(5000)).keys() == {'coco_5k'}
+
+
+# Of 12 captions and images caption i is image i's. All are ranked first, but
+# for caption 1: image 0 is better by less than float16 can tell at 8.
+_SCORES = np.eye(12, dtype=np.float32) * 8
+_SCORES[1, 0] = 8.001
+_SCORES[0, 0] = 8.002
+
+
+def _count(chosen=None, **quirks):
+  return protocols.count(recall.Scores(_SCORES), _data(12),
+                         settings.Quirks(**quirks), chosen or {})
+
+
+def test_corrected():
+  result = _count()
+  assert result['image_retrieval']['r1'] == pytest.approx(100 * 11 / 12)
+  assert result['text_retrieval']['r1'] == pytest.approx(100)
+  assert result['split'] == 'toy' and result['captions'] == 12
+
+
+def test_float16_scores_tie():
+  result = _count(float16_scores=True)
+  # Text: captions 0 and 1 tie for image 0, and ties count against the model.
+  assert result['image_retrieval']['r1'] == pytest.approx(100 * 11 / 12)
+  assert result['text_retrieval']['r1'] == pytest.approx(100 * 11 / 12)
+
+
+def test_overcounted_recall():
+  result = _count(overcounted_recall=True)
+  # 11 of 12, and caption 0, among the first 1, once more; all 12 and 5 more.
+  assert result['image_retrieval'] == pytest.approx({
+      'r1': 100 * 12 / 12, 'r5': 100 * 17 / 12, 'r10': 100 * 22 / 12})
+  assert result['text_retrieval']['r5'] == 100
+  assert result['mean_r1'] == pytest.approx(100)
+
+
+def test_protocols_come_besides_the_whole_split():
+  seen = []
+
+  def half(scores, given, counting):
+    seen.append((scores.is_rounded, given.name, counting.quirks))
+    return {'rsum': 1.0}
+
+  result = _count({'half': half}, float16_scores=True)
+  assert seen == [(True, 'toy', settings.Quirks(float16_scores=True))]
+  assert result['protocols'] == {'half': {'rsum': 1.0}}
+  assert result['images'] == 12 and result['text_retrieval']['r5'] == 100

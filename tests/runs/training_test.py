@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tagsdc_jax import errors, settings
-from tagsdc_jax.runs import demo, setup, training
-from tagsdc_jax.runtime import memory
+from tagsdc_jax.runs import demo, training
+from tagsdc_jax.runtime import hashing, memory
 from tagsdc_jax.training import checkpoints
 from tests import tiny
 
@@ -120,7 +120,7 @@ def test_results(runs, phase):
 def test_hash_is_of_the_saved_parameters(runs):
   results = json.loads((runs / 'dc' / 'results.json').read_text())
   loaded = checkpoints.load(runs / 'dc' / 'checkpoints' / 'newest' / '4')
-  assert (setup.parameters_sha256(loaded.parameters)
+  assert (hashing.parameters_sha256(loaded.parameters)
           == results['parameters_sha256'])
 
 
@@ -175,8 +175,8 @@ def test_a_split_of_another_vocabulary_is_refused(world_dir, tmp_path,
                                                   monkeypatch):
   open_split = training.opening.open_split
 
-  def open_other(config, split):
-    data = open_split(config, split)
+  def open_other(config, split, folder):
+    data = open_split(config, split, folder)
     words = data.vocabulary.words
     return dataclasses.replace(data, vocabulary=dataclasses.replace(
         data.vocabulary, words=words[::-1] if split == 'test' else words))
@@ -198,8 +198,8 @@ def test_a_loss_that_is_not_finite_loses_nothing(runs, world_dir, tmp_path,
   assert number >= 4  # An update is done before, of 4 micro-batches each.
   open_split = training.opening.open_split
 
-  def open_broken(data_config, split):
-    data = open_split(data_config, split)
+  def open_broken(data_config, split, folder):
+    data = open_split(data_config, split, folder)
 
     def read(image):
       regions = data.read_regions(image)

@@ -56,3 +56,18 @@ def test_a_version_that_kept_none():
   about = dict(ABOUT)
   hashing.check_hashes(about, ARRAYS)
   assert about == ABOUT
+
+
+def test_hashes_are_the_recorded_ones(tmp_path):
+  # Of the bytes themselves; see sha256sum.
+  assert hashing.sha256([b'a', b'', b'bc']).hex() == (
+      'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad')
+  (tmp_path / 'abc').write_bytes(b'abc')
+  assert hashing.file_sha256(tmp_path / 'abc') == hashing.sha256(
+      [b'abc']).hex()
+  # Little-endian float32, in the order of the names "a/kernel" and "b".
+  assert hashing.parameters_sha256(ARRAYS['parameters']) == hashing.sha256(
+      [np.array([0, 1, 2, 3, 4, 5, 2], '<f4').tobytes()]).hex()
+  assert hashing.arrays_sha256(np.zeros((1, 2), np.int8), np.ones(
+      1, np.float32)) == hashing.sha256([
+          b'int8 (1, 2)\n\0\0float32 (1,)\n\0\0\x80?']).hex()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tagsdc_jax import errors, settings, shipped
-from tagsdc_jax.runs import folder, setup, shipping
+from tagsdc_jax.runs import folder, shipping
+from tagsdc_jax.runtime import hashing
 from tagsdc_jax.training import checkpoints, state
 
 
@@ -47,7 +48,7 @@ def test_what_is_shipped_is_the_run(run, tmp_path):
       assert str(tmp_path).encode() not in file.read_bytes(), file
   assert recipe == json.loads((target / shipped.RECIPE).read_text())
   assert recipe['commands'] == ['make it'] and recipe['updates'] == 3
-  assert recipe['parameters_sha256'] == setup.parameters_sha256(params)
+  assert recipe['parameters_sha256'] == hashing.parameters_sha256(params)
   assert (target / folder.METRICS).read_text() == (
       path / folder.METRICS).read_text()
 

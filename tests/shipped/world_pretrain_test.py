@@ -11,6 +11,7 @@ from tagsdc_jax import errors, settings, shipped
 from tagsdc_jax.commands import configs
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.runs import folder, setup, training
+from tagsdc_jax.runtime import hashing
 from tagsdc_jax.training import checkpoints
 
 _NAME = 'world_pretrain'
@@ -45,7 +46,7 @@ def test_weights_are_small_and_those_of_the_recipe(path):
   assert sum(f.stat().st_size for f in path.rglob('*')) < 3e6
   loaded = checkpoints.load(path)
   recipe = shipped.recipe(_NAME)
-  assert (setup.parameters_sha256(loaded.parameters)
+  assert (hashing.parameters_sha256(loaded.parameters)
           == recipe['parameters_sha256'])
   assert loaded.about['phase'] == 'pretrain'
   # The config of that name still describes them.

@@ -1,4 +1,4 @@
-"""An evaluation in parts: interrupted, continued, damaged, divided."""
+"""An evaluation in memory and on disk: the same numbers, however it went."""
 
 import dataclasses
 import types
@@ -7,12 +7,12 @@ import jax
 import numpy as np
 import pytest
 
-from tagsdc_jax import errors
+from tagsdc_jax import errors, settings
 from tagsdc_jax.data import opening
-from tagsdc_jax.evaluation import first_pass, matrix
+from tagsdc_jax.evaluation import first_pass, matrix, tiles
 from tagsdc_jax.models import retrieval
-from tagsdc_jax.runs import evaluation, evaluation_in_parts, setup
-from tagsdc_jax.runtime import parallel
+from tagsdc_jax.runs import evaluation, lock, setup
+from tagsdc_jax.runtime import distributed, parallel
 from tests import tiny
 
 
@@ -26,18 +26,20 @@ def _case(world_dir):
   model = setup.make_model(config)
   params = jax.tree.map(np.asarray, retrieval.init_parameters(
       model, jax.random.key(3)))
-  devices = parallel.local_devices(1)
-  result, scores = evaluation.evaluate_split(
-      model, parallel.replicate(params, devices), data, config, 'tags',
-      devices)
-  return types.SimpleNamespace(model=model, params=params, data=data,
-                               config=config, result=result, scores=scores)
+  case = types.SimpleNamespace(model=model, params=params, data=data,
+                               config=config)
+  found = _evaluate(case, None)
+  assert found.cache is None and found.result['pairs_found'] == 0
+  case.result, case.scores = found.result, found.scores.matrix
+  return case
 
 
 def _evaluate(case, work_dir, **changes):
-  return evaluation_in_parts.evaluate(
-      case.model, changes.pop('params', case.params), case.data, case.config,
-      'tags', work_dir, **changes)
+  devices = parallel.local_devices(1)
+  params = parallel.replicate(changes.pop('params', case.params), devices)
+  return evaluation.evaluate(
+      case.model, params, case.data, changes.pop('config', case.config),
+      'tags', devices, work_dir=work_dir, **changes)
 
 
 def _same(found, case):
@@ -85,7 +87,7 @@ def test_continued(case, tmp_path, monkeypatch, capsys):
 
 
 def test_damaged_parts_are_scored_again(case, tmp_path, monkeypatch, capsys):
-  parts = _evaluate(case, tmp_path).parts
+  parts = _evaluate(case, tmp_path).cache
   for part, content in ((0, b''), (2, b'x' * 400)):
     (parts.path / f'{part:06}.part').write_bytes(content)
   scored = _stop_after(monkeypatch, 100)
@@ -98,37 +100,72 @@ def test_another_checkpoint_starts_anew(case, tmp_path, capsys):
   first = _evaluate(case, tmp_path)
   other = jax.tree.map(lambda x: 1.5 * x, case.params)
   found = _evaluate(case, tmp_path, params=other)
-  assert found.parts.path != first.parts.path
+  assert found.cache.path != first.cache.path
   assert found.result['pairs_found'] == 0
   assert np.max(np.abs(found.scores.matrix - case.scores)) > 1e-3
   assert 'continues' not in capsys.readouterr().err
 
 
+def _as_process(monkeypatch, process):
+  """Has what follows take itself for one of two processes."""
+  monkeypatch.setattr(evaluation, 'jax', types.SimpleNamespace(
+      process_index=lambda: process, process_count=lambda: 2))
+  monkeypatch.setattr(distributed, 'is_first', lambda: process == 0)
+  monkeypatch.setattr(matrix, 'own_parts', lambda plan: tiles.spread(
+      len(plan.images))[process::2])
+
+
 def test_processes_share_the_work(case, tmp_path, monkeypatch):
   scored = _stop_after(monkeypatch, 100)
-  totals, shares = [], []
+  shares = []
 
-  def second(number):
-    if not totals:
+  def total_of_second(number):
+    shares.append(number)
+    return number
+
+  def total_of_first(number):
+    # The first process waits until the second has done its share.
+    with monkeypatch.context() as second:
+      _as_process(second, 1)
+      second.setattr(distributed, 'total', total_of_second)
       before = len(scored)
-      assert _evaluate(case, tmp_path, process=1, num_processes=2,
-                       total=lambda own: totals.append(own) or own) is None
-      shares.append(len(scored) - before)
-    return number + totals.pop(0)
+      found = _evaluate(case, tmp_path)
+      assert found.result == {} and not found.scores.matrix.size
+      assert abs(2 * (len(scored) - before) - len(scored)) <= 1
+    return number + shares[0]
 
-  # The first process waits until the second has done its share.
-  found = _evaluate(case, tmp_path, process=0, num_processes=2, total=second)
+  _as_process(monkeypatch, 0)
+  monkeypatch.setattr(distributed, 'total', total_of_first)
+  found = _evaluate(case, tmp_path)
   _same(found, case)
   assert len(scored) == len(set(scored))
-  assert abs(2 * shares[0] - len(scored)) <= 1
   assert found.result['pairs_found'] == 0
   assert (found.result['pairs_per_second'] * found.result['seconds']
           == pytest.approx(case.scores.size))
 
 
-def test_a_share_that_is_missing_is_told(case, tmp_path):
+def test_a_share_that_is_missing_is_told(case, tmp_path, monkeypatch):
+  _as_process(monkeypatch, 0)
+  monkeypatch.setattr(distributed, 'total', lambda number: number)
   with pytest.raises(errors.UserError, match=r'part \d+ is missing'):
-    _evaluate(case, tmp_path, process=0, num_processes=2)
+    _evaluate(case, tmp_path)
+
+
+def test_one_evaluation_at_a_time(case, tmp_path, monkeypatch):
+  monkeypatch.setattr(lock, '_SETTLING', 0.1)
+  path = _evaluate(case, tmp_path).cache.path
+  with lock.Lock(path / 'process_0.lock', '').held():
+    with pytest.raises(errors.UserError, match='in use by process .* wait for '
+                       'the same evaluation, or give another --work-dir'):
+      _evaluate(case, tmp_path)
+  _evaluate(case, tmp_path)
+
+
+def test_scores_are_returned_as_they_were_computed(case):
+  config = dataclasses.replace(case.config, quirks=settings.Quirks(
+      float16_scores=True))
+  found = _evaluate(case, None, config=config)
+  np.testing.assert_array_equal(found.scores.matrix, case.scores)
 
 
 def test_first_pass(case, tmp_path):
@@ -157,5 +194,5 @@ def test_first_pass_is_another_evaluation(case, tmp_path):
     np.save(tmp_path / 'first.npy', rng.random(case.scores.shape))
     first = first_pass.load(tmp_path / 'first.npy', 2 + number // 2,
                             case.data)
-    paths.add(_evaluate(case, tmp_path, first=first).parts.path)
+    paths.add(_evaluate(case, tmp_path, first=first).cache.path)
   assert len(paths) == 3
