@@ -75,7 +75,8 @@ def test_free_to_change_leaves_out_what_decides_the_run():
     ({'phase': 'stage1'},
      "phase must be one of pretrain, tags, dc, got 'stage1'"),
     ({'data__source': 'coco'},
-     "data.source must be one of world, uniter_lmdb, got 'coco'"),
+     "data.source must be one of world, uniter_lmdb, or module:function of a "
+     "file beside your config, got 'coco'"),
     ({'compute__dtype': 'float16'},
      "compute.dtype must be one of float32, bfloat16, got 'float16'"),
     ({'compute__attention': 'flash'},

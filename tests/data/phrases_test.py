@@ -10,7 +10,9 @@ def test_order_is_node_attribute_relation():
   tree = {"relation": [{"ids": [0, 3]}], "node": [{"ids": [3]}, {"ids": [0]}],
           "attribute": [{"ids": [2, 3]}]}
   assert phrases_lib.phrases_from_tree(tree, 4, "7") == (
-      (3,), (0,), (2, 3), (0, 3))
+      ((3,), (0,), (2, 3), (0, 3)), (
+          phrases_lib.OBJECT, phrases_lib.OBJECT, phrases_lib.ATTRIBUTE,
+          phrases_lib.RELATION))
 
 
 def test_what_is_skipped_and_what_is_kept():
@@ -21,12 +23,12 @@ def test_what_is_skipped_and_what_is_kept():
       "attribute": None,
       "other": [{"ids": [99]}]}
   assert phrases_lib.phrases_from_tree(tree, 3, "7") == (
-      (1,), (1,), (1, 2, 1))
+      ((1,), (1,), (1, 2, 1)), (1, 1, 3))
 
 
 @pytest.mark.parametrize("tree", [None, {}, {"node": []}])
 def test_no_phrases(tree):
-  assert phrases_lib.phrases_from_tree(tree, 3, "7") == ()
+  assert phrases_lib.phrases_from_tree(tree, 3, "7") == ((), ())
 
 
 @pytest.mark.parametrize("position", [3, -1])

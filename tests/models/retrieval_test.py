@@ -10,7 +10,8 @@ import pytest
 
 from tagsdc_jax import settings
 from tagsdc_jax.conversion import converting
-from tagsdc_jax.engines.packed import scorer
+from tagsdc_jax.engines import engine
+from tagsdc_jax.engines import pairs as pairs_of
 from tagsdc_jax.models import layers, retrieval
 from tests.golden import reading
 
@@ -40,12 +41,12 @@ def _forward():
         {'params': params}, *args, method=method, **kwargs)
     text = apply('embed_text', token_ids)
     image = apply('embed_image', features, boxes)
-    texts = scorer.Embedded(text, num_tokens)
-    images = scorer.Embedded(image, num_regions)
+    texts = engine.Embedded(text, num_tokens)
+    images = engine.Embedded(image, num_regions)
     rows = jnp.arange(len(token_ids))
-    joined, mask = scorer.join(
-        scorer.stack(texts, images),
-        scorer.make_pairs(texts, images, rows, rows), 25)
+    joined, mask = pairs_of.join(
+        pairs_of.stack(texts, images),
+        pairs_of.make_pairs(texts, images, rows, rows), 25)
     states = apply('encode', joined, mask, num_outputs=25)
     first = apply('encode', joined, mask, num_outputs=1)
     words = states[:, :14]

@@ -300,7 +300,8 @@ def test_stage_2_forgets_the_matching_head_if_told(is_reset, world_dir,
       'dc', world_dir, init_from=str(path),
       quirks=settings.Quirks(reset_rank_head=is_reset))
   task = tiny.make_task(config)
-  fresh = training._fresh_state(task)
+  tx, _ = tiny.make_state(task)
+  fresh = training._fresh_state(task, tx, False)
   trained = {'kernel': np.ones((16, 1), np.float32),
              'bias': np.ones(1, np.float32)}
   checkpoints.export(

@@ -112,14 +112,15 @@ def test_parameters_move_or_stay(phase, world_dir):
 def test_losses_are_finite_and_complete(phase, world_dir):
   metrics, _, _ = _run(phase, world_dir, 1)
   expected = {
-      'pretrain': {'matching', 'mlm'},
-      'tags': {'text_to_image', 'image_to_text', 'synthetic', 'mlm'},
-      'dc': {'text_to_image', 'image_to_text', 'synthetic', 'mlm',
-             'discrimination', 'correction'}}[phase]
+      'pretrain': {'matching'},
+      'tags': {'triplet_images', 'triplet_texts', 'triplet_mask_refill'},
+      'dc': {'triplet_images', 'triplet_texts', 'triplet_mask_refill',
+             'discrimination_mask_refill', 'correction_mask_refill'}}[phase]
+  expected = {f'loss/{name}' for name in expected | {'mlm'}}
   for values in metrics:
-    assert expected <= values.keys()
+    assert expected == {x for x in values if x.startswith('loss/')}
     assert all(np.isfinite(v) for v in values.values())
-    assert values['mlm'] > 0
+    assert values['loss/mlm'] > 0
 
 
 def test_no_host_callback_in_the_step(world_dir):

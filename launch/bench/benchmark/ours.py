@@ -10,15 +10,15 @@ import numpy as np
 from benchmark import counting, timing
 from benchmark.problem import Problem
 from tagsdc_jax import arrays
+from tagsdc_jax.engines import engine
 from tagsdc_jax.evaluation import matrix, tiles
 from tagsdc_jax.models import flop
 from tagsdc_jax.runs import setup
 from tagsdc_jax.runtime import parallel
-from tagsdc_jax.training import (head_init, objectives, optimizer, passes,
-                                 state, step)
+from tagsdc_jax.training import head_init, optimizer, state, step
 
 
-def task_of(problem: Problem, phase: str) -> passes.Task:
+def task_of(problem: Problem, phase: str) -> engine.Task:
   """Returns what is fixed during training in this phase."""
   config = dataclasses.replace(problem.config, phase=phase)
   return setup.make_task(config, problem.train, problem.shapes)
@@ -47,8 +47,9 @@ class Training:
     """Compiles and puts all inputs on the device."""
     self._task = task_of(problem, phase)
     config = self._task.settings
+    made = setup.make_phase(self._task)
     tx = optimizer.make_optimizer(config.optimizer, config.num_updates,
-                                  objectives.UNTRAINED[phase])
+                                  made.untrained)
     params = head_init.start_heads(problem.params, 'pretrain', phase)
     host = jax.tree.map(np.asarray, state.TrainState(
         np.int32(0), params, tx.init(params)))
@@ -60,8 +61,7 @@ class Training:
     start = time.perf_counter()
     self._program = parallel.compile_step(
         parallel.pmap_step(step.make_train_step(
-            config, objectives.make_objective(self._task), tx, parallel.AXIS),
-                           devices),
+            config, made.objective, tx, parallel.AXIS), devices),
         (host, jax.tree.map(lambda x: x[0], shares[0])), len(devices))
     self._about = {'compile_seconds': time.perf_counter() - start,
                    'devices': len(devices),
@@ -87,7 +87,7 @@ class Training:
                                           self._found[1:], second)
 
 
-def _training_result(task: passes.Task, batches: list[arrays.MicroBatch],
+def _training_result(task: engine.Task, batches: list[arrays.MicroBatch],
                      found: list[dict[str, float]],
                      second: float) -> dict[str, Any]:
   config = task.settings
@@ -99,10 +99,11 @@ def _training_result(task: passes.Task, batches: list[arrays.MicroBatch],
   for batch, metrics in zip(batches, found, strict=True):
     # Of each positive only the mean is known; their lengths are alike.
     distinct = np.full(batch.texts.num_tokens.shape, round(
-        metrics['distinct_sentences'] * num_sentences))
-    work.append(counting.scoring_work(config, batch, distinct, task.widths))
+        metrics['mask_refill_valid'] * num_sentences))
+    work.append(counting.scoring_work(config, batch, distinct,
+                                      task.score_buckets))
     gradient.append(counting.gradient_tokens(
-        config, batch, task.gradient_widths))
+        config, batch, task.gradient_buckets))
   needed = 1e9 * mean['gflop_per_positive']
   scored = sum(w.flop for w in work) / rows / len(batches)
   return {
@@ -115,7 +116,7 @@ def _training_result(task: passes.Task, batches: list[arrays.MicroBatch],
       'padded_tokens_scored': sum(w.padded_tokens for w in work) / len(work),
       'real_tokens_with_gradient': float(np.mean(gradient, axis=0)[0]),
       'padded_tokens_with_gradient': float(np.mean(gradient, axis=0)[1]),
-      'share_of_duplicates': 1 - mean['distinct_sentences'],
+      'share_of_duplicates': 1 - mean['mask_refill_valid'],
       'loss': mean['loss']}
 
 
