@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 # Rounding to float16 moves w - (x2 - x1) by up to 2 ** -11. Some detectors
 # count a side with its last pixel: 2 ** -8 of a small picture.
@@ -19,13 +20,13 @@ _PIXELS = 2.0
 _CLIP = 'clip them, or divide x by the width and y by the height'
 
 
-def fault_of(boxes: np.ndarray) -> str | None:
+def fault_of(boxes: Float[np.ndarray, 'regions numbers']) -> str | None:
   """Returns what is wrong with an image's boxes, for people; None if nothing.
 
   A side of 0 is not wrong: that of a thin box, or of one that was clipped.
 
   Args:
-    boxes: float32 [r, 6 or more], r > 0, finite.
+    boxes: at least one, of at least six numbers each, finite.
   """
   corners, sides, six = boxes[:, :4], boxes[:, 4:6], boxes[:, :6]
   across = corners[:, 2:] - corners[:, :2]

@@ -86,7 +86,7 @@ def test_an_image_of_two_folders_is_one(other, parts, tmp_path):
   for number in range(30):
     batch = batches[number]
     own = data.image_ids[batch.image_numbers[0]]
-    images, texts = batches.pool(number, list(batch.image_numbers))
+    images, texts = batches.pool(number, batch.image_numbers.tolist())
     assert own not in [data.image_ids[i] for i in images]
     assert own not in [data.image_ids[data.captions[c].image] for c in texts]
 
