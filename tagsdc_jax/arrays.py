@@ -78,7 +78,7 @@ def check_shape(name: str, array: jax.Array, expected: tuple) -> None:
     raise ValueError(f'{name} must have shape {expected}, got {actual}')
 
 
-def not_finite(arrays: Mapping[str, np.ndarray]) -> str:
+def not_finite(arrays: Mapping[str, np.ndarray | np.generic]) -> str:
   """Returns which arrays hold NaN or infinite numbers, '' if none does."""
   wrong = [name for name, array in arrays.items()
            if not np.all(np.isfinite(array))]
