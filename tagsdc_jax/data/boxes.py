@@ -85,9 +85,9 @@ def _conventions(boxes: np.ndarray) -> Iterator[str]:
     if inside(a, b, c, d, a + c, b + d):
       yield 'x y w h, a corner and the sides'
     if inside(c, d, a - c / 2, b - d / 2, a + c / 2, b + d / 2):
-      yield 'cx cy w h, the centre and the sides'
+      yield 'cx cy w h, the center and the sides'
   if agrees and inside(w, h, a - w / 2, b - h / 2, a + w / 2, b + h / 2):
-    yield 'cx cy cx+w cy+h, the centre where the first corner belongs'
+    yield 'cx cy cx+w cy+h, the center where the first corner belongs'
   if agrees and boxes[:, :4].min() < -0.5 and inside(
       *((x + 1) / 2 for x in (a, b, c, d))):
     yield 'corners from -1 to 1'

@@ -147,7 +147,7 @@ def test_names_that_were_written_together_or_cut(split, text, parts, tmp_path):
 @pytest.mark.parametrize('one, other, message', [
     ({'toker': 'bert-base-cased'}, {'bert': 'bert-base-uncased'},
      'a and b must have one vocabulary, but its tokenizer is bert-base-cased '
-     'and bert-base-uncased; tokenise'),
+     'and bert-base-uncased; tokenize'),
     ({}, {'MASK': 5}, 'its mask is 4 and 5'),
     ({}, {'v_range': [5, 201]}, 'its size is 200 and 201'),
     ({}, {'v_range': [6, 200]}, r'cannot be joined: v_range is \(5, 200\) and'),

@@ -73,7 +73,7 @@ def test_split_and_folded_keys_are_independent():
 
 
 @pytest.mark.parametrize('rate', [0.1, 0.5])
-def test_neighbours_are_independent(rate):
+def test_neighbors_are_independent(rate):
   kept = _kept(_bits(3, 1), rate).reshape(_SHAPE)
   for axis in range(3):
     for distance in (1, 2, 4, 8, 16, 31):

@@ -26,7 +26,7 @@ class Curve:
     return float(self.smoothed()[-1])
 
   def smoothed(self) -> np.ndarray:
-    """Returns centred running means, narrower towards both ends.
+    """Returns centered running means, narrower toward both ends.
 
     A window that shrinks to both sides alike does not bend the ends of a
     curve that falls.
@@ -55,7 +55,7 @@ def read(lines: Sequence[content.Line], name: str) -> Curve | None:
             and math.isfinite(line[name])]
   if not points:
     return None
-  # Neighbours are averaged where there are too many.
+  # Neighbors are averaged where there are too many.
   shares = np.array_split(np.array(points, float),
                           min(len(points), _MOST_POINTS))
   means = np.array([share.mean(axis=0) for share in shares])
