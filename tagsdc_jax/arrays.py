@@ -69,7 +69,7 @@ def length_mask(lengths: Int[Array, '*rows'],
   return places < lengths[..., None]
 
 
-def check_shape(name: str, array: jax.Array, expected: tuple) -> None:
+def check_shape(name: str, array: Array, expected: tuple) -> None:
   """Raises ValueError unless the shape is as expected (None = any size)."""
   actual = tuple(array.shape)
   fits = len(actual) == len(expected) and all(
