@@ -1,12 +1,13 @@
-"""The batch struct, the shape letters, and the check at public edges.
+"""The batch structs, the shape letters, and the check at public edges.
 
-Shape letters, used in every docstring:
+Shape letters, one meaning each in every annotation and docstring:
   B positives of a micro-batch     L text tokens with [CLS], [SEP], padding
   R regions                        T = L + R                 D hidden size
   F region feature size            V vocabulary              P phrases
   K masked copies                  S refills per copy        G = K * S
-  Q packed targets of one chunk    N retrieved pool          H kept negatives
-  C reference captions             M rows of any kind
+  N retrieved pool                 H selected hard negatives of a source
+Every other axis is named by a word, such as tokens, rows or references.
+Tests check the annotations, see tests/shapes.py; runs do not.
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jaxtyping import Bool, Float, Float32, Int, Int8, Int32
 
 # jax.Array inside the graph, numpy arrays before they go to a device.
 Array = Any
@@ -28,16 +30,16 @@ class Texts:
   The length is carried, not read off the padding id: a refilled sentence may
   hold the token [PAD] in its middle.
   """
-  token_ids: Array  # int32 [..., L]
-  num_tokens: Array  # int32 [...], [CLS] and [SEP] included
+  token_ids: Int32[Array, '... L']
+  num_tokens: Int32[Array, '...']  # [CLS] and [SEP] included.
 
 
 @struct.dataclass
 class Images:
   """Padded region features."""
-  features: Array  # float16 or float32 [..., R, F]
-  boxes: Array  # float32 [..., R, 7]
-  num_regions: Array  # int32 [...]
+  features: Float[Array, '... R F']  # float16 or float32
+  boxes: Float32[Array, '... R 7']
+  num_regions: Int32[Array, '...']
 
 
 @struct.dataclass
@@ -46,32 +48,29 @@ class MicroBatch:
 
   No pool row belongs to one of the B images, so every pool row is a negative
   of every positive, unless its words are those of one of the references.
+  Several micro-batches are stacked on the leading axes.
   """
-  number: Array  # int32 [], counted over the whole run
-  texts: Texts  # [B, L]
-  images: Images  # [B, R, .]
-  phrase_counts: Array  # int8 [B, P, L], see data/phrases.py
-  phrase_kinds: Array  # int8 [B, P], see data/phrases.py
-  references: Array  # int32 [B, C, L], all captions of the image
-  pool_texts: Texts  # [N, L]
-  pool_images: Images  # [N, R, .]
-  caption_numbers: Array  # int32 [B], for messages
-  image_numbers: Array  # int32 [B]; equal numbers are no negatives
+  number: Int32[Array, '...']  # Counted over the whole run.
+  texts: Texts  # [..., B, L]
+  images: Images  # [..., B, R, .]
+  phrase_counts: Int8[Array, '... B P L']  # See data/phrases.py.
+  phrase_kinds: Int8[Array, '... B P']  # See data/phrases.py.
+  references: Int32[Array, '... B references L']  # All captions of the image.
+  pool_texts: Texts  # [..., N, L]
+  pool_images: Images  # [..., N, R, .]
+  caption_numbers: Int32[Array, '... B']  # For messages.
+  image_numbers: Int32[Array, '... B']  # Equal numbers are no negatives.
 
 
-def length_mask(lengths: jax.Array, size: int) -> jax.Array:
-  """Returns which of `size` places are real, bool [..., size].
-
-  Args:
-    lengths: int32 [...], real ones come first.
-    size: padded length.
-  """
+def length_mask(lengths: Int[Array, '*rows'],
+                size: int) -> Bool[Array, '*rows size']:
+  """Returns which of `size` places are real: the first ones of each row."""
   shape = (*lengths.shape, size)
   places = jax.lax.broadcasted_iota(jnp.int32, shape, len(shape) - 1)
   return places < lengths[..., None]
 
 
-def check_shape(name: str, array: jax.Array, expected: tuple) -> None:
+def check_shape(name: str, array: Array, expected: tuple) -> None:
   """Raises ValueError unless the shape is as expected (None = any size)."""
   actual = tuple(array.shape)
   fits = len(actual) == len(expected) and all(
@@ -80,7 +79,7 @@ def check_shape(name: str, array: jax.Array, expected: tuple) -> None:
     raise ValueError(f'{name} must have shape {expected}, got {actual}')
 
 
-def not_finite(arrays: Mapping[str, np.ndarray]) -> str:
+def not_finite(arrays: Mapping[str, np.ndarray | np.generic]) -> str:
   """Returns which arrays hold NaN or infinite numbers, '' if none does."""
   wrong = [name for name, array in arrays.items()
            if not np.all(np.isfinite(array))]

@@ -20,7 +20,12 @@ os.environ['XLA_FLAGS'] = ' '.join([
 ]).strip()
 
 import jax  # noqa: E402  (reads the variables above)
+import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
+
+from tests import shapes  # noqa: E402
+
+jaxtyping.install_import_hook(shapes.ROOMS, 'tests.shapes.check')
 
 from tagsdc_jax.data.world import dataset as world  # noqa: E402
 

@@ -64,7 +64,7 @@ def num_logged(run_dir):
   return sum(b'"train"' in line for line in _lines(run_dir))
 
 
-def told(run_dir):
+def reported(run_dir):
   """Returns update and kind of every line of metrics."""
   return [(x['update'], x['kind']) for x in map(json.loads, _lines(run_dir))]
 
@@ -120,7 +120,7 @@ def try_once(config, run_dir, number, delay, moment, expected):
   again = start(config, run_dir)
   told = again.communicate(timeout=LIMIT)[0]
   is_same = (again.returncode == 0 and result(run_dir) == expected
-             and told(run_dir) == told(run_dir.parent / 'whole'))
+             and reported(run_dir) == reported(run_dir.parent / 'whole'))
   # Who was asked to leave has to do so well.
   is_right = is_same and (number == signal.SIGKILL or process.returncode == 0)
   where = f'in {" and ".join(found)}' if found else 'when it had ended'

@@ -27,7 +27,8 @@ def test_killed_and_asked_to_leave_it_is_the_same_run(config, tmp_path,
 
   killed = killing.start(path, run_dir)
   assert killing.send(killed, run_dir, signal.SIGKILL, 0, 'a save')
-  assert killed.wait(60) == -signal.SIGKILL
+  killed.communicate(timeout=60)
+  assert killed.returncode == -signal.SIGKILL
 
   asked = killing.start(path, run_dir)
   assert killing.send(asked, run_dir, signal.SIGUSR1, 0.1, 'a step')

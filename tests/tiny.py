@@ -86,7 +86,7 @@ def make_updates(config: settings.Settings, num_devices: int,
 
 
 def make_state(task: engine.Task):
-  """The optimiser and a fresh state on the host."""
+  """The optimizer and a fresh state on the host."""
   tx = optimizer.make_optimizer(
       task.settings.optimizer, task.settings.num_updates,
       setup.make_phase(task).untrained)

@@ -21,11 +21,11 @@ EXAMPLES = """examples:
   tagsdc compare recordings
   tagsdc compare recordings --x64 --json differences.json
 A folder of recordings holds a MANIFEST.json, which says what every array is.
-Each recorded output is computed anew by the code that trains and evaluates,
+Each recorded output is computed again by the code that trains and evaluates,
 from the recorded inputs and random choices.
 
 verdicts:
-  holds    computed anew, within the tolerance
+  holds    computed again, within the tolerance
   FAILS    outside of it, or not of the recorded shape
   missing  listed in MANIFEST.json, or needed, but not there
   unknown  there, but not known to this program: nothing is said about it

@@ -87,7 +87,7 @@ def _compare_total(recorded: Arrays, prefix: str, losses: dict[str, Any],
   yield compare_gradients(f'{prefix}grad/', grad, weights,
                           recorded.under(f'{prefix}grad/'), 'fixed')
   key = f'{prefix}grad_global_norm'
-  yield items.close(FILE, key, optax.global_norm(grad), recorded[key],
+  yield items.close(FILE, key, optax.tree.norm(grad), recorded[key],
                     atol=_ABSOLUTE, rtol=_RELATIVE, variant='fixed')
 
 

@@ -129,7 +129,7 @@ def _update(tx: optax.GradientTransformation, grads: Any, state: Any,
             params: Any) -> tuple[Any, Any, jax.Array]:
   changes, state = tx.update(grads, state, params)
   return (optax.apply_updates(params, changes), state,
-          optax.global_norm(grads))
+          optax.tree.norm(grads))
 
 
 def _parameters(recorded: Arrays, name: str, params: Any) -> items.Item:

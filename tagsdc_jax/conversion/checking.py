@@ -95,7 +95,7 @@ def check(weights: Mapping[str, np.ndarray], path: Path) -> Contents:
     UserError: with all names that are missing, unknown, of another shape or
       not floating point.
   """
-  phase = name_rules.recognise(weights)
+  phase = name_rules.recognize(weights)
   dropped = tuple(sorted(
       name for name in weights
       if phase == 'pretrain' and name.startswith(name_rules.DROPPED)))

@@ -47,7 +47,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _rates(content: dict[str, Any], path: Path) -> dict[str, Any]:
-  """Returns dropout and the range of fresh weights, if they are told."""
+  """Returns dropout and the range of fresh weights, if the file states them."""
   rates = {content[key] for key in _RATES if key in content}
   if len(rates) > 1:
     raise errors.UserError(

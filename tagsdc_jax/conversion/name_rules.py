@@ -152,7 +152,7 @@ def heads_after(phase: str) -> tuple[str, ...]:
                              for parameter in _HEADS[name].values()))
 
 
-def recognise(names: Iterable[str]) -> str:
+def recognize(names: Iterable[str]) -> str:
   """Returns the last phase any of whose own heads' names is there."""
   tops = {name.split('.')[0] for name in names}
   found = [phase for phase, head in _HEADS.items()

@@ -26,7 +26,7 @@ def settle(weights: dict[str, np.ndarray], phase: str, winner: str | None,
     winner: which of COPIES is kept if they differ; None = they must agree.
     path: the file's, for messages.
   Raises:
-    UserError: if copies differ and no winner is told, or the file has no such
+    UserError: if copies differ and no winner is given, or the file has no such
       copy.
   """
   here = {word: name for word, name in COPIES.items() if name in weights}

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Int8, Int32
 
 from tagsdc_jax import arrays
 from tagsdc_jax.data import captions, dataset, phrases, regions
@@ -17,7 +18,7 @@ class Shapes:
   max_tokens: int  # L - 2: [CLS] and [SEP] are not counted.
   max_regions: int  # R
   max_phrases: int  # P
-  max_references: int  # C
+  max_references: int  # Captions of an image.
 
 
 def shapes_of(data: dataset.RetrievalDataset) -> Shapes:
@@ -31,7 +32,7 @@ def shapes_of(data: dataset.RetrievalDataset) -> Shapes:
 
 def texts(data: dataset.RetrievalDataset, numbers: Numbers,
           max_tokens: int) -> arrays.Texts:
-  """Returns captions by number, int32 [M, max_tokens + 2]."""
+  """Returns captions by number, padded to L = max_tokens + 2."""
   rows = [data.captions[i].token_ids for i in numbers]
   token_ids = np.zeros((len(rows), max_tokens + 2), np.int32)
   for row, tokens in zip(token_ids, rows, strict=True):
@@ -42,7 +43,7 @@ def texts(data: dataset.RetrievalDataset, numbers: Numbers,
 
 def images(data: dataset.RetrievalDataset, numbers: Numbers,
            max_regions: int) -> arrays.Images:
-  """Returns images by number, features [M, max_regions, F]."""
+  """Returns images by number, padded to R = max_regions."""
   count = len(numbers)
   features = np.zeros((count, max_regions, data.feature_size),
                       data.feature_dtype)
@@ -57,8 +58,8 @@ def images(data: dataset.RetrievalDataset, numbers: Numbers,
 
 
 def phrase_counts(data: dataset.RetrievalDataset, numbers: Numbers,
-                  shapes: Shapes) -> np.ndarray:
-  """Returns int8 [M, P, L] for captions by number."""
+                  shapes: Shapes) -> Int8[np.ndarray, 'rows P L']:
+  """Returns `phrases.phrase_counts` for captions by number."""
   return np.stack([
       phrases.phrase_counts(caption.phrases, len(caption.token_ids),
                             shapes.max_phrases, shapes.max_tokens + 2)
@@ -76,8 +77,8 @@ def phrase_kinds(data: dataset.RetrievalDataset, numbers: Numbers,
 
 
 def references(data: dataset.RetrievalDataset, image_numbers: Numbers,
-               shapes: Shapes) -> np.ndarray:
-  """Returns all captions of each image, int32 [M, C, L], filled with [PAD]."""
+               shapes: Shapes) -> Int32[np.ndarray, 'rows references L']:
+  """Returns all captions of each image, padded with [PAD]."""
   rows = np.full((len(image_numbers), shapes.max_references,
                   shapes.max_tokens + 2), data.vocabulary.pad, np.int32)
   for row, image in zip(rows, image_numbers, strict=True):
@@ -94,12 +95,12 @@ def micro_batch(data: dataset.RetrievalDataset, shapes: Shapes, number: int,
   Args:
     data: the split.
     shapes: static sizes.
-    number: the micro-batch's, within the run.
+    number: of the micro-batch, within the run.
     numbers: B captions, the positives.
     pool_texts: N captions of other images.
     pool_images: N other images.
   Returns:
-    numpy arrays; shapes are those of `arrays.MicroBatch`.
+    numpy arrays.
   """
   image_numbers = [data.captions[i].image for i in numbers]
   return arrays.MicroBatch(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 # Rounding to float16 moves w - (x2 - x1) by up to 2 ** -11. Some detectors
 # count a side with its last pixel: 2 ** -8 of a small picture.
@@ -19,13 +20,13 @@ _PIXELS = 2.0
 _CLIP = 'clip them, or divide x by the width and y by the height'
 
 
-def fault_of(boxes: np.ndarray) -> str | None:
+def fault_of(boxes: Float[np.ndarray, 'regions numbers']) -> str | None:
   """Returns what is wrong with an image's boxes, for people; None if nothing.
 
   A side of 0 is not wrong: that of a thin box, or of one that was clipped.
 
   Args:
-    boxes: float32 [r, 6 or more], r > 0, finite.
+    boxes: at least one, of at least six numbers each, finite.
   """
   corners, sides, six = boxes[:, :4], boxes[:, 4:6], boxes[:, :6]
   across = corners[:, 2:] - corners[:, :2]
@@ -84,9 +85,9 @@ def _conventions(boxes: np.ndarray) -> Iterator[str]:
     if inside(a, b, c, d, a + c, b + d):
       yield 'x y w h, a corner and the sides'
     if inside(c, d, a - c / 2, b - d / 2, a + c / 2, b + d / 2):
-      yield 'cx cy w h, the centre and the sides'
+      yield 'cx cy w h, the center and the sides'
   if agrees and inside(w, h, a - w / 2, b - h / 2, a + w / 2, b + h / 2):
-    yield 'cx cy cx+w cy+h, the centre where the first corner belongs'
+    yield 'cx cy cx+w cy+h, the center where the first corner belongs'
   if agrees and boxes[:, :4].min() < -0.5 and inside(
       *((x + 1) / 2 for x in (a, b, c, d))):
     yield 'corners from -1 to 1'

@@ -1,4 +1,4 @@
-"""Vocabulary, tokenising and padding of captions. Numpy only.
+"""Vocabulary, tokenizing and padding of captions. Numpy only.
 
 The tokenizer of `transformers` is imported inside the functions that need it,
 so that training on prepared token ids never loads it.

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from jaxtyping import Float, Float32, Int, Int32
 
 from tagsdc_jax import errors
 
@@ -38,7 +39,7 @@ class Caption:
   Attributes:
     caption_id: the source's own name of it, unique within the split.
     image: number of its image, an index into `RetrievalDataset.image_ids`.
-    token_ids: int32 [length], without [CLS] and [SEP].
+    token_ids: without [CLS] and [SEP].
     phrases: token positions of every object, attribute and relation, counted
       from 0 without [CLS]. May overlap; may be empty.
     text: the raw sentence, for people.
@@ -47,7 +48,7 @@ class Caption:
   """
   caption_id: str
   image: int
-  token_ids: np.ndarray
+  token_ids: Int32[np.ndarray, 'tokens']
   phrases: tuple[tuple[int, ...], ...]
   text: str
   phrase_kinds: tuple[int, ...] = ()
@@ -58,12 +59,12 @@ class Regions:
   """Region features of one image, in the order in which they are stored.
 
   Attributes:
-    features: float16 or float32 [r, F].
-    boxes: float32 [r, 7]: x1, y1, x2, y2, w, h, w * h, all divided by the
-      image's width or height.
+    features: float16 or float32.
+    boxes: x1, y1, x2, y2, w, h, w * h, all divided by the image's width or
+      height.
   """
-  features: np.ndarray
-  boxes: np.ndarray
+  features: Float[np.ndarray, 'regions F']
+  boxes: Float32[np.ndarray, 'regions 7']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +79,7 @@ class RetrievalDataset:
     captions_of_image: for every image the numbers of its captions, which may
       be more or fewer than five.
     read_regions: image number -> its regions; safe to call from threads.
-    num_regions: int32 [number of images], how many regions each image has.
+    num_regions: how many regions each image has.
     feature_size: F.
     feature_dtype: dtype of the features as `read_regions` gives them.
     image_keys: what makes two images, of this split or another, the same:
@@ -90,7 +91,7 @@ class RetrievalDataset:
   image_ids: Sequence[str]
   captions_of_image: Sequence[tuple[int, ...]]
   read_regions: Callable[[int], Regions]
-  num_regions: np.ndarray
+  num_regions: Int[np.ndarray, 'images']
   feature_size: int
   feature_dtype: np.dtype
   image_keys: Sequence[tuple[str, str]] = ()
@@ -152,5 +153,5 @@ def check_same_vocabulary(a: RetrievalDataset | Contents,
     if is_known and values[0] != values[1]:
       raise errors.UserError(
           f'{a.name} and {b.name} must have one vocabulary, but its {name} is '
-          f'{str(values[0])[:80]} and {str(values[1])[:80]}; tokenise the '
+          f'{str(values[0])[:80]} and {str(values[1])[:80]}; tokenize the '
           'captions of both alike')

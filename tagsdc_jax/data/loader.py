@@ -7,6 +7,7 @@ from typing import Any
 import grain
 import jax
 import numpy as np
+from jaxtyping import Int
 
 from tagsdc_jax import arrays, errors
 from tagsdc_jax.data import assembling, dataset
@@ -19,7 +20,7 @@ _IMAGES, _TEXTS = 0, 1
 class MicroBatches:
   """Micro-batch `number` of a run, by random access.
 
-  Captions come shuffled anew each epoch; every draw is a function of (seed,
+  Captions are shuffled again each epoch; every draw is a function of (seed,
   number), so a resumed run needs no state but the number of updates done.
   """
   data: dataset.RetrievalDataset
@@ -46,7 +47,7 @@ class MicroBatches:
           f'{len(self.data.captions)}; lower it')
 
   def __getitem__(self, number: int) -> arrays.MicroBatch:
-    """Returns numpy arrays; shapes are those of `arrays.MicroBatch`."""
+    """Returns a micro-batch of numpy arrays."""
     numbers = self.caption_numbers(number)
     pool_images, pool_texts = self.pool(
         number, [self.data.captions[i].image for i in numbers])
@@ -69,12 +70,12 @@ class MicroBatches:
     start = number * self.positives
     return [int(order[start + i]) for i in range(self.positives)]
 
-  def pool(self, number: int,
-           image_numbers: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns N images and N captions of other images, without replacement.
+  def pool(self, number: int, image_numbers: list[int]
+           ) -> tuple[Int[np.ndarray, 'N'], Int[np.ndarray, 'N']]:
+    """Returns other images and captions of others, without replacement.
 
     Args:
-      number: the micro-batch's.
+      number: of the micro-batch.
       image_numbers: images of the positives, which the pool leaves out.
     """
     own_images = sorted(set(image_numbers))
@@ -83,7 +84,7 @@ class MicroBatches:
             self._draw(number, _TEXTS, len(self.data.captions), own_texts))
 
   def _draw(self, number: int, stream: int, population: int,
-            excluded: list[int]) -> np.ndarray:
+            excluded: list[int]) -> Int[np.ndarray, 'N']:
     # Draws enough to drop the excluded ones; what is left is uniform.
     rng = np.random.default_rng([self.seed, number, stream])
     drawn = rng.choice(population, self.pool_size + len(excluded),
@@ -95,7 +96,7 @@ def count_slices(micro_batches: int, all_devices: int, at_once: int) -> int:
   """Returns in how many slices of equal size an update's inputs come.
 
   Args:
-    micro_batches: G per update.
+    micro_batches: per update.
     all_devices: devices of all processes.
     at_once: micro-batches that each device gets at once; 0 for all.
   Raises:
@@ -119,7 +120,7 @@ def update_shapes(source: MicroBatches, micro_batches: int, num_devices: int,
 
   Args:
     source: micro-batches by number.
-    micro_batches: G per update, over all processes.
+    micro_batches: per update, over all processes.
     num_devices: devices of a process.
     num_processes: how many there are.
     num_slices: of an update.
@@ -163,7 +164,7 @@ def iterate_updates(source: MicroBatches, *, micro_batches: int,
 
   Args:
     source: micro-batches by number.
-    micro_batches: G per update, over all processes.
+    micro_batches: per update, over all processes.
     first_update: updates that are done already.
     num_updates: where to end.
     num_devices: devices of this process.
@@ -173,7 +174,7 @@ def iterate_updates(source: MicroBatches, *, micro_batches: int,
     num_prefetched: slices assembled ahead.
     num_slices: of an update, see `count_slices`.
   Yields:
-    MicroBatch with leading axes [num_devices, G / all devices / num_slices].
+    MicroBatch with leading axes [num_devices, micro-batches of a slice].
   Raises:
     UserError: if the devices do not divide the micro-batches.
   """

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int8
 
 from tagsdc_jax.data.dataset import Caption
 from tagsdc_jax.errors import UserError
@@ -20,15 +21,15 @@ _MAX_COUNT = np.iinfo(np.int8).max
 
 
 def phrases_from_tree(
-    tree: Mapping[str, Any] | None, length: int, caption_id: str
+    tree: Any, length: int, caption_id: str
 ) -> tuple[Phrases, tuple[int, ...]]:
   """Returns the token positions and the kind of every phrase of a scene graph.
 
   Args:
-    tree: lists of phrases under "node", "attribute" and "relation"; a phrase
-      is {"ids": positions, "text": ...}. Missing sections and phrases without
-      positions (no "ids", None or an empty list) are left out: there is
-      nothing in them that could be masked.
+    tree: None, or a dict of lists of phrases under "node", "attribute" and
+      "relation"; a phrase is {"ids": positions, "text": ...}. Missing sections
+      and phrases without positions (no "ids", None or an empty list) are left
+      out: there is nothing in them that could be masked.
     length: number of tokens of the caption, without [CLS] and [SEP].
     caption_id: for messages.
   Returns:
@@ -69,18 +70,16 @@ def num_phrases(caption: Caption) -> int:
 
 def phrase_counts(
     phrases: Sequence[Sequence[int]], length: int, max_phrases: int,
-    row_length: int, offset: int = 1) -> np.ndarray:
+    row_length: int, offset: int = 1) -> Int8[np.ndarray, 'P L']:
   """Returns how often each phrase lists each position of the padded row.
 
   Args:
     phrases: token positions, from 0 without [CLS]. If there is none, every
       token is a phrase of its own.
     length: number of tokens of the caption, without [CLS] and [SEP].
-    max_phrases: number of rows; those beyond the phrases are zero.
+    max_phrases: number of rows P; those beyond the phrases are zero.
     row_length: length L of the padded caption.
-    offset: what to add to a position; 1 for [CLS].
-  Returns:
-    int8 [max_phrases, row_length]
+    offset: added to each position; 1 for [CLS].
   Raises:
     UserError: if there are more phrases than rows or a position does not fit.
   """

@@ -1,6 +1,7 @@
-"""Region features and boxes of an image: checks and padding. No tokenising."""
+"""Region features and boxes of an image: checks and padding. No tokenizing."""
 
 import numpy as np
+from jaxtyping import Bool, Float, Float32
 
 from tagsdc_jax.data import boxes as boxes_lib
 from tagsdc_jax.data.dataset import Regions
@@ -9,27 +10,29 @@ from tagsdc_jax.errors import UserError
 _DTYPES = (np.dtype(np.float16), np.dtype(np.float32))
 
 
-def make_boxes7(boxes6: np.ndarray) -> np.ndarray:
+def make_boxes7(boxes6: Float[np.ndarray, 'regions 6']
+                ) -> Float32[np.ndarray, 'regions 7']:
   """Returns boxes with their area as a seventh value.
 
   Args:
-    boxes6: float [r, 6]: x1, y1, x2, y2, w, h, divided by width or height.
+    boxes6: x1, y1, x2, y2, w, h, divided by width or height.
   Returns:
-    float32 [r, 7]; the product w * h is taken in float32 from the stored
-    values, also where these are float16, as in the reference.
+    Boxes; the product w * h is taken in float32 from the stored values, also
+    where these are float16, as in the reference.
   """
   boxes = np.asarray(boxes6, np.float32)
   return np.concatenate([boxes, boxes[:, 4:5] * boxes[:, 5:6]], axis=1)
 
 
 def pad_regions(
-    regions: Regions,
-    max_regions: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    regions: Regions, max_regions: int
+) -> tuple[Float[np.ndarray, 'R F'], Float32[np.ndarray, 'R 7'],
+           Bool[np.ndarray, 'R']]:
   """Returns regions padded with zeros to a fixed number.
 
   Returns:
-    features [R, F] of the same dtype, boxes float32 [R, 7] and mask bool [R],
-    True where a region is real; R = max_regions.
+    Features of the same dtype, boxes, and a mask that is True where a region
+    is real; R = max_regions.
   Raises:
     UserError: if there are more regions than max_regions.
   """

@@ -36,7 +36,7 @@ _TEXT_KEYS = ("raw", "sentence", "caption")
 _TOKENIZER_KEYS = ("toker", "bert", "tokenizer")
 # Captions that are decoded to see whether a vocabulary is the right one, and
 # the share of them that may differ: raw texts are not always what was
-# tokenised. With a wrong vocabulary nearly all differ.
+# tokenized. With a wrong vocabulary nearly all differ.
 _MAX_DECODED, _MAX_ODD = 100, 0.1
 
 

@@ -9,24 +9,26 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key, UInt32
 
 
-def _mix(x: jax.Array) -> jax.Array:
+def _mix(x: UInt32[Array, '...']) -> UInt32[Array, '...']:
   """A bijection of uint32 in which every input bit flips half the output."""
   x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
   x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
   return x ^ (x >> 16)
 
 
-def random_bits(key: jax.Array, site: int, shape: tuple[int, ...]) -> jax.Array:
-  """Returns uint32 bits, a function of (key, site, place in the array).
+def random_bits(key: Key[Array, ''] | Key[Array, 'rows'], site: int,
+                shape: tuple[int, ...]) -> UInt32[Array, '...']:
+  """Returns random bits, a function of (key, site, place in the array).
 
   With a key per row, a row's bits are a function of its key and of the place
-  in it, whatever the other rows are and however wide the padding is: a row
+  in it, whatever the other rows are and however long the padding is: a row
   draws the same in every chunk.
 
   Args:
-    key: PRNG key [], or one per row [shape[0]]; may serve several sites.
+    key: one, or one per row (shape[0] of them); may serve several sites.
     site: number of the place in the network that draws.
     shape: of the result, below 2^32 elements.
   """
@@ -44,16 +46,14 @@ def random_bits(key: jax.Array, site: int, shape: tuple[int, ...]) -> jax.Array:
   return _mix(_mix(place ^ words[..., 0]) + site_word)
 
 
-def keys_at(row_keys: jax.Array, rows: jax.Array,
-            places: jax.Array) -> jax.Array:
-  """Returns a PRNG key per token, a function of its row's and its place.
+def keys_at(row_keys: Key[Array, 'rows'], rows: Int[Array, 'tokens'],
+            places: Int[Array, 'tokens']) -> Key[Array, 'tokens']:
+  """Returns a key per token, a function of its row's key and its place.
 
   Args:
-    row_keys: PRNG keys [N].
-    rows: int32 [S], which of them is each token's.
-    places: int32 [S], where in its row a token stands.
-  Returns:
-    [S].
+    row_keys: one per row.
+    rows: the row each token belongs to.
+    places: where in its row.
   """
   words = jax.random.key_data(row_keys)[rows]
   first = _mix(words[:, 0] ^ places.astype(jnp.uint32))
@@ -74,14 +74,15 @@ def _fixed_strides(shape: tuple[int, ...]) -> list[int]:
   return [0] + [2 ** (bits * (axes - 1 - i)) for i in range(axes)]
 
 
-def dropout(x: jax.Array, rate: float, key: jax.Array | None,
-            site: int) -> jax.Array:
+def dropout(x: Float[Array, '*shape'], rate: float,
+            key: Key[Array, ''] | Key[Array, 'rows'] | None,
+            site: int) -> Float[Array, '*shape']:
   """Zeroes a share `rate` of x and scales the rest up; x itself if no key.
 
   Args:
-    x: float, any shape.
+    x: any shape.
     rate: 0 <= rate < 1.
-    key: PRNG key, one per row of x, or None for no dropout.
+    key: one, one per row of x, or None for no dropout.
     site: see `random_bits`.
   """
   if key is None or rate == 0:

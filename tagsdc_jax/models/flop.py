@@ -5,6 +5,8 @@ look-ups, biases, LayerNorm, softmax, GELU, dropout, and heads of one or two
 outputs.
 """
 
+from jaxtyping import Float, Int
+
 from tagsdc_jax import arrays, settings
 
 # Forward once; backward a product for the inputs and one for the weights.
@@ -13,59 +15,57 @@ WITH_GRADIENT = 3
 REGIONS_WITH_GRADIENT = 2
 _BOX_SIZE = 7
 
+Count = Int[arrays.Array, '*rows']
+Flop = Float[arrays.Array, '*rows']
 
-def encoder(model: settings.Model, lengths: arrays.Array,
-            num_outputs: arrays.Array | int) -> arrays.Array:
-  """Returns the FLOP of one pass per row, float [...].
+
+def encoder(model: settings.Model, lengths: Count,
+            num_outputs: Count | int) -> Flop:
+  """Returns the FLOP of one pass per row.
 
   Args:
     model: sizes.
-    lengths: int [...], real tokens and regions.
-    num_outputs: int [...] or one for all, states that are wanted of the last
-      layer. Where it is the number 1 the one query goes through the projections
-      of keys and values, see `models.layers`; an array must be above 1.
+    lengths: number of real tokens and regions of each row.
+    num_outputs: states that are wanted of the last layer. Where it is the
+      number 1 the one query goes through the projections of keys and values,
+      see `models.layers`; an array must be above 1.
   """
   n = 1.0 * lengths  # Integers would overflow.
-  width, inner = model.hidden_size, model.intermediate_size
-  feed_forward = 4 * width * inner
-  inner_layer = n * (8 * width**2 + feed_forward) + 4 * width * n**2
+  hidden, inner = model.hidden_size, model.intermediate_size
+  feed_forward = 4 * hidden * inner
+  inner_layer = n * (8 * hidden**2 + feed_forward) + 4 * hidden * n**2
   if isinstance(num_outputs, int) and num_outputs == 1:
-    last_layer = (8 * width**2 + feed_forward
-                  + 4 * model.num_heads * width * n)
+    last_layer = (8 * hidden**2 + feed_forward
+                  + 4 * model.num_heads * hidden * n)
   else:
-    last_layer = (4 * width**2 * n
-                  + num_outputs * (4.0 * width**2 + feed_forward)
-                  + 4 * width * n * num_outputs)
+    last_layer = (4 * hidden**2 * n
+                  + num_outputs * (4.0 * hidden**2 + feed_forward)
+                  + 4 * hidden * n * num_outputs)
   return (model.num_layers - 1) * inner_layer + last_layer
 
 
-def scored(model: settings.Model, lengths: arrays.Array) -> arrays.Array:
-  """Returns the FLOP of a matching score per row, float [...].
+def scored(model: settings.Model, lengths: Count) -> Flop:
+  """Returns the FLOP of a matching score per row.
 
   Args:
     model: sizes.
-    lengths: int [...], real tokens and regions.
+    lengths: number of real tokens and regions of each row.
   """
   return encoder(model, lengths, 1) + pooled(model)
 
 
 def pooled(model: settings.Model) -> float:
-  """Returns the FLOP of what a row's scores are read off."""
+  """Returns the FLOP of the states that a row's scores are computed from."""
   return 2.0 * model.hidden_size**2
 
 
 def word(model: settings.Model) -> float:
   """Returns the FLOP of the MLM or correction head at one position."""
-  width = model.hidden_size
-  return 2.0 * (width**2 + width * model.vocab_size)
+  hidden = model.hidden_size
+  return 2.0 * (hidden**2 + hidden * model.vocab_size)
 
 
-def regions(model: settings.Model, num_regions: arrays.Array) -> arrays.Array:
-  """Returns the FLOP of embedding an image, float [...].
-
-  Args:
-    model: sizes.
-    num_regions: int [...].
-  """
+def regions(model: settings.Model, num_regions: Count) -> Flop:
+  """Returns the FLOP of embedding each image."""
   return 2.0 * model.hidden_size * (
       model.feature_size + _BOX_SIZE) * num_regions

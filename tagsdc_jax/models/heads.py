@@ -6,6 +6,8 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 
 from tagsdc_jax import settings
 from tagsdc_jax.models import layers
@@ -20,11 +22,12 @@ class Pooler(nn.Module):
   """tanh of a linear layer on [CLS]."""
 
   config: settings.Model
-  dtype: jnp.dtype
+  dtype: DTypeLike
 
   @nn.compact
-  def __call__(self, states: jax.Array) -> jax.Array:
-    """Returns float [N, D] for states [N, T, D]."""
+  def __call__(self, states: Float[Array, 'rows T D']
+               ) -> Float[Array, 'rows D']:
+    """Returns what the scores of a row are computed from."""
     return jnp.tanh(layers.dense(self.config, self.config.hidden_size,
                                  self.dtype, 'dense')(states[:, 0]))
 
@@ -33,7 +36,7 @@ class WordHead(nn.Module):
   """BERT's MLM head but for its decoder, which is the word embedding."""
 
   config: settings.Model
-  dtype: jnp.dtype
+  dtype: DTypeLike
 
   def setup(self) -> None:
     config = self.config
@@ -42,12 +45,14 @@ class WordHead(nn.Module):
     self.bias = self.param('bias', nn.initializers.zeros,
                            (config.vocab_size,))
 
-  def transform(self, states: jax.Array) -> jax.Array:
-    """Returns float [..., D], what the tied decoder is applied to."""
+  def transform(self, states: Float[Array, '*words D']
+                ) -> Float[Array, '*words D']:
+    """Returns what the tied decoder is applied to."""
     return self.norm(layers.gelu(self.dense(states)))
 
-  def add_bias(self, logits: jax.Array) -> jax.Array:
-    """Returns float32 [..., V], float64 if the network computes in that."""
+  def add_bias(self, logits: Float[Array, '*words V']
+               ) -> Float[Array, '*words V']:
+    """Returns float32, or float64 if the network computes in that."""
     logits = logits.astype(layers.score_dtype(self.dtype))
     # A product, for its gradient's sake: XLA's sum over the rows takes a fifth
     # of the head's time on a CPU, a product next to none. Exact on all devices.

@@ -1,4 +1,4 @@
-"""Attention, feed-forward and initialisation shared by encoder and heads."""
+"""Attention, feed-forward and initialization shared by encoder and heads."""
 
 import functools
 from typing import NamedTuple
@@ -6,6 +6,8 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Key, Shaped
 
 from tagsdc_jax import settings
 from tagsdc_jax.models import dropout, token_layout as layouts
@@ -14,7 +16,7 @@ from tagsdc_jax.models import dropout, token_layout as layouts
 LAYER_NORM_EPSILON = 1e-12
 
 
-def score_dtype(dtype: jnp.dtype) -> jnp.dtype:
+def score_dtype(dtype: DTypeLike) -> jnp.dtype:
   """Returns what attention and scores are computed in: float32 at least."""
   return jnp.promote_types(dtype, jnp.float32)
 
@@ -24,10 +26,10 @@ def initializer(config: settings.Model) -> nn.initializers.Initializer:
   return nn.initializers.normal(config.initializer_range)
 
 
-def dense(config: settings.Model, features: int, dtype: jnp.dtype,
+def dense(config: settings.Model, features: int, dtype: DTypeLike,
           name: str | None,
           precision: jax.lax.Precision | None = None) -> nn.Dense:
-  """A linear layer with BERT's initialisation; biases start at 0.
+  """A linear layer with BERT's initialization; biases start at 0.
 
   `precision` of its product: None for the network's.
   """
@@ -35,12 +37,12 @@ def dense(config: settings.Model, features: int, dtype: jnp.dtype,
                   name=name, precision=precision)
 
 
-def layer_norm(dtype: jnp.dtype, name: str | None) -> nn.LayerNorm:
+def layer_norm(dtype: DTypeLike, name: str | None) -> nn.LayerNorm:
   """LayerNorm with BERT's epsilon; statistics in float32 at least."""
   return nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, dtype=dtype, name=name)
 
 
-def gelu(x: jax.Array) -> jax.Array:
+def gelu(x: Float[Array, '*shape']) -> Float[Array, '*shape']:
   """The exact (erf) form, not the tanh approximation.
 
   flax's own goes through erfc, which takes twice as long on a CPU.
@@ -51,24 +53,26 @@ def gelu(x: jax.Array) -> jax.Array:
 class HeadProjection(nn.Module):
   """A linear layer whose output is divided among the attention heads.
 
-  Parameters as nn.Dense's: kernel [D, D], bias [D].
+  Its parameters are those of nn.Dense: kernel [D, D], bias [D].
   """
 
   config: settings.Model
-  dtype: jnp.dtype
+  dtype: DTypeLike
 
   def setup(self) -> None:
-    width = self.config.hidden_size
+    hidden = self.config.hidden_size
     self.kernel = self.param('kernel', initializer(self.config),
-                             (width, width))
-    self.bias = self.param('bias', nn.initializers.zeros, (width,))
+                             (hidden, hidden))
+    self.bias = self.param('bias', nn.initializers.zeros, (hidden,))
 
-  def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns x [S, D] times the kernel, and the bias, which is not added."""
+  def __call__(self, x: Float[Array, 'tokens D']
+               ) -> tuple[Float[Array, 'tokens D'], Float[Array, 'D']]:
+    """Returns x times the kernel, and the bias, which is not added."""
     return x @ self.kernel.astype(self.dtype), self.bias.astype(self.dtype)
 
-  def by_head(self) -> tuple[jax.Array, jax.Array]:
-    """Returns the kernel [D, heads, D / heads] and bias [heads, D / heads]."""
+  def by_head(self) -> tuple[Float[Array, 'D heads head_size'],
+                             Float[Array, 'heads head_size']]:
+    """Returns the kernel and the bias; head_size = D / heads."""
     shape = (self.config.num_heads,
              self.config.hidden_size // self.config.num_heads)
     return (self.kernel.astype(self.dtype).reshape(-1, *shape),
@@ -76,31 +80,35 @@ class HeadProjection(nn.Module):
 
 
 class _Given(NamedTuple):
-  """What attention takes besides what has a gradient."""
-  token_mask: jax.Array  # bool [S], True where real
-  dropout_keys: jax.Array | None  # [rows]
+  """The inputs of attention that have no gradient.
+
+  Of the tokens of a chunk, or of its rows as [rows, T].
+  """
+  token_mask: Bool[Array, 'tokens'] | Bool[Array, 'rows T']  # True where real.
+  dropout_keys: Key[Array, 'rows'] | None
 
 
 class Attention(nn.Module):
   """Multi-head attention of all tokens, or each row's first, to its tokens."""
 
   config: settings.Model
-  dtype: jnp.dtype
+  dtype: DTypeLike
   implementation: str = 'plain'  # One of settings.ATTENTION.
 
   @nn.compact
-  def __call__(self, x: jax.Array, token_mask: jax.Array,
-               layout: layouts.Layout, first_only: bool,
-               dropout_keys: jax.Array | None) -> jax.Array:
-    """Returns float [S, D], or [rows, D] if of the first tokens only.
+  def __call__(self, x: Float[Array, 'tokens D'],
+               token_mask: Bool[Array, 'tokens'], layout: layouts.Layout,
+               first_only: bool, dropout_keys: Key[Array, 'rows'] | None
+               ) -> Float[Array, 'tokens D'] | Float[Array, 'rows D']:
+    """Returns the result for all tokens, or for each row's first token only.
 
     Args:
-      x: float [S, D].
-      token_mask: bool [S], True where real; others are never attended to.
-        Real ones come first in a row unless the implementation is plain.
-      layout: where the tokens stand.
+      x: states of the tokens.
+      token_mask: True where real; others are never attended to. Real ones
+        come first in a row unless the implementation is plain.
+      layout: which row each token belongs to.
       first_only: whether the result is wanted for each row's first token only.
-      dropout_keys: PRNG key of each row, or None for no dropout.
+      dropout_keys: one per row, or None for no dropout.
     """
     config = self.config
     query, key, value = (HeadProjection(config, self.dtype, name=name)
@@ -115,15 +123,10 @@ class Attention(nn.Module):
     return dense(config, config.hidden_size, self.dtype, 'output')(mixed)
 
 
-def _weigh(config: settings.Model, logits: jax.Array,
-           given: _Given) -> jax.Array:
-  """Returns attention weights for logits, [N, heads, Q, T] both.
-
-  Args:
-    config: heads and dropout.
-    logits: products of queries and keys.
-    given: token_mask [N, T], dropout_keys [N].
-  """
+def _weigh(config: settings.Model,
+           logits: Float[Array, 'rows heads queries T'],
+           given: _Given) -> Float[Array, 'rows heads queries T']:
+  """Returns attention weights for the products of queries and keys."""
   dtype = logits.dtype
   logits = logits.astype(score_dtype(dtype))
   logits /= (config.hidden_size // config.num_heads)**0.5
@@ -135,41 +138,44 @@ def _weigh(config: settings.Model, logits: jax.Array,
   return dropout.dropout(probs, config.dropout_rate, given.dropout_keys, 0)
 
 
-def _of_rows(given: _Given, num_rows: int, width: int) -> _Given:
-  """Returns the mask as [num_rows, width] and the keys as [num_rows]."""
+def _of_rows(given: _Given, num_rows: int, length: int) -> _Given:
+  """Returns the mask as [num_rows, length] and the keys as [num_rows]."""
   keys = given.dropout_keys
-  return _Given(_split(given.token_mask, num_rows, width),
+  return _Given(_split(given.token_mask, num_rows, length),
                 None if keys is None else keys[:num_rows])
 
 
-def _split(x: jax.Array, num_rows: int, width: int) -> jax.Array:
-  """Returns [num_rows, width, ...], the first tokens of x [S, ...]."""
-  return x[:num_rows * width].reshape(num_rows, width, *x.shape[1:])
+def _split(x: Shaped[Array, 'tokens ...'], num_rows: int,
+           length: int) -> Shaped[Array, 'rows T ...']:
+  """Returns the first num_rows * length tokens as rows."""
+  return x[:num_rows * length].reshape(num_rows, length, *x.shape[1:])
 
 
-def _pad(x: jax.Array, length: int) -> jax.Array:
-  """Returns x [N, ...] with zeros below, [length, ...]."""
-  return jnp.pad(x, [(0, length - x.shape[0])] + [(0, 0)] * (x.ndim - 1))
+def _pad(x: Float[Array, 'rows ...'],
+         number: int) -> Float[Array, 'padded ...']:
+  """Returns x padded at its end with zeros to a number of rows."""
+  return jnp.pad(x, [(0, number - x.shape[0])] + [(0, 0)] * (x.ndim - 1))
 
 
-def _attend(config: settings.Model, implementation: str, width: int,
-            projected: tuple[tuple[jax.Array, jax.Array], ...],
-            given: _Given) -> jax.Array:
-  """Returns what all tokens take from those of their row, float [S, D].
+def _attend(config: settings.Model, implementation: str, length: int,
+            projected: tuple[tuple[Float[Array, 'tokens D'],
+                                   Float[Array, 'D']], ...],
+            given: _Given) -> Float[Array, 'tokens D']:
+  """Returns the result of attention for all tokens, each to those of its row.
 
   Args:
     config: heads and dropout.
     implementation: one of settings.ATTENTION.
-    width: of the rows.
-    projected: queries, keys and values as [S, D] and a bias [D] to be added.
+    length: padded length of the rows.
+    projected: queries, keys and values, each with a bias to be added.
     given: mask and keys.
   """
   num_tokens = given.token_mask.shape[0]
-  num_rows = num_tokens // width
-  given = _of_rows(given, num_rows, width)
+  num_rows = num_tokens // length
+  given = _of_rows(given, num_rows, length)
   queries, keys, values = (
-      (_split(x, num_rows, width) + bias[None, None]).reshape(
-          num_rows, width, config.num_heads, -1) for x, bias in projected)
+      (_split(x, num_rows, length) + bias[None, None]).reshape(
+          num_rows, length, config.num_heads, -1) for x, bias in projected)
   if given.dropout_keys is None and implementation != 'plain':
     # cuDNN never writes the weights to memory and skips what lies beyond a
     # row's length.
@@ -183,14 +189,14 @@ def _attend(config: settings.Model, implementation: str, width: int,
     probs = _weigh(config, queries.transpose(0, 2, 1, 3)
                    @ keys.transpose(0, 2, 3, 1), given)
     mixed = (probs @ values.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)
-  return _pad(mixed.reshape(num_rows * width, -1), num_tokens)
+  return _pad(mixed.reshape(num_rows * length, -1), num_tokens)
 
 
 def _attend_from_first(config: settings.Model, query: HeadProjection,
                        key: HeadProjection, value: HeadProjection,
-                       x: jax.Array, layout: layouts.Layout,
-                       given: _Given) -> jax.Array:
-  """Returns what each row's first token takes from all, float [rows, D].
+                       x: Float[Array, 'tokens D'], layout: layouts.Layout,
+                       given: _Given) -> Float[Array, 'rows D']:
+  """Returns the result of attention for each row's first token.
 
   Keys and values are linear in x, so the query can go through the keys'
   projection instead of the tokens, and the weighted sum through the values':
@@ -199,10 +205,10 @@ def _attend_from_first(config: settings.Model, query: HeadProjection,
   Args:
     config: heads and dropout.
     query: projection of the queries.
-    key: of the keys.
-    value: of the values.
-    x: float [S, D].
-    layout: where the tokens stand.
+    key: projection of the keys.
+    value: projection of the values.
+    x: states of the tokens.
+    layout: which row each token belongs to.
     given: mask and keys.
   """
   first, bias = query(layout.leading(x, 1)[:, 0])
@@ -218,24 +224,24 @@ def _attend_from_first(config: settings.Model, query: HeadProjection,
   return (mixed + sums[..., None] * bias[None]).reshape(first.shape)
 
 
-def _mix_for_first(config: settings.Model, width: int,
-                   floats: tuple[jax.Array, jax.Array, jax.Array],
-                   given: _Given) -> tuple[jax.Array, jax.Array]:
-  """Returns weighted sums of a row's tokens and of their weights.
+def _mix_for_first(config: settings.Model, length: int,
+                   floats: tuple[Float[Array, 'rows heads D'],
+                                 Float[Array, 'rows heads'],
+                                 Float[Array, 'tokens D']],
+                   given: _Given) -> tuple[Float[Array, 'rows heads D'],
+                                           Float[Array, 'rows heads']]:
+  """Returns weighted sums of each row's tokens, and the sums of the weights.
 
   Args:
     config: heads and dropout.
-    width: of the rows.
-    floats: what the tokens are multiplied with [rows, heads, D], what is added
-      to it [rows, heads], and the tokens [S, D].
+    length: padded length of the rows.
+    floats: the factors of the tokens, a bias of the products, and the tokens.
     given: mask and keys.
-  Returns:
-    float [rows, heads, D] and [rows, heads].
   """
   queries, bias, x = floats
-  max_rows, num_rows = len(queries), len(x) // width
-  given = _of_rows(given, num_rows, width)
-  x = _split(x, num_rows, width)
+  max_rows, num_rows = len(queries), len(x) // length
+  given = _of_rows(given, num_rows, length)
+  x = _split(x, num_rows, length)
   logits = (jnp.einsum('nhc,nkc->nhk', queries[:num_rows], x)
             + bias[:num_rows, :, None])
   probs = _weigh(config, logits[:, :, None], given)[:, :, 0]
@@ -247,14 +253,15 @@ class EncoderLayer(nn.Module):
   """One post-norm BERT layer."""
 
   config: settings.Model
-  dtype: jnp.dtype
+  dtype: DTypeLike
   attention: str = 'plain'  # One of settings.ATTENTION.
 
   @nn.compact
-  def __call__(self, x: jax.Array, token_mask: jax.Array,
-               layout: layouts.Layout, first_only: bool,
-               dropout_keys: jax.Array | None) -> jax.Array:
-    """Returns float [S, D] or [rows, D]; arguments as `Attention`'s."""
+  def __call__(self, x: Float[Array, 'tokens D'],
+               token_mask: Bool[Array, 'tokens'], layout: layouts.Layout,
+               first_only: bool, dropout_keys: Key[Array, 'rows'] | None
+               ) -> Float[Array, 'tokens D'] | Float[Array, 'rows D']:
+    """Returns the states behind this layer; arguments as for `Attention`."""
     config = self.config
     keys = None
     if dropout_keys is not None:
@@ -264,7 +271,7 @@ class EncoderLayer(nn.Module):
         places = jnp.zeros_like(rows)
       keys = dropout.keys_at(dropout_keys, rows, places)
 
-    def drop(y: jax.Array, site: int) -> jax.Array:
+    def drop(y: Float[Array, '*shape'], site: int) -> Float[Array, '*shape']:
       return dropout.dropout(y, config.dropout_rate, keys, site)
 
     attended = Attention(config, self.dtype, self.attention,

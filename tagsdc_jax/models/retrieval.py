@@ -6,6 +6,8 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from tagsdc_jax import settings
 from tagsdc_jax.models import heads, layers, token_layout as layouts, uniter
@@ -15,13 +17,13 @@ class RetrievalModel(nn.Module):
   """UNITER with the heads of pretraining, TAGS and DC.
 
   All heads exist in every phase, so that a checkpoint of one phase starts the
-  next; the optimiser leaves alone those that a phase does not use.
+  next; the optimizer leaves alone those that a phase does not use.
 
   What is float32 below is float64 if dtype is (comparisons need that).
   """
 
   config: settings.Model
-  dtype: jnp.dtype = jnp.float32
+  dtype: DTypeLike = jnp.float32
   attention: str = 'plain'  # One of settings.ATTENTION.
   recompute_layers: bool = False  # See settings.Compute.
   matmul_precision: str = 'highest'  # One of settings.PRECISIONS.
@@ -41,98 +43,111 @@ class RetrievalModel(nn.Module):
     self.mlm_output = heads.WordHead(config, dtype)
     self.correction_output = heads.WordHead(config, dtype)
 
-  def embed_text(self, token_ids: jax.Array,
-                 dropout_key: jax.Array | None = None) -> jax.Array:
-    """Returns float [N, L, D] for token_ids int32 [N, L]."""
+  def embed_text(self, token_ids: Int[Array, 'rows L'],
+                 dropout_key: Key[Array, ''] | None = None
+                 ) -> Float[Array, 'rows L D']:
+    """Returns the embeddings of texts."""
     return self.text_embeddings(token_ids, dropout_key)
 
-  def embed_image(self, features: jax.Array, boxes: jax.Array,
-                  dropout_key: jax.Array | None = None) -> jax.Array:
-    """Returns float [N, R, D] for features [N, R, F] and boxes [N, R, 7]."""
+  def embed_image(self, features: Float[Array, 'rows R F'],
+                  boxes: Float[Array, 'rows R 7'],
+                  dropout_key: Key[Array, ''] | None = None
+                  ) -> Float[Array, 'rows R D']:
+    """Returns the embeddings of images; see `uniter.ImageEmbeddings`."""
     return self.image_embeddings(
         features, boxes, self.text_embeddings.type_row(uniter.IMAGE_TYPE),
         dropout_key)
 
-  def mask_regions(self, features: jax.Array,
-                   is_masked: jax.Array) -> jax.Array:
-    """Returns region features, the learnt vector added where masked.
+  def mask_regions(self, features: Float[Array, 'rows R F'],
+                   is_masked: Bool[Array, 'rows R']
+                   ) -> Float[Array, 'rows R F']:
+    """Returns region features, the learned vector added where masked.
 
     Neither phase masks regions; UNITER's pretraining does.
-
-    Args:
-      features: float [N, R, F].
-      is_masked: bool [N, R].
     """
     return self.image_embeddings.mask_regions(features, is_masked)
 
-  def pooled(self, states: jax.Array) -> jax.Array:
-    """Returns float [N, D], what scores are read off, for [N, >=1, D]."""
+  def pooled(self, states: Float[Array, 'rows states D']
+             ) -> Float[Array, 'rows D']:
+    """Returns what scores are computed from, for each row's leading states."""
     return self.pooler(states)
 
-  def encode(self, embeddings: jax.Array, token_mask: jax.Array, *,
-             num_outputs: int,
-             dropout_key: jax.Array | None = None) -> jax.Array:
-    """Returns float [N, num_outputs, D], the last layer's leading states.
+  def encode(self, embeddings: Float[Array, 'rows T D'],
+             token_mask: Bool[Array, 'rows T'], *, num_outputs: int,
+             dropout_key: Key[Array, ''] | None = None
+             ) -> Float[Array, 'rows num_outputs D']:
+    """Returns the last layer's leading states.
 
     Args:
-      embeddings: float [N, T, D], text first ([CLS] at 0), then regions.
-      token_mask: bool [N, T], True where real.
+      embeddings: of the text first ([CLS] at 0), then of the regions.
+      token_mask: True where real.
       num_outputs: 1 for the matching score, the text's length for words.
-      dropout_key: PRNG key, or None for no dropout.
+      dropout_key: None for no dropout.
     """
-    num_rows, width = token_mask.shape
+    num_rows, length = token_mask.shape
     keys = (None if dropout_key is None
             else jax.random.split(dropout_key, num_rows))
     return self.encode_tokens(
         embeddings.reshape(-1, embeddings.shape[-1]), token_mask.reshape(-1),
-        layouts.rectangle(num_rows, width), num_outputs=num_outputs,
+        layouts.rectangle(num_rows, length), num_outputs=num_outputs,
         dropout_keys=keys)
 
-  def encode_tokens(self, embeddings: jax.Array, token_mask: jax.Array,
+  def encode_tokens(self, embeddings: Float[Array, 'tokens D'],
+                    token_mask: Bool[Array, 'tokens'],
                     layout: layouts.Layout, *, num_outputs: int,
-                    dropout_keys: jax.Array | None = None,
-                    reads_all: jax.Array | None = None) -> jax.Array:
-    """Returns float [rows, num_outputs, D]; see `uniter.Encoder`.
+                    dropout_keys: Key[Array, 'rows'] | None = None,
+                    reads_all: Bool[Array, ''] | None = None
+                    ) -> Float[Array, 'rows num_outputs D']:
+    """Returns the last layer's leading states; see `uniter.Encoder`.
 
     Args:
-      embeddings: float [S, D], in each row text, then regions.
-      token_mask: bool [S], True where real.
-      layout: where the tokens stand.
-      num_outputs: as above.
-      dropout_keys: PRNG key of each row, or None for no dropout.
-      reads_all: bool [], False if only the first state of each row is read.
+      embeddings: in each row those of the text, then those of the regions.
+      token_mask: True where real.
+      layout: which row each token belongs to.
+      num_outputs: as for `encode`.
+      dropout_keys: one per row, or None for no dropout.
+      reads_all: False if only the first state of each row is read.
     """
     return self.encoder(embeddings, token_mask, layout,
                         num_outputs=num_outputs, dropout_keys=dropout_keys,
                         reads_all=reads_all)
 
-  def match_logits(self, states: jax.Array) -> jax.Array:
-    """Returns float32 [N], the raw matching score, for states [N, >=1, D]."""
+  def match_logits(self, states: Float[Array, 'rows states D']
+                   ) -> Float[Array, 'rows']:
+    """Returns the raw matching score of each row, float32."""
     return self.rank_output(self.pooler(states))[:, 0]
 
-  def itm_logits(self, states: jax.Array) -> jax.Array:
-    """Returns float32 [N, 2]: no match, match."""
+  def itm_logits(self, states: Float[Array, 'rows states D']
+                 ) -> Float[Array, 'rows 2']:
+    """Returns the logits of no match and match, float32."""
     return self.itm_output(self.pooler(states))
 
-  def mlm_logits(self, states: jax.Array) -> jax.Array:
-    """Returns float32 [..., V] for states [..., D] at masked positions."""
+  def mlm_logits(self, states: Float[Array, '*words D']
+                 ) -> Float[Array, '*words V']:
+    """Returns float32 logits for the states of masked positions."""
     return self._word_logits(self.mlm_output, states)
 
-  def correction_logits(self, states: jax.Array) -> jax.Array:
-    """Returns float32 [..., V] for states [..., D] at replaced positions."""
+  def correction_logits(self, states: Float[Array, '*words D']
+                        ) -> Float[Array, '*words V']:
+    """Returns float32 logits for the states of replaced positions."""
     return self._word_logits(self.correction_output, states)
 
-  def disc_logits(self, states: jax.Array) -> jax.Array:
-    """Returns float32 [..., 2]: replaced, same word, for states [..., D]."""
+  def disc_logits(self, states: Float[Array, '*words D']
+                  ) -> Float[Array, '*words 2']:
+    """Returns the logits of replaced word and same word, float32."""
     return self.disc_output(states)
 
-  def _word_logits(self, head: heads.WordHead, states: jax.Array) -> jax.Array:
+  def _word_logits(self, head: heads.WordHead,
+                   states: Float[Array, '*words D']
+                   ) -> Float[Array, '*words V']:
     decoded = self.text_embeddings.decode(head.transform(states))
     return head.add_bias(decoded)
 
-  def every_output(self, token_ids: jax.Array, features: jax.Array,
-                   boxes: jax.Array) -> tuple[jax.Array, ...]:
-    """Touches every parameter once: what `init` is called with."""
+  def every_output(self, token_ids: Int[Array, 'rows L'],
+                   features: Float[Array, 'rows R F'],
+                   boxes: Float[Array, 'rows R 7']
+                   ) -> tuple[Float[Array, '...'], ...]:
+    """Uses every parameter once: the method that `init` is called with."""
     text = self.embed_text(token_ids)
     embeddings = jnp.concatenate(
         [text, self.embed_image(features, boxes)], axis=1)
@@ -144,25 +159,25 @@ class RetrievalModel(nn.Module):
 
 
 def precision(model: RetrievalModel) -> str:
-  """Returns what its numbers are computed in, for people and results."""
+  """Returns the precision that it computes in, for people and results."""
   return (f'{jnp.dtype(model.dtype).name}, {model.matmul_precision} on '
           f'{jax.default_backend()}')
 
 
 def apply(model: RetrievalModel, params: Any, method: str, *args: Any,
           **kwargs: Any) -> Any:
-  """Returns what a method of the network gives for these parameters.
+  """Returns the result of a method of the network for these parameters.
 
-  The products in it, and in its gradient, are as precise as the network says,
-  whatever JAX would do on the device unasked.
+  The products in it, and in its gradient, have the precision that the network
+  names, not the default of the device.
   """
   with jax.default_matmul_precision(model.matmul_precision):
     return model.apply({'params': params}, *args, method=method, **kwargs)
 
 
-def init_parameters(model: RetrievalModel, key: jax.Array) -> dict:
-  """Returns fresh float32 parameters, initialised as the release does but for
-  one bias: that of the box projection, see `uniter.centring_bias`."""
+def init_parameters(model: RetrievalModel, key: Key[Array, '']) -> dict:
+  """Returns fresh float32 parameters, initialized as the release does but for
+  one bias: that of the box projection, see `uniter.centering_bias`."""
   c = model.config
   variables = jax.jit(functools.partial(
       model.init, method=RetrievalModel.every_output))(
@@ -171,9 +186,9 @@ def init_parameters(model: RetrievalModel, key: jax.Array) -> dict:
   params = variables['params']
   images = params['image_embeddings']
   projection = images['box_projection']
-  centred = projection | {'bias': uniter.centring_bias(projection['kernel'])}
+  centered = projection | {'bias': uniter.centering_bias(projection['kernel'])}
   return params | {
-      'image_embeddings': images | {'box_projection': centred}}
+      'image_embeddings': images | {'box_projection': centered}}
 
 
 def parameter_shapes(model: RetrievalModel) -> dict:

@@ -1,8 +1,9 @@
-"""Rows of tokens below each other, of one width out of several.
+"""Rows of tokens one after the other, padded to one of several lengths.
 
-Linear layers, LayerNorm and the like see tokens, whatever rows they stand in.
-So a program that takes rows of several widths needs one copy of them, and one
-per width only of what mixes the tokens of a row: attention.
+Linear layers, LayerNorm and the like see tokens, whatever rows they belong to.
+So a program that takes rows of several padded lengths (length buckets) needs
+those layers once, and once per length only what mixes the tokens of a row:
+attention.
 """
 
 import functools
@@ -12,46 +13,45 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Array, Int, Shaped
 
-# (width, floats, others) -> arrays, the same shapes for every width.
+# (length, floats, others) -> arrays, the same shapes for every length.
 RowFunction = Callable[[int, Any, Any], Any]
 
 
 @struct.dataclass
 class Layout:
-  """Where S tokens stand.
+  """Which row each token of a chunk belongs to, and where in it.
 
-  Of a width w the first S // w rows lie one after the other; what is left of
-  the tokens, fewer than w, belongs to no row.
+  Rows padded to length l lie one after the other, tokens // l of them; the
+  tokens that are left, fewer than l, belong to no row.
   """
-  rows: jax.Array  # int32 [S], the row each token belongs to
-  places: jax.Array  # int32 [S], where in it
-  choice: jax.Array  # int32 [], which of the widths it is
-  widths: tuple[int, ...] = struct.field(pytree_node=False)  # Ascending.
+  rows: Int[Array, 'tokens']  # The row each token belongs to.
+  places: Int[Array, 'tokens']  # Where in its row.
+  choice: Int[Array, '']  # Which of the lengths it is.
+  # The padded lengths to choose from, ascending.
+  widths: tuple[int, ...] = struct.field(pytree_node=False)
 
   @property
   def max_rows(self) -> int:
-    """How many rows there are of the narrowest width."""
+    """How many rows there are of the smallest length."""
     return self.rows.shape[0] // self.widths[0]
 
   @property
-  def width(self) -> jax.Array:
-    """int32 [], of the rows."""
+  def width(self) -> Int[Array, '']:
+    """The padded length of the rows."""
     return jnp.asarray(self.widths)[self.choice]
 
   @property
-  def num_rows(self) -> jax.Array:
-    """int32 [], how many rows there are."""
+  def num_rows(self) -> Int[Array, '']:
+    """How many rows there are."""
     return self.rows.shape[0] // self.width
 
-  def leading(self, x: jax.Array, number: int) -> jax.Array:
-    """Returns the first tokens of each row, [max_rows, number, ...].
+  def leading(self, x: Shaped[Array, 'tokens ...'],
+              number: int) -> Shaped[Array, 'rows number ...']:
+    """Returns the first `number` tokens of each of max_rows rows.
 
-    Rows that there are not, and places beyond the width, hold other tokens.
-
-    Args:
-      x: [S, ...].
-      number: how many.
+    Rows beyond num_rows, and places beyond the length, hold other tokens.
     """
     if len(self.widths) == 1:
       return x[:self.max_rows * self.widths[0]].reshape(
@@ -60,13 +60,13 @@ class Layout:
     return x.at[first + jnp.arange(number)[None]].get(mode='clip')
 
   def by_row(self, function: RowFunction, floats: Any, others: Any) -> Any:
-    """Returns what a function makes of rows of this width.
+    """Returns what a function makes of rows of this length.
 
-    Where there are several widths the backward pass runs the function again:
-    what it keeps has another shape for each.
+    Where there are several lengths the backward pass runs the function again:
+    its residuals have another shape for each.
 
     Args:
-      function: called once per width when tracing; must close over nothing
+      function: called once per length when tracing; must close over nothing
         traced.
       floats: arrays, with gradient.
       others: arrays, without.
@@ -81,48 +81,48 @@ class Layout:
     return _switch(function, self.widths, floats, others, self.choice)
 
 
-def of_width(widths: Sequence[int], choice: jax.Array,
+def of_width(widths: Sequence[int], choice: Int[Array, ''],
              num_tokens: int) -> Layout:
-  """Returns the layout of num_tokens tokens, at least the last width."""
-  width = jnp.asarray(widths, jnp.int32)[choice]
+  """Returns the layout of num_tokens tokens, at least the last length."""
+  length = jnp.asarray(widths, jnp.int32)[choice]
   token = jnp.arange(num_tokens, dtype=jnp.int32)
-  return Layout(token // width, token % width, choice, tuple(widths))
+  return Layout(token // length, token % length, choice, tuple(widths))
 
 
-def rectangle(num_rows: int, width: int) -> Layout:
-  """Returns the layout of [num_rows, width] tokens, flattened."""
-  return of_width((width,), jnp.int32(0), num_rows * width)
+def rectangle(num_rows: int, length: int) -> Layout:
+  """Returns the layout of [num_rows, length] tokens, flattened."""
+  return of_width((length,), jnp.int32(0), num_rows * length)
 
 
 def _run_precisely(function: RowFunction, precision: str | None,
-                   width: int, floats: Any, others: Any) -> Any:
+                   length: int, floats: Any, others: Any) -> Any:
   with jax.default_matmul_precision(precision):
-    return function(width, floats, others)
+    return function(length, floats, others)
 
 
-def _run(function: RowFunction, widths: tuple[int, ...], floats: Any,
+def _run(function: RowFunction, lengths: tuple[int, ...], floats: Any,
          others: Any, choice: jax.Array) -> Any:
-  return jax.lax.switch(choice, [functools.partial(function, w)
-                                 for w in widths], floats, others)
+  return jax.lax.switch(choice, [functools.partial(function, length)
+                                 for length in lengths], floats, others)
 
 
 _switch = jax.custom_vjp(_run, nondiff_argnums=(0, 1))
 
 
-def _switch_fwd(function: RowFunction, widths: tuple[int, ...],
+def _switch_fwd(function: RowFunction, lengths: tuple[int, ...],
                 *arguments: Any) -> tuple[Any, Any]:
-  return _run(function, widths, *arguments), arguments
+  return _run(function, lengths, *arguments), arguments
 
 
-def _switch_bwd(function: RowFunction, widths: tuple[int, ...],
+def _switch_bwd(function: RowFunction, lengths: tuple[int, ...],
                 arguments: Any, cotangents: Any) -> tuple[Any, None, None]:
-  def pull_back(width: int, floats: Any, others: Any) -> Any:
+  def pull_back(length: int, floats: Any, others: Any) -> Any:
     given, cotangents = others
-    return jax.vjp(lambda x: function(width, x, given),
+    return jax.vjp(lambda x: function(length, x, given),
                    floats)[1](cotangents)[0]
 
   floats, others, choice = arguments
-  return _run(pull_back, widths, floats, (others, cotangents),
+  return _run(pull_back, lengths, floats, (others, cotangents),
               choice), None, None
 
 

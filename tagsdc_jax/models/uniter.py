@@ -11,6 +11,8 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from tagsdc_jax import settings
 from tagsdc_jax.models import dropout, layers, token_layout as layouts
@@ -20,8 +22,8 @@ TEXT_TYPE, IMAGE_TYPE = 0, 1
 _ORDINARY_BOX = (0.4, 0.4, 0.6, 0.6, 0.2, 0.2, 0.04)
 
 
-def centring_bias(kernel: jax.Array) -> jax.Array:
-  """Returns the bias with which an ordinary box projects to 0, float [D].
+def centering_bias(kernel: Float[Array, '7 D']) -> Float[Array, 'D']:
+  """Returns the bias with which an ordinary box projects to 0.
 
   All boxes are much alike as seven numbers between 0 and 1. With a bias of 0
   the LayerNorm behind the projection spends its scale on what they share, and
@@ -30,7 +32,7 @@ def centring_bias(kernel: jax.Array) -> jax.Array:
   and 90 % after 450 batches with it.
 
   Args:
-    kernel: float [7, D], of the box projection.
+    kernel: of the box projection.
   """
   return -jnp.matmul(jnp.asarray(_ORDINARY_BOX, kernel.dtype), kernel,
                      precision=jax.lax.Precision.HIGHEST)
@@ -40,7 +42,7 @@ class TextEmbeddings(nn.Module):
   """Word + position + token type, LayerNorm, dropout."""
 
   config: settings.Model
-  dtype: jnp.dtype
+  dtype: DTypeLike
 
   def setup(self) -> None:
     config = self.config
@@ -54,9 +56,9 @@ class TextEmbeddings(nn.Module):
     self.token_type = table(config.num_token_types)
     self.norm = layers.layer_norm(self.dtype, None)
 
-  def __call__(self, token_ids: jax.Array,
-               dropout_key: jax.Array | None) -> jax.Array:
-    """Returns float [N, L, D] for token_ids int32 [N, L]."""
+  def __call__(self, token_ids: Int[Array, 'rows L'],
+               dropout_key: Key[Array, ''] | None) -> Float[Array, 'rows L D']:
+    """Returns the embeddings; no dropout if the key is None."""
     words = self.word(token_ids)
     if not self.config.train_padding_row:
       words = jnp.where((token_ids == 0)[..., None],
@@ -66,12 +68,12 @@ class TextEmbeddings(nn.Module):
     return dropout.dropout(self.norm(x), self.config.dropout_rate,
                            dropout_key, 0)
 
-  def type_row(self, token_type: int) -> jax.Array:
-    """Returns the token-type embedding, float [1, 1, D]."""
+  def type_row(self, token_type: int) -> Float[Array, '1 1 D']:
+    """Returns the token-type embedding."""
     return self.token_type(jnp.full((1, 1), token_type))
 
-  def decode(self, x: jax.Array) -> jax.Array:
-    """Returns float [..., V]: x [..., D] times the transposed word table."""
+  def decode(self, x: Float[Array, '*words D']) -> Float[Array, '*words V']:
+    """Returns x times the transposed word table."""
     return self.word.attend(x)
 
 
@@ -79,7 +81,7 @@ class ImageEmbeddings(nn.Module):
   """LN(W_f feature) + LN(W_p box) + token type, then LayerNorm, dropout."""
 
   config: settings.Model
-  dtype: jnp.dtype
+  dtype: DTypeLike
 
   def setup(self) -> None:
     config = self.config
@@ -96,26 +98,28 @@ class ImageEmbeddings(nn.Module):
     self.box_norm = layers.layer_norm(self.dtype, None)
     self.norm = layers.layer_norm(self.dtype, None)
 
-  def mask_regions(self, features: jax.Array,
-                   is_masked: jax.Array) -> jax.Array:
-    """Returns features [N, R, F], a learnt vector added where masked.
+  def mask_regions(self, features: Float[Array, 'rows R F'],
+                   is_masked: Bool[Array, 'rows R']
+                   ) -> Float[Array, 'rows R F']:
+    """Returns the features, a learned vector added where masked.
 
-    Of the table's two rows the first stands for what is not masked: nothing is
-    added there, whatever the row holds.
+    Of the table's two rows the first stands for regions that are not masked:
+    nothing is added there, whatever the row holds.
     """
     masked = features + self.region_mask_embedding[1].reshape(1, 1, -1)
     return jnp.where(is_masked[..., None], masked, features)
 
-  def __call__(self, features: jax.Array, boxes: jax.Array,
-               type_row: jax.Array,
-               dropout_key: jax.Array | None) -> jax.Array:
-    """Returns float [N, R, D].
+  def __call__(self, features: Float[Array, 'rows R F'],
+               boxes: Float[Array, 'rows R 7'],
+               type_row: Float[Array, '1 1 D'],
+               dropout_key: Key[Array, ''] | None) -> Float[Array, 'rows R D']:
+    """Returns the embeddings of images.
 
     Args:
-      features: float [N, R, F]; may come as float16.
-      boxes: float32 [N, R, 7], each 0 to 1; regions have no order.
-      type_row: float [1, 1, D], token-type embedding of images.
-      dropout_key: PRNG key, or None for no dropout.
+      features: may be float16.
+      boxes: float32, each number from 0 to 1; regions have no order.
+      type_row: token-type embedding of images.
+      dropout_key: None for no dropout.
     """
     x = (self.feature_norm(self.feature_projection(features.astype(self.dtype)))
          + self.box_norm(self.box_projection(boxes.astype(self.dtype)))
@@ -134,32 +138,33 @@ class Encoder(nn.Module):
   """
 
   config: settings.Model
-  dtype: jnp.dtype
+  dtype: DTypeLike
   attention: str = 'plain'  # One of settings.ATTENTION.
   recompute_layers: bool = False  # In backward passes, see settings.Compute.
 
   @nn.compact
-  def __call__(self, x: jax.Array, token_mask: jax.Array,
-               layout: layouts.Layout, *, num_outputs: int,
-               dropout_keys: jax.Array | None,
-               reads_all: jax.Array | None = None) -> jax.Array:
-    """Returns float [rows, num_outputs, D]: each row's first last states.
+  def __call__(self, x: Float[Array, 'tokens D'],
+               token_mask: Bool[Array, 'tokens'], layout: layouts.Layout, *,
+               num_outputs: int, dropout_keys: Key[Array, 'rows'] | None,
+               reads_all: Bool[Array, ''] | None = None
+               ) -> Float[Array, 'rows num_outputs D']:
+    """Returns the last layer's states of each row's leading tokens.
 
     Args:
-      x: float [S, D].
-      token_mask: bool [S], True where real.
-      layout: where the tokens stand; there are layout.max_rows rows, of which
-        those beyond layout.num_rows come back as anything finite.
+      x: embeddings of the tokens.
+      token_mask: True where real.
+      layout: which row each token belongs to; the result has layout.max_rows
+        rows, and those beyond layout.num_rows hold anything finite.
       num_outputs: how many leading states are wanted. The matching score needs
         [CLS] only, which saves most of the last layer.
-      dropout_keys: PRNG key of each row, or None for no dropout.
-      reads_all: bool [], whether more than each row's first state is read;
-        if not, the others come back as 0 and cost nothing. None: it is.
+      dropout_keys: one per row, or None for no dropout.
+      reads_all: whether more than each row's first state is read; if not, the
+        others come back as 0 and cost nothing. None means True.
     """
     layer = layers.EncoderLayer(self.config, self.dtype, self.attention,
                                 parent=None)
 
-    def init(key: jax.Array) -> Any:
+    def init(key: Key[Array, '']) -> Any:
       return layer.init(key, x[:1], token_mask[:1], layouts.rectangle(1, 1),
                         False, None)['params']
 
@@ -170,8 +175,8 @@ class Encoder(nn.Module):
             else self._layer_parameters('last_layer', init))
     keys = _layer_keys(dropout_keys, self.config.num_layers)
 
-    def apply(x: jax.Array, params: Any, keys: jax.Array | None,
-              first_only: bool) -> Any:
+    def apply(x: Float[Array, 'tokens D'], params: Any,
+              keys: Key[Array, 'rows'] | None, first_only: bool) -> Any:
       return layer.apply({'params': params}, x, token_mask, layout, first_only,
                          keys)
 
@@ -189,7 +194,8 @@ class Encoder(nn.Module):
       return layout.leading(x, num_outputs)
     keys = None if keys is None else keys[-1]
 
-    def run_last(first_only: bool, x: jax.Array) -> jax.Array:
+    def run_last(first_only: bool, x: Float[Array, 'tokens D']
+                 ) -> Float[Array, 'rows num_outputs D']:
       x = run(x, last, keys, first_only)
       if not first_only:
         return layout.leading(x, num_outputs)
@@ -201,9 +207,9 @@ class Encoder(nn.Module):
                         functools.partial(run_last, True), x)
 
   def _layer_parameters(self, name: str, init: Callable) -> Any:
-    # `self.param` traces `init` anew to check the shapes of given ones, a tenth
-    # of the time that it takes to trace a train step. Those who use them, the
-    # layers and the scan, check them as well.
+    # `self.param` traces `init` again to check the shapes of given parameters,
+    # a tenth of the time that it takes to trace a train step. The layers and
+    # the scan, which use the parameters, check them as well.
     if self.has_variable('params', name):
       return self.get_variable('params', name)
     return self.param(name, init)
@@ -221,9 +227,9 @@ def merge_layers(encoder: Any) -> Any:
                                  encoder['layers'], last)}
 
 
-def _layer_keys(row_keys: jax.Array | None,
-                num_layers: int) -> jax.Array | None:
-  """Returns [num_layers, N] keys for those of N rows."""
+def _layer_keys(row_keys: Key[Array, 'rows'] | None, num_layers: int
+                ) -> Key[Array, 'num_layers rows'] | None:
+  """Returns a key per layer and row."""
   if row_keys is None:
     return None
   return jax.vmap(lambda key: jax.random.split(key, num_layers),

@@ -88,8 +88,8 @@ def _start(command: Sequence[str], address: str, processes: int, index: int,
 
 def _keep(child: subprocess.Popen, tail: collections.deque[str]) -> None:
   assert child.stderr is not None
-  for line in child.stderr:
-    tail.append(line)
+  with child.stderr:
+    tail.extend(child.stderr)
 
 
 def _watch(children: Sequence[subprocess.Popen]) -> list[int | None]:

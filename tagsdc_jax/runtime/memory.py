@@ -68,7 +68,7 @@ def explained(config: settings.Settings, doing: str,
 
 def check_network(config: settings.Settings, parameters: Any,
                   needs_start: bool = False) -> None:
-  """Raises UserError if parameters and optimiser cannot lie on the host.
+  """Raises UserError if parameters and optimizer cannot lie on the host.
 
   Args:
     config: all settings.

@@ -1,4 +1,4 @@
-"""Whole behaviours as plain dictionaries of settings."""
+"""Whole behaviors as plain dictionaries of settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _QUIRKS = tuple(field.name for field in dataclasses.fields(Quirks))
 # Quirks that need `plain_step`.
 IN_PLAIN_STEP = _QUIRKS[:_QUIRKS.index('reset_rank_head')]
-# Whole behaviours, as settings. Where the release crashes (stage 2 compares
+# Whole behaviors, as settings. Where the release crashes (stage 2 compares
 # candidates of one shape with captions of another) `as_released` compares with
 # the caption, as its stage 1 does.
 PRESETS: dict[str, dict[str, Any]] = {

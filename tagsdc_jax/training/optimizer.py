@@ -89,7 +89,7 @@ def clip_by_norm(max_norm: float) -> optax.GradientTransformation:
   """Scales by max_norm / (norm + 1e-6) where that is below 1, as torch."""
   def update(grads: Any, state: optax.EmptyState, params: Any = None):
     del params
-    scale = jnp.minimum(1.0, max_norm / (optax.global_norm(grads) + 1e-6))
+    scale = jnp.minimum(1.0, max_norm / (optax.tree.norm(grads) + 1e-6))
     return jax.tree.map(lambda g: g * scale, grads), state
   return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
 

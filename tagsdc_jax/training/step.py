@@ -105,7 +105,7 @@ def make_update(config: settings.Settings, tx: optax.GradientTransformation,
     number = train_state.update + 1
     metrics |= {
         'bad_micro_batch': jnp.where(bad == _NONE, -1, bad),
-        'gradient_norm': optax.global_norm(grads),
+        'gradient_norm': optax.tree.norm(grads),
         'learning_rate': optimizer.learning_rate(
             config.optimizer, config.num_updates, number)}
     return dataclasses.replace(

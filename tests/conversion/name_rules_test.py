@@ -40,12 +40,12 @@ def test_a_phase_has_the_heads_of_those_before_it(phase, num_names):
   assert len(name_rules.parameters(phase, 3)) == num_names + 32
 
 
-def test_phases_are_recognised_by_their_heads():
+def test_phases_are_recognized_by_their_heads():
   for phase in settings.PHASES:
     names = list(networks.make(phase))
-    assert name_rules.recognise(names) == phase
-  assert name_rules.recognise(['disc_output.bias']) == 'dc'
-  assert name_rules.recognise(['conv.weight']) == 'pretrain'
+    assert name_rules.recognize(names) == phase
+  assert name_rules.recognize(['disc_output.bias']) == 'dc'
+  assert name_rules.recognize(['conv.weight']) == 'pretrain'
   with pytest.raises(ValueError, match="got 'stage1'"):
     name_rules.parameters('stage1', 1)
 

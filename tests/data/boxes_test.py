@@ -48,7 +48,7 @@ def test_other_conventions_are_named():
   found = {
       'x y w h, a corner and the sides': [
           (x1, y1, w, h, w, h), (x1, y1, w, h, w - x1, h - y1)],
-      'cx cy w h, the centre and the sides': [
+      'cx cy w h, the center and the sides': [
           (cx, cy, w, h, w, h), (cx, cy, w, h, w - cx, h - cy)],
       'x2 y2 x1 y1, corners swapped': [
           (x2, y2, x1, y1, w, h), (x2, y2, x1, y1, -w, -h)],

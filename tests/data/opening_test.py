@@ -86,7 +86,7 @@ def test_an_image_of_two_folders_is_one(other, parts, tmp_path):
   for number in range(30):
     batch = batches[number]
     own = data.image_ids[batch.image_numbers[0]]
-    images, texts = batches.pool(number, list(batch.image_numbers))
+    images, texts = batches.pool(number, batch.image_numbers.tolist())
     assert own not in [data.image_ids[i] for i in images]
     assert own not in [data.image_ids[data.captions[c].image] for c in texts]
 
@@ -147,7 +147,7 @@ def test_names_that_were_written_together_or_cut(split, text, parts, tmp_path):
 @pytest.mark.parametrize('one, other, message', [
     ({'toker': 'bert-base-cased'}, {'bert': 'bert-base-uncased'},
      'a and b must have one vocabulary, but its tokenizer is bert-base-cased '
-     'and bert-base-uncased; tokenise'),
+     'and bert-base-uncased; tokenize'),
     ({}, {'MASK': 5}, 'its mask is 4 and 5'),
     ({}, {'v_range': [5, 201]}, 'its size is 200 and 201'),
     ({}, {'v_range': [6, 200]}, r'cannot be joined: v_range is \(5, 200\) and'),

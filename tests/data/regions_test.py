@@ -70,7 +70,7 @@ def test_check_regions_not_finite(value, field):
      r"boxes must have shape \[regions, 7\], got \[1, 6\]"),
     (Regions(np.zeros((2, 4), np.float16), np.zeros((3, 7))), "2 and 3"),
     (_regions(dtype=np.int64), "float16 or float32, got int64"),
-    (Regions(np.zeros((1, 4), np.float16), np.full((1, 7), 300)),
+    (Regions(np.zeros((1, 4), np.float16), np.full((1, 7), 300.0)),
      "image a: boxes must be divided by the image's width or height, got 300 "
      "300 300 300 300 300 in region 0; divide them"),
 ])

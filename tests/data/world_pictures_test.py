@@ -27,7 +27,7 @@ def test_a_square_is_drawn_where_the_scene_says():
   item = Object("square", "green", "large", 30.0, 60.0, 13.0)
   image = pictures.render(Scene((item,)), np.random.default_rng(0))
   pixels = np.asarray(image, np.float32)
-  # 0.88 * 13 = 11.44 pixels to each side of the centre.
+  # 0.88 * 13 = 11.44 pixels to each side of the center.
   assert np.allclose(pictures.extent(item), (18.56, 48.56, 41.44, 71.44))
   is_green = pixels[..., 1] > 120
   assert is_green[50:70, 20:40].all()
@@ -69,7 +69,7 @@ def test_features_by_hand():
 
 def test_the_surroundings_tell_the_size():
   # A square of 12 x 12 pixels fills its crop as one of 24 x 24 does, but 36
-  # of the 100 pixels of a cell next to the centre of its surroundings.
+  # of the 100 pixels of a cell next to the center of its surroundings.
   for radius, lit in ((6, 36 / 100), (12, 1.0)):
     pixels = np.zeros((96, 96, 3), np.uint8)
     pixels[48 - radius:48 + radius, 48 - radius:48 + radius] = 255

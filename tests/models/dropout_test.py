@@ -34,7 +34,7 @@ def _correlation(a, b):
 
 @pytest.mark.parametrize('rate', [0.1, 0.5, 0.9])
 def test_share_and_mean(rate):
-  x = np.full(_SHAPE, 2.0, np.float32)
+  x = jnp.full(_SHAPE, 2.0)
   y = np.asarray(jax.jit(lambda key: dropout.dropout(x, rate, key, 0))(
       jax.random.key(0)))
   is_kept = y != 0
@@ -73,7 +73,7 @@ def test_split_and_folded_keys_are_independent():
 
 
 @pytest.mark.parametrize('rate', [0.1, 0.5])
-def test_neighbours_are_independent(rate):
+def test_neighbors_are_independent(rate):
   kept = _kept(_bits(3, 1), rate).reshape(_SHAPE)
   for axis in range(3):
     for distance in (1, 2, 4, 8, 16, 31):
@@ -115,14 +115,14 @@ def test_bfloat16_stays_bfloat16():
 def test_a_tokens_key_is_a_function_of_its_row_and_place():
   row_keys = jax.random.split(jax.random.key(0), 3)
   of = lambda rows, places: jax.random.key_data(dropout.keys_at(
-      row_keys, np.array(rows), np.array(places)))
+      row_keys, jnp.array(rows), jnp.array(places)))
   keys = of([0, 0, 1, 2, 2], [0, 1, 1, 5, 2**16])
   assert len(np.unique(keys, axis=0)) == 5
   np.testing.assert_array_equal(of([2, 0], [5, 1]), keys[np.array([3, 1])])
 
 
 def test_tokens_of_a_row_draw_independently():
-  rows, places = np.repeat(np.arange(4), 64), np.tile(np.arange(64), 4)
+  rows, places = jnp.repeat(jnp.arange(4), 64), jnp.tile(jnp.arange(64), 4)
   keys = dropout.keys_at(jax.random.split(jax.random.key(1), 4), rows, places)
   kept = np.asarray(dropout.random_bits(keys, 0, (256, 512))) >= 2**31
   # Every pair of tokens agrees in about half of 512 features.

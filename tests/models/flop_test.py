@@ -67,10 +67,10 @@ def _network():
 def test_states_that_nothing_reads_are_not_counted():
   # Each one less: its query and output projections, its feed-forward layer, and
   # its products with all keys and values.
-  width = _MODEL.hidden_size
-  each = (2 * 2 * width**2 + 2 * 2 * width * _MODEL.intermediate_size
-          + 2 * 2 * width * _TOKENS)
-  every, some = (flop.encoder(_MODEL, _TOKENS, number)
+  hidden = _MODEL.hidden_size
+  each = (2 * 2 * hidden**2 + 2 * 2 * hidden * _MODEL.intermediate_size
+          + 2 * 2 * hidden * _TOKENS)
+  every, some = (flop.encoder(_MODEL, np.array(_TOKENS), number)
                  for number in (_TOKENS, _WORDS))
   assert every - some == (_TOKENS - _WORDS) * each
 
@@ -86,7 +86,7 @@ def test_encoder_beside_xla(num_outputs):
                                    mask, num_outputs=num_outputs))
 
   x = jnp.zeros((_ROWS, _TOKENS, _MODEL.hidden_size))
-  ours = _ROWS * flop.encoder(_MODEL, _TOKENS, num_outputs)
+  ours = _ROWS * flop.encoder(_MODEL, np.array(_TOKENS), num_outputs)
   theirs = _xla_flop(run, params['encoder'], x)
   # XLA counts what is no product as well.
   assert ours < theirs < 1.05 * ours
@@ -107,8 +107,8 @@ def test_heads_and_regions_beside_xla():
   for method, args, forward, with_gradient in (
       ('mlm_logits', (states,), flop.word(_MODEL), flop.WITH_GRADIENT),
       ('pooled', (states[:, None],), flop.pooled(_MODEL), flop.WITH_GRADIENT),
-      ('embed_image', (features, boxes), flop.regions(_MODEL, _REGIONS),
-       flop.REGIONS_WITH_GRADIENT)):
+      ('embed_image', (features, boxes), flop.regions(
+          _MODEL, np.array(_REGIONS)), flop.REGIONS_WITH_GRADIENT)):
     ours = _ROWS * forward
     theirs = _xla_flop(functools.partial(run, method), params, *args)
     assert ours < theirs < 1.1 * ours, method

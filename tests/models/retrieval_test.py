@@ -159,7 +159,7 @@ def test_layer_norm_and_gelu_are_the_recorded_ones():
                     arrays['probe/layernorm_in'])
   # The inputs vary by so little that a larger epsilon would show.
   np.testing.assert_allclose(ours, arrays['probe/layernorm_out'], atol=2e-4)
-  np.testing.assert_allclose(layers.gelu(arrays['probe/gelu_in']),
+  np.testing.assert_allclose(layers.gelu(jnp.asarray(arrays['probe/gelu_in'])),
                              arrays['probe/gelu_out'], atol=1e-6)
 
 
@@ -201,8 +201,8 @@ def test_pad_row_learns_through_the_decoder_only():
   @jax.jit
   @functools.partial(jax.grad, has_aux=True)
   def look_up(params):
-    return jnp.sum(_score(model, params, token_ids, features, boxes,
-                          *masks)[1][..., 0]), None
+    inputs = map(jnp.asarray, (token_ids, features, boxes, *masks))
+    return jnp.sum(_score(model, params, *inputs)[1][..., 0]), None
 
   @jax.jit
   @jax.grad
@@ -259,19 +259,20 @@ def test_masked_regions():
   _, features, _ = _small_inputs()
   is_masked = np.zeros((3, 4), bool)
   is_masked[0, 1] = is_masked[2, 3] = True
-  found = np.asarray(retrieval.apply(model, params, 'mask_regions', features,
-                                     is_masked))
-  learnt = params['image_embeddings']['region_mask_embedding']
-  assert np.any(learnt[0])  # Row 0 is of no use, whatever it holds.
+  found = np.asarray(retrieval.apply(
+      model, params, 'mask_regions', jnp.asarray(features),
+      jnp.asarray(is_masked)))
+  learned = params['image_embeddings']['region_mask_embedding']
+  assert np.any(learned[0])  # Row 0 is of no use, whatever it holds.
   np.testing.assert_array_equal(found[~is_masked], features[~is_masked])
   for row, region in ((0, 1), (2, 3)):
     np.testing.assert_allclose(found[row, region],
-                               features[row, region] + learnt[1], rtol=1e-6)
+                               features[row, region] + learned[1], rtol=1e-6)
 
 
-def test_pooled_is_what_scores_are_read_off():
+def test_scores_are_computed_from_pooled_states():
   model, params = retrieval.RetrievalModel(_SMALL), _small_params()
-  states = np.linspace(-1, 1, 3 * 2 * 16, dtype=np.float32).reshape(3, 2, 16)
+  states = jnp.linspace(-1, 1, 3 * 2 * 16).reshape(3, 2, 16)
   pooled = retrieval.apply(model, params, 'pooled', states)
   rank = params['rank_output']
   logits = pooled @ rank['kernel'] + rank['bias'].reshape(1, 1)

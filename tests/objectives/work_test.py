@@ -265,7 +265,7 @@ def test_the_step_needs_what_its_queues_run(world_dir, monkeypatch):
   total += 3 * flop.word(model) * spy.num_words
   lengths = plans[kept][0].reshape(count, 3, num_hard)
   hard_regions = lengths[:, 0] - tokens[:, None]
-  total += flop.regions(model, 1) * (
+  total += flop.regions(model, np.array(1)) * (
       (2 + 1 + 2) * regions.sum() + batch.pool_images.num_regions.sum()
       + np.sum(hard_regions * (1 + is_active[:, 0])))
   np.testing.assert_allclose(gflop, 1e-9 * total, rtol=1e-6)

@@ -18,7 +18,7 @@ def _lines(values):
   return [{'update': i + 1, 'loss': value} for i, value in enumerate(values)]
 
 
-def test_smoothing_is_a_centred_mean():
+def test_smoothing_is_a_centered_mean():
   curve = curves.read(_lines([0.0, 3.0, 0.0, 3.0]), 'loss')
   np.testing.assert_allclose(curve.smoothed(), [1.5, 1.0, 2.0, 1.5])
   assert curve.last == 1.5

@@ -156,7 +156,7 @@ def test_scores_and_words_are_the_networks(found, test_split, task, params):
   token_ids = np.array([
       [vocabulary.cls, *grammar.to_ids(_text(shown)), vocabulary.sep]
       for shown in (item.caption, negative.words)])
-  read = assembling.images(data, [image, image], data.num_regions[image])
+  read = assembling.images(data, [image] * 2, int(data.num_regions[image]))
 
   @jax.jit
   def run(params):

@@ -169,7 +169,7 @@ class Eager:
             + losses.correction * correction)
 
   def forget_gradients(self) -> None:
-    """Drops the gradients, as an optimiser's step would."""
+    """Drops the gradients, as an optimizer's step would."""
     for x in self._parameters:
       x.grad = None
 

@@ -7,7 +7,7 @@ from tagsdc_jax import settings
 
 @dataclasses.dataclass(frozen=True)
 class Lengths:
-  """Lengths of made-up data, drawn evenly between neighbouring quantiles.
+  """Lengths of made-up data, drawn evenly between neighboring quantiles.
 
   Attributes:
     tokens: quantiles of a caption's word pieces, [CLS] and [SEP] not counted.

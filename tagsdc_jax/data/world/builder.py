@@ -30,7 +30,7 @@ class WorldConfig(tfds.core.BuilderConfig):
 
 
 class EmbeddedWorld(tfds.core.GeneratorBasedBuilder):
-  """Scenes of coloured shapes with five captions each.
+  """Scenes of colored shapes with five captions each.
 
   In validation and test every caption is true of exactly one picture of its
   split. Record number i of a split is picture number i.
@@ -70,7 +70,7 @@ class EmbeddedWorld(tfds.core.GeneratorBasedBuilder):
     return tfds.core.DatasetInfo(
         builder=self,
         features=features,
-        description="Scenes of coloured shapes, described by a small grammar.",
+        description="Scenes of colored shapes, described by a small grammar.",
         # Keeps the pictures in order, so that a record's number is its name.
         disable_shuffling=True,
     )

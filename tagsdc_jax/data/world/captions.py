@@ -12,7 +12,7 @@ CAPTIONS_PER_PICTURE = 5
 MIN_LENGTH = 7
 MAX_LENGTH = 16
 
-# Chance of each kind of caption, and of keeping size and colour in it.
+# Chance of each kind of caption, and of keeping size and color in it.
 _KINDS = ("full", "short", "chain", "exists")
 _CHANCES = (0.5, 0.17, 0.1, 0.23)
 _KEPT = {
@@ -87,7 +87,7 @@ def make_split(
             number, scenes, rng, CAPTIONS_PER_PICTURE
         )
         if unique is None:
-          # A scene too like the others: draw another one, check all anew.
+          # A scene too like the others: draw another one, check all again.
           draws[number] += 1
           break
         captions.append(unique)

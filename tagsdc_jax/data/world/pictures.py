@@ -20,13 +20,13 @@ MAX_BACKGROUND_BOXES = 3
 MAX_REGIONS = scenes.MAX_OBJECTS + MAX_BACKGROUND_BOXES
 
 _SUPERSAMPLING = 4
-_COLOUR_JITTER = 12
-# Darker than every colour, so that shape is a linear function of the pixels.
+_COLOR_JITTER = 12
+# Darker than every color, so that shape is a linear function of the pixels.
 _BACKGROUND = (20, 70)
 _PIXEL_NOISE = 7.0
 _BOX_JITTER = 0.8
 _CROP_MARGIN = 1.12
-# Side of the square around a box's centre that holds the largest object.
+# Side of the square around a box's center that holds the largest object.
 _SURROUNDINGS_SIDE = 40.0
 # Mean and standard deviation of the pixels of many crops.
 _PIXEL_MEAN = 78.0
@@ -61,7 +61,7 @@ def render(scene: scenes.Scene, rng: np.random.Generator) -> Image.Image:
   big = Image.new("RGB", (side, side), _to_rgb(tone))
   draw = ImageDraw.Draw(big)
   for item in scene.objects:
-    jitter = rng.integers(-_COLOUR_JITTER, _COLOUR_JITTER + 1, size=3)
+    jitter = rng.integers(-_COLOR_JITTER, _COLOR_JITTER + 1, size=3)
     fill = _to_rgb(np.array(RGB[item.colour]) + jitter)
     if item.shape == "circle":
       draw.ellipse([v * _SUPERSAMPLING for v in extent(item)], fill=fill)
@@ -129,7 +129,7 @@ def _background_box(
 
 
 def region_features(image: Image.Image, boxes: np.ndarray) -> np.ndarray:
-  """Pixels of every region and of its surroundings, shrunk and normalised.
+  """Pixels of every region and of its surroundings, shrunk and normalized.
 
   A crop of the box alone looks the same whatever its size; detectors' features
   show some of both, and so do these.
@@ -139,7 +139,7 @@ def region_features(image: Image.Image, boxes: np.ndarray) -> np.ndarray:
     boxes: float [r, 4] in pixels; the crop is the square around the box.
   Returns:
     float32 [r, 240]: 8 x 8 pixels of the crop, then 4 x 4 pixels of the 40 x
-    40 square with the same centre, row by row, red, green and blue of each;
+    40 square with the same center, row by row, red, green and blue of each;
     about zero mean and unit variance over many pictures.
   """
   x1, y1, x2, y2 = np.asarray(boxes, np.float64).T

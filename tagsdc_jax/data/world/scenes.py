@@ -32,7 +32,7 @@ class Object:
     shape: one of `SHAPES`.
     colour: one of `COLOURS`.
     size: one of `SIZES`.
-    x, y: centre.
+    x, y: center.
     radius: half of the object's extent.
   """
   shape: str

@@ -8,31 +8,31 @@ from tagsdc_jax.reporting.page.curves import Curve
 _PANEL = 190, 108
 _BARS = 350, 200
 # Narrower bars have no room for their number.
-_LABELLED_BAR, _LABEL_HEIGHT = 21, 8.0
+_LABELED_BAR, _LABEL_HEIGHT = 21, 8.0
 _ROW, _ROW_NAMES = 34, 100
-_LABELLED_SHARE = 9.0
+_LABELED_SHARE = 9.0
 
 
-def loss_panel(curve: Curve, last_update: int, colour: str,
+def loss_panel(curve: Curve, last_update: int, color: str,
                description: str) -> str:
   """Returns a small chart of one loss, smoothed over raw.
 
   Args:
     curve: the values.
     last_update: where the phase ends.
-    colour: one of `svg`.
+    color: one of `svg`.
     description: for screen readers.
   """
   drawing = svg.Drawing(*_PANEL, font=9.5, left=32)
-  drawing.axes.plot(curve.updates, curve.values, color=colour, alpha=0.35,
+  drawing.axes.plot(curve.updates, curve.values, color=color, alpha=0.35,
                     linewidth=1, clip_on=False)
-  drawing.axes.plot(curve.updates, curve.smoothed(), color=colour,
+  drawing.axes.plot(curve.updates, curve.smoothed(), color=color,
                     linewidth=1.8, solid_capstyle='round', clip_on=False)
   _finish_panel(drawing, curve, last_update)
   return drawing.to_svg(description)
 
 
-def score_panel(curve: Curve, last_update: int, colour: str, description: str,
+def score_panel(curve: Curve, last_update: int, color: str, description: str,
                 chance: float | None) -> str:
   """Returns a small chart of a few per cents; other args as `loss_panel`.
 
@@ -41,11 +41,11 @@ def score_panel(curve: Curve, last_update: int, colour: str, description: str,
   """
   drawing = svg.Drawing(*_PANEL, font=9.5, left=32)
   axes = drawing.axes
-  axes.plot(curve.updates, curve.values, color=colour, linewidth=1.5,
+  axes.plot(curve.updates, curve.values, color=color, linewidth=1.5,
             clip_on=False)
   # Not markers: those are drawn by reference.
   for x, y in zip(curve.updates, curve.values):
-    axes.plot([x, x], [y, y], color=colour, linewidth=5.5,
+    axes.plot([x, x], [y, y], color=color, linewidth=5.5,
               solid_capstyle='round', clip_on=False)
   if chance is not None:
     axes.axhline(chance, color=svg.INK, linewidth=1.2, dashes=(3, 2.5),
@@ -82,14 +82,14 @@ def grouped_bars(groups: Sequence[str],
   axes = drawing.axes
   room = 0.8
   each = room / max(1, len(series))
-  is_labelled = (width - 34) / len(groups) * each >= _LABELLED_BAR
+  is_labeled = (width - 34) / len(groups) * each >= _LABELED_BAR
   for row, (phase, values) in enumerate(series.items()):
     for group, value in enumerate(values):
       if value is None:
         continue
       x = group - room / 2 + (row + 0.5) * each
       axes.bar(x, value, each * 0.88, color=svg.PHASES[phase], clip_on=False)
-      if is_labelled:
+      if is_labeled:
         top = _above_line(value, chances[group])
         axes.text(x, top + 1.5, f'{value:.1f}', ha='center', fontsize=9,
                   color=svg.INK)
@@ -129,7 +129,7 @@ def stacked_bars(rows: Mapping[str, Sequence[tuple[str, float]]],
     for verdict, share in shares:
       axes.barh(row, share, 0.68, left=left, color=svg.VERDICTS[verdict],
                 clip_on=False)
-      if share >= _LABELLED_SHARE:
+      if share >= _LABELED_SHARE:
         axes.text(left + share / 2, row, f'{share:.1f}', ha='center',
                   va='center_baseline', fontsize=11,
                   color=svg.ON_VERDICTS[verdict])

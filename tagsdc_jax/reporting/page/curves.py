@@ -34,7 +34,7 @@ class Curve:
     return float(self.smoothed()[-1])
 
   def smoothed(self) -> np.ndarray:
-    """Returns centered running means, narrower towards both ends.
+    """Returns centered running means, narrower toward both ends.
 
     A window that shrinks to both sides alike does not bend the ends of a
     curve that falls.
@@ -64,7 +64,7 @@ def read(lines: Sequence[content.Line], name: str) -> Curve | None:
             if isinstance(value, (int, float)) and math.isfinite(value)]
   if not points:
     return None
-  # Neighbours are averaged where there are too many.
+  # Neighbors are averaged where there are too many.
   shares = np.array_split(np.array(points, float),
                           min(len(points), _MOST_POINTS))
   means = np.array([share.mean(axis=0) for share in shares])

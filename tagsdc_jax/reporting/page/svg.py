@@ -7,7 +7,7 @@ import re
 from types import ModuleType
 from typing import Any
 
-# Matplotlib draws in these colours; in the page they are CSS variables, so
+# Matplotlib draws in these colors; in the page they are CSS variables, so
 # that one drawing serves light, dark and print.
 INK, MUTED, LINE = '#000001', '#000002', '#000003'
 PHASES = {'pretrain': '#000011', 'tags': '#000012', 'dc': '#000013'}
@@ -18,10 +18,10 @@ ON_VERDICTS = {'false': '#000031', 'still_true': '#000032',
 
 _VARIABLES = {
     INK: 'ink', MUTED: 'muted', LINE: 'line',
-    **{colour: name for name, colour in PHASES.items()},
-    **{colour: name.replace('_', '-') for name, colour in VERDICTS.items()},
-    **{colour: f'on-{name.replace("_", "-")}'
-       for name, colour in ON_VERDICTS.items()},
+    **{color: name for name, color in PHASES.items()},
+    **{color: name.replace('_', '-') for name, color in VERDICTS.items()},
+    **{color: f'on-{name.replace("_", "-")}'
+       for name, color in ON_VERDICTS.items()},
 }
 _SETTINGS: dict[Any, Any] = {
     'svg.fonttype': 'none', 'svg.hashsalt': 'tagsdc', 'axes.edgecolor': LINE,
@@ -96,8 +96,8 @@ def _clean(text: str, description: str) -> str:
   for pattern in _NOT_WANTED:
     text = re.sub(pattern, '', text, flags=re.DOTALL)
   text = re.sub(r'\s+', ' ', text).replace('> <', '><')
-  for colour, variable in _VARIABLES.items():
-    text = text.replace(colour, f'var(--{variable})')
+  for color, variable in _VARIABLES.items():
+    text = text.replace(color, f'var(--{variable})')
   box = re.search(r'viewBox="[^"]*"', text)
   assert box is not None
   head = (f'<svg role="img" aria-label="{html.escape(description)}" '
