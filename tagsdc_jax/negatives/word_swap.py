@@ -15,8 +15,11 @@ def word_swap(inputs: source.Inputs) -> source.Sentences:
   must not overlap.
   """
   batch = inputs.batch
-  starts, ends, is_whole = spans(batch.phrase_counts)
-  kinds = batch.phrase_kinds
+  # A pair at least, so that there is something to choose from.
+  missing = max(0, 2 - batch.phrase_kinds.shape[1])
+  kinds = jnp.pad(batch.phrase_kinds, ((0, 0), (0, missing)))
+  starts, ends, is_whole = spans(jnp.pad(
+      batch.phrase_counts, ((0, 0), (0, missing), (0, 0))))
   num_phrases = kinds.shape[1]
   first, second = jnp.triu_indices(num_phrases, 1)
   # Of two phrases the one further left comes first.

@@ -240,3 +240,20 @@ def test_same_key_same_draw_and_jit():
     jax.tree.map(np.testing.assert_array_equal, first, same)
   assert not np.array_equal(first.is_target, other.is_target)
   assert not np.array_equal(first.token_ids, other.token_ids)
+
+
+def test_units_by_hand():
+  # [CLS] x y z [SEP] [PAD], with the phrase "x y".
+  counts = np.zeros((1, 1, 6), np.int8)
+  counts[0, 0, 1:3] = 1
+  tokens = np.zeros((1, 6, 6), np.int8)
+  tokens[0, [1, 2, 3], [1, 2, 3]] = 1
+  of = lambda unit: masking.units(unit, jnp.asarray(counts), jnp.array([5]))
+  np.testing.assert_array_equal(of('phrase'), counts)
+  np.testing.assert_array_equal(of('token'), tokens)
+  np.testing.assert_array_equal(of('both'),
+                                np.concatenate([counts, tokens], axis=1))
+  # A word of a phrase is listed twice: 0.15 / 2 each; z once.
+  np.testing.assert_allclose(
+      masking.phrase_probs(of('both'), 0.15)[0],
+      [0.075, 0, 0.075, 0.075, 0.15, 0, 0], rtol=1e-6)
