@@ -129,7 +129,7 @@ def _compare_tree(tree: _Tree, phrases: Sequence[Sequence[int]],
   else:
     yield from _compare_targets(tree, sets, law)
   # Where it takes one phrase because none was chosen, the release replaces a
-  # position twice that the phrase lists twice (QUIRKS 12b); we do not.
+  # position twice that the phrase lists twice (docs/quirks.md, 12); we do not.
   is_plain = np.array([
       all(list(phrase).count(x) < 2 for phrase in phrases)
       for x in range(tree.is_target.shape[1])])

@@ -58,7 +58,8 @@ def _compare(recordings: Recordings, phase: str) -> Iterator[items.Item]:
              if f'{case}/rank_output_scale' in recorded else 1.0)
     scaled = params | {'rank_output': jax.tree.map(
         lambda x, s=scale: np.float32(x * s), params['rank_output'])}
-    # Kept, not compared: the release's stage 2 crashes over it, see QUIRKS 2.
+    # Kept, not compared: the release's stage 2 crashes over it
+    # (docs/quirks.md, 2).
     recorded[f'{case}/input_dict']
     for variant in replaying.CORRECTED:
       engine = _engine(recordings, phase, variant)

@@ -197,7 +197,7 @@ def overcounted_recalls(ranks: np.ndarray) -> dict[str, float]:
 
   Args:
     ranks: int [texts], in the data's order; see `image_ranks`.
-  Reference: utils/itm_eval.py of the release, QUIRKS 40.
+  Reference: utils/itm_eval.py of the release, docs/quirks.md, 40.
   """
   is_listed = ranks < max(CUTOFFS)
   return {f'r{k}': 100.0 * float(np.sum(ranks < k) + np.sum(is_listed[:k]))
@@ -208,7 +208,7 @@ def as_float16(scores: np.ndarray) -> np.ndarray:
   """Returns the scores rounded to float16, as the release keeps them.
 
   Near ones become equal, and ties count against the model; which of them the
-  release puts first is left to chance (QUIRKS 41).
+  release puts first is left to chance (docs/quirks.md, 41).
   """
   return scores.astype(np.float16).astype(np.float32)
 

@@ -62,7 +62,7 @@ def first_word_only(rows: Rows) -> Rows:
   """Returns rows whose first one consists of copies of its first word.
 
   Reference: the release takes the attention mask, all ones, for the index of
-  the positive; see QUIRKS 1.
+  the positive; see docs/quirks.md, 1.
   """
   return dataclasses.replace(rows, places=rows.places.at[0].set(1))
 

@@ -33,7 +33,7 @@ def reset_rank_head(params: Any) -> Any:
   """Returns parameters whose matching head is pretraining's "match" row.
 
   What stage 1 starts from. The release's ranking script goes back to it, so
-  that it does not see what was learnt there (QUIRKS 23).
+  that it does not see what was learnt there (docs/quirks.md, 23).
 
   Args:
     params: on the host; not changed.

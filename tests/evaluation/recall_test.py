@@ -246,7 +246,7 @@ def test_result_is_the_recorded_bound_where_scores_tie(name):
 
 
 def test_overcounting_of_a_perfect_matrix_exceeds_everything():
-  # QUIRKS 40: 12 x 12 gives 1.083 and 1.833.
+  # docs/quirks.md, 40: 12 x 12 gives 1.083 and 1.833.
   result = _evaluate(
       np.eye(12, dtype=np.float32), np.arange(12), [(i,) for i in range(12)],
       image_recalls=recall.overcounted_recalls)
