@@ -9,7 +9,9 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key, UInt32
+from jaxtyping import Float, Int, Key, UInt32
+
+from tagsdc_jax.arrays import Array
 
 
 def _mix(x: UInt32[Array, '...']) -> UInt32[Array, '...']:

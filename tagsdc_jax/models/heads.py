@@ -7,9 +7,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from tagsdc_jax import settings
+from tagsdc_jax.arrays import Array
 from tagsdc_jax.models import layers
 
 # All heads, by the names of their parameters, and those that decode words.

@@ -7,9 +7,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Key, Shaped
+from jaxtyping import Bool, Float, Key, Shaped
 
 from tagsdc_jax import settings
+from tagsdc_jax.arrays import Array
 from tagsdc_jax.models import dropout, token_layout as layouts
 
 # BERT's value; flax's default of 1e-6 changes outputs in the fourth digit.

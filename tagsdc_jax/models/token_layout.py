@@ -13,7 +13,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Int, Shaped
+from jaxtyping import Int, Shaped
+
+from tagsdc_jax.arrays import Array
 
 # (length, floats, others) -> arrays, the same shapes for every length.
 RowFunction = Callable[[int, Any, Any], Any]

@@ -12,9 +12,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Bool, Float, Int, Key
 
 from tagsdc_jax import settings
+from tagsdc_jax.arrays import Array
 from tagsdc_jax.models import dropout, layers, token_layout as layouts
 
 TEXT_TYPE, IMAGE_TYPE = 0, 1

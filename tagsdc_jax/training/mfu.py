@@ -20,4 +20,4 @@ def gflop(model: settings.Model, needed: work.Work) -> jax.Array:
   per_row += flop.pooled(model) * needed.is_pooled
   per_row = jnp.where(needed.lengths > 0, per_row * needed.passes, 0)
   return 1e-9 * (jnp.sum(per_row) + flop.word(model) * needed.words
-                 + flop.regions(model, needed.regions))
+                 + flop.regions(model, jnp.asarray(needed.regions)))

@@ -71,7 +71,7 @@ def test_files_that_have_moved(my_run, my_config, tmp_path, capsys):
 
 @pytest.mark.parametrize('content, message', [
     (None, 'but there is no file'),
-    ('x = 1', 'defines no function open_split'),
+    ('x = 1', 'defines no open_split'),
     ('def open_split(config, split):\n  return {}["x"]', 'split train, failed: '
      "my_captions.py, line 2: KeyError: 'x'"),
     ('def open_split(config, split):\n  return [1]',

@@ -53,7 +53,7 @@ def test_in_the_current_folder_if_the_run_has_no_extensions(
 
 @pytest.mark.parametrize('content, message', [
     (None, 'names bad:count, but there is no file '),
-    ('x = 1', 'defines no function count'),
+    ('x = 1', 'defines no count'),
     ('import nothing_like_it', 'line 1 cannot be run: ModuleNotFoundError'),
     ('def count(scores, data, counting):\n  return 1 / 0',
      '--protocol bad:count failed: bad.py, line 2: ZeroDivisionError'),
