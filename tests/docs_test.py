@@ -1,87 +1,145 @@
-"""What the documentation names is there: numbers, links, files, functions."""
+"""What docs/ and README.md say of the code, and what the code cites of them."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from tagsdc_jax import settings
+from tagsdc_jax.data import phrases
 from tagsdc_jax.losses import triplet, words
 from tagsdc_jax.negatives import masking
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
-_QUIRKS = ROOT / 'docs' / 'quirks.md'
+_ROOT = Path(__file__).parents[1]
+_PAGES = [_ROOT / 'README.md', *sorted((_ROOT / 'docs').glob('*.md'))]
+_CODE = [path for folder in ('tagsdc_jax', 'tests', 'launch', 'configs')
+         for path in sorted((_ROOT / folder).rglob('*.py'))]
+_METHOD = _ROOT / 'docs' / 'method.md'
+_CITATION = re.compile(r'docs/(quirks|method)\.md, (\d+)')
+_PLACE = re.compile(r'`(tagsdc_jax/[\w/]+\.py)(?::(\w+))?`')
+_LINK = re.compile(r'(?<!!)\[[^\]]*\]\(([^)\s]+)\)')
+_FENCE = re.compile(r'^```.*?^```$', re.DOTALL | re.MULTILINE)
 
 
-def _anchors(page):
-  """The ids of a page, those that its headings get on GitHub included."""
-  text = page.read_text('utf-8')
-  headings = re.findall(r'^#+ (.*)$', text, re.M)
-  return set(re.findall(r'<a id="([^"]+)">', text)) | {
-      re.sub(r'[^\w -]', '', heading).strip().lower().replace(' ', '-')
-      for heading in headings}
+@functools.cache
+def _read(path):
+  return path.read_text('utf-8')
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def _prose(path):
+  return _FENCE.sub('', _read(path))
+
+
+@functools.cache
+def _anchors(path):
+  """Anchors that stand in a page, and those that its headings make."""
+  text = _prose(path)
+  titles = re.findall(r'^#+ (.+)$', text, re.MULTILINE)
+  return set(re.findall(r'<a id="([\w-]+)">', text)) | {
+      re.sub(r'[^\w\- ]', '', title.lower()).replace(' ', '-')
+      for title in titles}
+
+
+def _numbers(name):
+  text = _read(_ROOT / 'docs' / f'{name}.md')
+  pattern = (r'<a id="(\d+)"></a>\n### \1\. ' if name == 'quirks'
+             else r'\*\*\((\d+)\)\*\*')
+  return [int(number) for number in re.findall(pattern, text)]
+
+
+@functools.cache
+def _names(path):
+  return {node.name for node in ast.walk(ast.parse(_read(path)))
+          if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+
+
+def test_numbers_have_no_gap():
+  assert _numbers('quirks') == list(range(1, 61))
+  assert _numbers('method') == list(range(1, 16))
+
+
+def test_numbers_that_are_cited_exist():
+  found = [(path, name, int(number)) for path in [*_CODE, *_PAGES]
+           for name, number in _CITATION.findall(_read(path))]
+  assert len({name for _, name, _ in found}) == 2
+  known = {name: _numbers(name) for name in ('quirks', 'method')}
+  assert [one for one in found if one[2] not in known[one[1]]] == []
+
+
+def test_the_contents_of_quirks_list_every_title():
+  text = _read(_ROOT / 'docs' / 'quirks.md')
+  listed = re.findall(r'^  - \[(\d+)\]\(#\1\) (.+)$', text, re.MULTILINE)
+  assert listed == re.findall(r'^### (\d+)\. (.+)$', text, re.MULTILINE)
+
+
+@pytest.mark.parametrize('page', _PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-  links = re.findall(r'\]\(([^)\s]+)\)', page.read_text('utf-8'))
   wrong = []
-  for link in links:
-    if re.match(r'[a-z]+://', link):
+  for target in _LINK.findall(_prose(page)):
+    name, _, anchor = target.partition('#')
+    if re.match(r'[a-z]+:', target):
       continue
-    path, _, anchor = link.partition('#')
-    target = (page.parent / path).resolve() if path else page
-    if not target.exists() or (anchor and anchor not in _anchors(target)):
-      wrong.append(link)
-  assert not wrong
+    path = (page.parent / name) if name else page
+    if not path.exists() or (anchor and anchor not in _anchors(path)):
+      wrong.append(target)
+  assert wrong == []
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
-def test_files_and_functions_that_are_named_exist(page):
-  found = re.findall(r'`(tagsdc_jax/[\w/]+\.py)(?::(\w+))?`',
-                     page.read_text('utf-8'))
-  wrong = []
-  for path, name in found:
-    file = ROOT / path
-    names = set() if not file.is_file() else {
-        node.name for node in ast.walk(ast.parse(file.read_text('utf-8')))
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
-    if not file.is_file() or (name and name not in names):
-      wrong.append(f'{path}:{name}')
-  assert not wrong
+@pytest.mark.parametrize('page', _PAGES, ids=lambda page: page.name)
+def test_places_in_the_code_exist(page):
+  wrong = [
+      (file, name) for file, name in _PLACE.findall(_read(page))
+      if not (_ROOT / file).is_file() or name and name not in _names(
+          _ROOT / file)]
+  assert wrong == []
 
 
-def test_quirks_that_the_code_cites_are_described():
-  numbers = [int(x) for x in re.findall(r'<a id="(\d+)">',
-                                        _QUIRKS.read_text('utf-8'))]
-  assert numbers == list(range(1, 61))
-  cited = {int(number) for folder in ('tagsdc_jax', 'tests', 'launch')
-           for path in (ROOT / folder).rglob('*.py')
-           for number in re.findall(r'docs/quirks\.md, (\d+)',
-                                    path.read_text('utf-8'))}
-  assert cited and cited <= set(numbers)
+def test_example_of_masking():
+  rows = dict(re.findall(
+      r'^\| ([a-z ]+) \| ([\d, ]+) \| [\d.]+ \|$', _read(_METHOD),
+      re.MULTILINE))
+  given = re.findall(r'^\| [a-z ]+ \| [\d, ]+ \| ([\d.]+) \|$', _read(_METHOD),
+                     re.MULTILINE)
+  listed = [[int(i) for i in places.split(',')] for places in rows.values()]
+  assert len(listed) == 5
+  counts = phrases.phrase_counts(listed, 9, 5, 9, offset=0)
+  probs = np.asarray(masking.phrase_probs(counts, 0.15))
+  assert [f'{x:.4f}' for x in probs] == given
+  none = np.prod(1 - probs)
+  red_ball = probs[list(rows).index('red ball')]
+  assert (f'{red_ball:.1f} + {none:.4f} / 5 = {red_ball + none / 5:.4f}'
+          in _read(_METHOD))
+
+
+def test_example_of_masking_is_what_is_drawn():
+  counts = phrases.phrase_counts([[3], [7], [2, 3], [6, 7], [3, 4, 7]], 9, 5, 9,
+                                 offset=0)
+  chosen = masking.choose_phrases(jax.random.key(0), counts[None],
+                                  num_copies=40_000, mask_rate=0.15)
+  # Five times the standard deviation.
+  assert abs(float(jnp.mean(chosen[0, :, 2])) - 0.2340) < 0.0106
+
+
+def test_example_of_the_triplet_loss():
+  probs = jax.nn.sigmoid(jnp.array([1.0, 0.5, -2.0]))
+  losses = triplet.triplet_loss(probs[0], probs[1:], margin=0.2)
+  mean = words.masked_mean(losses, jnp.ones(2, bool), 0)
+  text = ' '.join(_read(_METHOD).split())
+  own, first, second = (f'{x:.4f}' for x in probs)
+  assert f'probabilities {own}, {first} and {second}.' in text
+  assert (f'losses are {losses[0]:.4f} and {losses[1]:.4f}, with mean '
+          f'{mean:.4f}:') in text
 
 
 def test_settings_that_are_named_exist():
-  groups = '|'.join(sorted({name.partition('.')[0] for name in settings.ALL
-                            if '.' in name}))
-  for page in PAGES:
+  groups = '|'.join({name.partition('.')[0] for name in settings.ALL
+                     if '.' in name})
+  for page in _PAGES:
     for name in re.findall(rf'`((?:{groups})\.[a-z_]+)`',
                            page.read_text('utf-8')):
       assert name in settings.ALL, f'{page.name}: {name}'
-
-
-def test_the_worked_example():
-  # a red ball, between [CLS] and [SEP]: {ball}, {red}, {red, ball}.
-  counts = np.zeros((3, 5), np.int8)
-  counts[0, 3] = counts[1, 2] = counts[2, 2:4] = 1
-  np.testing.assert_allclose(
-      masking.phrase_probs(jnp.asarray(counts), 0.15), [0.075] * 3, rtol=1e-6)
-  losses = triplet.triplet_loss(jnp.array([0.7]), jnp.array([0.6, 0.4]),
-                                margin=0.2)
-  np.testing.assert_allclose(
-      words.masked_mean(losses, jnp.ones(2, bool), 0), 0.05, rtol=1e-5)

@@ -1,6 +1,6 @@
 """UNITER: embeddings of text and regions, and the encoder over both.
 
-Knows nothing of negatives or losses. Reference: METHOD.md's model section,
+Knows nothing of negatives or losses. Reference: docs/method.md, 1,
 UNITER (arXiv 1909.11740) as TAGS-DC uses it.
 """
 

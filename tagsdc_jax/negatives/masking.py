@@ -105,7 +105,7 @@ def mask_tokens(key: jax.Array, token_ids: jax.Array, phrase_counts: jax.Array,
     K masked copies per caption.
   Raises:
     ValueError: if the shapes do not fit.
-  Reference: METHOD.md, "Masking"; data/pnsgd.py of the release, drawn inside
+  Reference: docs/method.md, 3; data/pnsgd.py of the release, drawn inside
     the graph.
   """
   batch, length = token_ids.shape
