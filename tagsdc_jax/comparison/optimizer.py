@@ -98,7 +98,7 @@ def _rates(name: str, updates: list[tuple[settings.Optimizer, int, Any]],
 
 def _updates(recorded: Arrays, config: settings.Optimizer,
              num_updates: int) -> Iterator[items.Item]:
-  """Runs the optimiser over the recorded gradients."""
+  """Runs the optimizer over the recorded gradients."""
   weights = _weights(recorded, 'param_0/')
   params = converting.to_parameters(weights)
   phase = 'dc' if 'disc_output' in params else 'tags'

@@ -1,4 +1,4 @@
-"""Masked captions with their images: the MLM loss, and words drawn anew."""
+"""Masked captions with their images: the MLM loss, and words drawn for them."""
 
 import dataclasses
 import functools

@@ -26,7 +26,7 @@ def score_pairs(model: RetrievalModel, params: Any, texts: Embedded,
     text_rows: int32 [M], which text each pair takes.
     image_rows: int32 [M], which image.
     is_valid: bool [M]; other pairs cost nothing and score 0.
-    widths: static length classes, see `queue.length_widths`.
+    widths: static length classes, see `chunks.length_widths`.
     num_tokens: at once, at most.
   """
   table = pairs_of.stack(texts, images)
