@@ -1,4 +1,4 @@
-"""Tests of the config files: they load, and hold the numbers of METHOD."""
+"""Tests of the config files: they load, and hold the release's numbers."""
 
 import importlib
 

@@ -59,7 +59,7 @@ def _names(path):
 
 
 def test_numbers_have_no_gap():
-  assert _numbers('quirks') == list(range(1, 61))
+  assert _numbers('quirks') == list(range(1, 62))
   assert _numbers('method') == list(range(1, 16))
 
 
@@ -69,6 +69,22 @@ def test_numbers_that_are_cited_exist():
   assert len({name for _, name, _ in found}) == 2
   known = {name: _numbers(name) for name in ('quirks', 'method')}
   assert [one for one in found if one[2] not in known[one[1]]] == []
+
+
+def test_bare_numbers_in_the_objective_exist():
+  code = _read(_ROOT / 'tagsdc_jax' / 'objectives' / 'hard_negatives.py')
+  comments = ' '.join(re.findall(r'^ *# (.*)$', code, re.MULTILINE))
+  found = [int(number) for group in re.findall(r'\(([\d, to]+)\)', comments)
+           for number in re.findall(r'\d+', group)]
+  assert len(found) > 5
+  assert set(found) <= set(_numbers('method'))
+
+
+def test_quirks_name_every_setting_of_the_release():
+  text = _read(_ROOT / 'docs' / 'quirks.md')
+  names = {name for name in settings.ALL if name.startswith('quirks.')}
+  assert names == {f'quirks.{name}' for name in re.findall(
+      r'`quirks\.([a-z_0-9]+)`', text)}
 
 
 def test_the_contents_of_quirks_list_every_title():
@@ -140,6 +156,14 @@ def test_settings_that_are_named_exist():
   groups = '|'.join({name.partition('.')[0] for name in settings.ALL
                      if '.' in name})
   for page in _PAGES:
-    for name in re.findall(rf'`((?:{groups})\.[a-z_]+)`',
+    for name in re.findall(rf'`((?:{groups})\.[a-z_0-9]+)`',
                            page.read_text('utf-8')):
       assert name in settings.ALL, f'{page.name}: {name}'
+
+
+def test_defaults_in_the_table_are_those_of_the_settings():
+  rows = re.findall(r'^\| \$[^|]+ \| `([\w.]+)` \| ([^|]+) \|', _read(_METHOD),
+                    re.MULTILINE)
+  assert len(rows) > 10
+  assert {name: float(default) for name, default in rows} == {
+      name: settings.ALL[name].default for name, _ in rows}
