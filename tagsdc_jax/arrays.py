@@ -70,12 +70,16 @@ def length_mask(lengths: Int[Array, '*rows'],
   return places < lengths[..., None]
 
 
+def shape_fits(actual: tuple, expected: tuple) -> bool:
+  """Returns whether a shape is as expected (None = any size)."""
+  return len(actual) == len(expected) and all(
+      e is None or e == a for e, a in zip(expected, actual))
+
+
 def check_shape(name: str, array: Array, expected: tuple) -> None:
   """Raises ValueError unless the shape is as expected (None = any size)."""
   actual = tuple(array.shape)
-  fits = len(actual) == len(expected) and all(
-      e is None or e == a for e, a in zip(expected, actual))
-  if not fits:
+  if not shape_fits(actual, expected):
     raise ValueError(f'{name} must have shape {expected}, got {actual}')
 
 

@@ -1,6 +1,7 @@
 """The exceptions that the command line shows as a line of text."""
 
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +51,15 @@ def refusal(error: BaseException, option: str = 'path') -> str | None:
   if isinstance(error, OSError) and error.strerror:
     return f'{error.strerror}; give another {option}'
   return None
+
+
+def line_of(error: BaseException, path: Path) -> int | None:
+  """Returns the line of a Python file that an error comes from, if any."""
+  if isinstance(error, SyntaxError):
+    return error.lineno
+  lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
+           if frame.filename == str(path)]
+  return lines[-1] if lines else None
 
 
 @contextmanager

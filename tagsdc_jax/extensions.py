@@ -91,12 +91,7 @@ def _run(path: Path, setting: str, name: str) -> Any:
     spec.loader.exec_module(module)
   except Exception as error:  # Whatever the file does.
     del sys.modules[key]
-    if isinstance(error, SyntaxError):
-      line: int | None = error.lineno
-    else:
-      own = [frame.lineno for frame in traceback.extract_tb(
-          error.__traceback__) if frame.filename == str(path)]
-      line = own[-1] if own else None
+    line = errors.line_of(error, path)
     where = f', line {line}' if line else ''
     raise errors.UserError(
         f'{setting} names {name}, but {path}{where} cannot be run: '

@@ -60,6 +60,15 @@ def open_train(data_dir: str):
   return data, assembling.shapes_of(data)
 
 
+def large_parameters(model: retrieval.RetrievalModel):
+  """Much larger ones than fresh ones, so that scores differ visibly."""
+  rng = np.random.default_rng(0)
+  return jax.tree_util.tree_map_with_path(
+      lambda path, s: rng.normal(path[-1].key == 'scale', 0.4,
+                                 s.shape).astype(np.float32),
+      retrieval.parameter_shapes(model))
+
+
 def make_task(config: settings.Settings) -> engine.Task:
   """The task of these settings on the tiny world."""
   data, shapes = open_train(config.data.root)

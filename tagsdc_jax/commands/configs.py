@@ -4,7 +4,6 @@ import dataclasses
 import difflib
 import re
 import runpy
-import traceback
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -113,12 +112,9 @@ def _run_file(path: Path, name: str) -> ml_collections.ConfigDict:
 
 
 def _place(error: BaseException, path: Path) -> str:
-  """Returns the line of the file that the error comes from."""
-  if isinstance(error, SyntaxError):
-    return f'line {error.lineno}: ' if error.lineno else ''
-  lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
-           if frame.filename == str(path)]
-  return f'line {lines[-1]}: ' if lines else ''
+  """Returns the line of the file that the error comes from, for a message."""
+  line = errors.line_of(error, path)
+  return f'line {line}: ' if line else ''
 
 
 def _reason(error: BaseException) -> str:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from tagsdc_jax.engines import engine, pairs
+from tagsdc_jax.engines.packed import targets
 from tagsdc_jax.models import retrieval, token_layout
 
 
@@ -43,25 +44,20 @@ class Padded(engine.Engine):
         joined.reshape(-1, joined.shape[-1]), mask.reshape(-1),
         token_layout.rectangle(num_rows, length), num_outputs=num_outputs,
         dropout_keys=pairs.row_keys(dropout_key, num_rows))
-    total, values = row_losses(heads, states, rows.inputs,
-                               _zero_others(rows.is_needed, rows.constants))
-    return total, jax.lax.stop_gradient(_zero_others(rows.is_needed, values))
+    total, values = row_losses(
+        heads, states, rows.inputs,
+        targets.zero_others(rows.is_needed, rows.constants))
+    return total, jax.lax.stop_gradient(
+        targets.zero_others(rows.is_needed, values))
 
   def position_losses(self, losses: engine.PositionLosses, head: Any,
                       states: jax.Array, constants: Any, is_target: jax.Array
                       ) -> tuple[jax.Array, Any]:
     """See `Engine.position_losses`; the head reads every position."""
-    constants = _zero_others(is_target, constants)
+    constants = targets.zero_others(is_target, constants)
     total, values = losses(head, states, constants)
-    return total, jax.lax.stop_gradient(_zero_others(is_target, values))
+    return total, jax.lax.stop_gradient(targets.zero_others(is_target, values))
 
 
 def _take(embedded: engine.Embedded, rows: jax.Array) -> engine.Embedded:
   return jax.tree.map(lambda x: x[rows], embedded)
-
-
-def _zero_others(is_real: jax.Array, rows: Any) -> Any:
-  """Returns rows [rows, ...] with zeros where is_real [rows] is False."""
-  return jax.tree.map(
-      lambda x: jnp.where(is_real.reshape(-1, *[1] * (x.ndim - 1)), x, 0),
-      rows)

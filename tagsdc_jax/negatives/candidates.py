@@ -108,9 +108,8 @@ def _check(one: source.Source, given: Any, batch: arrays.MicroBatch) -> None:
   for name, (sizes, dtype) in expected.items():
     value = getattr(given, name)
     actual = (getattr(value, 'shape', None), getattr(value, 'dtype', None))
-    fits = (actual[0] is not None and len(actual[0]) == len(sizes) and all(
-        e in (None, a) for e, a in zip(sizes, actual[0])))
-    if not fits or actual[1] != dtype:
+    if (actual[0] is None or not arrays.shape_fits(actual[0], sizes)
+        or actual[1] != dtype):
       raise errors.UserError(
           f'the source {one.name} of negatives.sources: {name} must be '
           f'{jnp.dtype(dtype).name} {sizes}, got {actual[1]} {actual[0]}')

@@ -122,7 +122,7 @@ def row_losses(engine: engines.Engine, losses: Sequence[PairLoss],
                             words.token_ids, words.originals)
     else:
       more, values[loss.name] = masked_words.at_positions(
-          engine, functools.partial(_position_losses, engine, loss),
+          engine, functools.partial(position_losses, engine, loss),
           heads_of.parameters(heads, loss.heads), states,
           (words.token_ids, words.originals, weight), words.is_target)
       lost += more
@@ -132,9 +132,18 @@ def row_losses(engine: engines.Engine, losses: Sequence[PairLoss],
   return lost, jax.lax.stop_gradient((negative.probs, values))
 
 
-def _position_losses(engine: engines.Engine, loss: PairLoss, head: Any,
-                     states: jax.Array, constants: Any
-                     ) -> tuple[jax.Array, jax.Array]:
+def position_losses(engine: engines.Engine, loss: PairLoss, head: Any,
+                    states: jax.Array, constants: Any
+                    ) -> tuple[jax.Array, jax.Array]:
+  """Returns what words lose together, and each; see `engine.PositionLosses`.
+
+  Args:
+    engine: runs the head.
+    loss: of words.
+    head: its parameters.
+    states: float [..., D].
+    constants: words, the caption's words and weights, [...] each.
+  """
   token_ids, originals, weight = constants
   values = loss.function(functools.partial(engine.read, head), states,
                          token_ids, originals)

@@ -8,6 +8,7 @@ fast step would need.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -20,7 +21,7 @@ from tagsdc_jax.losses import pair_losses, total, words
 from tagsdc_jax.models import heads
 from tagsdc_jax.negatives import (candidates, filters, masked_words, mining,
                                   retrieved, source)
-from tagsdc_jax.objectives import hard_negatives, work
+from tagsdc_jax.objectives import hard_negatives, second_pass, work
 from tagsdc_jax.released import pairs, selection
 from tagsdc_jax.training import objective
 from tagsdc_jax.training.keys import MicroBatchKeys
@@ -164,13 +165,7 @@ def word_loss(engine: Engine, params: Any, one: pair_losses.PairLoss,
   weights = jax.grad(lambda x: jnp.sum(mean(x)))(
       jnp.zeros(of.token_ids.shape))
 
-  def losses(head: Any, hidden: jax.Array, rows: Any
-             ) -> tuple[jax.Array, jax.Array]:
-    token_ids, originals, weight = rows
-    values = one.function(lambda name, x: engine.read(head, name, x), hidden,
-                          token_ids, originals)
-    return jnp.sum(weight * values), values
-
+  losses = functools.partial(second_pass.position_losses, engine, one)
   constants = (of.token_ids, of.originals, weights)
   if not one.only_targets:
     total_loss, values = losses(params, states, constants)

@@ -9,7 +9,6 @@ import os
 import secrets
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from tagsdc_jax import errors
+from tagsdc_jax.runtime import timer
 
 # Where a scheduler does not tell, these do: all three, or none.
 ADDRESS, COUNT, INDEX = ('JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES',
@@ -102,13 +102,8 @@ def _ended_after(seconds: float, line: str) -> Iterator[None]:
     print(f'\ntagsdc: {line}', file=sys.stderr, flush=True)
     os._exit(2)
 
-  timer = threading.Timer(seconds, end)
-  timer.daemon = True
-  timer.start()
-  try:
+  with timer.after(seconds, end):
     yield
-  finally:
-    timer.cancel()
 
 
 def find_options(environment: Mapping[str, str]) -> dict[str, Any] | None:
@@ -383,12 +378,9 @@ def leave(code: int, is_asked: bool = False) -> int:
       them.
   """
   if is_asked and jax.distributed.is_initialized():
-    timer = threading.Timer(_PARTING, os._exit, (code,))
-    timer.daemon = True
-    timer.start()
-    with contextlib.suppress(RuntimeError):
+    with timer.after(_PARTING, lambda: os._exit(code)), (
+        contextlib.suppress(RuntimeError)):
       jax.distributed.shutdown()
-    timer.cancel()
   if code and jax.distributed.is_initialized():
     sys.stdout.flush()
     sys.stderr.flush()

@@ -8,11 +8,13 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from tqdm import tqdm
+
+from tagsdc_jax.runtime import timer
 
 # Seconds until the first line in a log file; the time to the next one grows.
 _FIRST, _GROWTH, _LONGEST = 10.0, 1.5, 900.0
@@ -94,7 +96,7 @@ def progress_bar(total: int, description: str, unit: str, initial: int = 0,
   else:
     bar = _Lines(total, description, unit, initial)
   try:
-    with _later(lambda: _show(bar)):
+    with timer.after(_AT_ONCE, lambda: _show(bar)):
       yield bar
   finally:
     bar.close()
@@ -121,24 +123,11 @@ def waiting(description: str) -> Iterator[None]:
     _print(f'{description} ...', end='')
 
   try:
-    with _later(show):
+    with timer.after(_AT_ONCE, show):
       yield
   finally:
     if is_shown.is_set():
       _print(f' {time.monotonic() - start:.0f} s')
-
-
-@contextmanager
-def _later(show: Callable[[], None]) -> Iterator[None]:
-  """Calls `show` if the block takes longer than what is done at once."""
-  timer = threading.Timer(_AT_ONCE, show)
-  timer.daemon = True
-  timer.start()
-  try:
-    yield
-  finally:
-    timer.cancel()
-    timer.join()
 
 
 def _print(text: str, end: str = '\n') -> None:

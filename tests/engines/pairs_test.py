@@ -9,6 +9,7 @@ from tagsdc_jax.engines import engine
 from tagsdc_jax.engines import pairs as pairs_of
 from tagsdc_jax.engines.packed import scoring
 from tagsdc_jax.models import retrieval
+from tests import tiny
 
 _CONFIG = settings.Model(
     num_layers=2, hidden_size=16, num_heads=2, intermediate_size=24,
@@ -19,12 +20,7 @@ _TEXTS, _TOKENS, _IMAGES, _REGIONS = 4, 6, 3, 5
 
 @functools.cache
 def _params():
-  shapes = retrieval.parameter_shapes(_MODEL)
-  rng = np.random.default_rng(0)
-  # Much larger than fresh ones, so that scores differ visibly.
-  return jax.tree_util.tree_map_with_path(
-      lambda path, s: rng.normal(path[-1].key == 'scale', 0.4,
-                                 s.shape).astype(np.float32), shapes)
+  return tiny.large_parameters(_MODEL)
 
 
 def _embedded(rng, number, size, lengths):

@@ -13,6 +13,7 @@ from tagsdc_jax.data import assembling, dataset
 from tagsdc_jax.evaluation import matrix, tiles
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.runtime import parallel
+from tests import tiny
 
 _CONFIG = settings.Model(
     num_layers=2, hidden_size=16, num_heads=2, intermediate_size=24,
@@ -44,12 +45,7 @@ def _data():
 
 @functools.cache
 def _params():
-  shapes = retrieval.parameter_shapes(_MODEL)
-  rng = np.random.default_rng(0)
-  # Much larger than fresh ones, so that scores differ visibly.
-  return jax.tree_util.tree_map_with_path(
-      lambda path, s: rng.normal(path[-1].key == 'scale', 0.4,
-                                 s.shape).astype(np.float32), shapes)
+  return tiny.large_parameters(_MODEL)
 
 
 @jax.jit
