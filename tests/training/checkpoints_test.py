@@ -145,20 +145,23 @@ def test_a_pointer_in_place_of_numbers_is_told(host_state, tmp_path):
 
 
 def _damage(update_dir, how):
-  """Damages the largest file of the optimiser or of the parameters."""
-  path = max((p for p in update_dir.rglob('d/*') if p.is_file()),
-             key=lambda p: p.stat().st_size)
-  content = bytearray(path.read_bytes())
-  if how == 'cut':
-    del content[len(content) // 2:]
-  elif how == 'flipped':
-    # A bit in each of 16 places: not every byte of a file is ever read.
-    step = len(content) // 16
-    for place in range(step // 2, len(content), step):
-      content[place] ^= 4
-  path.write_bytes(content)
-  if how == 'gone':
-    path.unlink()
+  """Damages the files of numbers, or what stands beside them.
+
+  Every file of numbers: which of them, and which halves, a reader needs
+  depends on the order in which the threads of one save came to write.
+  """
+  for path in [p for p in update_dir.rglob('d/*') if p.is_file()]:
+    content = bytearray(path.read_bytes())
+    if how == 'cut':
+      path.write_bytes(content[:len(content) // 2])
+    elif how == 'flipped':
+      # A bit in each of 16 places: not every byte of a file is ever read.
+      step = max(1, len(content) // 16)
+      for place in range(step // 2, len(content), step):
+        content[place] ^= 4
+      path.write_bytes(content)
+    elif how == 'gone':
+      path.unlink()
   if how == 'half-written':
     shutil.rmtree(update_dir / 'optimizer')
   if how == 'facts':
