@@ -36,6 +36,6 @@ def get_config() -> ml_collections.ConfigDict:
   config.losses.mlm = 1.0
   config.optimizer.learning_rate = 2e-3
   config.optimizer.warmup_updates = 100
-  config.compute.num_widths = 6  # Lengths differ little here.
+  config.compute.num_score_buckets = 6  # Lengths differ little here.
   config.evaluation.validation_images = 50
   return config

@@ -30,9 +30,9 @@ def get_config() -> ml_collections.ConfigDict:
   config.losses.mlm = 0.2
   config.compute.score_tokens = 2048
   config.compute.gradient_tokens = 640
-  config.compute.num_widths = 4
-  config.compute.num_gradient_widths = 2
-  config.evaluation.num_widths = 3
+  config.compute.num_score_buckets = 4
+  config.compute.num_gradient_buckets = 2
+  config.evaluation.num_buckets = 3
   config.optimizer.learning_rate = 6e-4
   config.optimizer.warmup_updates = 20
   return config

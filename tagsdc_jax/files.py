@@ -254,7 +254,7 @@ def _mode(path: Path) -> int | None:
 def _descriptor(path: Path) -> int | None:
   """Returns the number of the open file that a path stands for, if it does.
 
-  /dev/stdout, /dev/fd/63 and links to these. Opened anew such a file would be
+  /dev/stdout, /dev/fd/63 and links to these. Opened again such a file would be
   written from its start, and a pipe or socket may not be opened at all.
   """
   folders = {os.path.realpath('/dev/fd'), os.path.realpath('/proc/self/fd')}

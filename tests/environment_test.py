@@ -103,7 +103,7 @@ def test_it_is_no_fault_of_a_checkpoint():
       ''', JAX_PLATFORMS='nonsense')
   assert ended.returncode == 2, ended.stderr
   line, = ended.stderr.splitlines()
-  assert line.startswith("tagsdc evaluate: JAX finds no device (Unable to "
+  assert line.startswith('tagsdc evaluate: JAX finds no device (Unable to '
                          "initialize backend 'nonsense'")
   assert line.endswith('without it there is cpu')
 

@@ -150,7 +150,7 @@ def test_every_setting_refuses_what_is_elsewhere(name, command, capsys,
   more = {'train': ['--run-dir', 'x'], 'prepare': [], 'convert': ['a', 'b']}
   line = _refused([command, *more[command], '--config', 'uniter_lmdb_small',
                    f'--config.{name}=gs://bucket/x'], capsys)
-  assert f"--config.{name} must be a path on this machine" in line
+  assert f'--config.{name} must be a path on this machine' in line
   assert "got 'gs://bucket/x': gs:// is not read or written here" in line
   assert not any(tmp_path.iterdir())
 

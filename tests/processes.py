@@ -60,9 +60,9 @@ def make_settings(phase, data_dir):
   return dataclasses.replace(
       config, seed=1,
       model=dataclasses.replace(config.model, num_layers=1),
-      compute=dataclasses.replace(config.compute, num_widths=1),
+      compute=dataclasses.replace(config.compute, num_score_buckets=1),
       evaluation=dataclasses.replace(config.evaluation, tile_texts=40,
-                                     tile_images=2, num_widths=1),
+                                     tile_images=2, num_buckets=1),
       optimizer=dataclasses.replace(config.optimizer, learning_rate=1e-3))
 
 

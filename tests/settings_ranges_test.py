@@ -275,6 +275,15 @@ def test_what_a_run_never_comes_to_is_said(changes, lines):
   assert settings.without_effect(config) == lines
 
 
+def test_earlier_names_are_read():
+  old = {'compute.num_widths': 3, 'compute.num_gradient_widths': 5,
+         'evaluation.num_widths': 7}
+  new = {'compute.num_score_buckets': 3, 'compute.num_gradient_buckets': 5,
+         'evaluation.num_buckets': 7}
+  assert settings.respelled(old) == new
+  assert settings.from_flat(old) == settings.from_flat(new)
+
+
 def test_old_paths_are_spelled_as_now(monkeypatch):
   monkeypatch.setenv('HOME', '/home/me')
   old = {'data.root': '~/data', 'data.train_text': ['~/a', 'b'],

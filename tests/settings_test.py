@@ -75,7 +75,7 @@ def test_free_to_change_leaves_out_what_decides_the_run():
     ({'phase': 'stage1'},
      "phase must be one of pretrain, tags, dc, got 'stage1'"),
     ({'data__source': 'coco'},
-     "data.source must be one of world, uniter_lmdb, or module:function of a "
+     'data.source must be one of world, uniter_lmdb, or module:function of a '
      "file beside your config, got 'coco'"),
     ({'compute__dtype': 'float16'},
      "compute.dtype must be one of float32, bfloat16, got 'float16'"),
@@ -87,7 +87,7 @@ def test_free_to_change_leaves_out_what_decides_the_run():
      'stop_seconds must be a number from 0 to 1e+06, got -1.0'),
     ({'hang_seconds': float('nan')},
      'hang_seconds must be a number from 0 to 1e+06, got nan'),
-    ({'profile': '12-10'}, "must be updates as in 10-12, counted from 1, got "
+    ({'profile': '12-10'}, 'must be updates as in 10-12, counted from 1, got '
      "'12-10'"),
     ({'profile': '0'}, "counted from 1, got '0'"),
     ({'num_updates': 0},

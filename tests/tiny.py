@@ -34,10 +34,10 @@ def make_settings(phase: str, data_dir: str,
       batch=settings.Batch(positives=3, micro_batches=4),
       optimizer=settings.Optimizer(learning_rate=1e-2, warmup_updates=2),
       compute=settings.Compute(target_chunk=8, score_tokens=150,
-                               gradient_tokens=150, num_widths=2,
-                               num_gradient_widths=1),
-      evaluation=settings.Evaluation(tile_texts=16, tile_images=8, num_widths=2,
-                                     validation_images=8))
+                               gradient_tokens=150, num_score_buckets=2,
+                               num_gradient_buckets=1),
+      evaluation=settings.Evaluation(tile_texts=16, tile_images=8,
+                                     num_buckets=2, validation_images=8))
   return dataclasses.replace(base, **changes)
 
 

@@ -58,7 +58,7 @@ def _rank(model: RetrievalModel, params: Any, data: RetrievalDataset
   devices = jax.local_devices()[:1]
   scores = matrix.score_matrix(
       model, parallel.replicate(params, devices), data, settings.Evaluation(
-          tile_texts=16, tile_images=4, num_widths=2), devices=devices)
+          tile_texts=16, tile_images=4, num_buckets=2), devices=devices)
   return protocols.count(recall.Scores(scores), data, settings.Quirks(
       float16_scores=True, overcounted_recall=True)), scores
 

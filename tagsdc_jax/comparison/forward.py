@@ -13,7 +13,7 @@ from tagsdc_jax import arrays as structs
 from tagsdc_jax.comparison import items
 from tagsdc_jax.comparison.recordings import Arrays, Recordings
 from tagsdc_jax.engines import engine
-from tagsdc_jax.engines import pairs as pairs_of
+from tagsdc_jax.engines import pair_tokens
 from tagsdc_jax.engines.packed import scoring
 from tagsdc_jax.models import layers, retrieval
 from tagsdc_jax.models.retrieval import RetrievalModel
@@ -144,9 +144,9 @@ def _real_tokens(model: RetrievalModel, params: Any, texts: engine.Embedded,
                  ) -> tuple[jax.Array, ...]:
   """Returns joined embeddings, mask, last states and scores [B, 1]."""
   rows = jnp.arange(len(texts.lengths))
-  joined, mask = pairs_of.join(
-      pairs_of.stack(texts, images),
-      pairs_of.make_pairs(texts, images, rows, rows), width)
+  joined, mask = pair_tokens.join(
+      pair_tokens.stack(texts, images),
+      pair_tokens.make_pairs(texts, images, rows, rows), width)
   return (joined, mask, _encode(model, params, joined, mask),
           scoring.score_joined(model, params, joined, mask)[:, None])
 

@@ -1,4 +1,4 @@
-"""hard_negatives.npz: retrieved images and texts, scored, kept, run again."""
+"""hard_negatives.npz: images and texts scored, selected, and run again."""
 
 import functools
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from tagsdc_jax import arrays, settings
 from tagsdc_jax.comparison import items, replaying
 from tagsdc_jax.comparison.recordings import Recordings
 from tagsdc_jax.engines.engine import Engine
-from tagsdc_jax.released import objective, pairs
+from tagsdc_jax.released import objective, pair_rows
 
 FILE, WEIGHTS = 'hard_negatives.npz', 'checkpoint_stage1.safetensors'
 # Recorded indices of the retrieved texts' rows, and whose they are.
@@ -80,8 +80,8 @@ def batch_of(recorded: Mapping[str, np.ndarray], prefix: str, path: str,
 @struct.dataclass
 class RankOutcome:
   """What training computes of one direction."""
-  ranked: pairs.Ranked
-  rows: pairs.Rows
+  ranked: pair_rows.Ranked
+  rows: pair_rows.Rows
   loss: jax.Array  # float32 []
   gradient: Any  # Of the parameters.
 
@@ -114,8 +114,8 @@ def rank(engine: Engine, path: str, params: Any,
 
 
 def _compare(recorded: Any, path: str, group: str, variant: str,
-             engine: Engine, ranked: pairs.Ranked,
-             rows: pairs.Rows) -> Iterator[items.Item]:
+             engine: Engine, ranked: pair_rows.Ranked,
+             rows: pair_rows.Rows) -> Iterator[items.Item]:
   num_hard = engine.task.settings.negatives.num_hard
   yield items.equal(FILE, f'{path}/position_ids', np.broadcast_to(
       np.arange(recorded[f'{path}/input_ids'].shape[1]),
@@ -127,13 +127,13 @@ def _compare(recorded: Any, path: str, group: str, variant: str,
   logits = np.asarray(ranked.match_logits)
   yield close(f'{group}scores', logits[:, None], recorded[f'{group}scores'],
               atol=replaying.SCORE)
-  kept = 1 + np.asarray(ranked.indices)
+  selected = 1 + np.asarray(ranked.indices)
   order, sorted_rows = (recorded[f'{group}selected_{key}']
                         for key in ('in_order', 'sorted'))
   for key, theirs in (('in_order', order), ('sorted', sorted_rows)):
-    yield items.as_sets(FILE, f'{group}selected_{key}', kept, theirs,
+    yield items.as_sets(FILE, f'{group}selected_{key}', selected, theirs,
                         variant=variant)
-  ours = replaying.in_order_of(kept, order)
+  ours = replaying.in_order_of(selected, order)
   probs = np.asarray(ranked.probs)[[0, *(1 + ours)]]
   losses = np.asarray(ranked.losses)[ours]
   yield close(f'{group}sigmoid_scores_second_pass', probs,

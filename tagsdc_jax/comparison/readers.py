@@ -12,7 +12,7 @@ from tagsdc_jax.comparison import folders, items
 from tagsdc_jax.comparison.recordings import Arrays, Recordings
 from tagsdc_jax.data import assembling, captions
 from tagsdc_jax.data.dataset import RetrievalDataset
-from tagsdc_jax.released import pairs
+from tagsdc_jax.released import pair_rows
 
 FILE, RECORDS = folders.EXPECTED, 'lmdb_txt_records.json'
 _SECTIONS = ('node', 'attribute', 'relation')
@@ -165,8 +165,8 @@ def _pad(data: RetrievalDataset, texts: list[int], images: list[int]
 def _batch(recorded: Arrays, name: str, texts: structs.Texts,
            images: structs.Images) -> Iterator[items.Item]:
   """Compares a batch; the released index is wrong for several texts."""
-  rows = pairs.pair_rows(texts, images)
-  shifted = pairs.pair_rows(texts, images, texts.num_tokens[-1])
+  rows = pair_rows.pair_rows(texts, images)
+  shifted = pair_rows.pair_rows(texts, images, texts.num_tokens[-1])
   mask = np.asarray(rows.mask)
   is_released = f'{name}/gather_index_fixed' in recorded
   ours = {
@@ -187,6 +187,6 @@ def _batch(recorded: Arrays, name: str, texts: structs.Texts,
       yield items.equal(FILE, f'{name}/{key}', array, theirs, variant=variant)
 
 
-def _places(rows: pairs.Rows, mask: np.ndarray) -> np.ndarray:
+def _places(rows: pair_rows.Rows, mask: np.ndarray) -> np.ndarray:
   """Returns the index by which a row is joined; padding takes itself."""
   return np.where(mask, np.asarray(rows.places), np.arange(mask.shape[1]))

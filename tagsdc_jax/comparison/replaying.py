@@ -15,7 +15,7 @@ from tagsdc_jax.engines.engine import Engine, Task
 from tagsdc_jax.engines.packed import engine as packed
 from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.negatives import mask_refill, masked_words, masking, source
-from tagsdc_jax.released import objective, pairs
+from tagsdc_jax.released import objective, pair_rows
 
 # Wrong indices are what the recordings' `fixed` variant corrects; all else of
 # the release is in both.
@@ -154,7 +154,7 @@ def pad(token_ids: np.ndarray, length: int, value: int = 0) -> np.ndarray:
                 constant_values=value).astype(np.int32)
 
 
-def gather_index(rows: pairs.Rows) -> list[np.ndarray]:
+def gather_index(rows: pair_rows.Rows) -> list[np.ndarray]:
   """Returns where each row's real tokens come from, as the release counts.
 
   Ours count from texts padded to L, the release's from the longest text.
@@ -179,9 +179,9 @@ def in_order_of(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 
 
 def gap(scores: np.ndarray, num_hard: int) -> float:
-  """Returns by how much the last row that is kept beats the next one.
+  """Returns by how much the last row that is selected beats the next one.
 
-  Infinite if all are kept.
+  Infinite if all are selected.
   """
   ranked = np.sort(np.asarray(scores, np.float64))[::-1]
   if num_hard >= len(ranked):
@@ -194,7 +194,7 @@ def hinge_gap(probs: np.ndarray, margin: float) -> float:
   return float(np.min(np.abs(margin + probs[1:] - probs[0])))
 
 
-def same_layout(file: str, rows: pairs.Rows,
+def same_layout(file: str, rows: pair_rows.Rows,
                 recorded: Mapping[str, np.ndarray], *, masks: str,
                 index: str, variant: str = '') -> Iterator[items.Item]:
   """Compares masks and gather indices, the latter at real tokens."""

@@ -15,7 +15,7 @@ from tagsdc_jax.comparison.recordings import Arrays, Recordings
 from tagsdc_jax.engines.engine import Engine
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.negatives import filters
-from tagsdc_jax.released import objective, pairs, selection
+from tagsdc_jax.released import objective, pair_rows, selection
 
 FILES = {'tags': 'synthetic_stage1.npz', 'dc': 'synthetic_stage2.npz'}
 WEIGHTS = {'tags': 'checkpoint_stage1.safetensors',
@@ -26,9 +26,9 @@ WEIGHTS = {'tags': 'checkpoint_stage1.safetensors',
 class Outcome:
   """What training makes of one positive's sentences."""
   completed: replaying.Completed
-  ranked: pairs.Ranked
-  rows: pairs.Rows
-  masked_rows: pairs.Rows
+  ranked: pair_rows.Ranked
+  rows: pair_rows.Rows
+  masked_rows: pair_rows.Rows
   best_words: jax.Array  # int32 [K, L], the language head's
   penalties: jax.Array  # float32 [2, 1 + G]: of the caption, of repetitions
 
@@ -113,9 +113,9 @@ def _run(engine: Engine, params: Any,
                                           completed.sentences, key)
   texts = arrays.Texts(masked.token_ids[0], jnp.broadcast_to(
       batch.texts.num_tokens, masked.token_ids.shape[1:2]))
-  masked_rows = pairs.pair_rows(texts, batch.images)
-  states = pairs.encode(engine, params, masked_rows,
-                        num_outputs=masked.token_ids.shape[-1])
+  masked_rows = pair_rows.pair_rows(texts, batch.images)
+  states = pair_rows.encode(engine, params, masked_rows,
+                            num_outputs=masked.token_ids.shape[-1])
   logits = retrieval.apply(engine.task.model, params, 'mlm_logits', states)
   sentences = rows.texts.token_ids[None]
   is_caption, is_repeated = (
@@ -138,10 +138,10 @@ class _Checks:
     self._config, self._outcome = engine.task.settings, outcome
     self._scores = scores  # Tolerance of raw scores.
     ranked = outcome.ranked
-    kept = 1 + np.asarray(ranked.indices)
+    selected = 1 + np.asarray(ranked.indices)
     self._order = replaying.in_order_of(
-        kept, recorded[f'{case}/selected_indices'])
-    self._kept = kept[self._order]
+        selected, recorded[f'{case}/selected_indices'])
+    self._selected = selected[self._order]
     self._logits = np.asarray(ranked.match_logits)
     self._probs = np.asarray(jax.nn.sigmoid(ranked.match_logits))
     self._penalised = (
@@ -172,7 +172,7 @@ class _Checks:
     yield self._equal('mlm_corrects', (best == labels)[is_target])
 
   def chosen(self) -> Iterator[items.Item]:
-    """What is kept, and why."""
+    """What is selected, and why."""
     caption, repeated = np.asarray(self._outcome.penalties)
     theirs = self._recorded[f'{self._case}/penalized_scores']
     yield self._equal('c1_penalty', caption)
@@ -184,19 +184,19 @@ class _Checks:
                       note='candidates')
     name = f'{self._case}/selected_indices'
     theirs = self._recorded[name]
-    if set(theirs) != set(self._kept):
-      yield items.as_sets(self._file, name, self._kept, theirs)
+    if set(theirs) != set(self._selected):
+      yield items.as_sets(self._file, name, self._selected, theirs)
     else:  # The order among rows of equal score is arbitrary.
       yield items.close(
-          self._file, name, np.sort(self._penalised[self._kept])[::-1],
+          self._file, name, np.sort(self._penalised[self._selected])[::-1],
           self._penalised[theirs], atol=self._scores,
           note='same rows; order by their scores')
-    yield self._equal('selected_indices_sorted', np.sort(self._kept))
-    ids = np.asarray(self._outcome.rows.texts.token_ids)[self._kept]
+    yield self._equal('selected_indices_sorted', np.sort(self._selected))
+    ids = np.asarray(self._outcome.rows.texts.token_ids)[self._selected]
     width = self._recorded[f'{self._case}/selected_input_ids'].shape[1]
     yield self._equal('selected_input_ids', ids[:, :width])
     yield self._close(
-        'boundary_gap', replaying.gap(self._penalised[1:], len(self._kept)),
+        'boundary_gap', replaying.gap(self._penalised[1:], len(self._selected)),
         2 * self._scores)
 
   def ranked(self, variant: str) -> Iterator[items.Item]:
@@ -222,7 +222,7 @@ class _Checks:
         probs, self._config.losses.margin), 2 * replaying.SCORE)
     if self._config.phase == 'dc':
       yield close(f'{variant}/rank_adv_scores', np.concatenate([
-          self._probs[:1], self._penalised[self._kept]]), replaying.SCORE)
+          self._probs[:1], self._penalised[self._selected]]), replaying.SCORE)
 
   def _close(self, key: str, ours: Any, atol: float,
              variant: str = '') -> items.Item:

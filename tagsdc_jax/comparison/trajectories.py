@@ -17,7 +17,7 @@ from tagsdc_jax.conversion import converting
 from tagsdc_jax.engines import work
 from tagsdc_jax.engines.engine import Engine
 from tagsdc_jax.negatives import filters
-from tagsdc_jax.released import objective, pairs, selection
+from tagsdc_jax.released import objective, pair_rows, selection
 from tagsdc_jax.runs import setup
 from tagsdc_jax.training import optimizer, state, step
 
@@ -32,10 +32,10 @@ _SPECIAL = 2  # [CLS] and [SEP]
 class Details:
   """What one positive's losses are made of."""
   parts: dict[str, jax.Array]  # float32 [] each, and `loss`
-  images: pairs.Ranked
-  texts: pairs.Ranked
-  sentences: pairs.Ranked
-  text_rows: pairs.Rows
+  images: pair_rows.Ranked
+  texts: pair_rows.Ranked
+  sentences: pair_rows.Ranked
+  text_rows: pair_rows.Rows
   ranked_by: jax.Array  # float32 [G], the sentences' scores less penalties
 
 
@@ -224,7 +224,7 @@ def _updates(file: str, recorded: Arrays, metrics: list[dict[str, float]],
 
 def _selections(file: str, recorded: Arrays, engine: Engine,
                 details: list[Details], variant: str) -> Iterator[items.Item]:
-  """What was kept of every positive's candidates, and their scores."""
+  """What was selected of every positive's candidates, and their scores."""
   num_hard = engine.task.settings.negatives.num_hard
   for path, ranked in (('t', [d.images for d in details]),
                        ('i', [d.texts for d in details])):

@@ -15,7 +15,7 @@ from tagsdc_jax.comparison.recordings import Arrays
 from tagsdc_jax.engines.engine import Engine
 from tagsdc_jax.losses import pair_losses
 from tagsdc_jax.negatives import source
-from tagsdc_jax.released import objective, pairs
+from tagsdc_jax.released import objective, pair_rows
 
 _GRADIENT = 5e-6
 # Which heads the clamp case scales, and by which of its factors.
@@ -24,7 +24,7 @@ _CLAMPED = (('correction_output', 'norm', 0), ('disc_output', None, 1))
 
 @struct.dataclass
 class WordOutcome:
-  """What stage 2 makes of the kept sentences."""
+  """What stage 2 makes of the selected sentences."""
   is_token: jax.Array  # bool [H, L]
   is_same: jax.Array  # bool [H, L]
   is_target: jax.Array  # bool [H, L]
@@ -47,11 +47,11 @@ def compare(file: str, case: str, recorded: Arrays, engine: Engine,
     engine: runs the network.
     params: parameters.
     example: the case.
-    outcome: from `synthetic`, its sentences and which of them were kept.
+    outcome: from `synthetic`, its sentences and which of them were selected.
   """
-  kept = np.asarray(outcome.ranked.indices)
-  indices = jnp.asarray(kept[replaying.in_order_of(
-      1 + kept, recorded[f'{case}/selected_indices'])])
+  selected = np.asarray(outcome.ranked.indices)
+  indices = jnp.asarray(selected[replaying.in_order_of(
+      1 + selected, recorded[f'{case}/selected_indices'])])
   run = functools.partial(_run, engine)
   arguments = (example, outcome.completed.sentences, outcome.rows,
                dataclasses.replace(outcome.ranked, indices=indices))
@@ -92,16 +92,16 @@ def _scale(params: Any, factors: np.ndarray) -> Any:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _run(engine: Engine, params: Any, example: replaying.Example,
-         sentences: source.Sentences, rows: pairs.Rows,
-         ranked: pairs.Ranked) -> Any:
+         sentences: source.Sentences, rows: pair_rows.Rows,
+         ranked: pair_rows.Ranked) -> Any:
   """Returns ((loss, WordOutcome), gradient)."""
   ranked = dataclasses.replace(ranked,
                                is_filled=jnp.ones_like(ranked.is_filled))
   of = objective.words_of(example.batch, sentences, ranked)
 
   def loss(params: Any) -> tuple[jax.Array, WordOutcome]:
-    states = pairs.encode(
-        engine, params, pairs.take(rows, 1 + ranked.indices),
+    states = pair_rows.encode(
+        engine, params, pair_rows.take(rows, 1 + ranked.indices),
         num_outputs=of.token_ids.shape[-1])
     total, means, values = jnp.float32(0), {}, {}
     for one in objective.word_losses_of(engine.task.settings):

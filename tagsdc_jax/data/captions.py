@@ -16,7 +16,7 @@ from tagsdc_jax.data.dataset import Vocabulary
 from tagsdc_jax.errors import UserError
 from tagsdc_jax.paths import local
 
-_SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_SPECIAL_TOKENS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
 
 
 def load_vocabulary(
@@ -44,16 +44,16 @@ def load_vocabulary(
   if missing:
     raise UserError(
         f"vocabulary {name_or_path} has no {', '.join(missing)} among its "
-        f"{len(words)} tokens; give the vocab.txt of a BERT model")
+        f'{len(words)} tokens; give the vocab.txt of a BERT model')
   pad, unk, cls, sep, mask = (ids[token] for token in _SPECIAL_TOKENS)
   if random_range is None:
-    low = ids.get("!", max(pad, unk, cls, sep, mask) + 1)
+    low = ids.get('!', max(pad, unk, cls, sep, mask) + 1)
     random_range = (low, len(words))
   low, high = random_range
   if not 0 <= low < high <= len(words):
     raise UserError(
-        f"random_range of vocabulary {name_or_path} must be [low, high) within "
-        f"its {len(words)} tokens, got [{low}, {high})")
+        f'random_range of vocabulary {name_or_path} must be [low, high) within '
+        f'its {len(words)} tokens, got [{low}, {high})')
   return Vocabulary(
       size=len(words), pad=pad, unk=unk, cls=cls, sep=sep, mask=mask,
       random_range=(low, high), words=words)
@@ -62,13 +62,13 @@ def load_vocabulary(
 def read_words(path: Path) -> tuple[str, ...]:
   """Returns the tokens of a vocab.txt file, one string per id."""
   try:
-    text = path.read_bytes().decode("utf-8-sig")
+    text = path.read_bytes().decode('utf-8-sig')
   except (OSError, UnicodeDecodeError) as error:
     raise UserError(
-        f"vocabulary file {path} must be UTF-8 text with one token a line, "
-        f"got: {error}; give the vocab.txt of a BERT model") from error
+        f'vocabulary file {path} must be UTF-8 text with one token a line, '
+        f'got: {error}; give the vocab.txt of a BERT model') from error
   # Not splitlines(): a vocabulary may hold U+2028 and the like as tokens.
-  lines = [line.rstrip("\r") for line in text.split("\n")]
+  lines = [line.rstrip('\r') for line in text.split('\n')]
   if lines and not lines[-1]:
     lines.pop()
   return tuple(lines)
@@ -90,8 +90,8 @@ def pad_caption(
   length = len(token_ids)
   if length > max_tokens:
     raise UserError(
-        f"a caption must have at most max_tokens = {max_tokens} tokens, got "
-        f"{length}; raise max_tokens or shorten the text")
+        f'a caption must have at most max_tokens = {max_tokens} tokens, got '
+        f'{length}; raise max_tokens or shorten the text')
   row = np.full(max_tokens + 2, vocabulary.pad, np.int32)
   row[0] = vocabulary.cls
   row[1:length + 1] = token_ids
@@ -113,12 +113,12 @@ def load_tokenizer(
   """
   path = _vocabulary_path(name_or_path)
   if path is None:
-    options = {} if lower_case is None else {"do_lower_case": lower_case}
+    options = {} if lower_case is None else {'do_lower_case': lower_case}
     return _hub_tokenizer(str(name_or_path), options)
   if lower_case is None:
     lower_case = not any(
         word != word.lower() for word in read_words(path)
-        if not word.startswith("["))
+        if not word.startswith('['))
   from transformers import BertTokenizer
   return BertTokenizer(str(path), do_lower_case=lower_case)
 
@@ -131,9 +131,9 @@ def tokenize(text: str, tokenizer: Any) -> np.ndarray:
   Raises:
     UserError: if nothing is left of the text.
   """
-  token_ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+  token_ids = tokenizer(text, add_special_tokens=False)['input_ids']
   if not token_ids:
-    raise UserError(f"a sentence must have at least one token, got {text!r}")
+    raise UserError(f'a sentence must have at least one token, got {text!r}')
   return np.asarray(token_ids, np.int32)
 
 
@@ -145,18 +145,18 @@ def to_words(token_ids: Sequence[int] | np.ndarray,
   without a known word is shown as its id, e.g. "[107]".
   """
   hidden = (vocabulary.pad, vocabulary.cls, vocabulary.sep)
-  text = ""
+  text = ''
   for token in (int(token) for token in token_ids):
     if token in hidden:
       continue
     if 0 <= token < len(vocabulary.words):
       word = vocabulary.words[token]
     else:
-      word = f"[{token}]"
-    if word.startswith("##") and len(word) > 2:
+      word = f'[{token}]'
+    if word.startswith('##') and len(word) > 2:
       text += word[2:]
     else:
-      text += " " + word
+      text += ' ' + word
   return text.strip()
 
 
@@ -189,30 +189,30 @@ def is_decoding(token_ids: Sequence[int] | np.ndarray, text: str,
 
 def _squeezed(text: str) -> str:
   # Categories M and C: accents, once they stand alone, and control characters.
-  return "".join(x for x in unicodedata.normalize("NFD", text.casefold())
-                 if not x.isspace() and unicodedata.category(x)[0] not in "MC"
-                 and x != "\ufffd")
+  return ''.join(x for x in unicodedata.normalize('NFD', text.casefold())
+                 if not x.isspace() and unicodedata.category(x)[0] not in 'MC'
+                 and x != '\ufffd')
 
 
 def _vocabulary_path(name_or_path: str | os.PathLike) -> Path | None:
   """Returns the vocabulary file, or None where a hub name is meant."""
   path = local(os.fspath(name_or_path))
   if path.is_dir():
-    path = path / "vocab.txt"
+    path = path / 'vocab.txt'
   elif not path.exists() and not _is_path_like(name_or_path):
     return None
   if not path.is_file():
     raise UserError(
-        f"vocabulary file {path} is missing; give the vocab.txt of a BERT "
-        "model or a model name such as bert-base-cased")
+        f'vocabulary file {path} is missing; give the vocab.txt of a BERT '
+        'model or a model name such as bert-base-cased')
   return path
 
 
 def _is_path_like(name_or_path: str | os.PathLike) -> bool:
   """True for what cannot be a hub name: "name" or "owner/name"."""
   text = os.fspath(name_or_path)
-  return (isinstance(name_or_path, os.PathLike) or text.endswith(".txt")
-          or text.startswith((".", "~", os.sep)) or text.count("/") > 1)
+  return (isinstance(name_or_path, os.PathLike) or text.endswith('.txt')
+          or text.startswith(('.', '~', os.sep)) or text.count('/') > 1)
 
 
 def _hub_tokenizer(name: str, options: dict[str, Any]) -> Any:
@@ -222,7 +222,7 @@ def _hub_tokenizer(name: str, options: dict[str, Any]) -> Any:
     tokenizer = BertTokenizer.from_pretrained(name, **options, **more)
     # Without any file of the model version 5 makes an empty one.
     if set(tokenizer.get_vocab()) <= set(_SPECIAL_TOKENS):
-      raise OSError("no vocabulary was found")
+      raise OSError('no vocabulary was found')
     return tokenizer
 
   try:
@@ -233,13 +233,13 @@ def _hub_tokenizer(name: str, options: dict[str, Any]) -> Any:
   try:
     # Not above: launch/bench.sh runs where tqdm is missing.
     from tagsdc_jax.runtime import progress
-    with progress.waiting(f"asking the hub for vocabulary {name}"):
+    with progress.waiting(f'asking the hub for vocabulary {name}'):
       return load()
   except (OSError, ValueError) as error:
     raise UserError(
-        f"vocabulary {name} is neither a file nor a model that could be "
-        f"downloaded ({str(error).splitlines()[0]}); without a network give "
-        "the path of a vocab.txt file") from error
+        f'vocabulary {name} is neither a file nor a model that could be '
+        f'downloaded ({str(error).splitlines()[0]}); without a network give '
+        'the path of a vocab.txt file') from error
 
 
 def _hub_words(name: str) -> tuple[str, ...]:
@@ -247,6 +247,6 @@ def _hub_words(name: str) -> tuple[str, ...]:
   words = tuple(sorted(vocabulary, key=vocabulary.__getitem__))
   if sorted(vocabulary.values()) != list(range(len(words))):
     raise UserError(
-        f"the token ids of model {name} must be 0..{len(words) - 1} without "
-        "gaps; give the path of its vocab.txt file instead")
+        f'the token ids of model {name} must be 0..{len(words) - 1} without '
+        'gaps; give the path of its vocab.txt file instead')
   return words

@@ -19,13 +19,13 @@ from tagsdc_jax.errors import UserError
 from tagsdc_jax.runtime.progress import progress_bar
 
 _STORE_NAME = re.compile(
-    r"(?:feat_th(?P<conf_threshold>\d+(?:\.\d+)?(?:e-\d+)?)"
-    r"_max(?P<max_boxes>\d+)_min(?P<min_boxes>\d+)"
-    r"|feat_numbb(?P<num_boxes>\d+)|all)(?P<compressed>_compressed)?")
-_DEFAULTS = {"conf_threshold": 0.2, "max_boxes": 100, "min_boxes": 10}
+    r'(?:feat_th(?P<conf_threshold>\d+(?:\.\d+)?(?:e-\d+)?)'
+    r'_max(?P<max_boxes>\d+)_min(?P<min_boxes>\d+)'
+    r'|feat_numbb(?P<num_boxes>\d+)|all)(?P<compressed>_compressed)?')
+_DEFAULTS = {'conf_threshold': 0.2, 'max_boxes': 100, 'min_boxes': 10}
 # What people set, of what is asked for here.
-_SETTINGS = {"conf_threshold": "data.region_confidence",
-             "max_boxes": "data.max_regions", "min_boxes": "data.min_regions"}
+_SETTINGS = {'conf_threshold': 'data.region_confidence',
+             'max_boxes': 'data.max_regions', 'min_boxes': 'data.min_regions'}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,11 +45,11 @@ class ImageStore:
       self, folder: Path, image_ids: tuple[str, ...], wanted: BoxSettings):
     self._folder, self._rule = _find_image_folder(folder, wanted)
     self._image_ids = image_ids
-    self._environment = open_folder(self._folder, "image")
+    self._environment = open_folder(self._folder, 'image')
     # Buffers: whether it is there is known without reading it.
     with self._environment.begin(buffers=True) as transaction, progress_bar(
-        len(image_ids), f"looking up images of {folder.name}",
-        "images") as bar:
+        len(image_ids), f'looking up images of {folder.name}',
+        'images') as bar:
       for image_id in image_ids:
         get(transaction, image_id, self._name(image_id))
         bar.update(1)
@@ -60,7 +60,7 @@ class ImageStore:
     self.feature_dtype = first.features.dtype
 
   def __getstate__(self) -> dict[str, Any]:
-    return self.__dict__ | {"_environment": None}
+    return self.__dict__ | {'_environment': None}
 
   def read(self, image: int) -> Regions:
     """Returns the regions of an image. Safe to call from threads."""
@@ -75,65 +75,65 @@ class ImageStore:
     if self._limits is not None:
       return self._limits
     counts = np.zeros(len(self._image_ids), np.int32)
-    with progress_bar(len(counts), f"counting regions of {self._folder.name}",
-                      "images") as bar:
+    with progress_bar(len(counts), f'counting regions of {self._folder.name}',
+                      'images') as bar:
       for image in range(len(counts)):
         counts[image] = len(self.read(image).features)
         bar.update(1)
     return counts
 
   def _name(self, image_id: str) -> str:
-    return f"image {image_id} of {self._folder}"
+    return f'image {image_id} of {self._folder}'
 
   def _read_unchecked(self, image: int) -> Regions:
     name = self._name(self._image_ids[image])
     if self._environment is None:
-      self._environment = open_folder(self._folder, "image")
+      self._environment = open_folder(self._folder, 'image')
     with self._environment.begin() as transaction:
       value = get(transaction, self._image_ids[image], name)
     record = decode_image(value, name)
-    features = array_of(record, "features", name)
-    boxes = array_of(record, "norm_bb", name)
+    features = array_of(record, 'features', name)
+    boxes = array_of(record, 'norm_bb', name)
     if boxes.ndim != 2 or boxes.shape[1] != 6:
-      raise bad(f"{name}: norm_bb", "of shape [regions, 6]",
-                list(boxes.shape), "write x1 y1 x2 y2 w h, divided by the "
+      raise bad(f'{name}: norm_bb', 'of shape [regions, 6]',
+                list(boxes.shape), 'write x1 y1 x2 y2 w h, divided by the '
                 "image's width or height")
     if features.ndim != 2:
-      raise bad(f"{name}: features", "of shape [regions, numbers]",
-                list(features.shape), "extract the image again")
+      raise bad(f'{name}: features', 'of shape [regions, numbers]',
+                list(features.shape), 'extract the image again')
     limit = len(features)
     if self._limits is not None:
       limit = int(self._limits[image])
     elif self._rule:
-      confidences = array_of(record, "conf", name)
+      confidences = array_of(record, 'conf', name)
       if confidences.shape != (limit,):
-        raise bad(f"{name}: conf", f"of shape [{limit}], one per region",
-                  list(confidences.shape), "extract the image again")
+        raise bad(f'{name}: conf', f'of shape [{limit}], one per region',
+                  list(confidences.shape), 'extract the image again')
       if np.isnan(confidences).any():
-        raise bad(f"{name}: conf", "finite", "NaN", "extract the image again")
+        raise bad(f'{name}: conf', 'finite', 'NaN', 'extract the image again')
       limit = self._count_confident(confidences)
     return Regions(features[:limit], regions_lib.make_boxes7(boxes[:limit]))
 
   def _count_confident(self, confidences: np.ndarray) -> int:
     """Returns how many rows to keep of a folder that holds all of them."""
     # In the stored precision, as the reference compares.
-    above = int((confidences > self._rule["conf_threshold"]).sum())
-    return min(self._rule["max_boxes"], max(self._rule["min_boxes"], above))
+    above = int((confidences > self._rule['conf_threshold']).sum())
+    return min(self._rule['max_boxes'], max(self._rule['min_boxes'], above))
 
   def _known_limits(self) -> np.ndarray | None:
     """Returns int32 [images], or None where only the records can tell."""
-    if "num_boxes" in self._rule:
-      return np.full(len(self._image_ids), self._rule["num_boxes"], np.int32)
-    name = self._folder.name.removesuffix("_compressed")
+    if 'num_boxes' in self._rule:
+      return np.full(len(self._image_ids), self._rule['num_boxes'], np.int32)
+    name = self._folder.name.removesuffix('_compressed')
     path = self._folder.parent / f"nbb_{name.removeprefix('feat_')}.json"
-    if not name.startswith("feat_") or not path.exists():
+    if not name.startswith('feat_') or not path.exists():
       return None
     counts = read_json(path)
     for image_id in self._image_ids:
       if type(counts.get(image_id)) is not int or counts[image_id] < 1:
-        raise bad(f"{path}: number of boxes of image {image_id}", "at least 1",
+        raise bad(f'{path}: number of boxes of image {image_id}', 'at least 1',
                   repr(counts.get(image_id)),
-                  "remove the file to have the boxes counted")
+                  'remove the file to have the boxes counted')
     return np.array([counts[i] for i in self._image_ids], np.int32)
 
 
@@ -144,24 +144,24 @@ def key_of_store(folder: Path, wanted: BoxSettings) -> str:
     UserError: if there is no such store, or several.
   """
   # A link to the file is the same store as well.
-  return os.path.realpath(_find_image_folder(folder, wanted)[0] / "data.mdb")
+  return os.path.realpath(_find_image_folder(folder, wanted)[0] / 'data.mdb')
 
 
 def _find_image_folder(
     folder: Path, wanted: BoxSettings) -> tuple[Path, dict[str, Any]]:
   """Returns the one folder that fits the settings, and its `_rule_of`."""
   folder = Path(os.path.abspath(folder))
-  if (folder / "data.mdb").is_file():
+  if (folder / 'data.mdb').is_file():
     found = [folder]
   elif folder.is_dir():
     found = _stores_in(folder)
     if not found:
-      raise no_data(folder, "image")
+      raise no_data(folder, 'image')
   else:
-    beside = ", ".join(path.name for path in _stores_in(folder.parent))
+    beside = ', '.join(path.name for path in _stores_in(folder.parent))
     raise UserError(
-        f"image folder {folder} is missing; expected a folder with a data.mdb, "
-        + (f"beside it are {beside}" if beside else "check the path"))
+        f'image folder {folder} is missing; expected a folder with a data.mdb, '
+        + (f'beside it are {beside}' if beside else 'check the path'))
   if all(_is_fixed(path.name) for path in found):
     # The number of regions has been chosen: no confidence is asked for.
     wanted = dataclasses.replace(wanted, conf_threshold=None)
@@ -169,17 +169,17 @@ def _find_image_folder(
   fitting = [(path, rule) for path, rule in rules if rule is not None]
   if len(fitting) > 1:
     raise bad(
-        f"image folder {folder}", "or hold one store that fits "
-        f"{_shown(dataclasses.asdict(wanted))}",
-        ", ".join(path.name for path, _ in fitting),
-        f"name one of them as data.SPLIT_images, as in {fitting[0][0]}")
+        f'image folder {folder}', 'or hold one store that fits '
+        f'{_shown(dataclasses.asdict(wanted))}',
+        ', '.join(path.name for path, _ in fitting),
+        f'name one of them as data.SPLIT_images, as in {fitting[0][0]}')
   if not fitting:
     raise bad(
-        f"image folder {folder}", "or hold one store that fits "
-        f"{_shown(dataclasses.asdict(wanted))}", "only " + "; ".join(
-            f"{path.name}, which needs {_needs(path.name, wanted)}"
+        f'image folder {folder}', 'or hold one store that fits '
+        f'{_shown(dataclasses.asdict(wanted))}', 'only ' + '; '.join(
+            f'{path.name}, which needs {_needs(path.name, wanted)}'
             for path in found),
-        "change the settings, or name another store as data.SPLIT_images")
+        'change the settings, or name another store as data.SPLIT_images')
   return fitting[0]
 
 
@@ -188,24 +188,24 @@ def _stores_in(folder: Path) -> list[Path]:
     return []
   return sorted(
       path for path in folder.iterdir()
-      if _STORE_NAME.fullmatch(path.name) and (path / "data.mdb").is_file())
+      if _STORE_NAME.fullmatch(path.name) and (path / 'data.mdb').is_file())
 
 
 def _is_fixed(name: str) -> bool:
   match = _STORE_NAME.fullmatch(name)
-  return bool(match and match["num_boxes"])
+  return bool(match and match['num_boxes'])
 
 
 def _needs(name: str, wanted: BoxSettings) -> str:
   """Returns the settings that choose a store of this name."""
   match = _STORE_NAME.fullmatch(name)
-  if match and match["num_boxes"]:
+  if match and match['num_boxes']:
     lower = [f"{_SETTINGS['conf_threshold']} below 0"
              ] if wanted.conf_threshold is not None else []
     higher = [f"{_SETTINGS['max_boxes']} of {match['num_boxes']} or more"
-              ] if _is_more(match["num_boxes"], wanted) else []
-    return " and ".join(lower + higher)
-  if not match or match["conf_threshold"] is None:
+              ] if _is_more(match['num_boxes'], wanted) else []
+    return ' and '.join(lower + higher)
+  if not match or match['conf_threshold'] is None:
     return f"{_SETTINGS['conf_threshold']} of 0 or more"
   return _shown({key: match[key] for key in _DEFAULTS})
 
@@ -216,9 +216,9 @@ def _is_more(num_boxes: str, wanted: BoxSettings) -> bool:
 
 
 def _shown(values: dict[str, Any]) -> str:
-  return ", ".join(
-      f"{_SETTINGS.get(key, key)}={value}" for key, value in values.items()
-      if value is not None) or "no settings"
+  return ', '.join(
+      f'{_SETTINGS.get(key, key)}={value}' for key, value in values.items()
+      if value is not None) or 'no settings'
 
 
 def _rule_of(name: str, wanted: BoxSettings) -> dict[str, Any] | None:
@@ -231,22 +231,22 @@ def _rule_of(name: str, wanted: BoxSettings) -> dict[str, Any] | None:
   """
   match = _STORE_NAME.fullmatch(name)
   stored = match.groupdict() if match else {}
-  if match and wanted.compressed not in (None, bool(stored["compressed"])):
+  if match and wanted.compressed not in (None, bool(stored['compressed'])):
     return None
-  is_fixed = stored.get("num_boxes") is not None
+  is_fixed = stored.get('num_boxes') is not None
   if wanted.conf_threshold is not None and (
       is_fixed != (wanted.conf_threshold < 0)):
     return None
-  if is_fixed and _is_more(stored["num_boxes"], wanted):
+  if is_fixed and _is_more(stored['num_boxes'], wanted):
     return None
   rule: dict[str, Any] = {}
-  for key in ("num_boxes",) if is_fixed else tuple(_DEFAULTS):
+  for key in ('num_boxes',) if is_fixed else tuple(_DEFAULTS):
     given = getattr(wanted, key)
     if stored.get(key) is None:
       rule[key] = _DEFAULTS[key] if given is None else given
     elif given in (None, float(stored[key])):
-      rule[key] = float(stored[key]) if key == "conf_threshold" else (
+      rule[key] = float(stored[key]) if key == 'conf_threshold' else (
           int(stored[key]))
     else:
       return None
-  return {} if stored.get("conf_threshold") else rule
+  return {} if stored.get('conf_threshold') else rule

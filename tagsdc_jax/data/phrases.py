@@ -16,7 +16,7 @@ from tagsdc_jax.errors import UserError
 Phrases = tuple[tuple[int, ...], ...]
 
 OBJECT, ATTRIBUTE, RELATION = 1, 2, 3
-_SECTIONS = {"node": OBJECT, "attribute": ATTRIBUTE, "relation": RELATION}
+_SECTIONS = {'node': OBJECT, 'attribute': ATTRIBUTE, 'relation': RELATION}
 _MAX_COUNT = np.iinfo(np.int8).max
 
 
@@ -41,19 +41,19 @@ def phrases_from_tree(
   if tree is None:
     return (), ()
   if not isinstance(tree, Mapping):
-    raise _malformed(caption_id, "tree", "a dict of lists", tree)
+    raise _malformed(caption_id, 'tree', 'a dict of lists', tree)
   phrases, kinds = [], []
   for section, kind in _SECTIONS.items():
     entries = tree.get(section) or ()
     if not isinstance(entries, Sequence) or isinstance(entries, str):
-      raise _malformed(caption_id, section, "a list of phrases", entries)
+      raise _malformed(caption_id, section, 'a list of phrases', entries)
     for number, entry in enumerate(entries):
-      name = f"{section} {number}"
+      name = f'{section} {number}'
       if not isinstance(entry, Mapping):
-        raise _malformed(caption_id, name, "a dict with ids", entry)
-      if isinstance(entry.get("text"), str):
+        raise _malformed(caption_id, name, 'a dict with ids', entry)
+      if isinstance(entry.get('text'), str):
         name += f" {entry['text']!r}"
-      positions = entry.get("ids")
+      positions = entry.get('ids')
       if positions is None:
         continue
       _check_positions(positions, length, caption_id, name)
@@ -87,19 +87,19 @@ def phrase_counts(
     phrases = [(position,) for position in range(length)]
   if len(phrases) > max_phrases:
     raise UserError(
-        f"a caption must have at most max_phrases = {max_phrases} phrases, got "
-        f"{len(phrases)}; raise max_phrases")
+        f'a caption must have at most max_phrases = {max_phrases} phrases, got '
+        f'{len(phrases)}; raise max_phrases')
   counts = np.zeros((max_phrases, row_length), np.int8)
   for row, positions in zip(counts, phrases, strict=False):
     for position in positions:
       if not 0 <= position < length or position + offset >= row_length:
         raise UserError(
-            f"phrase positions must be 0..{length - 1} and fit a row of "
-            f"{row_length} with offset {offset}, got {position}")
+            f'phrase positions must be 0..{length - 1} and fit a row of '
+            f'{row_length} with offset {offset}, got {position}')
       if row[position + offset] == _MAX_COUNT:
         raise UserError(
-            f"a phrase may list a position at most {_MAX_COUNT} times, "
-            f"position {position} comes more often")
+            f'a phrase may list a position at most {_MAX_COUNT} times, '
+            f'position {position} comes more often')
       row[position + offset] += 1
   return counts
 
@@ -109,17 +109,17 @@ def _check_positions(
   if (not isinstance(positions, Sequence) or isinstance(positions, str)
       or not all(type(position) is int for position in positions)):
     raise _malformed(
-        caption_id, f"ids of {name}", "a list of whole numbers", positions)
+        caption_id, f'ids of {name}', 'a list of whole numbers', positions)
   for position in positions:
     if not 0 <= position < length:
       raise UserError(
-          f"caption {caption_id}: {name} lists token position {position}, "
-          f"expected 0..{length - 1} for a caption of {length} tokens; ids "
-          "count word pieces from 0 without [CLS], write the record again")
+          f'caption {caption_id}: {name} lists token position {position}, '
+          f'expected 0..{length - 1} for a caption of {length} tokens; ids '
+          'count word pieces from 0 without [CLS], write the record again')
 
 
 def _malformed(
     caption_id: str, name: str, expected: str, actual: Any) -> UserError:
   return UserError(
-      f"caption {caption_id}: {name} must be {expected}, got "
-      f"{str(actual)[:60]!r} ({type(actual).__name__}); write the record again")
+      f'caption {caption_id}: {name} must be {expected}, got '
+      f'{str(actual)[:60]!r} ({type(actual).__name__}); write the record again')

@@ -32,8 +32,8 @@ from tagsdc_jax.data.lmdb_files import (bad, decode_text, get, open_folder,
 from tagsdc_jax.errors import UserError
 from tagsdc_jax.runtime.progress import progress_bar
 
-_TEXT_KEYS = ("raw", "sentence", "caption")
-_TOKENIZER_KEYS = ("toker", "bert", "tokenizer")
+_TEXT_KEYS = ('raw', 'sentence', 'caption')
+_TOKENIZER_KEYS = ('toker', 'bert', 'tokenizer')
 # Captions that are decoded to see whether a vocabulary is the right one, and
 # the share of them that may differ: raw texts are not always what was
 # tokenized. With a wrong vocabulary nearly all differ.
@@ -80,13 +80,13 @@ def load_uniter_lmdb(
     _check_words(read, vocabulary_file, folder)
   captions = [caption for caption, _ in read if _is_kept(caption, max_tokens)]
   if not read:
-    raise bad(folder.path / "id2len.json", "the names of captions", "none",
-              "write the folder again")
+    raise bad(folder.path / 'id2len.json', 'the names of captions', 'none',
+              'write the folder again')
   if not captions:
-    raise bad(folder.path / "id2len.json", "the names of captions, at least "
-              f"one of at most max_tokens = {max_tokens} tokens",
-              f"{len(read)} captions, none of them", "raise "
-              "data.max_caption_tokens, or write the folder again")
+    raise bad(folder.path / 'id2len.json', 'the names of captions, at least '
+              f'one of at most max_tokens = {max_tokens} tokens',
+              f'{len(read)} captions, none of them', 'raise '
+              'data.max_caption_tokens, or write the folder again')
   store = lmdb_images.ImageStore(Path(image_db), folder.image_ids, wanted)
   return RetrievalDataset(
       name=folder.path.name, vocabulary=folder.vocabulary,
@@ -116,10 +116,10 @@ class _TextFolder:
 
   def __init__(self, folder: Path,
                vocabulary_file: str | os.PathLike | None) -> None:
-    self.path, self._environment = folder, open_folder(folder, "text")
+    self.path, self._environment = folder, open_folder(folder, 'text')
     self.meta, self._id2len, self._txt2img, img2txts = (
-        read_json(folder / f"{name}.json")
-        for name in ("meta", "id2len", "txt2img", "img2txts"))
+        read_json(folder / f'{name}.json')
+        for name in ('meta', 'id2len', 'txt2img', 'img2txts'))
     self.vocabulary = _vocabulary(folder, self.meta, vocabulary_file)
     self._numbers = _image_ids(folder, self._txt2img, img2txts)
     self.image_ids = tuple(self._numbers)
@@ -128,9 +128,9 @@ class _TextFolder:
     """Yields each caption, and its raw text if the record has one."""
     count = len(self._id2len)
     with self._environment.begin() as transaction, progress_bar(
-        count, f"reading captions of {self.path.name}", "captions") as bar:
+        count, f'reading captions of {self.path.name}', 'captions') as bar:
       for caption_id in self._id2len:
-        name = f"caption {caption_id} of {self.path}"
+        name = f'caption {caption_id} of {self.path}'
         record = decode_text(get(transaction, caption_id, name), name)
         image = _image_of(record, self._txt2img.get(caption_id), self._numbers,
                           name)
@@ -153,22 +153,22 @@ def _image_keys(
 def _vocabulary(
     folder: Path, meta: dict[str, Any],
     vocabulary_file: str | os.PathLike | None) -> Vocabulary:
-  path = folder / "meta.json"
+  path = folder / 'meta.json'
   special: dict[str, Any] = {
-      key: meta.get(key) for key in ("UNK", "CLS", "SEP", "MASK")}
-  special["PAD"] = meta.get("PAD", 0)
+      key: meta.get(key) for key in ('UNK', 'CLS', 'SEP', 'MASK')}
+  special['PAD'] = meta.get('PAD', 0)
   for key, token in special.items():
     if type(token) is not int:
-      raise bad(f"{path}: {key}", "a token id", repr(token), "write it again")
-  span = meta.get("v_range")
+      raise bad(f'{path}: {key}', 'a token id', repr(token), 'write it again')
+  span = meta.get('v_range')
   if (not isinstance(span, list) or [type(i) for i in span] != [int, int]
       or not 0 <= span[0] < span[1]):
-    raise bad(f"{path}: v_range", "[low, high) with 0 <= low < high",
-              repr(span), "write it again")
+    raise bad(f'{path}: v_range', '[low, high) with 0 <= low < high',
+              repr(span), 'write it again')
   for key, token in special.items():
     if not 0 <= token < span[1]:
-      raise bad(f"{path}: {key}", f"a token id of 0..{span[1] - 1}, as v_range "
-                "says", token, "write it again")
+      raise bad(f'{path}: {key}', f'a token id of 0..{span[1] - 1}, as v_range '
+                'says', token, 'write it again')
   from_meta = Vocabulary(
       size=span[1], random_range=(span[0], span[1]),
       tokenizer=_tokenizer_name(meta),
@@ -177,13 +177,13 @@ def _vocabulary(
     return from_meta
   vocabulary = captions_lib.load_vocabulary(vocabulary_file)
   if vocabulary.size != from_meta.size:
-    raise bad(f"vocabulary {vocabulary_file}", f"of {from_meta.size} tokens, "
-              f"as v_range in {path} says", vocabulary.size, _right_one(meta))
-  for key in ("pad", "unk", "cls", "sep", "mask"):
+    raise bad(f'vocabulary {vocabulary_file}', f'of {from_meta.size} tokens, '
+              f'as v_range in {path} says', vocabulary.size, _right_one(meta))
+  for key in ('pad', 'unk', 'cls', 'sep', 'mask'):
     if getattr(from_meta, key) != getattr(vocabulary, key):
       raise bad(
-          f"vocabulary {vocabulary_file}: id of [{key.upper()}]",
-          f"{getattr(from_meta, key)} as in {path}", getattr(vocabulary, key),
+          f'vocabulary {vocabulary_file}: id of [{key.upper()}]',
+          f'{getattr(from_meta, key)} as in {path}', getattr(vocabulary, key),
           _right_one(meta))
   return dataclasses.replace(vocabulary, random_range=from_meta.random_range,
                              tokenizer=from_meta.tokenizer)
@@ -191,14 +191,14 @@ def _vocabulary(
 
 def _right_one(meta: dict[str, Any]) -> str:
   name = _tokenizer_name(meta)
-  return "give the vocabulary that the captions were written with" + (
-      f", {name}" if name else "")
+  return 'give the vocabulary that the captions were written with' + (
+      f', {name}' if name else '')
 
 
 def _tokenizer_name(meta: dict[str, Any]) -> str:
   """Returns what meta.json calls the tokenizer, "" if it does not."""
   return next((meta[key] for key in _TOKENIZER_KEYS
-               if isinstance(meta.get(key), str)), "")
+               if isinstance(meta.get(key), str)), '')
 
 
 def _check_words(
@@ -214,11 +214,11 @@ def _check_words(
     return
   first = others[0]
   raise UserError(
-      f"vocabulary {vocabulary_file}: {len(others)} of {len(sample)} captions "
-      f"of {folder.path} decode to something else, {first.caption_id} "
-      f"{first.text[:60]!r} to "
-      f"{captions_lib.to_words(first.token_ids, folder.vocabulary)[:60]!r}; "
-      f"{_right_one(folder.meta)}")
+      f'vocabulary {vocabulary_file}: {len(others)} of {len(sample)} captions '
+      f'of {folder.path} decode to something else, {first.caption_id} '
+      f'{first.text[:60]!r} to '
+      f'{captions_lib.to_words(first.token_ids, folder.vocabulary)[:60]!r}; '
+      f'{_right_one(folder.meta)}')
 
 
 def _image_ids(
@@ -228,17 +228,17 @@ def _image_ids(
   for caption_id, image_id in txt2img.items():
     if not isinstance(image_id, str):
       raise bad(f"{folder / 'txt2img.json'}: image of caption {caption_id}",
-                "one name", repr(image_id), "write it again")
+                'one name', repr(image_id), 'write it again')
   for image_id, caption_ids in img2txts.items():
     if not isinstance(caption_ids, list):
       raise bad(f"{folder / 'img2txts.json'}: captions of image {image_id}",
-                "a list", repr(caption_ids), "write it again")
+                'a list', repr(caption_ids), 'write it again')
     for caption_id in caption_ids:
       other = txt2img.get(str(caption_id), image_id)
       if other != image_id:
         raise bad(f"{folder / 'img2txts.json'}: image of caption {caption_id}",
-                  f"{other} as in txt2img.json", image_id,
-                  "write both files again")
+                  f'{other} as in txt2img.json', image_id,
+                  'write both files again')
   names = dict.fromkeys([*img2txts, *txt2img.values()])
   return {image_id: number for number, image_id in enumerate(names)}
 
@@ -247,39 +247,39 @@ def _image_of(
     record: dict[str, Any], listed: str | None, image_ids: dict[str, int],
     name: str) -> int:
   """Returns the number of the image in txt2img.json and in the record."""
-  stored = record.get("img_fname", listed)
+  stored = record.get('img_fname', listed)
   if not isinstance(stored, str) or listed not in (None, stored):
-    raise bad(f"{name}: img_fname", listed or "the name of its image",
-              repr(stored), "write the record and txt2img.json again")
+    raise bad(f'{name}: img_fname', listed or 'the name of its image',
+              repr(stored), 'write the record and txt2img.json again')
   if stored not in image_ids:
-    raise bad(f"{name}: its image", "in txt2img.json or img2txts.json", stored,
-              "write the json files again")
+    raise bad(f'{name}: its image', 'in txt2img.json or img2txts.json', stored,
+              'write the json files again')
   return image_ids[stored]
 
 
 def _caption(
     caption_id: str, record: dict[str, Any], image: int,
     vocabulary: Vocabulary, name: str) -> Caption:
-  stored = record.get("input_ids")
+  stored = record.get('input_ids')
   if not isinstance(stored, list) or not stored or not all(
       type(token) is int for token in stored):
-    raise bad(f"{name}: input_ids", "a list of at least one token id",
+    raise bad(f'{name}: input_ids', 'a list of at least one token id',
               f"{str(stored)[:40]} among {', '.join(map(str, record))}",
-              "write the record again")
+              'write the record again')
   for token in stored:
     if not 0 <= token < vocabulary.size:
-      raise bad(f"{name}: token ids", f"0..{vocabulary.size - 1}", token,
-                "give the vocabulary that the captions were written with")
-  for word in ("pad", "cls", "sep", "mask"):
+      raise bad(f'{name}: token ids', f'0..{vocabulary.size - 1}', token,
+                'give the vocabulary that the captions were written with')
+  for word in ('pad', 'cls', 'sep', 'mask'):
     token = getattr(vocabulary, word)
     if token in stored:
-      raise bad(f"{name}: input_ids", "the caption's own tokens",
-                f"{token} = [{word.upper()}] at place {stored.index(token)}",
-                "[CLS], [SEP] and padding are added later: write the records "
-                "without them")
+      raise bad(f'{name}: input_ids', "the caption's own tokens",
+                f'{token} = [{word.upper()}] at place {stored.index(token)}',
+                '[CLS], [SEP] and padding are added later: write the records '
+                'without them')
   text = _raw_text(record)
   phrases, kinds = phrases_lib.phrases_from_tree(
-      record.get("tree"), len(stored), name.removeprefix("caption "))
+      record.get('tree'), len(stored), name.removeprefix('caption '))
   return Caption(
       caption_id=caption_id, image=image,
       token_ids=np.array(stored, np.int32), phrases=phrases,

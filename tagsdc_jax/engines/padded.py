@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from tagsdc_jax.engines import engine, pairs
+from tagsdc_jax.engines import engine, pair_tokens
 from tagsdc_jax.engines.packed import targets
 from tagsdc_jax.models import retrieval, token_layout
 
@@ -35,15 +35,15 @@ class Padded(engine.Engine):
     """See `Engine.loss`; `row_losses` gets all rows at once, in order."""
     num_rows = rows.text_rows.shape[0]
     length = texts.states.shape[1] + images.states.shape[1]
-    joined, mask = pairs.join(
-        pairs.stack(texts, images),
-        pairs.make_pairs(texts, images, rows.text_rows, rows.image_rows),
+    joined, mask = pair_tokens.join(
+        pair_tokens.stack(texts, images),
+        pair_tokens.make_pairs(texts, images, rows.text_rows, rows.image_rows),
         length)
     states = retrieval.apply(
         self.task.model, params, 'encode_tokens',
         joined.reshape(-1, joined.shape[-1]), mask.reshape(-1),
         token_layout.rectangle(num_rows, length), num_outputs=num_outputs,
-        dropout_keys=pairs.row_keys(dropout_key, num_rows))
+        dropout_keys=pair_tokens.row_keys(dropout_key, num_rows))
     total, values = row_losses(
         heads, states, rows.inputs,
         targets.zero_others(rows.is_needed, rows.constants))

@@ -8,7 +8,7 @@ import numpy as np
 
 from tagsdc_jax.data import dataset
 from tagsdc_jax.data.world import foils
-from tagsdc_jax.evaluation import pairs
+from tagsdc_jax.evaluation import scored_pairs
 from tagsdc_jax.models.retrieval import RetrievalModel
 
 
@@ -30,7 +30,7 @@ def foil_accuracy(model: RetrievalModel, params: Any,
   """
   captions = [c.token_ids for c in data.captions]
   images = [c.image for c in data.captions]
-  scores = pairs.score_sentences(
+  scores = scored_pairs.score_sentences(
       model, params, data, captions + [f.token_ids for f in made],
       images + [images[f.caption] for f in made], devices=devices)
   true, false = scores[:len(captions)], scores[len(captions):]

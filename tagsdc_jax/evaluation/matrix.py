@@ -17,7 +17,7 @@ import numpy as np
 from tagsdc_jax import arrays, settings
 from tagsdc_jax.data import assembling, dataset
 from tagsdc_jax.engines import engine
-from tagsdc_jax.engines import pairs as pairs_of
+from tagsdc_jax.engines import pair_tokens
 from tagsdc_jax.engines.packed import scoring
 from tagsdc_jax.evaluation import equal_sentences, recall, tiles
 from tagsdc_jax.models import retrieval
@@ -117,7 +117,7 @@ def score_parts(model: RetrievalModel, params: Any,
   """Yields parts of the matrix as they are finished.
 
   Every device holds a group of images, embedded once, and all groups of
-  texts pass by. A tile is computed at the narrowest width that fits it, real
+  texts pass by. A tile is computed at the shortest bucket that fits it, real
   tokens first, and its last layer for [CLS] only.
 
   Args:
@@ -184,13 +184,13 @@ class _Tile:
   """Pairs that are scored at once, M by each device.
 
   Attributes:
-    width: padded length.
+    length: padded length.
     texts: int32 [devices, a], caption numbers.
     text_rows: int32 [devices, M], which of these each pair takes.
     image_rows: int32 [devices, M], which of the device's images.
     num_pairs: how many are no repetitions.
   """
-  width: int
+  length: int
   texts: np.ndarray
   text_rows: np.ndarray
   image_rows: np.ndarray
@@ -209,7 +209,7 @@ def _started(model: RetrievalModel, params: Any,
     listed = list(_all_tiles(plan, part) if wanted is None
                   else _wanted_tiles(data, plan, part, wanted))
     for tile in listed:
-      score = _tile_program(model, tuple(devices), tile.width)
+      score = _tile_program(model, tuple(devices), tile.length)
       rows = parallel.put((tile.texts, tile.text_rows, tile.image_rows),
                           devices)
       yield (part, tile, score(params, table, embedded, *rows),
@@ -254,7 +254,7 @@ def _all_tiles(plan: tiles.Plan, part: int) -> Iterator[_Tile]:
   for group in tiles.spread(len(plan.texts)):
     texts = plan.texts[group].astype(np.int32)
     yield _Tile(
-        plan.width_of(plan.text_lengths[group] + plan.image_lengths[part]),
+        plan.bucket_of(plan.text_lengths[group] + plan.image_lengths[part]),
         np.tile(texts, (num_devices, 1)), text_rows, image_rows,
         len(np.unique(texts)) * different)
 
@@ -281,7 +281,7 @@ def _wanted_tiles(data: dataset.RetrievalDataset, plan: tiles.Plan, part: int,
         np.stack([columns[i][p] for columns, p in zip(lists, places)])
         for i in range(3))
     yield _Tile(
-        plan.width_of(int(lengths.max())), texts.astype(np.int32),
+        plan.bucket_of(int(lengths.max())), texts.astype(np.int32),
         np.tile(np.arange(size, dtype=np.int32), (len(lists), 1)),
         rows.astype(np.int32),
         sum(max(0, min(size, len(columns[0]) - start)) for columns in lists))
@@ -299,15 +299,15 @@ def _embed_program(model: RetrievalModel,
 
 @functools.lru_cache(maxsize=256)
 def _tile_program(model: RetrievalModel, devices: tuple[jax.Device, ...],
-                  width: int) -> Callable:
+                  length: int) -> Callable:
   def score_tile(params: Any, table: arrays.Texts, images: engine.Embedded,
                  texts: jax.Array, text_rows: jax.Array,
                  image_rows: jax.Array) -> jax.Array:
     """Returns float32 [M]."""
     states = retrieval.apply(model, params, 'embed_text',
-                             table.token_ids[texts, :width])
+                             table.token_ids[texts, :length])
     embedded = engine.Embedded(states, table.num_tokens[texts])
-    pairs = pairs_of.make_pairs(embedded, images, text_rows, image_rows)
-    return scoring.score_joined(model, params, *pairs_of.join(
-        pairs_of.stack(embedded, images), pairs, width))
+    pairs = pair_tokens.make_pairs(embedded, images, text_rows, image_rows)
+    return scoring.score_joined(model, params, *pair_tokens.join(
+        pair_tokens.stack(embedded, images), pairs, length))
   return parallel.pmap_function(score_tile, devices)

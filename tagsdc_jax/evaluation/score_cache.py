@@ -175,7 +175,7 @@ def facts(parameters: Any, data: dataset.RetrievalDataset, plan: tiles.Plan,
       'parameters_sha256': hashing.parameters_sha256(parameters),
       'split': data.name, 'split_sha256': split_sha256(data),
       'plan_sha256': hashing.arrays_sha256(plan.texts, plan.images,
-                                           np.array(plan.widths)),
+                                           np.array(plan.buckets)),
       'network': {key: value for key, value in flat.items()
                   if key.startswith('model.') or key in _PRECISION},
       'first_pass': chosen and {'sha256': chosen.sha256, 'k': chosen.k},

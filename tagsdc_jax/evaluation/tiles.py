@@ -30,7 +30,7 @@ class Plan:
     text_lengths: int [text groups], longest caption of each group, [CLS] and
       [SEP] included.
     image_lengths: int [parts], most regions of any image of the part.
-    widths: ascending padded lengths, one compiled program each.
+    buckets: ascending padded lengths, one compiled program each.
     padding: share of what is computed that is no token or region of a pair
       that is needed, 0 to 1.
   """
@@ -38,7 +38,7 @@ class Plan:
   images: np.ndarray
   text_lengths: np.ndarray
   image_lengths: np.ndarray
-  widths: tuple[int, ...]
+  buckets: tuple[int, ...]
   padding: float
 
   @property
@@ -46,9 +46,9 @@ class Plan:
     """Pairs that a device scores at once."""
     return self.texts.shape[1] * self.images.shape[2]
 
-  def width_of(self, length: int) -> int:
-    """Returns the narrowest width that holds so many tokens and regions."""
-    return next(w for w in self.widths if w >= length)
+  def bucket_of(self, length: int) -> int:
+    """Returns the shortest bucket that holds so many tokens and regions."""
+    return next(w for w in self.buckets if w >= length)
 
 
 def make_plan(data: dataset.RetrievalDataset, config: settings.Evaluation,
@@ -66,11 +66,11 @@ def make_plan(data: dataset.RetrievalDataset, config: settings.Evaluation,
   images = _groups(regions, config.tile_images, num_devices)
   longest, most = lengths[texts].max(axis=1), regions[images].max(axis=(1, 2))
   sums = np.add.outer(longest, most).reshape(-1)
-  widths = few_widths(sums, config.num_widths)
-  computed = (np.sum(_padded(sums, widths)) * texts.shape[1]
+  buckets = few_buckets(sums, config.num_buckets)
+  computed = (np.sum(_padded(sums, buckets)) * texts.shape[1]
               * images[0].size)
   real = np.sum(lengths) * len(regions) + np.sum(regions) * len(lengths)
-  return Plan(texts, images, longest, most, widths,
+  return Plan(texts, images, longest, most, buckets,
               float(1 - real / computed))
 
 
@@ -90,24 +90,24 @@ def spread(count: int) -> list[int]:
   return [count - 1 - int(i) for i in np.argsort(places, kind='stable')]
 
 
-def few_widths(lengths: np.ndarray, most: int) -> tuple[int, ...]:
-  """Returns ascending widths that pad little.
+def few_buckets(lengths: np.ndarray, most: int) -> tuple[int, ...]:
+  """Returns ascending buckets that pad little.
 
   Args:
     lengths: int [tiles], not empty.
-    most: how many at most; fewer if they pad hardly more than a width per
+    most: how many at most; fewer if they pad hardly more than one length per
       length would.
   """
   enough = (1 + _SLACK) * np.sum(lengths)
   for number in range(1, most + 1):
-    widths = chunks.length_widths(lengths, int(lengths.max()), number)
-    if np.sum(_padded(lengths, widths)) <= enough:
+    buckets = chunks.length_buckets(lengths, int(lengths.max()), number)
+    if np.sum(_padded(lengths, buckets)) <= enough:
       break
-  return widths
+  return buckets
 
 
-def _padded(lengths: np.ndarray, widths: tuple[int, ...]) -> np.ndarray:
-  return np.array(widths)[np.searchsorted(widths, lengths)]
+def _padded(lengths: np.ndarray, buckets: tuple[int, ...]) -> np.ndarray:
+  return np.array(buckets)[np.searchsorted(buckets, lengths)]
 
 
 def _groups(lengths: np.ndarray, most: int, num_devices: int) -> np.ndarray:

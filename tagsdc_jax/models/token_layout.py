@@ -32,22 +32,22 @@ class Layout:
   places: Int[Array, 'tokens']  # Where in its row.
   choice: Int[Array, '']  # Which of the lengths it is.
   # The padded lengths to choose from, ascending.
-  widths: tuple[int, ...] = struct.field(pytree_node=False)
+  buckets: tuple[int, ...] = struct.field(pytree_node=False)
 
   @property
   def max_rows(self) -> int:
     """How many rows there are of the smallest length."""
-    return self.rows.shape[0] // self.widths[0]
+    return self.rows.shape[0] // self.buckets[0]
 
   @property
-  def width(self) -> Int[Array, '']:
+  def length(self) -> Int[Array, '']:
     """The padded length of the rows."""
-    return jnp.asarray(self.widths)[self.choice]
+    return jnp.asarray(self.buckets)[self.choice]
 
   @property
   def num_rows(self) -> Int[Array, '']:
     """How many rows there are."""
-    return self.rows.shape[0] // self.width
+    return self.rows.shape[0] // self.length
 
   def leading(self, x: Shaped[Array, 'tokens ...'],
               number: int) -> Shaped[Array, 'rows number ...']:
@@ -55,10 +55,10 @@ class Layout:
 
     Rows beyond num_rows, and places beyond the length, hold other tokens.
     """
-    if len(self.widths) == 1:
-      return x[:self.max_rows * self.widths[0]].reshape(
-          self.max_rows, self.widths[0], *x.shape[1:])[:, :number]
-    first = jnp.arange(self.max_rows)[:, None] * self.width
+    if len(self.buckets) == 1:
+      return x[:self.max_rows * self.buckets[0]].reshape(
+          self.max_rows, self.buckets[0], *x.shape[1:])[:, :number]
+    first = jnp.arange(self.max_rows)[:, None] * self.length
     return x.at[first + jnp.arange(number)[None]].get(mode='clip')
 
   def by_row(self, function: RowFunction, floats: Any, others: Any) -> Any:
@@ -73,27 +73,27 @@ class Layout:
       floats: arrays, with gradient.
       others: arrays, without.
     """
-    if len(self.widths) == 1:
-      return function(self.widths[0], floats, others)
+    if len(self.buckets) == 1:
+      return function(self.buckets[0], floats, others)
     # The backward pass is traced when the network's precision, which
     # `retrieval.apply` sets, is no longer in force: it is taken along.
     precision = (
         jax.config.jax_default_matmul_precision)  # type: ignore[attr-defined]
     function = functools.partial(_run_precisely, function, precision)
-    return _switch(function, self.widths, floats, others, self.choice)
+    return _switch(function, self.buckets, floats, others, self.choice)
 
 
-def of_width(widths: Sequence[int], choice: Int[Array, ''],
-             num_tokens: int) -> Layout:
+def of_bucket(buckets: Sequence[int], choice: Int[Array, ''],
+              num_tokens: int) -> Layout:
   """Returns the layout of num_tokens tokens, at least the last length."""
-  length = jnp.asarray(widths, jnp.int32)[choice]
+  length = jnp.asarray(buckets, jnp.int32)[choice]
   token = jnp.arange(num_tokens, dtype=jnp.int32)
-  return Layout(token // length, token % length, choice, tuple(widths))
+  return Layout(token // length, token % length, choice, tuple(buckets))
 
 
 def rectangle(num_rows: int, length: int) -> Layout:
   """Returns the layout of [num_rows, length] tokens, flattened."""
-  return of_width((length,), jnp.int32(0), num_rows * length)
+  return of_bucket((length,), jnp.int32(0), num_rows * length)
 
 
 def _run_precisely(function: RowFunction, precision: str | None,

@@ -16,10 +16,10 @@ from tagsdc_jax.engines import work
 from tagsdc_jax.losses import pair_losses, total
 from tagsdc_jax.losses import words as word_losses
 from tagsdc_jax.negatives import candidates as candidates_of
-from tagsdc_jax.negatives import mining, source, sources
-from tagsdc_jax.objectives import second_pass
-from tagsdc_jax.objectives import work as work_of
-from tagsdc_jax.training import objective
+from tagsdc_jax.negatives import built_in, mining, source
+from tagsdc_jax.objectives import selected_pairs
+from tagsdc_jax.objectives import count_work
+from tagsdc_jax.objectives import objective
 from tagsdc_jax.training.keys import MicroBatchKeys
 
 
@@ -39,7 +39,7 @@ class Parts(NamedTuple):
 
 def parts_of(config: settings.Settings) -> Parts:
   """Returns what the settings name; raises UserError for what is not there."""
-  found = sources.of_settings(config)
+  found = built_in.of_settings(config)
   losses = pair_losses.of_settings(config)
   of_source = config.losses.weight_by_source or [
       config.losses.synthetic if one.writes else 1.0 for one in found]
@@ -80,7 +80,7 @@ def loss(engine: engines.Engine, parts: Parts, params: Any, start_params: Any,
   # discrimination and correction (13, 14).
   words = (mining.words_of(table, candidates, selected)
            if any(one.reads_words for one in parts.losses) else None)
-  lost, outcome = second_pass.run(
+  lost, outcome = selected_pairs.run(
       engine, parts.sources, parts.losses, parts.weights, params, table,
       selected, words, pair_key)
 
@@ -91,14 +91,14 @@ def loss(engine: engines.Engine, parts: Parts, params: Any, start_params: Any,
                              | parts.weights)
   metrics = objective.means(outcome.losses | written, **_metrics(
       parts.sources, candidates, selected, outcome))
-  return lost, (metrics, work_of.of_negatives(
+  return lost, (metrics, count_work.of_negatives(
       table, candidates, selected, parts.losses, outcome.values, words))
 
 
 def _metrics(sources: Sequence[source.Source],
              candidates: Sequence[candidates_of.Candidates],
              selected: mining.Selected,
-             outcome: second_pass.Outcome) -> objective.Metrics:
+             outcome: selected_pairs.Outcome) -> objective.Metrics:
   """Returns what is logged of the sentences of each source, float32 []."""
   found: objective.Metrics = {}
   for i, (one, own) in enumerate(zip(sources, candidates, strict=True)):

@@ -11,7 +11,7 @@ from tagsdc_jax.engines import engine as engines
 from tagsdc_jax.engines import work
 from tagsdc_jax.losses import matching, total, words
 from tagsdc_jax.negatives import masked_words, masking
-from tagsdc_jax.training import objective
+from tagsdc_jax.objectives import objective
 from tagsdc_jax.training.keys import MicroBatchKeys
 
 TRAINED_HEADS = ('pooler', 'itm_output', 'mlm_output')

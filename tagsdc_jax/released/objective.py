@@ -21,9 +21,9 @@ from tagsdc_jax.losses import pair_losses, total, words
 from tagsdc_jax.models import heads
 from tagsdc_jax.negatives import (candidates, filters, masked_words, mining,
                                   retrieved, source)
-from tagsdc_jax.objectives import hard_negatives, second_pass, work
-from tagsdc_jax.released import pairs, selection
-from tagsdc_jax.training import objective
+from tagsdc_jax.objectives import count_work, hard_negatives, selected_pairs
+from tagsdc_jax.released import pair_rows, selection
+from tagsdc_jax.objectives import objective
 from tagsdc_jax.training.keys import MicroBatchKeys
 
 _LEAST_PROB = 1e-10
@@ -55,15 +55,15 @@ def loss(engine: Engine, params: Any, start_params: Any,
               if engine.task.settings.phase == 'dc' else None)
   values = {'triplet': jnp.stack([one.losses for one in ranked])[None]}
   return lost, (metrics | {'mask_refill_valid': jnp.mean(proposed[2].is_valid)},
-                work.of_negatives(table, proposed, selected, parts.losses,
-                                  values, of_words))
+                count_work.of_negatives(table, proposed, selected, parts.losses,
+                                        values, of_words))
 
 
 def losses_of(engine: Engine, params: Any, batch: arrays.MicroBatch,
               sentences: source.Sentences, mlm: jax.Array,
               dropout_key: jax.Array
               ) -> tuple[jax.Array, objective.Metrics,
-                         tuple[pairs.Ranked, ...]]:
+                         tuple[pair_rows.Ranked, ...]]:
   """Returns the loss, its metrics, and the three rankings.
 
   Args:
@@ -92,7 +92,7 @@ def losses_of(engine: Engine, params: Any, batch: arrays.MicroBatch,
 def sentence_losses(engine: Engine, params: Any, batch: arrays.MicroBatch,
                     sentences: source.Sentences, dropout_key: jax.Array
                     ) -> tuple[dict[str, jax.Array], objective.Metrics,
-                               pairs.Ranked]:
+                               pair_rows.Ranked]:
   """Returns the losses made of refilled sentences, float32 [1] each.
 
   Args:
@@ -111,8 +111,8 @@ def sentence_losses(engine: Engine, params: Any, batch: arrays.MicroBatch,
                                                      filled, 1)}
   if engine.task.settings.phase == 'dc':
     of = words_of(batch, sentences, ranked)
-    states = pairs.encode(
-        engine, params, pairs.take(rows, 1 + ranked.indices),
+    states = pair_rows.encode(
+        engine, params, pair_rows.take(rows, 1 + ranked.indices),
         num_outputs=of.token_ids.shape[-1], dropout_key=word_key)[None]
     for one in word_losses_of(engine.task.settings):
       losses[f'{one.name}_mask_refill'], _ = word_loss(engine, params, one,
@@ -126,7 +126,7 @@ def sentence_losses(engine: Engine, params: Any, batch: arrays.MicroBatch,
 
 
 def words_of(batch: arrays.MicroBatch, sentences: source.Sentences,
-             ranked: pairs.Ranked) -> pair_losses.Words:
+             ranked: pair_rows.Ranked) -> pair_losses.Words:
   """Returns the words of the selected sentences, [1, H, L]."""
   take = lambda x: x[:, ranked.indices]
   filled = ranked.is_filled[None, :, None]
@@ -165,7 +165,7 @@ def word_loss(engine: Engine, params: Any, one: pair_losses.PairLoss,
   weights = jax.grad(lambda x: jnp.sum(mean(x)))(
       jnp.zeros(of.token_ids.shape))
 
-  losses = functools.partial(second_pass.position_losses, engine, one)
+  losses = functools.partial(selected_pairs.position_losses, engine, one)
   constants = (of.token_ids, of.originals, weights)
   if not one.only_targets:
     total_loss, values = losses(params, states, constants)
@@ -200,26 +200,26 @@ def positive_of(batch: arrays.MicroBatch, row: int) -> arrays.MicroBatch:
 
 
 def rank_images(engine: Engine, params: Any, batch: arrays.MicroBatch,
-                dropout_key: jax.Array) -> pairs.Ranked:
+                dropout_key: jax.Array) -> pair_rows.Ranked:
   """Returns the caption with its image against the pool's images (L_t)."""
   pool = jnp.ones(batch.pool_images.num_regions.shape, bool)
-  return pairs.rank(engine, params, image_rows(batch),
-                    _hardest_of(engine, pool), dropout_key)
+  return pair_rows.rank(engine, params, image_rows(batch),
+                        _hardest_of(engine, pool), dropout_key)
 
 
-def image_rows(batch: arrays.MicroBatch) -> pairs.Rows:
+def image_rows(batch: arrays.MicroBatch) -> pair_rows.Rows:
   """Returns the caption with its own image, then with the pool's."""
-  return pairs.pair_rows(
+  return pair_rows.pair_rows(
       batch.texts, _with_pool(batch.images, batch.pool_images))
 
 
 def rank_texts(engine: Engine, params: Any, batch: arrays.MicroBatch,
-               dropout_key: jax.Array) -> pairs.Ranked:
+               dropout_key: jax.Array) -> pair_rows.Ranked:
   """Returns the image with its caption against the pool's texts (L_i)."""
   quirks = engine.task.settings.quirks
-  return pairs.rank(engine, params, text_rows(quirks, batch),
-                    _hardest_of(engine, valid_texts(quirks, batch)),
-                    dropout_key)
+  return pair_rows.rank(engine, params, text_rows(quirks, batch),
+                        _hardest_of(engine, valid_texts(quirks, batch)),
+                        dropout_key)
 
 
 def valid_texts(quirks: settings.Quirks,
@@ -229,17 +229,17 @@ def valid_texts(quirks: settings.Quirks,
 
 
 def text_rows(quirks: settings.Quirks,
-              batch: arrays.MicroBatch) -> pairs.Rows:
+              batch: arrays.MicroBatch) -> pair_rows.Rows:
   """Returns the image with its own caption, then with the pool's."""
   start = (batch.pool_texts.num_tokens[-1] if quirks.last_text_offset
            else None)
-  return pairs.pair_rows(
+  return pair_rows.pair_rows(
       _with_pool(batch.texts, batch.pool_texts), batch.images, start)
 
 
 def rank_sentences(engine: Engine, params: Any, batch: arrays.MicroBatch,
                    sentences: source.Sentences, dropout_key: jax.Array
-                   ) -> tuple[pairs.Ranked, pairs.Rows]:
+                   ) -> tuple[pair_rows.Ranked, pair_rows.Rows]:
   """Returns the caption against its refilled sentences (L_syn), and the rows.
 
   Args:
@@ -255,11 +255,11 @@ def rank_sentences(engine: Engine, params: Any, batch: arrays.MicroBatch,
   is_repeated = selection.is_repeated(token_ids,
                                       last_copy=config.quirks.last_copy)
   every = jnp.concatenate([batch.texts.token_ids, token_ids[0]])
-  rows = pairs.pair_rows(
+  rows = pair_rows.pair_rows(
       arrays.Texts(every, jnp.broadcast_to(batch.texts.num_tokens,
                                            every.shape[:1])), batch.images)
   if config.quirks.first_word_positive:
-    rows = pairs.first_word_only(rows)
+    rows = pair_rows.first_word_only(rows)
 
   def choose(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
     # Stage 2 of the release takes its penalties off probabilities.
@@ -269,11 +269,11 @@ def rank_sentences(engine: Engine, params: Any, batch: arrays.MicroBatch,
         config.quirks)
     return indices[0], is_filled[0]
 
-  return pairs.rank(engine, params, rows, choose, dropout_key), rows
+  return pair_rows.rank(engine, params, rows, choose, dropout_key), rows
 
 
 def _selected(proposed: tuple[candidates.Candidates, ...],
-              ranked: tuple[pairs.Ranked, ...]) -> mining.Selected:
+              ranked: tuple[pair_rows.Ranked, ...]) -> mining.Selected:
   """Returns the selected negatives as the fast step has them."""
   found = [mining.Selected(
       one.indices[None], own.text_rows[:, one.indices],
@@ -283,7 +283,7 @@ def _selected(proposed: tuple[candidates.Candidates, ...],
   return jax.tree.map(lambda *x: jnp.stack(x, axis=1), *found)
 
 
-def _hardest_of(engine: Engine, is_valid: jax.Array) -> pairs.Choose:
+def _hardest_of(engine: Engine, is_valid: jax.Array) -> pair_rows.Choose:
   def choose(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
     indices, is_filled = mining.select_hardest(
         logits[None], is_valid[None],

@@ -8,7 +8,8 @@ import optax
 from tagsdc_jax.data import loader
 from tagsdc_jax.engines import engine
 from tagsdc_jax.runtime import memory, parallel, progress
-from tagsdc_jax.training import device_feed, objective, state, step
+from tagsdc_jax.training import device_feed, state, step
+from tagsdc_jax.objectives import objective
 
 
 def num_slices(task: engine.Task, devices: list[jax.Device]) -> int:

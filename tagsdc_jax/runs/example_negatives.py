@@ -19,7 +19,7 @@ from tagsdc_jax.data.world.scenes import Scene
 from tagsdc_jax.engines import engine
 from tagsdc_jax.negatives import candidates as candidates_of
 from tagsdc_jax.negatives import mask_refill, mining, source
-from tagsdc_jax.negatives import sources as all_sources
+from tagsdc_jax.negatives import built_in
 from tagsdc_jax.reporting.page import content
 from tagsdc_jax.runs import setup
 from tagsdc_jax.training import keys
@@ -60,7 +60,7 @@ class Maker:
         mask_id=vocabulary.mask, random_range=vocabulary.random_range,
         score_buckets=(
             self._shapes.max_tokens + 2 + self._shapes.max_regions,))
-    writers = tuple(one for one in all_sources.of_settings(config)
+    writers = tuple(one for one in built_in.of_settings(config)
                     if one.writes) or (mask_refill.MASK_REFILL,)
     self._program = jax.jit(functools.partial(
         _find_hardest, setup.make_engine(task), writers))

@@ -153,7 +153,7 @@ def _score(model: retrieval.RetrievalModel, params: dict,
   # per tile, so that the bar moves.
   devices = parallel.local_devices(1)
   # Few programs: there is little to score with each.
-  tiles = dataclasses.replace(config.evaluation, tile_images=1, num_widths=2)
+  tiles = dataclasses.replace(config.evaluation, tile_images=1, num_buckets=2)
   pairs = len(data.captions) * len(data.image_ids)
   with progress.progress_bar(pairs, 'example pictures', 'pairs') as bar:
     return matrix.score_matrix(

@@ -18,7 +18,7 @@ from tagsdc_jax.models import heads
 from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.objectives import hard_negatives, pretraining
 from tagsdc_jax.released import objective as released
-from tagsdc_jax.training import objective
+from tagsdc_jax.objectives import objective
 
 # By the name that `compute.engine` gives.
 ENGINES: dict[str, Callable[[engine.Task], engine.Engine]] = {
@@ -119,9 +119,9 @@ def make_task(config: settings.Settings, data: dataset.RetrievalDataset,
   sums = (rng.choice(texts, _SAMPLED_PAIRS)
           + rng.choice(data.num_regions, _SAMPLED_PAIRS))
   score_buckets, gradient_buckets = (
-      chunks.length_widths(sums, length + shapes.max_regions, number)
-      for number in (config.compute.num_widths,
-                     config.compute.num_gradient_widths))
+      chunks.length_buckets(sums, length + shapes.max_regions, number)
+      for number in (config.compute.num_score_buckets,
+                     config.compute.num_gradient_buckets))
   return engine.Task(
       model=make_model(config), settings=config,
       mask_id=data.vocabulary.mask,

@@ -19,8 +19,8 @@ from tagsdc_jax.released import heads, paired_batches
 from tagsdc_jax.reporting import writer
 from tagsdc_jax.runs import (compiling, evaluation, folder, hooks, judging,
                              lock, setup)
-from tagsdc_jax.runtime import (distributed, hashing, memory, parallel, peak,
-                                preemption, progress, watchdog)
+from tagsdc_jax.runtime import (distributed, hashing, memory, parallel,
+                                peak_flop, preemption, progress, watchdog)
 from tagsdc_jax.training import (checkpoints, head_init, loop, optimizer,
                                  state)
 
@@ -123,8 +123,8 @@ def _train(config: settings.Settings, run_dir: Path, notice: preemption.Notice,
         devices=everywhere, first_update=first, last_update=last,
         report=hooks.Report(
             config, metrics, bar, last, everywhere,
-            peak.flop_per_second(devices[0], config.compute.dtype,
-                                 config.compute.matmul_precision)),
+            peak_flop.flop_per_second(devices[0], config.compute.dtype,
+                                      config.compute.matmul_precision)),
         hooks=[hooks.Profile(config, run_dir, watch),
                hooks.Save(config, saves, best, last), validate],
         is_stopping=lambda: notice.is_given,

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 # Chunks were so many pairs once, now they are so many tokens.
 _REMOVED = ('compute.score_rows', 'compute.gradient_rows')
+# As run folders and checkpoints before version 0.2 have them.
+_RENAMED = {'compute.num_widths': 'compute.num_score_buckets',
+            'compute.num_gradient_widths': 'compute.num_gradient_buckets',
+            'evaluation.num_widths': 'evaluation.num_buckets'}
 _GROUPS: dict[str, Any] = {
     field.name: field.type for field in dataclasses.fields(Settings)
     if dataclasses.is_dataclass(field.type)}
@@ -72,11 +76,12 @@ def from_flat(flat: dict[str, object]) -> Settings:
   """Returns the settings that `flatten` was made of.
 
   Those of an earlier version that only cut the work are left out; those that
-  are younger have their defaults.
+  are younger have their defaults. Earlier names of settings are read.
 
   Raises:
     ValueError: if a key is unknown or a value makes no sense.
   """
+  flat = _by_new_name(flat)
   _check_known(flat)
   values = {name: checks.check_value(name, flat[name]) for name in ALL
             if name in flat}
@@ -92,7 +97,8 @@ def from_flat(flat: dict[str, object]) -> Settings:
 def respelled(flat: dict[str, Any]) -> dict[str, Any]:
   """Returns flat settings of any version as `flatten` spells them now.
 
-  Paths were kept with their `~` once. What makes no sense stays as it is.
+  Paths were kept with their `~` once, and some names were others. What makes
+  no sense stays as it is.
   """
   def spell(name: str, value: Any) -> Any:
     try:
@@ -100,7 +106,12 @@ def respelled(flat: dict[str, Any]) -> dict[str, Any]:
     except (KeyError, ValueError):
       return value
     return list(value) if isinstance(value, tuple) else value
-  return {name: spell(name, value) for name, value in flat.items()}
+  return {name: spell(name, value)
+          for name, value in _by_new_name(flat).items()}
+
+
+def _by_new_name(flat: dict[str, Any]) -> dict[str, Any]:
+  return {_RENAMED.get(name, name): value for name, value in flat.items()}
 
 
 def _check_known(flat: dict[str, object]) -> None:

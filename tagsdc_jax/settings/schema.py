@@ -266,9 +266,9 @@ class Compute:
   gradient_tokens: int = setting(
       2048, Whole(1, _TOKENS), 'Words and regions run at once with gradient; '
       'one pair at least.')
-  num_widths: int = setting(
+  num_score_buckets: int = setting(
       12, Whole(1, 1024), 'Lengths that scored pairs are padded to.')
-  num_gradient_widths: int = setting(
+  num_gradient_buckets: int = setting(
       8, Whole(1, 1024), 'Lengths that pairs with gradient are padded to.')
   attention: str = setting(
       'plain', Choice(ATTENTION), 'Who computes it when scoring: we, XLA, or '
@@ -286,7 +286,7 @@ class Evaluation:
   """Scoring of all pairs."""
   tile_texts: int = setting(32, Whole(1, _ROWS), 'Captions scored at once.')
   tile_images: int = setting(8, Whole(1, _ROWS), 'Images scored at once.')
-  num_widths: int = setting(
+  num_buckets: int = setting(
       12, Whole(1, 1024), 'Lengths that tiles are padded to, a program each.')
   validation_images: int = setting(
       1000, Whole(0, 2 ** 31 - 1), 'Subset used during training; 0 = all.')
@@ -371,4 +371,4 @@ FREE_TO_CHANGE = (
     'log_every', 'num_devices', 'profile', 'stop_seconds', 'hang_seconds',
     'data.num_threads', 'data.num_prefetched', 'data.cache_regions',
     'compute.micro_batches_at_once',
-    'evaluation.tile_texts', 'evaluation.tile_images', 'evaluation.num_widths')
+    'evaluation.tile_texts', 'evaluation.tile_images', 'evaluation.num_buckets')

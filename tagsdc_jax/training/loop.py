@@ -47,7 +47,7 @@ class _Clock:
   hooks: float = 0.0
 
   def read(self) -> dict[str, float]:
-    """Returns them as metrics, and starts anew."""
+    """Returns them as metrics, and starts again at zero."""
     now, feed = time.perf_counter(), self.feed
     values = {'seconds': now - self.start, 'seconds_input': feed.seconds,
               'seconds_hooks': self.hooks, 'input_late': float(feed.is_late)}

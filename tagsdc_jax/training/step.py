@@ -11,7 +11,8 @@ import optax
 from flax import struct
 
 from tagsdc_jax import arrays, settings
-from tagsdc_jax.training import keys, mfu, objective, optimizer, state
+from tagsdc_jax.training import keys, mfu, optimizer, state
+from tagsdc_jax.objectives import objective
 
 Step = Callable[[state.TrainState, arrays.MicroBatch],
                 tuple[state.TrainState, objective.Metrics]]

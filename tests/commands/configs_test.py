@@ -59,7 +59,7 @@ def test_the_suffix_and_folder_of_our_own_may_be_given():
     ('--config.sed=1', 'nearest: --config.seed'),
     ('--config.num_updates', 'needs a value: --config.num_updates=VALUE'),
     ('--config.num_updates=many',
-     "--config.num_updates must be a whole number from 1 to 16777216, got "
+     '--config.num_updates must be a whole number from 1 to 16777216, got '
      "'many'"),
     ('--config.optimizer.learning_rate=fast',
      "must be a number from 1e-12 to 1, got 'fast'"),

@@ -91,8 +91,8 @@ def test_a_converted_checkpoint_scores_as_the_release_does(tmp_path, capsys):
   _run(_source('checkpoint_stage1.safetensors'), tmp_path / 'ours', *CONFIG,
        '--config', 'uniter_lmdb_small', f'--config.data.root={TOY}',
        f'--config.data.test_text={text}', f'--config.data.test_images={images}',
-       '--config.compute.num_widths=1',
-       '--config.compute.num_gradient_widths=1', '--config.num_devices=1')
+       '--config.compute.num_score_buckets=1',
+       '--config.compute.num_gradient_buckets=1', '--config.num_devices=1')
   assert main.main(['evaluate', str(tmp_path / 'ours'), '--scores',
                     str(tmp_path / 'scores.npy')]) == 0
   assert 'update 0' in capsys.readouterr().out

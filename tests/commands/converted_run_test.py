@@ -19,9 +19,10 @@ SMALL = [*SIZES, '--config.num_updates=2',
          '--config.num_devices=1', '--config.batch.positives=1',
          '--config.batch.micro_batches=2', '--config.negatives.pool_size=9',
          '--config.negatives.num_hard=3', '--config.negatives.num_copies=2',
-         '--config.negatives.num_samples=4', '--config.compute.num_widths=1',
-         '--config.compute.num_gradient_widths=1',
-         '--config.evaluation.num_widths=2']
+         '--config.negatives.num_samples=4',
+         '--config.compute.num_score_buckets=1',
+         '--config.compute.num_gradient_buckets=1',
+         '--config.evaluation.num_buckets=2']
 AS_RELEASED = ['--config.quirks.float16_scores=true',
                '--config.quirks.overcounted_recall=true']
 HEADS = ('rank_output', 'disc_output', 'correction_output')

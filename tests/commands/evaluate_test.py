@@ -32,7 +32,7 @@ _SETTINGS = settings.Settings(
                          intermediate_size=32, max_positions=64,
                          initializer_range=0.3),
     evaluation=settings.Evaluation(tile_texts=30, tile_images=2,
-                                   num_widths=2))
+                                   num_buckets=2))
 
 
 @pytest.fixture(scope='module', name='run_dir')

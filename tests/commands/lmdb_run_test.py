@@ -27,9 +27,9 @@ SMALL = ['--config.model.num_layers=1', '--config.model.hidden_size=16',
          '--config.model.max_positions=64', '--config.batch.positives=4',
          '--config.num_updates=2', '--config.optimizer.warmup_updates=1',
          '--config.negatives.num_in_batch=2', '--config.num_devices=1',
-         '--config.compute.num_widths=1',
-         '--config.compute.num_gradient_widths=1',
-         '--config.evaluation.num_widths=2']
+         '--config.compute.num_score_buckets=1',
+         '--config.compute.num_gradient_buckets=1',
+         '--config.evaluation.num_buckets=2']
 
 
 @pytest.fixture(scope='module')

@@ -7,9 +7,9 @@ from tagsdc_jax.errors import UserError
 
 
 def test_order_is_node_attribute_relation():
-  tree = {"relation": [{"ids": [0, 3]}], "node": [{"ids": [3]}, {"ids": [0]}],
-          "attribute": [{"ids": [2, 3]}]}
-  assert phrases_lib.phrases_from_tree(tree, 4, "7") == (
+  tree = {'relation': [{'ids': [0, 3]}], 'node': [{'ids': [3]}, {'ids': [0]}],
+          'attribute': [{'ids': [2, 3]}]}
+  assert phrases_lib.phrases_from_tree(tree, 4, '7') == (
       ((3,), (0,), (2, 3), (0, 3)), (
           phrases_lib.OBJECT, phrases_lib.OBJECT, phrases_lib.ATTRIBUTE,
           phrases_lib.RELATION))
@@ -17,40 +17,40 @@ def test_order_is_node_attribute_relation():
 
 def test_what_is_skipped_and_what_is_kept():
   tree = {
-      "node": [{"ids": None}, {"text": "dog"}, {"ids": []}, {"ids": [1]},
-               {"ids": [1]}],
-      "relation": [{"ids": [1, 2, 1]}],
-      "attribute": None,
-      "other": [{"ids": [99]}]}
-  assert phrases_lib.phrases_from_tree(tree, 3, "7") == (
+      'node': [{'ids': None}, {'text': 'dog'}, {'ids': []}, {'ids': [1]},
+               {'ids': [1]}],
+      'relation': [{'ids': [1, 2, 1]}],
+      'attribute': None,
+      'other': [{'ids': [99]}]}
+  assert phrases_lib.phrases_from_tree(tree, 3, '7') == (
       ((1,), (1,), (1, 2, 1)), (1, 1, 3))
 
 
-@pytest.mark.parametrize("tree", [None, {}, {"node": []}])
+@pytest.mark.parametrize('tree', [None, {}, {'node': []}])
 def test_no_phrases(tree):
-  assert phrases_lib.phrases_from_tree(tree, 3, "7") == ((), ())
+  assert phrases_lib.phrases_from_tree(tree, 3, '7') == ((), ())
 
 
-@pytest.mark.parametrize("position", [3, -1])
+@pytest.mark.parametrize('position', [3, -1])
 def test_position_beyond_the_caption(position):
-  tree = {"node": [], "attribute": [{"ids": [0, position], "text": "red dog"}]}
+  tree = {'node': [], 'attribute': [{'ids': [0, position], 'text': 'red dog'}]}
   with pytest.raises(UserError) as raised:
-    phrases_lib.phrases_from_tree(tree, 3, "7")
-  for part in ("caption 7", "'red dog'", f"position {position}", "0..2",
-               "3 tokens"):
+    phrases_lib.phrases_from_tree(tree, 3, '7')
+  for part in ('caption 7', "'red dog'", f'position {position}', '0..2',
+               '3 tokens'):
     assert part in str(raised.value)
 
 
-@pytest.mark.parametrize("tree, message", [
-    ([1], "tree must be a dict"),
-    ({"node": {"ids": [0]}}, "node must be a list"),
-    ({"node": [[0]]}, "node 0 must be a dict"),
-    ({"node": [{"ids": 0}]}, "ids of node 0 must be a list"),
-    ({"node": [{"ids": ["0"]}]}, "ids of node 0 must be a list"),
+@pytest.mark.parametrize('tree, message', [
+    ([1], 'tree must be a dict'),
+    ({'node': {'ids': [0]}}, 'node must be a list'),
+    ({'node': [[0]]}, 'node 0 must be a dict'),
+    ({'node': [{'ids': 0}]}, 'ids of node 0 must be a list'),
+    ({'node': [{'ids': ['0']}]}, 'ids of node 0 must be a list'),
 ])
 def test_malformed_tree(tree, message):
-  with pytest.raises(UserError, match=f"caption 7: {message}"):
-    phrases_lib.phrases_from_tree(tree, 3, "7")
+  with pytest.raises(UserError, match=f'caption 7: {message}'):
+    phrases_lib.phrases_from_tree(tree, 3, '7')
 
 
 def test_phrase_counts_by_hand():
@@ -69,11 +69,11 @@ def test_phrase_counts_without_phrases_or_offset():
       [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]])
 
 
-@pytest.mark.parametrize("phrases, message", [
-    ([(0,), (1,)], "at most max_phrases = 1 phrases, got 2"),
-    ([(3,)], r"must be 0\.\.2 .*got 3"),
-    ([(-1,)], "got -1"),
-    ([(0,) * 128], "at most 127 times"),
+@pytest.mark.parametrize('phrases, message', [
+    ([(0,), (1,)], 'at most max_phrases = 1 phrases, got 2'),
+    ([(3,)], r'must be 0\.\.2 .*got 3'),
+    ([(-1,)], 'got -1'),
+    ([(0,) * 128], 'at most 127 times'),
 ])
 def test_phrase_counts_errors(phrases, message):
   with pytest.raises(UserError, match=message):
@@ -81,11 +81,11 @@ def test_phrase_counts_errors(phrases, message):
 
 
 def test_phrase_counts_row_too_short():
-  with pytest.raises(UserError, match="fit a row of 3"):
+  with pytest.raises(UserError, match='fit a row of 3'):
     phrases_lib.phrase_counts([(2,)], 3, 1, 3)
 
 
-@pytest.mark.parametrize("phrases, expected", [(((0,), (0,)), 2), ((), 5)])
+@pytest.mark.parametrize('phrases, expected', [(((0,), (0,)), 2), ((), 5)])
 def test_num_phrases(phrases, expected):
-  caption = Caption("7", 0, np.arange(5, dtype=np.int32), phrases, "")
+  caption = Caption('7', 0, np.arange(5, dtype=np.int32), phrases, '')
   assert phrases_lib.num_phrases(caption) == expected

@@ -11,7 +11,7 @@ from tagsdc_jax.data.world.scenes import (
 def test_scenes_are_valid_and_survive_json():
   counts = set()
   for number in range(300):
-    scene = sample_scene(example_rng(0, "train", number))
+    scene = sample_scene(example_rng(0, 'train', number))
     counts.add(len(scene.objects))
     assert Scene.from_json(scene.to_json()) == scene
     for at, item in enumerate(scene.objects):
@@ -27,8 +27,8 @@ def test_scenes_are_valid_and_survive_json():
 
 def test_streams_differ_by_seed_split_index_and_stream():
   keys = [
-      (0, "train", 0), (1, "train", 0), (0, "test", 0), (0, "train", 1),
-      (0, "train", 0, 1),
+      (0, 'train', 0), (1, 'train', 0), (0, 'test', 0), (0, 'train', 1),
+      (0, 'train', 0, 1),
   ]
   draws = {float(example_rng(*key).random()) for key in keys}
   assert len(draws) == len(keys)
@@ -38,20 +38,20 @@ def test_streams_differ_by_seed_split_index_and_stream():
 def test_captions_are_true_different_and_of_good_length():
   kinds = {0: 0, 1: 0, 2: 0}
   for number in range(300):
-    rng = example_rng(1, "train", number)
+    rng = example_rng(1, 'train', number)
     scene = sample_scene(rng)
     found = captions.describe(scene, rng)
     assert len(set(found)) == captions.CAPTIONS_PER_PICTURE
     for parsed in found:
       words = grammar.render_sentence(parsed)
       assert 7 <= len(words) <= 16
-      assert oracle.judge(words, scene) == "still true"
+      assert oracle.judge(words, scene) == 'still true'
       kinds[len(parsed.relations)] += 1
   assert kinds[1] > kinds[0] > kinds[2] > 0
 
 
 def test_unique_captions_are_true_of_one_scene():
-  pairs = captions.make_split(5, "validation", 60, is_unique=True)
+  pairs = captions.make_split(5, 'validation', 60, is_unique=True)
   scenes = [scene for scene, _ in pairs]
   for number, (_, sentences) in enumerate(pairs):
     assert len(set(sentences)) == 5
@@ -76,15 +76,15 @@ def test_a_scene_without_unique_captions_is_drawn_again(monkeypatch):
     calls.append(rng)
     return twin if len(calls) <= 2 else real(rng)
 
-  monkeypatch.setattr(captions, "sample_scene", sample)
-  pairs = captions.make_split(0, "test", 2, is_unique=True)
+  monkeypatch.setattr(captions, 'sample_scene', sample)
+  pairs = captions.make_split(0, 'test', 2, is_unique=True)
   assert len(calls) == 4
   assert pairs[0][0] != pairs[1][0]
 
 
 def test_training_pictures_do_not_depend_on_how_many_there_are():
-  few = captions.make_split(2, "train", 3, is_unique=False)
-  many = captions.make_split(2, "train", 6, is_unique=False)
+  few = captions.make_split(2, 'train', 3, is_unique=False)
+  many = captions.make_split(2, 'train', 6, is_unique=False)
   assert few == many[:3]
-  other = captions.make_split(2, "validation", 3, is_unique=False)
+  other = captions.make_split(2, 'validation', 3, is_unique=False)
   assert all(a[0] != b[0] for a, b in zip(few, other))

@@ -44,14 +44,14 @@ def test_parse_undoes_render():
 
 def test_parse_accepts_nothing_but_the_grammar():
   # Every sentence of up to 5 words over a small set of words, by rule.
-  words = ("a", "red", "circle", "above", "and", "there", "is")
-  mentions = {("a", "circle"), ("a", "red", "circle")}
-  expected = {("there", "is") + one for one in mentions}
+  words = ('a', 'red', 'circle', 'above', 'and', 'there', 'is')
+  mentions = {('a', 'circle'), ('a', 'red', 'circle')}
+  expected = {('there', 'is') + one for one in mentions}
   expected |= {
-      one + ("above",) + two for one in mentions for two in mentions
+      one + ('above',) + two for one in mentions for two in mentions
   }
   expected |= {
-      ("there", "is") + one + ("and",) + two
+      ('there', 'is') + one + ('and',) + two
       for one in mentions for two in mentions
   }
   for length in range(6):
@@ -72,66 +72,66 @@ def test_shuffled_sentences_parse_only_if_they_read_back():
   assert rejected > 1900
 
 
-@pytest.mark.parametrize("text", [
-    "",
-    "a",
-    "a red",
-    "red circle",
-    "a red circle",
-    "a red large circle above a square",
-    "a red blue circle above a square",
-    "a circle left a square",
-    "a circle above of a square",
-    "a circle left of",
-    "a circle left of a square and",
-    "a circle left of a square and a star",
-    "a circle above a square above a star",
-    "a circle above a star and there is a cross",
-    "there is",
-    "there is a circle and",
-    "there is a circle above a star",
-    "there is a circle and a star and a cross and a square",
-    "a circle above a star and a star above a cross and a cross above a star",
-    "a [MASK] circle above a star",
-    "a circle above a star [SEP]",
+@pytest.mark.parametrize('text', [
+    '',
+    'a',
+    'a red',
+    'red circle',
+    'a red circle',
+    'a red large circle above a square',
+    'a red blue circle above a square',
+    'a circle left a square',
+    'a circle above of a square',
+    'a circle left of',
+    'a circle left of a square and',
+    'a circle left of a square and a star',
+    'a circle above a square above a star',
+    'a circle above a star and there is a cross',
+    'there is',
+    'there is a circle and',
+    'there is a circle above a star',
+    'there is a circle and a star and a cross and a square',
+    'a circle above a star and a star above a cross and a cross above a star',
+    'a [MASK] circle above a star',
+    'a circle above a star [SEP]',
 ])
 def test_parse_rejects(text):
   assert grammar.parse(text.split()) is None
 
 
 def test_phrases_of_a_relation_sentence():
-  words = "a small red circle left of a star and a cross above a blue square"
+  words = 'a small red circle left of a star and a cross above a blue square'
   parsed = grammar.parse(words.split())
-  assert parsed.mentions[0] == Mention("circle", "red", "small")
-  assert parsed.relations == ("left of", "above")
+  assert parsed.mentions[0] == Mention('circle', 'red', 'small')
+  assert parsed.relations == ('left of', 'above')
   assert grammar.find_phrases(parsed) == (
       (3,), (7,), (10,), (14,), (1,), (2,), (13,), (4, 5), (11,)
   )
 
 
 def test_phrases_of_an_existence_sentence():
-  parsed = grammar.parse("there is a red circle and a large star".split())
+  parsed = grammar.parse('there is a red circle and a large star'.split())
   assert grammar.find_phrases(parsed) == ((4,), (8,), (3,), (7,))
 
 
 def test_ids_and_words():
-  ids = grammar.to_ids(["a", "red", "unicorn"])
+  ids = grammar.to_ids(['a', 'red', 'unicorn'])
   assert ids.dtype == np.int32
-  assert grammar.to_words(ids) == ("a", "red", "[UNK]")
+  assert grammar.to_words(ids) == ('a', 'red', '[UNK]')
   vocabulary = grammar.VOCABULARY
   assert vocabulary.size == len(set(vocabulary.words)) == 27
   assert [vocabulary.words[at] for at in (
       vocabulary.pad, vocabulary.unk, vocabulary.cls, vocabulary.sep,
       vocabulary.mask
-  )] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+  )] == ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
   assert vocabulary.random_range == (5, 27)
 
 
 def test_vocabulary_file_serves_a_wordpiece_tokenizer(tmp_path):
-  path = tmp_path / "vocab.txt"
+  path = tmp_path / 'vocab.txt'
   grammar.write_vocabulary_file(path)
   tokenizer = tokenizers.BertWordPieceTokenizer(str(path), lowercase=True)
-  text = "There is a small purple cross and a star"
+  text = 'There is a small purple cross and a star'
   ids = tokenizer.encode(text).ids
-  words = ["[CLS]", *text.lower().split(), "[SEP]"]
+  words = ['[CLS]', *text.lower().split(), '[SEP]']
   assert ids == grammar.to_ids(words).tolist()

@@ -9,50 +9,50 @@ from tagsdc_jax.data.world.scenes import (
 )
 
 # y grows downwards: the circle is left of the square, the cross below both.
-CIRCLE = Object("circle", "red", "small", 20.0, 30.0, 7.0)
-SQUARE = Object("square", "blue", "large", 70.0, 30.0, 13.0)
-CROSS = Object("cross", "red", "small", 45.0, 80.0, 7.0)
+CIRCLE = Object('circle', 'red', 'small', 20.0, 30.0, 7.0)
+SQUARE = Object('square', 'blue', 'large', 70.0, 30.0, 13.0)
+CROSS = Object('cross', 'red', 'small', 45.0, 80.0, 7.0)
 SCENE = Scene((CIRCLE, SQUARE, CROSS))
 
 
-@pytest.mark.parametrize("text, verdict", [
-    ("a red circle left of a blue square", "still true"),
-    ("a blue square right of a red circle", "still true"),
-    ("a red circle right of a blue square", "false"),
-    ("a red circle above a blue square", "false"),
-    ("a large red circle left of a blue square", "false"),
-    ("a square above a red cross", "still true"),
-    ("a square below a red cross", "false"),
-    ("there is a red cross and a small circle", "still true"),
+@pytest.mark.parametrize('text, verdict', [
+    ('a red circle left of a blue square', 'still true'),
+    ('a blue square right of a red circle', 'still true'),
+    ('a red circle right of a blue square', 'false'),
+    ('a red circle above a blue square', 'false'),
+    ('a large red circle left of a blue square', 'false'),
+    ('a square above a red cross', 'still true'),
+    ('a square below a red cross', 'false'),
+    ('there is a red cross and a small circle', 'still true'),
     # Two mentions need two objects: there is only one square.
-    ("there is a square and a large square", "false"),
-    ("there is a circle and a cross and a square", "still true"),
-    ("there is a circle and a cross and a star", "false"),
+    ('there is a square and a large square', 'false'),
+    ('there is a circle and a cross and a square', 'still true'),
+    ('there is a circle and a cross and a star', 'false'),
     # Four mentions cannot be four of three objects.
-    ("a circle left of a square and a circle above a cross", "false"),
-    ("a red left of a blue square", "not a sentence"),
-    ("circle", "not a sentence"),
+    ('a circle left of a square and a circle above a cross', 'false'),
+    ('a red left of a blue square', 'not a sentence'),
+    ('circle', 'not a sentence'),
 ])
 def test_judge(text, verdict):
   assert oracle.judge(text.split(), SCENE) == verdict
   assert oracle.judge_ids(grammar.to_ids(text.split()), SCENE) == verdict
 
 
-@pytest.mark.parametrize("dx, dy, expected", [
-    (10, 0, ["left of"]),
-    (-10, 0, ["right of"]),
-    (0, 10, ["above"]),
-    (0, -10, ["below"]),
-    (10, 10, ["left of", "above"]),
-    (-10, 10, ["right of", "above"]),
+@pytest.mark.parametrize('dx, dy, expected', [
+    (10, 0, ['left of']),
+    (-10, 0, ['right of']),
+    (0, 10, ['above']),
+    (0, -10, ['below']),
+    (10, 10, ['left of', 'above']),
+    (-10, 10, ['right of', 'above']),
     # 6.9 < 0.7 * 10 < 7.1: just outside and just inside the dead zone.
-    (10, 6.9, ["left of"]),
-    (10, 7.1, ["left of", "above"]),
-    (-7.1, -10, ["right of", "below"]),
-    (-6.9, -10, ["below"]),
+    (10, 6.9, ['left of']),
+    (10, 7.1, ['left of', 'above']),
+    (-7.1, -10, ['right of', 'below']),
+    (-6.9, -10, ['below']),
 ])
 def test_relations_are_lenient_sectors(dx, dy, expected):
-  two = Object("star", "white", "small", CIRCLE.x + dx, CIRCLE.y + dy, 7.0)
+  two = Object('star', 'white', 'small', CIRCLE.x + dx, CIRCLE.y + dy, 7.0)
   held = [
       name for name in grammar.RELATIONS if oracle.holds(name, CIRCLE, two)
   ]
@@ -62,49 +62,49 @@ def test_relations_are_lenient_sectors(dx, dy, expected):
 
 
 def test_any_fitting_pair_makes_a_relation_true():
-  second = Object("circle", "red", "small", 90.0, 30.0, 7.0)
+  second = Object('circle', 'red', 'small', 90.0, 30.0, 7.0)
   scene = Scene((CIRCLE, SQUARE, second))
   for text in (
-      "a red circle left of a square", "a red circle right of a square",
-      "a red circle left of a red circle",
-      "a circle left of a circle", "there is a circle and a circle",
+      'a red circle left of a square', 'a red circle right of a square',
+      'a red circle left of a red circle',
+      'a circle left of a circle', 'there is a circle and a circle',
   ):
-    assert oracle.judge(text.split(), scene) == "still true", text
-  text = "there is a circle and a circle and a circle"
-  assert oracle.judge(text.split(), scene) == "false"
+    assert oracle.judge(text.split(), scene) == 'still true', text
+  text = 'there is a circle and a circle and a circle'
+  assert oracle.judge(text.split(), scene) == 'false'
 
 
 def test_assignment_looks_past_the_first_choice():
   # The first mention must leave the only red star to the second.
-  red = Object("star", "red", "small", 20.0, 20.0, 7.0)
-  blue = Object("star", "blue", "small", 60.0, 20.0, 7.0)
+  red = Object('star', 'red', 'small', 20.0, 20.0, 7.0)
+  blue = Object('star', 'blue', 'small', 60.0, 20.0, 7.0)
   scene = Scene((red, blue, SQUARE))
-  text = "there is a star and a red star"
-  assert oracle.judge(text.split(), scene) == "still true"
+  text = 'there is a star and a red star'
+  assert oracle.judge(text.split(), scene) == 'still true'
 
 
 def test_foils_by_hand():
-  parsed = grammar.parse("a red circle left of a blue square".split())
+  parsed = grammar.parse('a red circle left of a blue square'.split())
   found = oracle.foils(parsed, SCENE, np.random.default_rng(0))
-  assert set(found) == {"colour", "shape", "relation"}
-  assert " ".join(found["relation"]) == "a red circle right of a blue square"
+  assert set(found) == {'colour', 'shape', 'relation'}
+  assert ' '.join(found['relation']) == 'a red circle right of a blue square'
 
 
 def test_no_foil_where_every_edit_is_true():
   scene = Scene((
-      CIRCLE, Object("circle", "red", "small", 90.0, 30.0, 7.0), SQUARE
+      CIRCLE, Object('circle', 'red', 'small', 90.0, 30.0, 7.0), SQUARE
   ))
   rng = np.random.default_rng(0)
-  turned = grammar.parse("a circle left of a square".split())
-  assert "relation" not in oracle.foils(turned, scene, rng)
+  turned = grammar.parse('a circle left of a square'.split())
+  assert 'relation' not in oracle.foils(turned, scene, rng)
 
 
 def test_no_relation_foil_for_an_unclear_pair():
-  star = Object("star", "white", "small", 40.0, 50.0, 7.0)
-  parsed = grammar.parse("a circle left of a star".split())
+  star = Object('star', 'white', 'small', 40.0, 50.0, 7.0)
+  parsed = grammar.parse('a circle left of a star'.split())
   scene = Scene((CIRCLE, star, SQUARE))
   assert oracle.is_true(parsed, scene)
-  assert "relation" not in oracle.foils(
+  assert 'relation' not in oracle.foils(
       parsed, scene, np.random.default_rng(0)
   )
 
@@ -112,13 +112,13 @@ def test_no_relation_foil_for_an_unclear_pair():
 def test_foils_are_false_and_differ_in_one_place():
   kinds = set()
   for number in range(200):
-    rng = example_rng(3, "test", number)
+    rng = example_rng(3, 'test', number)
     scene = sample_scene(rng)
     for parsed in captions.describe(scene, rng):
       words = grammar.render_sentence(parsed)
       for kind, foil in oracle.foils(parsed, scene, rng).items():
-        assert oracle.judge(foil, scene) == "false"
+        assert oracle.judge(foil, scene) == 'false'
         assert len(foil) == len(words)
         assert sum(a != b for a, b in zip(foil, words)) == 1
         kinds.add(kind)
-  assert kinds == {"colour", "shape", "size", "relation"}
+  assert kinds == {'colour', 'shape', 'size', 'relation'}

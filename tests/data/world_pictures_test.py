@@ -10,21 +10,21 @@ from tagsdc_jax.data.world.scenes import (
 
 
 def make(number):
-  rng = example_rng(0, "train", number)
+  rng = example_rng(0, 'train', number)
   scene = sample_scene(rng)
   return scene, pictures.render(scene, rng), rng
 
 
 def test_render_is_repeatable_and_noisy():
   scene, image, _ = make(0)
-  assert image.size == (96, 96) and image.mode == "RGB"
+  assert image.size == (96, 96) and image.mode == 'RGB'
   assert make(0)[1].tobytes() == image.tobytes()
   other = pictures.render(scene, np.random.default_rng(1))
   assert other.tobytes() != image.tobytes()
 
 
 def test_a_square_is_drawn_where_the_scene_says():
-  item = Object("square", "green", "large", 30.0, 60.0, 13.0)
+  item = Object('square', 'green', 'large', 30.0, 60.0, 13.0)
   image = pictures.render(Scene((item,)), np.random.default_rng(0))
   pixels = np.asarray(image, np.float32)
   # 0.88 * 13 = 11.44 pixels to each side of the center.

@@ -18,7 +18,7 @@ def _task(phase, world_dir, engine, **changes):
   config = tiny.make_settings(phase, world_dir)
   return tiny.make_task(dataclasses.replace(
       config, compute=dataclasses.replace(config.compute, engine=engine,
-                                          num_gradient_widths=2),
+                                          num_gradient_buckets=2),
       negatives=dataclasses.replace(config.negatives, **changes)))
 
 

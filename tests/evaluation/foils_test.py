@@ -8,7 +8,7 @@ import pytest
 
 from tagsdc_jax.data.world import (dataset as world, foils, grammar, oracle,
                                    scenes)
-from tagsdc_jax.evaluation import foils as foil_evaluation, matrix, pairs
+from tagsdc_jax.evaluation import foils as foil_evaluation, matrix, scored_pairs
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.runtime import parallel
 from tests import tiny
@@ -81,7 +81,7 @@ def test_scores_of_sentences_are_those_of_the_matrix(split, world_dir):
                                devices=devices)
   numbers = np.arange(len(data.captions))[::-1][:50]
   images = (numbers * 7) % len(data.image_ids)
-  listed = pairs.score_sentences(
+  listed = scored_pairs.score_sentences(
       model, params, data, [data.captions[n].token_ids for n in numbers],
       images.tolist(), devices=devices)
   np.testing.assert_allclose(listed, scores[numbers, images], atol=1e-5)
@@ -91,9 +91,9 @@ def test_scores_of_sentences_are_those_of_the_matrix(split, world_dir):
   result = foil_evaluation.foil_accuracy(model, params, data, made,
                                          devices=devices)
   own = [data.captions[f.caption].image for f in made]
-  false = pairs.score_sentences(model, params, data,
-                                [f.token_ids for f in made], own,
-                                devices=devices)
+  false = scored_pairs.score_sentences(model, params, data,
+                                       [f.token_ids for f in made], own,
+                                       devices=devices)
   true = scores[[f.caption for f in made], own]
   clear = np.abs(true - false) > 1e-4
   assert clear.mean() > 0.9

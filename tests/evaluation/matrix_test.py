@@ -19,7 +19,7 @@ _CONFIG = settings.Model(
     num_layers=2, hidden_size=16, num_heads=2, intermediate_size=24,
     max_positions=16, vocab_size=30, feature_size=6)
 _MODEL = retrieval.RetrievalModel(_CONFIG)
-_EVALUATION = settings.Evaluation(tile_texts=5, tile_images=3, num_widths=2)
+_EVALUATION = settings.Evaluation(tile_texts=5, tile_images=3, num_buckets=2)
 
 
 @functools.cache
@@ -115,7 +115,7 @@ def test_equal_captions_have_equal_scores():
   devices = parallel.local_devices(1)
   data, own = _repeating()
   plan = tiles.make_plan(data, dataclasses.replace(
-      _EVALUATION, num_widths=4), 1)
+      _EVALUATION, num_buckets=4), 1)
   groups = [int(np.argwhere(plan.texts == i)[0, 0]) for i in own]
   assert len({int(plan.text_lengths[g]) for g in groups}) > 1
   for part, block in matrix.score_parts(
@@ -189,7 +189,7 @@ def test_regions_are_read_one_part_ahead():
 
   devices = parallel.local_devices(1)
   plan = tiles.make_plan(data, settings.Evaluation(
-      tile_texts=5, tile_images=1, num_widths=2), 1)
+      tile_texts=5, tile_images=1, num_buckets=2), 1)
   parts = matrix.score_parts(
       _MODEL, parallel.replicate(_params(), devices),
       dataclasses.replace(data, read_regions=read_regions), plan,

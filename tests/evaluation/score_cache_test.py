@@ -168,7 +168,7 @@ def test_an_evaluation_by_all_that_matters(data):
   for changed in (
       of({'a': {'kernel': np.array([1, 1, 1 + 1e-7], np.float32)}}),
       of(evaluation=settings.Evaluation(tile_texts=31)),
-      of(evaluation=settings.Evaluation(num_widths=1)),
+      of(evaluation=settings.Evaluation(num_buckets=1)),
       of(used=dataclasses.replace(config, compute=settings.Compute(
           dtype='bfloat16'))),
       of(used=dataclasses.replace(config, model=settings.Model(num_heads=6))),

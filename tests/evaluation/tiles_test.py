@@ -21,14 +21,14 @@ def _data(num_captions, num_images, seed=0):
 def test_plan_covers_every_pair(tile_texts, tile_images, num_devices):
   data = _data(17, 7)
   plan = tiles.make_plan(
-      data, settings.Evaluation(tile_texts=tile_texts, num_widths=3,
+      data, settings.Evaluation(tile_texts=tile_texts, num_buckets=3,
                                 tile_images=tile_images), num_devices)
   assert set(plan.texts.ravel()) == set(range(17))
   assert set(plan.images.ravel()) == set(range(7))
   assert plan.texts.shape[1] <= tile_texts
   assert plan.images.shape[1] == num_devices
   assert plan.images.shape[2] <= tile_images
-  assert len(plan.widths) <= 3
+  assert len(plan.buckets) <= 3
   lengths = tiles.text_lengths(data)
   computed = 0
   for text_group, part in itertools.product(range(len(plan.texts)),
@@ -36,9 +36,9 @@ def test_plan_covers_every_pair(tile_texts, tile_images, num_devices):
     texts, images = plan.texts[text_group], plan.images[part]
     longest = lengths[texts].max() + data.num_regions[images].max()
     assert longest == plan.text_lengths[text_group] + plan.image_lengths[part]
-    width = plan.width_of(longest)
-    assert width == min(w for w in plan.widths if w >= longest)
-    computed += width * texts.size * images.size
+    length = plan.bucket_of(longest)
+    assert length == min(w for w in plan.buckets if w >= longest)
+    computed += length * texts.size * images.size
   real = sum(t + r for t in lengths for r in data.num_regions)
   assert plan.padding == pytest.approx(1 - real / computed)
 
@@ -64,11 +64,11 @@ def test_tiles_fill_up_little():
   assert regions[numbers[np.argmax(counts)]] == regions.min()
 
 
-def test_few_widths_where_few_do():
+def test_few_buckets_where_few_do():
   # 10, 40: every length its own. 39 in place of 40 once saves next to nothing.
-  assert tiles.few_widths(np.array([10, 10, 40, 40]), 9) == (10, 40)
-  assert tiles.few_widths(np.array([10, 39, 40, 40]), 9) == (10, 40)
-  assert tiles.few_widths(np.array([10, 25, 40, 40]), 9) == (10, 25, 40)
+  assert tiles.few_buckets(np.array([10, 10, 40, 40]), 9) == (10, 40)
+  assert tiles.few_buckets(np.array([10, 39, 40, 40]), 9) == (10, 40)
+  assert tiles.few_buckets(np.array([10, 25, 40, 40]), 9) == (10, 25, 40)
 
 
 @pytest.mark.parametrize('count', [0, 1, 2, 5, 40])

@@ -29,7 +29,7 @@ def _benchmark(monkeypatch):
 
 def test_padding_by_hand(benchmark):
   model = settings.Model(num_layers=2, hidden_size=4, intermediate_size=8)
-  # Sorted 9 7 | 6 4 3: of widths 9 and 6, two and three rows of 18 tokens.
+  # Sorted 9 7 | 6 4 3: of buckets 9 and 6, two and three rows of 18 tokens.
   work = benchmark.counting.queue_work(model, np.array([4, 9, 3, 7, 6]),
                                        (4, 6, 9), 18)
   assert (work.real_tokens, work.padded_tokens) == (29, 2 * 18)

@@ -11,7 +11,7 @@ import pytest
 from tagsdc_jax import settings
 from tagsdc_jax.conversion import converting
 from tagsdc_jax.engines import engine
-from tagsdc_jax.engines import pairs as pairs_of
+from tagsdc_jax.engines import pair_tokens
 from tagsdc_jax.models import layers, retrieval
 from tests.golden import reading
 
@@ -44,9 +44,9 @@ def _forward():
     texts = engine.Embedded(text, num_tokens)
     images = engine.Embedded(image, num_regions)
     rows = jnp.arange(len(token_ids))
-    joined, mask = pairs_of.join(
-        pairs_of.stack(texts, images),
-        pairs_of.make_pairs(texts, images, rows, rows), 25)
+    joined, mask = pair_tokens.join(
+        pair_tokens.stack(texts, images),
+        pair_tokens.make_pairs(texts, images, rows, rows), 25)
     states = apply('encode', joined, mask, num_outputs=25)
     first = apply('encode', joined, mask, num_outputs=1)
     words = states[:, :14]

@@ -22,8 +22,8 @@ def test_jitted_equals_unjitted(world_dir):
       negatives=settings.Negatives(pool_size=2, num_hard=2, num_copies=2,
                                    num_samples=2),
       compute=settings.Compute(
-          target_chunk=32, score_tokens=99, gradient_tokens=99, num_widths=1,
-          num_gradient_widths=1),
+          target_chunk=32, score_tokens=99, gradient_tokens=99,
+          num_score_buckets=1, num_gradient_buckets=1),
       model=settings.Model(
           num_layers=2, hidden_size=8, num_heads=1, intermediate_size=8,
           max_positions=32, dropout_rate=0.1, initializer_range=0.3)))

@@ -69,7 +69,7 @@ _SLURM = {'SLURM_JOB_ID': '12345', 'SLURM_NTASKS': '2', 'SLURM_PROCID': '0',
                    'JAX_LOCAL_DEVICE_IDS')],
     (None, {'JAX_LOCAL_DEVICE_IDS': '0,b'}, "IDS must be .* got 'b'"),
     (None, {'JAX_COORDINATOR_PORT': '70000'}, "from 1 to 65535, got '70000'"),
-    (None, {'JAX_COORDINATOR_BIND_ADDRESS': 'x'}, "BIND_ADDRESS must be host"),
+    (None, {'JAX_COORDINATOR_BIND_ADDRESS': 'x'}, 'BIND_ADDRESS must be host'),
 ])
 def test_what_jax_could_not_read(options, changes, message):
   asked = {'cluster_detection_method': options} if options else {}

@@ -150,7 +150,7 @@ def test_a_process_that_hangs_is_named(place, process, doing, world_dir,
   config = dataclasses.replace(
       config, model=dataclasses.replace(config.model, num_layers=1),
       evaluation=dataclasses.replace(config.evaluation, tile_images=2,
-                                     num_widths=1))
+                                     num_buckets=1))
   tiny.write_config(tmp_path / 'config.py', config)
   begun = tmp_path / 'begun'
   assert launcher.run(

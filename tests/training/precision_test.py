@@ -45,7 +45,7 @@ def _make_task(phase, world_dir, precision, **changes):
   # Several lengths, for the backward pass that runs attention again.
   return tiny.make_task(dataclasses.replace(
       config, compute=dataclasses.replace(
-          config.compute, num_gradient_widths=2,
+          config.compute, num_gradient_buckets=2,
           matmul_precision=precision)))
 
 

@@ -25,37 +25,37 @@ class Work:
 
 
 def queue_work(model: settings.Model, lengths: np.ndarray,
-               widths: Sequence[int], most: int) -> Work:
+               buckets: Sequence[int], most: int) -> Work:
   """Returns what a queue does for rows of these lengths.
 
   Args:
     model: sizes.
     lengths: int [M].
-    widths: length classes.
+    buckets: length buckets.
     most: tokens at once, as set.
   """
-  num_tokens = chunks.chunk_tokens(len(lengths), widths, most)
+  num_tokens = chunks.chunk_tokens(len(lengths), buckets, most)
   ordered = np.sort(lengths)[::-1]
   start = num_chunks = 0
   while start < len(ordered):
-    start += num_tokens // min(w for w in widths if w >= ordered[start])
+    start += num_tokens // min(w for w in buckets if w >= ordered[start])
     num_chunks += 1
   return Work(float(np.sum(flop.scored(model, lengths))),
               float(np.sum(lengths)), num_chunks * num_tokens)
 
 
 def scoring_work(config: settings.Settings, batch: arrays.MicroBatch,
-                 distinct: np.ndarray, widths: Sequence[int]) -> Work:
+                 distinct: np.ndarray, buckets: Sequence[int]) -> Work:
   """Returns what is scored for one update, a queue per micro-batch.
 
   Args:
     config: sizes and cuts.
     batch: micro-batches stacked on one leading axis.
     distinct: int [micro-batches, B], valid sentences of each positive.
-    widths: length classes.
+    buckets: length buckets.
   """
   found = [
-      queue_work(config.model, lengths, widths, config.compute.score_tokens)
+      queue_work(config.model, lengths, buckets, config.compute.score_tokens)
       for lengths in map(candidate_lengths, _apart(batch), distinct)]
   return Work(*(sum(column) for column in zip(
       *map(dataclasses.astuple, found), strict=True)))
@@ -83,7 +83,7 @@ def candidate_lengths(batch: arrays.MicroBatch,
 
 
 def gradient_tokens(config: settings.Settings, batch: arrays.MicroBatch,
-                    widths: Sequence[int]) -> tuple[float, float]:
+                    buckets: Sequence[int]) -> tuple[float, float]:
   """Returns real and padded tokens of the forward passes with gradient.
 
   Of the kept negatives' lengths only those of the pool are known; its first h
@@ -96,13 +96,13 @@ def gradient_tokens(config: settings.Settings, batch: arrays.MicroBatch,
     tokens, regions = (x[:, None] for x in (one.texts.num_tokens,
                                             one.images.num_regions))
     own = tokens + regions
-    real, padded = real + own.sum(), padded + own.size * widths[-1]
+    real, padded = real + own.sum(), padded + own.size * buckets[-1]
     kept = [tokens + one.pool_images.num_regions[None, :counts.num_hard],
             regions + one.pool_texts.num_tokens[None, :counts.num_hard],
             np.repeat(own, counts.num_hard, axis=1)]
     for rows in [[np.repeat(own, counts.num_copies, axis=1)], kept]:
       lengths = np.concatenate(rows, axis=1).reshape(-1)
-      work = queue_work(config.model, lengths, widths,
+      work = queue_work(config.model, lengths, buckets,
                         config.compute.gradient_tokens)
       real, padded = real + work.real_tokens, padded + work.padded_tokens
   return real, padded

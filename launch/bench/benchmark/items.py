@@ -10,7 +10,7 @@ import numpy as np
 from benchmark import ours, timing
 from benchmark.problem import Problem
 from tagsdc_jax.data import assembling
-from tagsdc_jax.runtime import peak
+from tagsdc_jax.runtime import peak_flop
 from tagsdc_jax.training import head_init
 
 _HAS_TORCH = importlib.util.find_spec('torch') is not None
@@ -22,7 +22,7 @@ def environment(problem: Problem) -> dict[str, Any]:
   """Returns versions, the device, and the most it can do."""
   found = {'device': jax.devices()[0].device_kind, 'jax': jax.__version__,
            'dtype': problem.config.compute.dtype,
-           'peak_flops': peak.flop_per_second(
+           'peak_flops': peak_flop.flop_per_second(
                jax.devices()[0], problem.config.compute.dtype,
                problem.config.compute.matmul_precision)}
   if _HAS_TORCH:

@@ -36,33 +36,33 @@ class EmbeddedWorld(tfds.core.GeneratorBasedBuilder):
   split. Record number i of a split is picture number i.
   """
 
-  VERSION = tfds.core.Version("1.1.0")
-  RELEASE_NOTES = {"1.1.0": "Region features show the surroundings too."}
+  VERSION = tfds.core.Version('1.1.0')
+  RELEASE_NOTES = {'1.1.0': 'Region features show the surroundings too.'}
   BUILDER_CONFIGS = [
-      WorldConfig(name="default", train=4000, validation=200, test=200),
-      WorldConfig(name="tiny", train=64, validation=24, test=24),
+      WorldConfig(name='default', train=4000, validation=200, test=200),
+      WorldConfig(name='tiny', train=64, validation=24, test=24),
   ]
-  DEFAULT_CONFIG_NAME = "default"
+  DEFAULT_CONFIG_NAME = 'default'
   # Told of every picture that is made.
   made: Callable[[int], Any] = staticmethod(lambda count: None)
 
   def _info(self) -> tfds.core.DatasetInfo:
     length, phrases = captions.MAX_LENGTH, grammar.MAX_PHRASES
     features = tfds.features.FeaturesDict({
-        "image": tfds.features.Image(
-            shape=(CANVAS, CANVAS, 3), encoding_format="png"
+        'image': tfds.features.Image(
+            shape=(CANVAS, CANVAS, 3), encoding_format='png'
         ),
-        "scene": tfds.features.Text(),
-        "boxes": tfds.features.Tensor(shape=(None, 7), dtype=np.float32),
-        "region_features": tfds.features.Tensor(
+        'scene': tfds.features.Text(),
+        'boxes': tfds.features.Tensor(shape=(None, 7), dtype=np.float32),
+        'region_features': tfds.features.Tensor(
             shape=(None, pictures.FEATURE_SIZE), dtype=np.float16
         ),
-        "captions": tfds.features.Sequence({
-            "text": tfds.features.Text(),
-            "token_ids": tfds.features.Tensor(
+        'captions': tfds.features.Sequence({
+            'text': tfds.features.Text(),
+            'token_ids': tfds.features.Tensor(
                 shape=(length,), dtype=np.int32
             ),
-            "phrases": tfds.features.Tensor(
+            'phrases': tfds.features.Tensor(
                 shape=(phrases, _PHRASE_LENGTH), dtype=np.int32
             ),
         }),
@@ -70,7 +70,7 @@ class EmbeddedWorld(tfds.core.GeneratorBasedBuilder):
     return tfds.core.DatasetInfo(
         builder=self,
         features=features,
-        description="Scenes of colored shapes, described by a small grammar.",
+        description='Scenes of colored shapes, described by a small grammar.',
         # Keeps the pictures in order, so that a record's number is its name.
         disable_shuffling=True,
     )
@@ -86,7 +86,7 @@ class EmbeddedWorld(tfds.core.GeneratorBasedBuilder):
   ) -> Iterator[tuple[int, dict[str, Any]]]:
     config = self.builder_config
     pairs = captions.make_split(
-        config.seed, split, getattr(config, split), is_unique=split != "train"
+        config.seed, split, getattr(config, split), is_unique=split != 'train'
     )
     for number, (scene, sentences) in enumerate(pairs):
       rng = example_rng(config.seed, split, number, 2)
@@ -101,11 +101,11 @@ def _to_example(
   boxes = pictures.propose_regions(scene, rng)
   features = pictures.region_features(image, boxes)
   return {
-      "image": image,
-      "scene": scene.to_json(),
-      "boxes": pictures.boxes7(boxes, CANVAS, CANVAS),
-      "region_features": features.astype(np.float16),
-      "captions": [_to_record(sentence) for sentence in sentences],
+      'image': image,
+      'scene': scene.to_json(),
+      'boxes': pictures.boxes7(boxes, CANVAS, CANVAS),
+      'region_features': features.astype(np.float16),
+      'captions': [_to_record(sentence) for sentence in sentences],
   }
 
 
@@ -116,4 +116,4 @@ def _to_record(sentence: ParsedSentence) -> dict[str, Any]:
   phrases = np.full((grammar.MAX_PHRASES, _PHRASE_LENGTH), FILLER, np.int32)
   for row, positions in enumerate(grammar.find_phrases(sentence)):
     phrases[row, :len(positions)] = positions
-  return {"text": " ".join(words), "token_ids": token_ids, "phrases": phrases}
+  return {'text': ' '.join(words), 'token_ids': token_ids, 'phrases': phrases}

@@ -13,11 +13,11 @@ MIN_LENGTH = 7
 MAX_LENGTH = 16
 
 # Chance of each kind of caption, and of keeping size and color in it.
-_KINDS = ("full", "short", "chain", "exists")
+_KINDS = ('full', 'short', 'chain', 'exists')
 _CHANCES = (0.5, 0.17, 0.1, 0.23)
 _KEPT = {
-    "full": (1.0, 1.0), "short": (0.4, 0.8),
-    "chain": (0.15, 0.9), "exists": (0.7, 0.9),
+    'full': (1.0, 1.0), 'short': (0.4, 0.8),
+    'chain': (0.15, 0.9), 'exists': (0.7, 0.9),
 }
 _MAX_TRIES = 300
 
@@ -104,11 +104,11 @@ def _draw_caption(
   kind = str(rng.choice(_KINDS, p=_CHANCES))
   order = [scene.objects[at] for at in rng.permutation(len(scene.objects))]
   relations: list[str] = []
-  if kind == "exists":
+  if kind == 'exists':
     objects = order[:rng.integers(2, 4)]
   else:
-    objects = order[:4 if kind == "chain" else 2]
-    if kind == "chain" and len(objects) < 4:
+    objects = order[:4 if kind == 'chain' else 2]
+    if kind == 'chain' and len(objects) < 4:
       return None
     for one, two in zip(objects[::2], objects[1::2]):
       relation = oracle.clear_relation(one, two)

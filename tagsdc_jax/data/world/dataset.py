@@ -16,14 +16,14 @@ from tagsdc_jax.data.world.scenes import Scene, SPLITS
 from tagsdc_jax.errors import named, UserError
 from tagsdc_jax.runtime.progress import progress_bar
 
-Size = Literal["default", "tiny"]
-SIZES = ("default", "tiny")
+Size = Literal['default', 'tiny']
+SIZES = ('default', 'tiny')
 # Where TFDS keeps its data sets.
-DEFAULT_DATA_DIR = "~/tensorflow_datasets"
+DEFAULT_DATA_DIR = '~/tensorflow_datasets'
 
 
 def load_world(
-    split: str, *, data_dir: str | None = None, size: Size = "default"
+    split: str, *, data_dir: str | None = None, size: Size = 'default'
 ) -> RetrievalDataset:
   """One split, wholly in memory.
 
@@ -40,15 +40,15 @@ def load_world(
   captions: list[Caption] = []
   captions_of_image: list[tuple[int, ...]] = []
   for image, record in enumerate(_records(source, split)):
-    regions.append(Regions(record["region_features"], record["boxes"]))
+    regions.append(Regions(record['region_features'], record['boxes']))
     first = len(captions)
-    captions += _read_captions(image, record["captions"])
+    captions += _read_captions(image, record['captions'])
     captions_of_image.append(tuple(range(first, len(captions))))
   return RetrievalDataset(
-      name=f"world/{split}",
+      name=f'world/{split}',
       vocabulary=grammar.VOCABULARY,
       captions=captions,
-      image_ids=[f"{split}-{image:05d}" for image in range(len(regions))],
+      image_ids=[f'{split}-{image:05d}' for image in range(len(regions))],
       captions_of_image=captions_of_image,
       read_regions=regions.__getitem__,
       num_regions=np.array([len(r.boxes) for r in regions], np.int32),
@@ -58,32 +58,32 @@ def load_world(
 
 
 def load_scenes(
-    split: str, *, data_dir: str | None = None, size: Size = "default"
+    split: str, *, data_dir: str | None = None, size: Size = 'default'
 ) -> list[Scene]:
   """The scene of every picture, for the oracle. Args as `load_world`."""
   return [
-      Scene.from_json(_to_str(record["scene"]))
+      Scene.from_json(_to_str(record['scene']))
       for record in _records(_open(split, data_dir, size), split)
   ]
 
 
 def load_picture(
     split: str, image: int, *, data_dir: str | None = None,
-    size: Size = "default",
+    size: Size = 'default',
 ) -> Image.Image:
   """Picture number `image` of a split, RGB. Other args as `load_world`."""
   source = _open(split, data_dir, size, with_images=True)
   if not 0 <= image < len(source):
     raise UserError(
-        f"image must be 0 to {len(source) - 1} in world/{split}, got {image}"
+        f'image must be 0 to {len(source) - 1} in world/{split}, got {image}'
     )
-  return Image.fromarray(source[image]["image"])
+  return Image.fromarray(source[image]['image'])
 
 
 def _read_captions(image: int, records: dict[str, Any]) -> list[Caption]:
   return [
       Caption(
-          caption_id=f"{image:05d}-{number}",
+          caption_id=f'{image:05d}-{number}',
           image=image,
           # Real ids and positions are not negative; what fills up is.
           token_ids=token_ids[token_ids >= 0].astype(np.int32),
@@ -98,7 +98,7 @@ def _read_captions(image: int, records: dict[str, Any]) -> list[Caption]:
           ),
       )
       for number, (text, token_ids, phrases) in enumerate(
-          zip(records["text"], records["token_ids"], records["phrases"])
+          zip(records['text'], records['token_ids'], records['phrases'])
       )
   ]
 
@@ -107,18 +107,18 @@ def _open(
     split: str, data_dir: str | None, size: str, with_images: bool = False
 ) -> Sequence[Any]:
   """Records of a split in order, by number; prepared if need be."""
-  for name, value, known in (("split", split, SPLITS), ("size", size, SIZES)):
+  for name, value, known in (('split', split, SPLITS), ('size', size, SIZES)):
     if value not in known:
       raise UserError(
           f"{name} of the embedded world must be one of {', '.join(known)}, "
-          f"got {value!r}"
+          f'got {value!r}'
       )
   # Late: tensorflow_datasets takes a second to import.
   import tensorflow_datasets as tfds
   data_dir = os.path.abspath(os.path.expanduser(data_dir or DEFAULT_DATA_DIR))
   with named(Path(data_dir)):
     builder = _prepare(data_dir, size)
-  decoders = {} if with_images else {"image": tfds.decode.SkipDecoding()}
+  decoders = {} if with_images else {'image': tfds.decode.SkipDecoding()}
   try:
     source = builder.as_data_source(split, decoders=decoders)
     # The first look opens the file: a missing or cut file shows here.
@@ -130,7 +130,7 @@ def _open(
 
 def _records(source: Any, split: str) -> Iterator[Any]:
   """Yields all records of a split, with progress."""
-  with progress_bar(len(source), f"reading world/{split}", "pictures") as bar:
+  with progress_bar(len(source), f'reading world/{split}', 'pictures') as bar:
     for number in range(len(source)):
       try:
         record = source[number]
@@ -141,10 +141,10 @@ def _records(source: Any, split: str) -> Iterator[Any]:
 
 
 def _damaged(folder: str, error: Exception) -> UserError:
-  reason = str(error).split(";")[0]
+  reason = str(error).split(';')[0]
   return UserError(
-      f"the embedded world in {folder} is damaged ({reason}); remove that "
-      "folder and it will be made again"
+      f'the embedded world in {folder} is damaged ({reason}); remove that '
+      'folder and it will be made again'
   )
 
 
@@ -161,9 +161,9 @@ def _prepare(data_dir: str, size: str) -> Any:
   try:
     # Its notes go to standard output; nothing is downloaded.
     with contextlib.redirect_stdout(io.StringIO()), progress_bar(
-        total, "making the embedded world", "pictures") as bar:
+        total, 'making the embedded world', 'pictures') as bar:
       builder.made = bar.update
-      builder.download_and_prepare(file_format="array_record")
+      builder.download_and_prepare(file_format='array_record')
     return builder
   except OSError:
     # Another process may have put its files there a moment earlier.

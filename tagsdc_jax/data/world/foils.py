@@ -9,7 +9,7 @@ from tagsdc_jax.data.dataset import RetrievalDataset
 from tagsdc_jax.data.world import grammar, oracle
 from tagsdc_jax.data.world.scenes import Scene
 
-KINDS = ("colour", "shape", "size", "relation")
+KINDS = ('colour', 'shape', 'size', 'relation')
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ def make_foils(
   for number, caption in enumerate(data.captions):
     parsed = grammar.parse(grammar.to_words(caption.token_ids))
     if parsed is None:
-      raise ValueError(f"caption {number} of {data.name} must be a sentence "
-                       f"of the grammar, got {caption.text!r}")
+      raise ValueError(f'caption {number} of {data.name} must be a sentence '
+                       f'of the grammar, got {caption.text!r}')
     edited = oracle.foils(
         parsed, scenes[caption.image], np.random.default_rng([seed, number])
     )

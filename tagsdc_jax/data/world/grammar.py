@@ -18,14 +18,14 @@ from tagsdc_jax.data.dataset import Vocabulary
 from tagsdc_jax.data.world.scenes import COLOURS, SHAPES, SIZES
 
 RELATIONS = {
-    "left of": ("left", "of"),
-    "right of": ("right", "of"),
-    "above": ("above",),
-    "below": ("below",),
+    'left of': ('left', 'of'),
+    'right of': ('right', 'of'),
+    'above': ('above',),
+    'below': ('below',),
 }
-SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+SPECIALS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
 WORDS = SPECIALS + (
-    "a", "there", "is", "and", "left", "right", "of", "above", "below",
+    'a', 'there', 'is', 'and', 'left', 'right', 'of', 'above', 'below',
 ) + SIZES + COLOURS + SHAPES
 VOCABULARY = Vocabulary(
     size=len(WORDS), pad=0, unk=1, cls=2, sep=3, mask=4,
@@ -71,13 +71,13 @@ def to_words(token_ids: Sequence[int] | np.ndarray) -> tuple[str, ...]:
 
 def write_vocabulary_file(path: str | os.PathLike[str]) -> None:
   """Writes one token per line, as BERT's WordPiece tokenizer reads it."""
-  with open(path, "w", encoding="utf-8") as stream:
-    stream.writelines(f"{word}\n" for word in WORDS)
+  with open(path, 'w', encoding='utf-8') as stream:
+    stream.writelines(f'{word}\n' for word in WORDS)
 
 
 def parse(words: Sequence[str]) -> ParsedSentence | None:
   """What the words say, or None if they are no sentence of the grammar."""
-  if len(words) >= 2 and words[0] == "there" and words[1] == "is":
+  if len(words) >= 2 and words[0] == 'there' and words[1] == 'is':
     mentions: list[Mention] = []
     position = 2
     while True:
@@ -87,7 +87,7 @@ def parse(words: Sequence[str]) -> ParsedSentence | None:
       mentions.append(mention)
       if position == len(words):
         return ParsedSentence(tuple(mentions))
-      if words[position] != "and" or len(mentions) == 3:
+      if words[position] != 'and' or len(mentions) == 3:
         return None
       position += 1
   return _parse_clauses(words)
@@ -111,7 +111,7 @@ def _parse_clauses(words: Sequence[str]) -> ParsedSentence | None:
     relations.append(relation)
     if position == len(words):
       return ParsedSentence(tuple(mentions), tuple(relations))
-    if words[position] != "and" or len(relations) == 2:
+    if words[position] != 'and' or len(relations) == 2:
       return None
     position += 1
 
@@ -122,7 +122,7 @@ def _read_mention(
   """The mention that starts at the position, and the position after it."""
   rest = list(words[position:position + 4])
   count = len(rest)
-  if not rest or rest.pop(0) != "a":
+  if not rest or rest.pop(0) != 'a':
     return None, position
   size = rest.pop(0) if rest and rest[0] in SIZES else None
   colour = rest.pop(0) if rest and rest[0] in COLOURS else None
@@ -168,7 +168,7 @@ def phrase_kind(first_word: str) -> int:
 def _render(
     parsed: ParsedSentence,
 ) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
-  words: list[str] = [] if parsed.relations else ["there", "is"]
+  words: list[str] = [] if parsed.relations else ['there', 'is']
   nouns: list[tuple[int, ...]] = []
   adjectives: list[tuple[int, ...]] = []
   relations: list[tuple[int, ...]] = []
@@ -178,8 +178,8 @@ def _render(
       relations.append(tuple(range(len(words), len(words) + len(relation))))
       words += relation
     elif number:
-      words.append("and")
-    words.append("a")
+      words.append('and')
+    words.append('a')
     for adjective in (mention.size, mention.colour):
       if adjective is not None:
         adjectives.append((len(words),))

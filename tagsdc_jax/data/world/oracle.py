@@ -16,14 +16,14 @@ from tagsdc_jax.data.world import grammar
 from tagsdc_jax.data.world.grammar import Mention, ParsedSentence
 from tagsdc_jax.data.world.scenes import COLOURS, SHAPES, SIZES, Object, Scene
 
-Verdict = Literal["false", "still true", "not a sentence"]
+Verdict = Literal['false', 'still true', 'not a sentence']
 
 # A relation along one axis holds up to this ratio of the two distances.
 SECTOR = 0.7
 
 _OPPOSITES = {
-    "left of": "right of", "right of": "left of",
-    "above": "below", "below": "above",
+    'left of': 'right of', 'right of': 'left of',
+    'above': 'below', 'below': 'above',
 }
 
 
@@ -31,8 +31,8 @@ def judge(words: Sequence[str], scene: Scene) -> Verdict:
   """What the oracle says of the words, e.g. of a generated negative."""
   parsed = grammar.parse(words)
   if parsed is None:
-    return "not a sentence"
-  return "still true" if is_true(parsed, scene) else "false"
+    return 'not a sentence'
+  return 'still true' if is_true(parsed, scene) else 'false'
 
 
 def judge_ids(token_ids: Sequence[int] | np.ndarray, scene: Scene) -> Verdict:
@@ -48,11 +48,11 @@ def is_true(parsed: ParsedSentence, scene: Scene) -> bool:
 def holds(relation: str, one: Object, two: Object) -> bool:
   """Whether the first object has the relation to the second, leniently."""
   across, down = two.x - one.x, two.y - one.y
-  if relation in ("left of", "right of"):
+  if relation in ('left of', 'right of'):
     ahead, aside = across, abs(down)
   else:
     ahead, aside = down, abs(across)
-  if relation in ("right of", "below"):
+  if relation in ('right of', 'below'):
     ahead = -ahead
   return ahead > 0 and ahead >= SECTOR * aside
 
@@ -92,7 +92,7 @@ def _edits(
 ) -> dict[str, list[ParsedSentence]]:
   edits: dict[str, list[ParsedSentence]] = {}
   for kind, values in (
-      ("colour", COLOURS), ("shape", SHAPES), ("size", SIZES)
+      ('colour', COLOURS), ('shape', SHAPES), ('size', SIZES)
   ):
     edits[kind] = []
     for number, mention in enumerate(parsed.mentions):
@@ -106,7 +106,7 @@ def _edits(
           edits[kind].append(
               ParsedSentence(tuple(mentions), parsed.relations)
           )
-  edits["relation"] = [
+  edits['relation'] = [
       _turn_relation(parsed, number)
       for number in range(len(parsed.relations))
       if any(

@@ -6,12 +6,12 @@ from PIL import Image, ImageDraw
 from tagsdc_jax.data.world import scenes
 
 RGB = {
-    "red": (225, 45, 45),
-    "green": (50, 185, 60),
-    "blue": (60, 95, 250),
-    "yellow": (235, 215, 50),
-    "purple": (185, 60, 205),
-    "white": (240, 240, 240),
+    'red': (225, 45, 45),
+    'green': (50, 185, 60),
+    'blue': (60, 95, 250),
+    'yellow': (235, 215, 50),
+    'purple': (185, 60, 205),
+    'white': (240, 240, 240),
 }
 CROP = 8
 SURROUNDINGS = 4
@@ -44,10 +44,10 @@ def _star() -> tuple[tuple[float, float], ...]:
 
 # Corners on the canvas [-1, 1] x [-1, 1], y downwards; a circle has none.
 _OUTLINES: dict[str, tuple[tuple[float, float], ...]] = {
-    "square": ((-.88, -.88), (.88, -.88), (.88, .88), (-.88, .88)),
-    "triangle": ((0, -.95), (1, .85), (-1, .85)),
-    "star": _star(),
-    "cross": (
+    'square': ((-.88, -.88), (.88, -.88), (.88, .88), (-.88, .88)),
+    'triangle': ((0, -.95), (1, .85), (-1, .85)),
+    'star': _star(),
+    'cross': (
         (-.32, -1), (.32, -1), (.32, -.32), (1, -.32), (1, .32), (.32, .32),
         (.32, 1), (-.32, 1), (-.32, .32), (-1, .32), (-1, -.32), (-.32, -.32),
     ),
@@ -58,12 +58,12 @@ def render(scene: scenes.Scene, rng: np.random.Generator) -> Image.Image:
   """An RGB picture of the scene, 96 x 96, on a noisy greyish background."""
   side = scenes.CANVAS * _SUPERSAMPLING
   tone = rng.integers(*_BACKGROUND) + rng.integers(-6, 7, size=3)
-  big = Image.new("RGB", (side, side), _to_rgb(tone))
+  big = Image.new('RGB', (side, side), _to_rgb(tone))
   draw = ImageDraw.Draw(big)
   for item in scene.objects:
     jitter = rng.integers(-_COLOR_JITTER, _COLOR_JITTER + 1, size=3)
     fill = _to_rgb(np.array(RGB[item.colour]) + jitter)
-    if item.shape == "circle":
+    if item.shape == 'circle':
       draw.ellipse([v * _SUPERSAMPLING for v in extent(item)], fill=fill)
     else:
       corners = [
@@ -81,7 +81,7 @@ def render(scene: scenes.Scene, rng: np.random.Generator) -> Image.Image:
 
 def extent(item: scenes.Object) -> tuple[float, float, float, float]:
   """x1, y1, x2, y2 of what is really drawn of the object, in pixels."""
-  if item.shape == "circle":
+  if item.shape == 'circle':
     corners: tuple[tuple[float, float], ...] = ((-1, -1), (1, 1))
   else:
     corners = _OUTLINES[item.shape]
@@ -149,7 +149,7 @@ def region_features(image: Image.Image, boxes: np.ndarray) -> np.ndarray:
   pad = int(np.ceil(np.maximum(half, wide).max(initial=0.0))) + 1
   x, y = (x1 + x2) / 2 + pad, (y1 + y2) / 2 + pad
   padded = Image.fromarray(
-      np.pad(np.asarray(image), ((pad, pad), (pad, pad), (0, 0)), "edge")
+      np.pad(np.asarray(image), ((pad, pad), (pad, pad), (0, 0)), 'edge')
   )
   crops = [
       _shrink(padded, np.stack([x - r, y - r, x + r, y + r], axis=1), pixels)

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-SHAPES = ("circle", "square", "triangle", "star", "cross")
-COLOURS = ("red", "green", "blue", "yellow", "purple", "white")
-SIZES = ("small", "large")
-SPLITS = ("train", "validation", "test")
+SHAPES = ('circle', 'square', 'triangle', 'star', 'cross')
+COLOURS = ('red', 'green', 'blue', 'yellow', 'purple', 'white')
+SIZES = ('small', 'large')
+SPLITS = ('train', 'validation', 'test')
 CANVAS = 96
 
 MIN_OBJECTS = 3
 MAX_OBJECTS = 5
 # Far enough apart that the size can be read from a jittered box.
-_RADII = {"small": (6.5, 8.0), "large": (12.0, 14.0)}
+_RADII = {'small': (6.5, 8.0), 'large': (12.0, 14.0)}
 _GAP = 4.0
 _BORDER = 2.0
 
@@ -53,7 +53,7 @@ class Scene:
     return json.dumps([dataclasses.asdict(item) for item in self.objects])
 
   @staticmethod
-  def from_json(text: str) -> "Scene":
+  def from_json(text: str) -> 'Scene':
     """The scene that `to_json` wrote."""
     rows: list[Mapping[str, Any]] = json.loads(text)
     return Scene(tuple(Object(**row) for row in rows))

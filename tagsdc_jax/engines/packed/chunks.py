@@ -1,7 +1,8 @@
 """Rows of any length, run in chunks of so many tokens.
 
-A chunk holds rows of one width, the narrowest that fits: few wide ones or many
-narrow ones. Its linear layers take the same time whatever its rows are.
+A chunk holds rows of one length bucket, padded to that length, the shortest
+that fits: few long ones or many short ones. Its linear layers take the same
+time whatever its rows are.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,36 +17,36 @@ from tagsdc_jax.engines.packed import targets
 from tagsdc_jax.models import token_layout
 
 # (row numbers [layout.max_rows], layout) -> anything. Row numbers may exceed
-# the last row by one (filling).
+# the last row by one (padding).
 ChunkFunction = Callable[[jax.Array, token_layout.Layout], Any]
 
 
 @struct.dataclass
 class Plan:
   """Which rows a queue's chunks hold, one after the other."""
-  order: jax.Array  # int32 [M + rows of a chunk]; filling is M
-  lengths: jax.Array  # int32, as many: of these rows; 0 for filling
+  order: jax.Array  # int32 [M + rows of a chunk]; padding is M
+  lengths: jax.Array  # int32, as many: of these rows; 0 for padding
   num_valid: jax.Array  # int32 [], how many are to be run
 
 
-def length_widths(lengths: np.ndarray, longest: int,
-                  num_widths: int) -> tuple[int, ...]:
-  """Returns the ascending widths that leave the least padding.
+def length_buckets(lengths: np.ndarray, longest: int,
+                   num_buckets: int) -> tuple[int, ...]:
+  """Returns the ascending lengths that leave the least padding.
 
   Exact, by dynamic programming over the lengths that occur: each is padded to
-  the next width.
+  the next bucket.
 
   Args:
     lengths: int [M], a sample of the rows' lengths.
-    longest: the last width; at least the longest row that will come.
-    num_widths: how many at most; fewer where fewer lengths occur.
+    longest: the last bucket; at least the longest row that will come.
+    num_buckets: how many at most; fewer where fewer lengths occur.
   """
   own, counts = np.unique(lengths, return_counts=True)
   sizes = np.append(own[own < longest].astype(np.int64), longest)
   below = np.concatenate(
       [[0], np.cumsum(counts[own < longest]), [len(lengths)]])
-  # cost[k, j]: least padded tokens of all rows up to sizes[j], k + 1 widths.
-  number = min(num_widths, len(sizes))
+  # cost[k, j]: least padded tokens of all rows up to sizes[j], k + 1 buckets.
+  number = min(num_buckets, len(sizes))
   cost = np.full((number, len(sizes)), np.inf)
   cost[0] = sizes * below[1:]
   choice = np.zeros((number, len(sizes)), np.int64)
@@ -55,33 +56,33 @@ def length_widths(lengths: np.ndarray, longest: int,
       choice[k, j] = np.argmin(options)
       cost[k, j] = options[choice[k, j]]
   place = len(sizes) - 1
-  widths = [int(sizes[place])]
+  buckets = [int(sizes[place])]
   for k in range(number - 1, 0, -1):
     place = choice[k, place]
-    widths.append(int(sizes[place]))
-  return tuple(reversed(widths))
+    buckets.append(int(sizes[place]))
+  return tuple(reversed(buckets))
 
 
-def chunk_tokens(num_rows: int, widths: Sequence[int], most: int) -> int:
+def chunk_tokens(num_rows: int, buckets: Sequence[int], most: int) -> int:
   """Returns how many tokens a queue of so many rows should run at once.
 
   Args:
     num_rows: of the queue.
-    widths: ascending.
-    most: as many if there are as many; the last width at least.
+    buckets: ascending.
+    most: as many if there are as many; the last bucket at least.
   """
-  return max(widths[-1], min(most, num_rows * widths[-1]))
+  return max(buckets[-1], min(most, num_rows * buckets[-1]))
 
 
-def make_plan(lengths: jax.Array, is_valid: jax.Array, widths: Sequence[int],
+def make_plan(lengths: jax.Array, is_valid: jax.Array, buckets: Sequence[int],
               num_tokens: int, groups: jax.Array | None = None) -> Plan:
   """Returns the valid rows, sorted by length, longest first.
 
   Args:
-    lengths: int32 [M], at most widths[-1].
+    lengths: int32 [M], at most buckets[-1].
     is_valid: bool [M].
-    widths: ascending, static.
-    num_tokens: of a chunk, at least widths[-1].
+    buckets: ascending, static.
+    num_tokens: of a chunk, at least buckets[-1].
     groups: int32 [M], from 0: valid rows of a higher group come before all of
       a lower one, each group sorted by length; None: one group.
   """
@@ -89,15 +90,15 @@ def make_plan(lengths: jax.Array, is_valid: jax.Array, widths: Sequence[int],
   lengths = jnp.where(is_valid, lengths, 0)
   rank = lengths
   if groups is not None:
-    rank += jnp.where(is_valid, groups * widths[-1], 0)
+    rank += jnp.where(is_valid, groups * buckets[-1], 0)
   order = jnp.argsort(-rank, stable=True).astype(jnp.int32)
-  order = jnp.pad(order, (0, num_tokens // widths[0]),
+  order = jnp.pad(order, (0, num_tokens // buckets[0]),
                   constant_values=num_rows)
   return Plan(order, lengths.at[order].get(mode='fill', fill_value=0),
               jnp.sum(is_valid, dtype=jnp.int32))
 
 
-def next_chunk(plan: Plan, start: jax.Array, widths: Sequence[int],
+def next_chunk(plan: Plan, start: jax.Array, buckets: Sequence[int],
                num_tokens: int
                ) -> tuple[jax.Array, token_layout.Layout, jax.Array]:
   """Returns the rows of a chunk, their layout, and where the next one starts.
@@ -105,27 +106,27 @@ def next_chunk(plan: Plan, start: jax.Array, widths: Sequence[int],
   Args:
     plan: the queue.
     start: int32 [], place in the plan of the chunk's first row.
-    widths: ascending, static.
+    buckets: ascending, static.
     num_tokens: of a chunk.
   Returns:
-    Row numbers int32 [num_tokens // widths[0]], filling where there are fewer
+    Row numbers int32 [num_tokens // buckets[0]], padding where there are fewer
     in the chunk; the layout; int32 [].
   """
-  most = num_tokens // widths[0]
+  most = num_tokens // buckets[0]
   rows, lengths = (jax.lax.dynamic_slice_in_dim(x, start, most)
                    for x in (plan.order, plan.lengths))
-  counts = jnp.array([num_tokens // width for width in widths], jnp.int32)
-  # A wider row than the first one is met where the next group begins.
+  counts = jnp.array([num_tokens // length for length in buckets], jnp.int32)
+  # A longer row than the first one is met where the next group begins.
   longest = jax.lax.cummax(lengths)[counts - 1]
-  choice = jnp.argmax(longest <= jnp.array(widths)).astype(jnp.int32)
+  choice = jnp.argmax(longest <= jnp.array(buckets)).astype(jnp.int32)
   num_rows = plan.order.shape[0] - most
   rows = jnp.where(jnp.arange(most) < counts[choice], rows, num_rows)
-  return (rows, token_layout.of_width(widths, choice, num_tokens),
+  return (rows, token_layout.of_bucket(buckets, choice, num_tokens),
           start + counts[choice])
 
 
 def run_queue(function: ChunkFunction, lengths: jax.Array,
-              is_valid: jax.Array, *, widths: Sequence[int],
+              is_valid: jax.Array, *, buckets: Sequence[int],
               num_tokens: int) -> jax.Array:
   """Applies a function to the valid rows, chunk by chunk.
 
@@ -133,21 +134,21 @@ def run_queue(function: ChunkFunction, lengths: jax.Array,
 
   Args:
     function: returns an array [rows of a chunk, ...].
-    lengths: int32 [M], at most widths[-1].
+    lengths: int32 [M], at most buckets[-1].
     is_valid: bool [M].
-    widths: ascending, static.
-    num_tokens: of a chunk, at least widths[-1].
+    buckets: ascending, static.
+    num_tokens: of a chunk, at least buckets[-1].
   Returns:
     [M, ...]; 0 where not valid.
   """
-  plan = make_plan(lengths, is_valid, widths, num_tokens)
+  plan = make_plan(lengths, is_valid, buckets, num_tokens)
   start = jnp.int32(0)
   shape = jax.eval_shape(lambda: function(
-      *next_chunk(plan, start, widths, num_tokens)[:2]))
+      *next_chunk(plan, start, buckets, num_tokens)[:2]))
 
   def body(carry: Any) -> Any:
     start, values = carry
-    rows, layout, following = next_chunk(plan, start, widths, num_tokens)
+    rows, layout, following = next_chunk(plan, start, buckets, num_tokens)
     return following, values.at[rows].set(function(rows, layout), mode='drop')
 
   values = jnp.zeros((*lengths.shape, *shape.shape[1:]), shape.dtype)

@@ -26,7 +26,7 @@ class Packed(engine.Engine):
     """See `Engine.score`; pairs that are not needed cost nothing."""
     return scoring.score_pairs(
         self.task.model, params, texts, images, text_rows, image_rows,
-        is_needed, widths=self.task.score_buckets,
+        is_needed, buckets=self.task.score_buckets,
         num_tokens=self.task.settings.compute.score_tokens)
 
   def loss(self, row_losses: engine.RowLosses, params: Any, heads: Any,
@@ -37,7 +37,7 @@ class Packed(engine.Engine):
     padded = texts.states.shape[1] + images.states.shape[1]
     return loss_and_grad.sum_losses(
         row_losses, self.task.model, params, heads, texts, images, rows,
-        dropout_key, widths=self.task.gradient_buckets or (padded,),
+        dropout_key, buckets=self.task.gradient_buckets or (padded,),
         num_tokens=self.task.settings.compute.gradient_tokens,
         num_outputs=num_outputs)
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from tagsdc_jax.engines import pairs as pairs_of
+from tagsdc_jax.engines import pair_tokens
 from tagsdc_jax.engines.engine import Embedded, RowLosses, Rows
 from tagsdc_jax.engines.packed import chunks, targets
 from tagsdc_jax.models import retrieval, token_layout, uniter
@@ -21,7 +21,7 @@ from tagsdc_jax.models.retrieval import RetrievalModel
 
 class _Cut(NamedTuple):
   """How the work is cut; static."""
-  widths: tuple[int, ...]
+  buckets: tuple[int, ...]
   num_tokens: int
   num_outputs: int
 
@@ -35,7 +35,7 @@ class _Weights(NamedTuple):
 
 class _Fixed(NamedTuple):
   """What no gradient flows to, [M, ...]."""
-  pairs: pairs_of.Pairs
+  pairs: pair_tokens.Pairs
   is_needed: jax.Array
   is_likely: jax.Array
   keys: jax.Array
@@ -45,7 +45,7 @@ class _Fixed(NamedTuple):
 
 def sum_losses(row_losses: RowLosses, model: RetrievalModel, params: Any,
                heads: Any, texts: Embedded, images: Embedded,
-               rows: Rows, dropout_key: jax.Array, *, widths: Sequence[int],
+               rows: Rows, dropout_key: jax.Array, *, buckets: Sequence[int],
                num_tokens: int, num_outputs: int) -> tuple[jax.Array, Any]:
   """Returns what `Engine.loss` does; see `packed.engine` for what it asks.
 
@@ -60,22 +60,23 @@ def sum_losses(row_losses: RowLosses, model: RetrievalModel, params: Any,
     images: as above.
     rows: as above.
     dropout_key: as above.
-    widths: static length buckets, see `chunks.length_widths`.
+    buckets: static length buckets, see `chunks.length_buckets`.
     num_tokens: at once, at most.
     num_outputs: as above.
   """
   num_rows = rows.text_rows.shape[0]
   fixed = _Fixed(
-      pairs_of.make_pairs(texts, images, rows.text_rows, rows.image_rows),
+      pair_tokens.make_pairs(texts, images, rows.text_rows, rows.image_rows),
       rows.is_needed, rows.is_likely,
-      pairs_of.row_keys(dropout_key, num_rows), rows.constants, rows.reads_all)
+      pair_tokens.row_keys(dropout_key, num_rows), rows.constants,
+      rows.reads_all)
   encoder = params['encoder']
   if num_outputs > 1 and rows.reads_all is None:
     encoder = uniter.merge_layers(encoder)
-  weights = _Weights(encoder, heads, pairs_of.stack(texts, images))
+  weights = _Weights(encoder, heads, pair_tokens.stack(texts, images))
   total, values = _sum(row_losses, model,
-                       _Cut(tuple(widths), chunks.chunk_tokens(
-                           num_rows, widths, num_tokens), num_outputs),
+                       _Cut(tuple(buckets), chunks.chunk_tokens(
+                           num_rows, buckets, num_tokens), num_outputs),
                        weights, rows.inputs, fixed)
   return total, jax.lax.stop_gradient(values)
 
@@ -88,7 +89,7 @@ def _run(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
   groups = fixed.is_likely.astype(jnp.int32)
   if fixed.reads_all is not None:
     groups += 2 * fixed.reads_all
-  plan = chunks.make_plan(fixed.pairs.lengths, fixed.is_needed, cut.widths,
+  plan = chunks.make_plan(fixed.pairs.lengths, fixed.is_needed, cut.buckets,
                           cut.num_tokens, groups)
 
   def run(rows: jax.Array, layout: token_layout.Layout,
@@ -98,7 +99,7 @@ def _run(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
     constants = targets.zero_others(is_real, own.constants)
     reads_all = (None if own.reads_all is None
                  else jnp.any(own.reads_all & is_real))
-    joined, mask = pairs_of.join_rows(weights.table, own.pairs, layout)
+    joined, mask = pair_tokens.join_rows(weights.table, own.pairs, layout)
 
     def lose(encoder: Any, heads: Any, joined: jax.Array,
              inputs: Any) -> tuple[jax.Array, Any]:
@@ -119,7 +120,7 @@ def _run(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
       *of_weights, d_joined, of_inputs = pull_back(jnp.ones_like(total))
       encoder, heads = jax.tree.map(
           jnp.add, (d_weights.encoder, d_weights.heads), tuple(of_weights))
-      places, _ = pairs_of.places(own.pairs, layout)
+      places, _ = pair_tokens.places(own.pairs, layout)
       table = d_weights.table.at[places].add(jnp.where(
           mask[:, None], d_joined, 0).astype(d_weights.table.dtype),
                                              mode='drop')
@@ -131,12 +132,12 @@ def _run(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
 
   def body(carry: Any) -> Any:
     start, total, values, sums = carry
-    rows, layout, following = chunks.next_chunk(plan, start, cut.widths,
+    rows, layout, following = chunks.next_chunk(plan, start, cut.buckets,
                                                 cut.num_tokens)
     lost, found, sums = run(rows, layout, sums)
     return following, total + lost, _store(values, rows, found), sums
 
-  most = cut.num_tokens // cut.widths[0]
+  most = cut.num_tokens // cut.buckets[0]
   states = jax.ShapeDtypeStruct(
       (most, cut.num_outputs, weights.table.shape[-1]), model.dtype)
   shapes = jax.eval_shape(row_losses, weights.heads, states, *_take(

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from tagsdc_jax.engines import pairs as pairs_of
+from tagsdc_jax.engines import pair_tokens
 from tagsdc_jax.engines.engine import Embedded
 from tagsdc_jax.engines.packed import chunks
 from tagsdc_jax.models import retrieval, token_layout
@@ -14,7 +14,7 @@ from tagsdc_jax.models.retrieval import RetrievalModel
 
 def score_pairs(model: RetrievalModel, params: Any, texts: Embedded,
                 images: Embedded, text_rows: jax.Array, image_rows: jax.Array,
-                is_valid: jax.Array, *, widths: Sequence[int],
+                is_valid: jax.Array, *, buckets: Sequence[int],
                 num_tokens: int) -> jax.Array:
   """Returns the raw matching scores of pairs, float32 [M].
 
@@ -26,20 +26,20 @@ def score_pairs(model: RetrievalModel, params: Any, texts: Embedded,
     text_rows: int32 [M], which text each pair takes.
     image_rows: int32 [M], which image.
     is_valid: bool [M]; other pairs cost nothing and score 0.
-    widths: static length classes, see `chunks.length_widths`.
+    buckets: static length buckets, see `chunks.length_buckets`.
     num_tokens: at once, at most.
   """
-  table = pairs_of.stack(texts, images)
-  pairs = pairs_of.make_pairs(texts, images, text_rows, image_rows)
+  table = pair_tokens.stack(texts, images)
+  pairs = pair_tokens.make_pairs(texts, images, text_rows, image_rows)
 
   def score_rows(rows: jax.Array,
                  layout: token_layout.Layout) -> jax.Array:
-    return _score(model, params, *pairs_of.join_rows(
+    return _score(model, params, *pair_tokens.join_rows(
         table, pairs.take(rows), layout), layout)
 
   return chunks.run_queue(
-      score_rows, pairs.lengths, is_valid, widths=widths,
-      num_tokens=chunks.chunk_tokens(text_rows.shape[0], widths, num_tokens))
+      score_rows, pairs.lengths, is_valid, buckets=buckets,
+      num_tokens=chunks.chunk_tokens(text_rows.shape[0], buckets, num_tokens))
 
 
 def score_joined(model: RetrievalModel, params: Any, embeddings: jax.Array,

@@ -18,7 +18,7 @@ def real_first(is_real: jax.Array, multiple: int) -> jax.Array:
     is_real: bool [M].
     multiple: the result's length is rounded up to a multiple of this.
   Returns:
-    int32 [M rounded up]; the filling is M, which is no row.
+    int32 [M rounded up]; padded with M, which is no row.
   """
   num_rows = is_real.shape[0]
   order = jnp.argsort(~is_real, stable=True).astype(jnp.int32)
@@ -51,7 +51,7 @@ def sum_real_rows(function: ChunkFunction, parameters: Any, rows: Any,
 
   Args:
     function: what Q rows lose together, and whatever else is wanted of them;
-      where the constants are 0, as in a chunk's filling, nothing may be lost.
+      where the constants are 0, as in a chunk's padding, nothing may be lost.
       Must close over nothing traced.
     parameters: what `function` needs, and no more: its gradient is
       accumulated once per chunk.
@@ -65,7 +65,7 @@ def sum_real_rows(function: ChunkFunction, parameters: Any, rows: Any,
   """
   num_rows = is_real.shape[0]
   order = real_first(is_real, chunk)
-  # A gradient of 0 would not survive a NaN in the filling.
+  # A gradient of 0 would not survive a NaN in the padding.
   packed = jax.tree.map(
       lambda x: x.at[order].get(mode='fill', fill_value=0),
       zero_others(is_real, (rows, constants)))

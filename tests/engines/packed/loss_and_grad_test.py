@@ -10,10 +10,10 @@ import pytest
 
 from tagsdc_jax import settings
 from tagsdc_jax.engines import engine
-from tagsdc_jax.engines import pairs as pairs_of
+from tagsdc_jax.engines import pair_tokens
 from tagsdc_jax.engines.packed import loss_and_grad
 from tagsdc_jax.models import retrieval
-from tests.engines import pairs_test
+from tests.engines import pair_tokens_test
 
 _TEXT_ROWS = np.array([0, 1, 2, 3, 1, 0, 2], np.int32)
 _IMAGE_ROWS = np.array([2, 0, 1, 1, 1, 0, 0], np.int32)
@@ -24,11 +24,11 @@ _OUTPUTS = 6
 
 
 def _inputs():
-  return jax.tree.map(jnp.asarray, pairs_test._inputs())
+  return jax.tree.map(jnp.asarray, pair_tokens_test._inputs())
 
 
 def _model(rate, recompute=False):
-  config = settings.Model(**pairs_test._CONFIG.__dict__
+  config = settings.Model(**pair_tokens_test._CONFIG.__dict__
                           | {'dropout_rate': rate})
   return retrieval.RetrievalModel(config, recompute_layers=recompute)
 
@@ -41,7 +41,7 @@ def _constants(factors, reads_all):
   if reads_all is not None:
     is_read &= reads_all[:, None] | (np.arange(_OUTPUTS)[None] == 0)
   weights = np.random.default_rng(5).normal(
-      size=(len(_NEEDED), _OUTPUTS, pairs_test._CONFIG.hidden_size))
+      size=(len(_NEEDED), _OUTPUTS, pair_tokens_test._CONFIG.hidden_size))
   return (is_read, (0.2 * weights).astype(np.float32),
           jnp.asarray(factors, jnp.float32))
 
@@ -54,7 +54,7 @@ def _row_losses(heads, states, inputs, constants):
   return jnp.sum(factors * jnp.square(values)), (values, states)
 
 
-def _sum(rate, widths, num_tokens, params, heads, texts, images, inputs, *,
+def _sum(rate, buckets, num_tokens, params, heads, texts, images, inputs, *,
          recompute=False, factors=(1, 2, 1, 1, 3, 1, 5), likely=_LIKELY,
          reads_all=None):
   rows = engine.Rows(*jax.tree.map(jnp.asarray, (
@@ -62,15 +62,15 @@ def _sum(rate, widths, num_tokens, params, heads, texts, images, inputs, *,
       _constants(factors, reads_all), reads_all)))
   return loss_and_grad.sum_losses(
       _row_losses, _model(rate, recompute), params, heads, texts, images,
-      rows, jax.random.key(3), widths=widths,
+      rows, jax.random.key(3), buckets=buckets,
       num_tokens=num_tokens, num_outputs=_OUTPUTS)
 
 
 def _padded(params, heads, texts, images, inputs,
             factors=(1, 2, 1, 1, 3, 1, 5), reads_all=None):
   """All rows padded to the maximum, without dropout."""
-  pairs = pairs_of.make_pairs(texts, images, _TEXT_ROWS, _IMAGE_ROWS)
-  joined, mask = pairs_of.join(pairs_of.stack(texts, images), pairs, 11)
+  pairs = pair_tokens.make_pairs(texts, images, _TEXT_ROWS, _IMAGE_ROWS)
+  joined, mask = pair_tokens.join(pair_tokens.stack(texts, images), pairs, 11)
   states = retrieval.apply(_model(0.0), params, 'encode', joined, mask,
                            num_outputs=_OUTPUTS)
   return _row_losses(heads, states, inputs,
@@ -78,7 +78,7 @@ def _padded(params, heads, texts, images, inputs,
 
 
 def _heads():
-  return {'scale': jnp.linspace(0.5, 1.5, pairs_test._CONFIG.hidden_size)}
+  return {'scale': jnp.linspace(0.5, 1.5, pair_tokens_test._CONFIG.hidden_size)}
 
 
 def _row_inputs():
@@ -98,14 +98,14 @@ def _value_and_grads(function):
 
   (total, (values, _)), grads = jax.jit(jax.value_and_grad(
       loss, argnums=(0, 1, 2, 3, 4), has_aux=True))(
-          pairs_test._params(), _heads(), texts.states, images.states,
+          pair_tokens_test._params(), _heads(), texts.states, images.states,
           _row_inputs())
   return total, np.asarray(values), {
       '/'.join(map(str, path)): np.asarray(x) for path, x in
       jax.tree_util.tree_leaves_with_path(grads)}
 
 
-_one_width = functools.partial(_sum, 0.0, (11,), 77)
+_one_bucket = functools.partial(_sum, 0.0, (11,), 77)
 _cut = functools.partial(_sum, 0.0, (7, 9, 11), 23)
 _dropped = functools.partial(_sum, 0.3, (11,), 77)
 _recomputed = functools.partial(_sum, 0.3, (11,), 77, recompute=True)
@@ -134,7 +134,7 @@ def _assert_same(one, other, tolerance=2e-5):
   assert any(np.abs(g).max() > 0.1 for g in grads.values())
 
 
-@pytest.mark.parametrize('cut', [_one_width, _cut])
+@pytest.mark.parametrize('cut', [_one_bucket, _cut])
 def test_value_and_gradients_are_those_of_padded_rows(cut):
   _assert_same(_padded, cut)
   grads = _value_and_grads(cut)[2]
@@ -152,7 +152,7 @@ def test_rows_of_which_only_the_first_state_is_read():
 def test_states_that_nothing_reads_are_not_computed():
   texts, images = _inputs()
   _, (_, states) = jax.jit(_some_dropped_and_cut)(
-      pairs_test._params(), _heads(), texts, images, _row_inputs())
+      pair_tokens_test._params(), _heads(), texts, images, _row_inputs())
   # By group and length, in chunks of 22 tokens: rows 3, 0 | 1, 4 | 5, 2.
   has_others = np.asarray(states[:, 1:]).any(axis=(1, 2))
   np.testing.assert_array_equal(has_others, [1, 0, 0, 1, 0, 0, 0])
@@ -169,7 +169,7 @@ def test_layers_computed_anew_give_the_same_gradients():
 
 
 def test_layers_computed_anew_take_less_memory():
-  deep = dataclasses.replace(pairs_test._CONFIG, num_layers=8)
+  deep = dataclasses.replace(pair_tokens_test._CONFIG, num_layers=8)
   x = jnp.zeros((64, 11, deep.hidden_size))
 
   def needed(recompute):
@@ -187,9 +187,9 @@ def test_layers_computed_anew_take_less_memory():
   assert needed(True) < 0.5 * needed(False)
 
 
-@pytest.mark.parametrize('cut', [_one_width, _dropped_and_cut])
+@pytest.mark.parametrize('cut', [_one_bucket, _dropped_and_cut])
 def test_without_a_gradient_the_values_are_the_same(cut):
-  total, (values, _) = jax.jit(cut)(pairs_test._params(), _heads(),
+  total, (values, _) = jax.jit(cut)(pair_tokens_test._params(), _heads(),
                                     *_inputs(), _row_inputs())
   expected = _value_and_grads(cut)
   np.testing.assert_allclose(0.5 * total, expected[0], rtol=1e-5)
@@ -197,9 +197,9 @@ def test_without_a_gradient_the_values_are_the_same(cut):
 
 
 def test_rows_draw_their_own_dropout():
-  arguments = (pairs_test._params(), _heads(), *_inputs(), _row_inputs())
+  arguments = (pair_tokens_test._params(), _heads(), *_inputs(), _row_inputs())
   states, plain = (np.asarray(cut(*arguments)[1][1])
-                   for cut in (_dropped, _one_width))
+                   for cut in (_dropped, _one_bucket))
   # Rows 1 and 4 hold one text; rows 2 and 3 one image: none is like another.
   differences = (states - plain)[:6, 0]
   assert np.linalg.matrix_rank(differences, tol=1e-3) == 6
@@ -208,9 +208,9 @@ def test_rows_draw_their_own_dropout():
 
 def test_values_have_no_gradient():
   def read(params):
-    _, (values, _) = _one_width(params, _heads(), *_inputs(), _row_inputs())
+    _, (values, _) = _one_bucket(params, _heads(), *_inputs(), _row_inputs())
     return jnp.sum(values)
-  grads = jax.grad(read)(pairs_test._params())
+  grads = jax.grad(read)(pair_tokens_test._params())
   assert not any(np.any(g) for g in jax.tree.leaves(grads))
 
 
@@ -236,7 +236,7 @@ def test_chunks_without_a_loss_are_not_run_backward(monkeypatch):
     def loss(params):
       return _sum(0.0, (11,), 22, params, _heads(), *_inputs(), _row_inputs(),
                   factors=factors, likely=np.array(likely, bool))[0]
-    return jax.grad(loss)(pairs_test._params())
+    return jax.grad(loss)(pair_tokens_test._params())
 
   def chunks(likely, factors):
     called.clear()

@@ -12,7 +12,7 @@ from tagsdc_jax.engines.packed import chunks, targets
 from tagsdc_jax.losses import pair_losses
 from tagsdc_jax.models import flop, retrieval
 from tagsdc_jax.negatives import candidates, masked_words, mining, source
-from tagsdc_jax.objectives import pretraining, work
+from tagsdc_jax.objectives import count_work, pretraining
 from tagsdc_jax.runs import setup
 from tagsdc_jax.training import keys, mfu
 from tests import tiny
@@ -90,9 +90,9 @@ def _negatives(phase):
       jnp.array([0, 0, 1, 1]), 2, jnp.array([0, 1, 0, 0]),
       jnp.array([1, 1, 1, 2])].set(True)
   words = pair_losses.Words(None, None, None, is_target)
-  needed = work.of_negatives(table, proposed, selected, losses,
-                             {'triplet': triplets},
-                             words if phase == 'dc' else None)
+  needed = count_work.of_negatives(table, proposed, selected, losses,
+                                   {'triplet': triplets},
+                                   words if phase == 'dc' else None)
   return 1e9 * float(mfu.gflop(_MODEL, needed))
 
 
@@ -217,7 +217,7 @@ def test_the_step_needs_what_its_queues_run(world_dir, monkeypatch):
   config = dataclasses.replace(
       config, negatives=dataclasses.replace(config.negatives, num_hard=2),
       # One row at once: none is run backward for another's sake.
-      compute=dataclasses.replace(config.compute, num_widths=1,
+      compute=dataclasses.replace(config.compute, num_score_buckets=1,
                                   gradient_tokens=1),
       # Some triplets within their margin, some not.
       losses=dataclasses.replace(config.losses, margin=0.02))

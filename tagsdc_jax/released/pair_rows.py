@@ -114,8 +114,8 @@ def rank(engine: Engine, params: Any, rows: Rows, choose: Choose,
 
   logits = match_logits(jax.lax.stop_gradient(params), rows, None)
   indices, is_filled = choose(logits[1:])
-  kept = take(rows, jnp.concatenate([jnp.zeros(1, jnp.int32), 1 + indices]))
-  probs = jax.nn.sigmoid(match_logits(params, kept, dropout_key))
+  selected = take(rows, jnp.concatenate([jnp.zeros(1, jnp.int32), 1 + indices]))
+  probs = jax.nn.sigmoid(match_logits(params, selected, dropout_key))
   losses = triplet.triplet_loss(
       probs[:1], probs[1:], margin=engine.task.settings.losses.margin)
   return Ranked(logits, indices, is_filled, probs, losses)

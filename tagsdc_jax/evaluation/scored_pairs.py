@@ -68,6 +68,6 @@ def _program(model: RetrievalModel,
     rows = jnp.arange(len(places))
     return scoring.score_pairs(
         model, params, embedded_texts, embedded_images, rows, places,
-        jnp.ones(len(places), bool), widths=(width,),
+        jnp.ones(len(places), bool), buckets=(width,),
         num_tokens=_CHUNK * width)
   return parallel.pmap_function(score, devices)

@@ -68,12 +68,12 @@ def join_rows(table: jax.Array, pairs: Pairs,
 
 
 def join(table: jax.Array, pairs: Pairs,
-         width: int) -> tuple[jax.Array, jax.Array]:
-  """Returns the pairs' states, float [M, width, D], and bool [M, width]."""
+         length: int) -> tuple[jax.Array, jax.Array]:
+  """Returns the pairs' states, float [M, length, D], and bool [M, length]."""
   num_pairs = pairs.num_tokens.shape[0]
   states, mask = join_rows(table, pairs,
-                           token_layout.rectangle(num_pairs, width))
-  return states.reshape(num_pairs, width, -1), mask.reshape(num_pairs, width)
+                           token_layout.rectangle(num_pairs, length))
+  return states.reshape(num_pairs, length, -1), mask.reshape(num_pairs, length)
 
 
 def row_keys(dropout_key: jax.Array, num_rows: int) -> jax.Array:

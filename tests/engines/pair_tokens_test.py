@@ -6,7 +6,7 @@ import numpy as np
 
 from tagsdc_jax import settings
 from tagsdc_jax.engines import engine
-from tagsdc_jax.engines import pairs as pairs_of
+from tagsdc_jax.engines import pair_tokens
 from tagsdc_jax.engines.packed import scoring
 from tagsdc_jax.models import retrieval
 from tests import tiny
@@ -58,8 +58,8 @@ def _direct_scores():
 
 
 @functools.cache
-def _program(widths):
-  return jax.jit(functools.partial(scoring.score_pairs, _MODEL, widths=widths,
+def _program(buckets):
+  return jax.jit(functools.partial(scoring.score_pairs, _MODEL, buckets=buckets,
                                    num_tokens=44))
 
 
@@ -89,7 +89,7 @@ def test_the_librarys_attention_gives_the_same_scores(monkeypatch):
   rows, columns = (x.ravel() for x in np.indices((_TEXTS, _IMAGES)))
   program = jax.jit(functools.partial(
       scoring.score_pairs, retrieval.RetrievalModel(_CONFIG, attention='xla'),
-      widths=(7, 11), num_tokens=44))
+      buckets=(7, 11), num_tokens=44))
   arguments = (_params(), *_inputs(), rows, columns, np.ones(len(rows), bool))
   np.testing.assert_allclose(program(*arguments), _direct_scores().ravel(),
                              atol=1e-5)
@@ -102,10 +102,10 @@ def test_join_by_hand():
       jnp.array([[[1], [2], [3]], [[11], [12], [13]]]), jnp.array([2, 3]))
   images = engine.Embedded(
       jnp.array([[[51], [52]], [[151], [152]]]), jnp.array([2, 1]))
-  pairs = pairs_of.make_pairs(texts, images, jnp.array([0, 1, 1]),
-                              jnp.array([1, 0, 1]))
+  pairs = pair_tokens.make_pairs(texts, images, jnp.array([0, 1, 1]),
+                                 jnp.array([1, 0, 1]))
   assert pairs.lengths.tolist() == [3, 5, 4]
-  rows, mask = pairs_of.join(pairs_of.stack(texts, images), pairs, 6)
+  rows, mask = pair_tokens.join(pair_tokens.stack(texts, images), pairs, 6)
   rows, mask = np.asarray(rows)[..., 0], np.asarray(mask)
   expected = [[1, 2, 151], [11, 12, 13, 51, 52], [11, 12, 13, 151]]
   for row, is_real, tokens in zip(rows, mask, expected):
@@ -117,9 +117,9 @@ def test_join_by_hand():
 def test_score_joined():
   texts, images = _inputs()
   rows, columns = np.array([2, 0]), np.array([1, 0])
-  joined, mask = pairs_of.join(
-      pairs_of.stack(texts, images),
-      pairs_of.make_pairs(texts, images, rows, columns), 9)
+  joined, mask = pair_tokens.join(
+      pair_tokens.stack(texts, images),
+      pair_tokens.make_pairs(texts, images, rows, columns), 9)
   scores = jax.jit(functools.partial(scoring.score_joined, _MODEL))(
       _params(), joined, mask)
   np.testing.assert_allclose(scores, _direct_scores()[rows, columns],
