@@ -44,8 +44,10 @@ def set_flickr30k(config: ml_collections.ConfigDict) -> None:
 
 def set_coco(config: ml_collections.ConfigDict) -> None:
   """Sets the folders of COCO, Karpathy's split; train and restval joined."""
-  config.data.train_text = ('txt_db/itm_coco_train.db',
-                            'txt_db/itm_coco_restval.db')
+  config.data.train_text = (
+    'txt_db/itm_coco_train.db',
+    'txt_db/itm_coco_restval.db',
+  )
   config.data.train_images = ('img_db/coco_train2014', 'img_db/coco_val2014')
   config.data.validation_text = 'txt_db/itm_coco_val.db'
   config.data.validation_images = 'img_db/coco_val2014'

@@ -18,10 +18,21 @@ from pathlib import Path
 from tagsdc_jax import arguments
 from tagsdc_jax.settings import kinds
 
-STAGE_1 = ('first_word_positive', 'last_text_offset', 'other_caption',
-           'penalties', 'last_copy', 'fill_up', 'equal_texts')
-STAGE_2 = ('first_word_positive', 'penalties', 'clamped_words',
-           'reset_rank_head')
+STAGE_1 = (
+  'first_word_positive',
+  'last_text_offset',
+  'other_caption',
+  'penalties',
+  'last_copy',
+  'fill_up',
+  'equal_texts',
+)
+STAGE_2 = (
+  'first_word_positive',
+  'penalties',
+  'clamped_words',
+  'reset_rank_head',
+)
 EVALUATION = ('untrained_rank_head', 'float16_scores', 'overcounted_recall')
 WITHOUT, TOGETHER = 'none', 'all'
 
@@ -29,18 +40,26 @@ WITHOUT, TOGETHER = 'none', 'all'
 def main() -> None:
   """Runs what is missing and prints the table."""
   parser = arguments.Parser(
-      description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-  parser.add_argument('folder', type=arguments.folder,
-                      help='of the runs; made if missing')
-  parser.add_argument('--seeds', default=3,
-                      type=arguments.of_kind(kinds.Whole(1, 2 ** 16)))
-  parser.add_argument('--updates', default=250,
-                      type=arguments.setting('num_updates'))
-  parser.add_argument('--stages', type=int, nargs='*', choices=(1, 2),
-                      default=[1, 2])
-  parser.add_argument('--quirks', nargs='*', help='only these',
-                      choices=sorted({*STAGE_1, *STAGE_2, *EVALUATION,
-                                      TOGETHER}))
+    description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+  )
+  parser.add_argument(
+    'folder', type=arguments.folder, help='of the runs; made if missing'
+  )
+  parser.add_argument(
+    '--seeds', default=3, type=arguments.of_kind(kinds.Whole(1, 2**16))
+  )
+  parser.add_argument(
+    '--updates', default=250, type=arguments.setting('num_updates')
+  )
+  parser.add_argument(
+    '--stages', type=int, nargs='*', choices=(1, 2), default=[1, 2]
+  )
+  parser.add_argument(
+    '--quirks',
+    nargs='*',
+    help='only these',
+    choices=sorted({*STAGE_1, *STAGE_2, *EVALUATION, TOGETHER}),
+  )
   args = parser.parse_args()
   rows = []
   for stage, names in ((1, STAGE_1), (2, STAGE_2), (0, EVALUATION)):
@@ -49,13 +68,19 @@ def main() -> None:
     for name in (WITHOUT, *names, *([TOGETHER] if stage else [])):
       if args.quirks and name not in (WITHOUT, *args.quirks):
         continue
-      rows.append((stage, name, [_measure(args, stage, name, seed)
-                                 for seed in range(args.seeds)]))
+      rows.append(
+        (
+          stage,
+          name,
+          [_measure(args, stage, name, seed) for seed in range(args.seeds)],
+        )
+      )
       _print_table(rows)
 
 
-def _measure(args: argparse.Namespace, stage: int, name: str,
-             seed: int) -> dict[str, float]:
+def _measure(
+  args: argparse.Namespace, stage: int, name: str, seed: int
+) -> dict[str, float]:
   """Returns mean R@1 and foil accuracy, in per cent."""
   if not stage:
     return _evaluate(args, name, seed)
@@ -67,22 +92,41 @@ def _measure(args: argparse.Namespace, stage: int, name: str,
     _measure(args, 1, before, seed)
     start = str(args.folder / f'stage1_{before}_{seed}')
   if not (run / 'results.json').exists():
-    preset = ([] if name != TOGETHER else ['preset=as_released'])
-    quirks = (['quirks.plain_step=true', 'batch.positives=1',
-               'batch.micro_batches=32'] if name != TOGETHER else [])
+    preset = [] if name != TOGETHER else ['preset=as_released']
+    quirks = (
+      ['quirks.plain_step=true', 'batch.positives=1', 'batch.micro_batches=32']
+      if name != TOGETHER
+      else []
+    )
     quirks += [f'quirks.{name}=true'] if name not in (WITHOUT, TOGETHER) else []
-    _tagsdc('train', '--config', ('world_tags', 'world_dc')[stage - 1],
-            '--run-dir', str(run), *(f'--config.{x}' for x in (
-                *preset, *quirks, f'seed={seed}', f'init_from={start}',
-                f'num_updates={args.updates}',
-                f'checkpoint_every={args.updates}')))
+    _tagsdc(
+      'train',
+      '--config',
+      ('world_tags', 'world_dc')[stage - 1],
+      '--run-dir',
+      str(run),
+      *(
+        f'--config.{x}'
+        for x in (
+          *preset,
+          *quirks,
+          f'seed={seed}',
+          f'init_from={start}',
+          f'num_updates={args.updates}',
+          f'checkpoint_every={args.updates}',
+        )
+      ),
+    )
   results = json.loads((run / 'results.json').read_text('utf-8'))
-  return {'mean_r1': results['evaluation']['mean_r1'],
-          'foils': results['measures']['foil_accuracy']['all']}
+  return {
+    'mean_r1': results['evaluation']['mean_r1'],
+    'foils': results['measures']['foil_accuracy']['all'],
+  }
 
 
-def _evaluate(args: argparse.Namespace, name: str,
-              seed: int) -> dict[str, float]:
+def _evaluate(
+  args: argparse.Namespace, name: str, seed: int
+) -> dict[str, float]:
   """Returns what an evaluation with a quirk says of a run without any."""
   _measure(args, 1, WITHOUT, seed)
   run = args.folder / f'stage1_{WITHOUT}_{seed}'
@@ -95,26 +139,35 @@ def _evaluate(args: argparse.Namespace, name: str,
 
 def _tagsdc(*arguments: str) -> None:
   print('tagsdc', *arguments, file=sys.stderr, flush=True)
-  subprocess.run([str(Path(sys.executable).parent / 'tagsdc'), *arguments],
-                 check=True, stdout=subprocess.DEVNULL)
+  subprocess.run(
+    [str(Path(sys.executable).parent / 'tagsdc'), *arguments],
+    check=True,
+    stdout=subprocess.DEVNULL,
+  )
 
 
 def _print_table(rows: list[tuple[int, str, list[dict[str, float]]]]) -> None:
   """Prints differences to the run without quirks, seed by seed."""
-  print('\n| stage | quirk | mean R@1 | change, mean (least to most) | foils '
-        '| change |\n|---|---|---|---|---|---|')
+  print(
+    '\n| stage | quirk | mean R@1 | change, mean (least to most) | foils '
+    '| change |\n|---|---|---|---|---|---|'
+  )
   for stage, name, found in rows:
     without = next(f for s, n, f in rows if (s, n) == (stage, WITHOUT))
     cells = []
     for key in ('mean_r1', 'foils'):
       values = [x[key] for x in found if key in x]
       changes = [x[key] - y[key] for x, y in zip(found, without) if key in x]
-      cells += [_mean(values) if values else '',
-                '' if name == WITHOUT or not changes else
-                f'{_mean(changes, "+")} ({min(changes):+.1f} to '
-                f'{max(changes):+.1f})']
-    print(f'| {stage or "evaluation"} | {name} | {" | ".join(cells)} |',
-          flush=True)
+      cells += [
+        _mean(values) if values else '',
+        ''
+        if name == WITHOUT or not changes
+        else f'{_mean(changes, "+")} ({min(changes):+.1f} to '
+        f'{max(changes):+.1f})',
+      ]
+    print(
+      f'| {stage or "evaluation"} | {name} | {" | ".join(cells)} |', flush=True
+    )
 
 
 def _mean(values: list[float], sign: str = '') -> str:

@@ -19,6 +19,7 @@ class Parser(argparse.ArgumentParser):
   """Says in one line what is wrong, and leaves the usage to --help."""
 
   def error(self, message: str) -> NoReturn:
+    """Exits with code 2 and one line."""
     line = ' '.join(message.split())
     self.exit(2, f'{self.prog}: {line}; see {self.prog} --help\n')
 
@@ -50,9 +51,11 @@ def folder(text: str) -> Path:
 
 def _of(convert: Callable[[str], _T]) -> Callable[[str], _T]:
   """Returns a type whose errors argparse shows as they are."""
+
   def convert_or_explain(text: str) -> _T:
     try:
       return convert(text)
     except (ValueError, errors.UserError) as error:
       raise argparse.ArgumentTypeError(str(error)) from error
+
   return convert_or_explain

@@ -30,6 +30,7 @@ class Texts:
   The length is carried, not read off the padding id: a refilled sentence may
   hold the token [PAD] in its middle.
   """
+
   token_ids: Int32[Array, '... L']
   num_tokens: Int32[Array, '...']  # [CLS] and [SEP] included.
 
@@ -37,6 +38,7 @@ class Texts:
 @struct.dataclass
 class Images:
   """Padded region features."""
+
   features: Float[Array, '... R F']  # float16 or float32
   boxes: Float32[Array, '... R 7']
   num_regions: Int32[Array, '...']
@@ -50,6 +52,7 @@ class MicroBatch:
   of every positive, unless its words are those of one of the references.
   Several micro-batches are stacked on the leading axes.
   """
+
   number: Int32[Array, '...']  # Counted over the whole run.
   texts: Texts  # [..., B, L]
   images: Images  # [..., B, R, .]
@@ -62,8 +65,9 @@ class MicroBatch:
   image_numbers: Int32[Array, '... B']  # Equal numbers are no negatives.
 
 
-def length_mask(lengths: Int[Array, '*rows'],
-                size: int) -> Bool[Array, '*rows size']:
+def length_mask(
+  lengths: Int[Array, '*rows'], size: int
+) -> Bool[Array, '*rows size']:
   """Returns which of `size` places are real: the first ones of each row."""
   shape = (*lengths.shape, size)
   places = jax.lax.broadcasted_iota(jnp.int32, shape, len(shape) - 1)
@@ -73,7 +77,8 @@ def length_mask(lengths: Int[Array, '*rows'],
 def shape_fits(actual: tuple, expected: tuple) -> bool:
   """Returns whether a shape is as expected (None = any size)."""
   return len(actual) == len(expected) and all(
-      e is None or e == a for e, a in zip(expected, actual))
+    e is None or e == a for e, a in zip(expected, actual)
+  )
 
 
 def check_shape(name: str, array: Array, expected: tuple) -> None:
@@ -85,13 +90,16 @@ def check_shape(name: str, array: Array, expected: tuple) -> None:
 
 def not_finite(arrays: Mapping[str, np.ndarray | np.generic]) -> str:
   """Returns which arrays hold NaN or infinite numbers, '' if none does."""
-  wrong = [name for name, array in arrays.items()
-           if not np.all(np.isfinite(array))]
+  wrong = [
+    name for name, array in arrays.items() if not np.all(np.isfinite(array))
+  ]
   if not wrong:
     return ''
   array = np.asarray(arrays[wrong[0]])
   counts = {'NaN': np.sum(np.isnan(array)), 'infinite': np.sum(np.isinf(array))}
   said = ' and '.join(f'{n:,} {kind}' for kind, n in counts.items() if n)
-  return (f'{wrong[0]} has {said} of {array.size:,}'
-          + (f', and {len(wrong) - 1} more of {len(arrays)} arrays have some'
-             if len(wrong) > 1 else ''))
+  return f'{wrong[0]} has {said} of {array.size:,}' + (
+    f', and {len(wrong) - 1} more of {len(arrays)} arrays have some'
+    if len(wrong) > 1
+    else ''
+  )

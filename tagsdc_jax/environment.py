@@ -15,23 +15,35 @@ from tagsdc_jax import errors
 # Some would change all draws without a word, and with them the run; the others
 # break what is compiled.
 SETTLED: dict[str, Any] = {
-    # Draws.
-    'jax_default_prng_impl': 'threefry2x32', 'jax_threefry_partitionable': True,
-    'jax_random_seed_offset': 0, 'jax_high_dynamic_range_gumbel': False,
-    'jax_enable_custom_prng': False,
-    # Numbers.
-    'jax_enable_x64': False, 'jax_numpy_dtype_promotion': 'standard',
-    'jax_softmax_custom_jvp': False, 'jax_default_device': None,
-    # What JAX checks or does otherwise.
-    'jax_disable_jit': False, 'jax_no_execution': False,
-    'jax_no_tracing': False, 'jax_debug_key_reuse': False,
-    'jax_transfer_guard_host_to_device': None,
-    'jax_transfer_guard_device_to_device': None,
-    'jax_transfer_guard_device_to_host': None,
+  # Draws.
+  'jax_default_prng_impl': 'threefry2x32',
+  'jax_threefry_partitionable': True,
+  'jax_random_seed_offset': 0,
+  'jax_high_dynamic_range_gumbel': False,
+  'jax_enable_custom_prng': False,
+  # Numbers.
+  'jax_enable_x64': False,
+  'jax_numpy_dtype_promotion': 'standard',
+  'jax_softmax_custom_jvp': False,
+  'jax_default_device': None,
+  # What JAX checks or does otherwise.
+  'jax_disable_jit': False,
+  'jax_no_execution': False,
+  'jax_no_tracing': False,
+  'jax_debug_key_reuse': False,
+  'jax_transfer_guard_host_to_device': None,
+  'jax_transfer_guard_device_to_device': None,
+  'jax_transfer_guard_device_to_host': None,
 }
 # That say which devices there are.
-_PLACES = ('JAX_PLATFORMS', 'JAX_PLATFORM_NAME', 'JAX_NUM_CPU_DEVICES',
-           'CUDA_VISIBLE_DEVICES', 'JAX_CUDA_VISIBLE_DEVICES', 'XLA_FLAGS')
+_PLACES = (
+  'JAX_PLATFORMS',
+  'JAX_PLATFORM_NAME',
+  'JAX_NUM_CPU_DEVICES',
+  'CUDA_VISIBLE_DEVICES',
+  'JAX_CUDA_VISIBLE_DEVICES',
+  'XLA_FLAGS',
+)
 
 
 def open_streams() -> None:
@@ -46,8 +58,9 @@ def open_streams() -> None:
       nowhere = os.open(os.devnull, os.O_RDONLY)
       if nowhere != number:  # Taken meanwhile, by what is to stay.
         os.close(nowhere)
-      setattr(sys, name, open(os.devnull, 'w' if number else 'r',
-                              encoding='utf-8'))
+      setattr(
+        sys, name, open(os.devnull, 'w' if number else 'r', encoding='utf-8')
+      )
 
 
 def import_jax(program: str) -> None:
@@ -55,24 +68,34 @@ def import_jax(program: str) -> None:
   try:
     import jax  # noqa: F401
   except ValueError as error:
-    names = [f'{name}={value!r}' for name, value in sorted(os.environ.items())
-             if name.startswith('JAX_')]
-    print(f'{program}: JAX cannot be started with this environment: '
-          f'{_first_line(error)}; change or unset one of {", ".join(names)}',
-          file=sys.stderr)
+    names = [
+      f'{name}={value!r}'
+      for name, value in sorted(os.environ.items())
+      if name.startswith('JAX_')
+    ]
+    print(
+      f'{program}: JAX cannot be started with this environment: '
+      f'{_first_line(error)}; change or unset one of {", ".join(names)}',
+      file=sys.stderr,
+    )
     sys.exit(2)
 
 
 def settle() -> None:
   """Gives JAX's settings their values; says so of those that had others."""
   import jax
+
   found = jax.config.values
   for name, value in SETTLED.items():
     # Some are of other versions of JAX.
     if name in found and _plain(found[name]) != value:
-      print(f'{name.upper()} in the environment is {_plain(found[name])!r} and '
-            f'not used: it would break a run or change its draws; here it is '
-            f'always {value!r}', file=sys.stderr, flush=True)
+      print(
+        f'{name.upper()} in the environment is {_plain(found[name])!r} and '
+        f'not used: it would break a run or change its draws; here it is '
+        f'always {value!r}',
+        file=sys.stderr,
+        flush=True,
+      )
       jax.config.update(name, value)
 
 
@@ -83,23 +106,30 @@ def open_devices() -> None:
     UserError: if it finds none.
   """
   import jax
+
   try:
     jax.local_devices()
   # There is no common class of what platforms raise.
   except Exception as error:
-    given = [f'{name}={os.environ[name]!r}' for name in _PLACES
-             if os.environ.get(name)]
+    given = [
+      f'{name}={os.environ[name]!r}' for name in _PLACES if os.environ.get(name)
+    ]
     reason = _first_line(error) if str(error) else 'it is not installed'
     raise errors.UserError(
-        f'JAX finds no device ({reason}). '
-        + (f'Change or unset {", ".join(given)}' if given else
-           'Install JAX for this machine\'s devices')
-        + f'; without it there is {_platform()}') from error
+      f'JAX finds no device ({reason}). '
+      + (
+        f'Change or unset {", ".join(given)}'
+        if given
+        else "Install JAX for this machine's devices"
+      )
+      + f'; without it there is {_platform()}'
+    ) from error
 
 
 def _platform() -> str:
   """Returns the platform that JAX takes if it may choose."""
   import jax
+
   with contextlib.suppress(Exception):
     for name in ('jax_platforms', 'jax_platform_name'):
       jax.config.update(name, '')

@@ -8,8 +8,10 @@ from pathlib import Path
 
 # Libraries pass these words of the system on, in exceptions of their own; the
 # last are numpy's own, of an array that was not written whole.
-_FULL = re.compile('No space left on device|Disk quota exceeded|'
-                   r'\d requested and \d+ written')
+_FULL = re.compile(
+  'No space left on device|Disk quota exceeded|'
+  r'\d requested and \d+ written'
+)
 
 
 class UserError(Exception):
@@ -43,11 +45,11 @@ def refusal(error: BaseException, option: str = 'path') -> str | None:
     option: what may be given otherwise, "give another OPTION".
   """
   if _FULL.search(str(error)):
-    return ('no space is left there; free some, then give the same command '
-            'again')
+    return 'no space is left there; free some, then give the same command again'
   if isinstance(error, PermissionError):
-    return ('permission denied; change its owner or mode, or give another '
-            f'{option}')
+    return (
+      f'permission denied; change its owner or mode, or give another {option}'
+    )
   if isinstance(error, OSError) and error.strerror:
     return f'{error.strerror}; give another {option}'
   return None
@@ -57,14 +59,18 @@ def line_of(error: BaseException, path: Path) -> int | None:
   """Returns the line of a Python file that an error comes from, if any."""
   if isinstance(error, SyntaxError):
     return error.lineno
-  lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)
-           if frame.filename == str(path)]
+  lines = [
+    frame.lineno
+    for frame in traceback.extract_tb(error.__traceback__)
+    if frame.filename == str(path)
+  ]
   return lines[-1] if lines else None
 
 
 @contextmanager
-def named(path: Path, verb: str = 'written',
-          option: str = 'path') -> Iterator[None]:
+def named(
+  path: Path, verb: str = 'written', option: str = 'path'
+) -> Iterator[None]:
   """Raises UserError with the path where the file system refuses.
 
   Args:

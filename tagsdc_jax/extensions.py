@@ -21,8 +21,7 @@ def is_own(name: str) -> bool:
   return ':' in name
 
 
-def find(name: str, known: Mapping[str, Any], setting: str,
-         folder: str) -> Any:
+def find(name: str, known: Mapping[str, Any], setting: str, folder: str) -> Any:
   """Returns what a name stands for.
 
   Args:
@@ -37,18 +36,21 @@ def find(name: str, known: Mapping[str, Any], setting: str,
     if name in known:
       return known[name]
     raise errors.UserError(
-        f'{setting} must be one of {", ".join(known)}, or module:function of '
-        f'a file beside your config, got {name!r}')
+      f'{setting} must be one of {", ".join(known)}, or module:function of '
+      f'a file beside your config, got {name!r}'
+    )
   module, _, function = name.partition(':')
   path = Path(folder or '.').absolute() / f'{module}.py'
   if not path.is_file():
     raise errors.UserError(
-        f'{setting} names {name}, but there is no file {path}; put it beside '
-        'the config file, or give --config.extensions=FOLDER')
+      f'{setting} names {name}, but there is no file {path}; put it beside '
+      'the config file, or give --config.extensions=FOLDER'
+    )
   found = getattr(_run(path, setting, name), function, None)
   if found is None:
     raise errors.UserError(
-        f'{setting} names {name}, but {path} defines no {function}')
+      f'{setting} names {name}, but {path} defines no {function}'
+    )
   return found
 
 
@@ -70,12 +72,15 @@ def call(function: Callable[..., Any], what: str, *args: Any) -> Any:
     is_told = isinstance(error, errors.UserError)
     if is_told and str(error).startswith(what):
       raise
-    own = [f'{Path(frame.f_code.co_filename).name}, line {line}: '
-           for frame, line in traceback.walk_tb(error.__traceback__)
-           if frame.f_globals.get('__name__', '').startswith(_KEY)]
+    own = [
+      f'{Path(frame.f_code.co_filename).name}, line {line}: '
+      for frame, line in traceback.walk_tb(error.__traceback__)
+      if frame.f_globals.get('__name__', '').startswith(_KEY)
+    ]
     kind = '' if is_told else f'{type(error).__name__}: '
     raise errors.UserError(
-        f'{what} failed: {"".join(own[-1:])}{kind}{error}') from error
+      f'{what} failed: {"".join(own[-1:])}{kind}{error}'
+    ) from error
 
 
 def _run(path: Path, setting: str, name: str) -> Any:
@@ -94,6 +99,7 @@ def _run(path: Path, setting: str, name: str) -> Any:
     line = errors.line_of(error, path)
     where = f', line {line}' if line else ''
     raise errors.UserError(
-        f'{setting} names {name}, but {path}{where} cannot be run: '
-        f'{type(error).__name__}: {error}') from error
+      f'{setting} names {name}, but {path}{where} cannot be run: '
+      f'{type(error).__name__}: {error}'
+    ) from error
   return module

@@ -29,12 +29,14 @@ _LONGEST_NAME = 55
 _MOST_LINKS = 40
 _POINTER = b'version https://git-lfs.github.com/spec/'
 _POINTER_TOLD = (
-    'a pointer of Git LFS, not the file itself; run `git lfs pull` in its '
-    'repository, or download the file from there')
+  'a pointer of Git LFS, not the file itself; run `git lfs pull` in its '
+  'repository, or download the file from there'
+)
 # Bytes from which a file is told to be no binary one.
 _HEAD = 4096
 _WEB_PAGE = re.compile(
-    rb'(\xef\xbb\xbf)?\s*<(!doctype|html|head|body|\?xml|!--)', re.IGNORECASE)
+  rb'(\xef\xbb\xbf)?\s*<(!doctype|html|head|body|\?xml|!--)', re.IGNORECASE
+)
 _CONTROL = re.compile(r'[\x00-\x08\x0e-\x1f\x7f]')
 
 
@@ -107,13 +109,16 @@ def check_target(path: Path) -> None:
     if not target.parent.is_dir():
       missing = target.parent if path.is_symlink() else path.parent
       raise errors.UserError(
-          f'{path} cannot be written: folder {missing} is missing; make it, or '
-          'give another path')
+        f'{path} cannot be written: folder {missing} is missing; make it, or '
+        'give another path'
+      )
     if mode is not None and stat.S_ISDIR(mode):
       raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     is_stream = mode is not None and not stat.S_ISREG(mode)
-    if not ((mode is None or _may(target, os.W_OK)) and (
-        is_stream or _may(target.parent, os.W_OK | os.X_OK))):
+    if not (
+      (mode is None or _may(target, os.W_OK))
+      and (is_stream or _may(target.parent, os.W_OK | os.X_OK))
+    ):
       raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     if len(os.fsencode(target.name)) > 255:
       raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
@@ -128,8 +133,10 @@ def check_different(paths: dict[str, Path | None]) -> None:
     number = _descriptor(path)
     place = os.path.realpath(path) if number is None else f'/dev/fd/{number}'
     if place in seen:
-      raise errors.UserError(f'{seen[place]} and {option} are the same file, '
-                             f'{path}; give each its own')
+      raise errors.UserError(
+        f'{seen[place]} and {option} are the same file, '
+        f'{path}; give each its own'
+      )
     seen[place] = option
 
 
@@ -159,8 +166,7 @@ def kind_of_text(path: Path) -> str | None:
   if head.startswith(_POINTER):
     return _POINTER_TOLD
   if _WEB_PAGE.match(head):
-    return ('a web page; download the file itself, logged in if that is '
-            'needed')
+    return 'a web page; download the file itself, logged in if that is needed'
   try:  # A character of several bytes may be cut at the end.
     text = codecs.getincrementaldecoder('utf-8')().decode(head)
   except UnicodeDecodeError:
@@ -168,8 +174,10 @@ def kind_of_text(path: Path) -> str | None:
   if not text.strip() or _CONTROL.search(text):
     return None
   shown = ' '.join(text.split())[:60]
-  return (f'text that begins with {shown!r}; download the file itself, logged '
-          'in if that is needed')
+  return (
+    f'text that begins with {shown!r}; download the file itself, logged '
+    'in if that is needed'
+  )
 
 
 def check_no_pointer(path: Path) -> None:
@@ -190,8 +198,9 @@ class _Stream:
     return self._file.write(content)
 
 
-def _replace(target: Path, mode: int | None,
-             write: Callable[[BinaryIO], Any]) -> None:
+def _replace(
+  target: Path, mode: int | None, write: Callable[[BinaryIO], Any]
+) -> None:
   partial = _new_place(target)
   try:
     # Its mode is what the user's mask leaves of 0666.
@@ -207,8 +216,9 @@ def _replace(target: Path, mode: int | None,
 
 
 def _may(path: Path, rights: int) -> bool:
-  return os.access(path, rights,
-                   effective_ids=os.access in os.supports_effective_ids)
+  return os.access(
+    path, rights, effective_ids=os.access in os.supports_effective_ids
+  )
 
 
 def _new_place(target: Path) -> Path:

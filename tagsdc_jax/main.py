@@ -29,13 +29,27 @@ environment.import_jax('tagsdc')
 import jax  # noqa: E402
 
 from tagsdc_jax import __version__, arguments, errors, settings  # noqa: E402
-from tagsdc_jax.commands import (compare, configs, convert,  # noqa: E402
-                                 demo, evaluate, prepare, report, train)
+from tagsdc_jax.commands import (  # noqa: E402
+  compare,
+  configs,
+  convert,
+  demo,
+  evaluate,
+  prepare,
+  report,
+  train,
+)
 from tagsdc_jax.runtime import distributed, preemption  # noqa: E402
 
-COMMANDS = {'demo': demo, 'prepare': prepare, 'train': train,
-            'evaluate': evaluate, 'compare': compare, 'convert': convert,
-            'report': report}
+COMMANDS = {
+  'demo': demo,
+  'prepare': prepare,
+  'train': train,
+  'evaluate': evaluate,
+  'compare': compare,
+  'convert': convert,
+  'report': report,
+}
 # Those that go on where they were, and so may leave as if all was well.
 _CONTINUED = ('demo', 'train', 'evaluate')
 
@@ -43,20 +57,29 @@ _CONTINUED = ('demo', 'train', 'evaluate')
 def make_parser() -> argparse.ArgumentParser:
   """Returns the parser of all commands."""
   parser = arguments.Parser(
-      prog='tagsdc', description='Image-text matching with tailored negatives '
-      '(TAGS-DC) in JAX.', epilog='Begin with: tagsdc demo')
+    prog='tagsdc',
+    description='Image-text matching with tailored negatives (TAGS-DC) in JAX.',
+    epilog='Begin with: tagsdc demo',
+  )
   parser.add_argument('--version', action='version', version=__version__)
   commands = parser.add_subparsers(dest='command', metavar='COMMAND')
   for name, module in COMMANDS.items():
     command = commands.add_parser(
-        name, help=module.HELP, description=module.HELP,
-        epilog=module.EXAMPLES, allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+      name,
+      help=module.HELP,
+      description=module.HELP,
+      epilog=module.EXAMPLES,
+      allow_abbrev=False,
+      formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     if module.NEEDS_CONFIG:
       command.add_argument(
-          '--config', required=True, metavar='NAME|FILE',
-          help=f'one of {", ".join(configs.names())}, or a Python file with '
-          'get_config(); override with --config.NAME=VALUE')
+        '--config',
+        required=True,
+        metavar='NAME|FILE',
+        help=f'one of {", ".join(configs.names())}, or a Python file with '
+        'get_config(); override with --config.NAME=VALUE',
+      )
     module.add_arguments(command)
   return parser
 
@@ -80,11 +103,13 @@ def main(words: Sequence[str] | None = None) -> int:
     code = _say(args, str(stop), stop.code)
   except KeyboardInterrupt:
     is_broken_off = True
-    code = _say(args, 'interrupted; run the same command again to continue',
-                130)
+    code = _say(
+      args, 'interrupted; run the same command again to continue', 130
+    )
   except MemoryError as error:
-    code = _say(args, f'out of memory ({error}); close other programs, or '
-                'take less data')
+    code = _say(
+      args, f'out of memory ({error}); close other programs, or take less data'
+    )
   except Exception as error:
     code = _fail(args, error)
   if words is not None:
@@ -98,9 +123,12 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _listen(args: argparse.Namespace, rest: list[str]) -> int:
   code, again = preemption.exit_code(), 'give the same command again'
-  notice = preemption.Notice(settings.Settings().stop_seconds, *(
-      (f'{again} to continue', code) if args.command in _CONTINUED else
-      (again,)))
+  notice = preemption.Notice(
+    settings.Settings().stop_seconds,
+    *(
+      (f'{again} to continue', code) if args.command in _CONTINUED else (again,)
+    ),
+  )
   with notice.listening():
     environment.settle()
     return _run(args, rest)
@@ -111,9 +139,13 @@ def _fail(args: argparse.Namespace, error: Exception) -> int:
   if line is not None:
     return _say(args, line)
   if distributed.is_left_alone(error):
-    return _say(args, 'another process of the run has ended or hangs, see '
-                f'there ({error}); what was saved last is there, give the '
-                'same command again to continue', distributed.LEFT_ALONE)
+    return _say(
+      args,
+      'another process of the run has ended or hangs, see '
+      f'there ({error}); what was saved last is there, give the '
+      'same command again to continue',
+      distributed.LEFT_ALONE,
+    )
   if not jax.distributed.is_initialized():
     raise error
   traceback.print_exception(error)
@@ -124,19 +156,22 @@ def _run(args: argparse.Namespace, rest: list[str]) -> int:
   module = COMMANDS.get(args.command)
   # Some may have one without needing it.
   takes_config = getattr(args, 'config', None) is not None
-  overrides = [word for word in rest
-               if takes_config and word.startswith('--config.')]
+  overrides = [
+    word for word in rest if takes_config and word.startswith('--config.')
+  ]
   unknown = [word for word in rest if word not in overrides]
   config = configs.load(args.config, overrides) if takes_config else None
   if unknown or module is None:
     raise errors.UserError(
-        f'unknown arguments: {" ".join(unknown)}; see --help')
+      f'unknown arguments: {" ".join(unknown)}; see --help'
+    )
   # Only a verdict is a number; else what went wrong is raised.
   return module.run(args, config) or 0
 
 
-def _show_uncaught(kind: type[BaseException], error: BaseException,
-                   trace: TracebackType | None) -> None:
+def _show_uncaught(
+  kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
   # TensorStore's threads say this after a failed write, which Orbax raises.
   if str(error) != 'Event loop is closed':
     sys.__excepthook__(kind, error, trace)
@@ -147,8 +182,10 @@ def _explain(error: Exception) -> str | None:
   if isinstance(error, errors.UserError):
     return str(error)
   if isinstance(error, Warning):
-    return ('PYTHONWARNINGS or -W makes errors of warnings, such as '
-            f'{error}; unset it')
+    return (
+      'PYTHONWARNINGS or -W makes errors of warnings, such as '
+      f'{error}; unset it'
+    )
   reason = errors.refusal(error)
   name = getattr(error, 'filename', None) or 'standard output or a file'
   return reason and f'{name}: {reason}'
@@ -157,8 +194,11 @@ def _explain(error: Exception) -> str | None:
 def _say(args: argparse.Namespace, line: str, code: int = 2) -> int:
   line = ' '.join(line.split())
   with contextlib.suppress(OSError):  # Who read it is gone; not the code.
-    print(f'tagsdc {args.command or ""}'.strip() + f': {line}',
-          file=sys.stderr, flush=True)
+    print(
+      f'tagsdc {args.command or ""}'.strip() + f': {line}',
+      file=sys.stderr,
+      flush=True,
+    )
   return code
 
 

@@ -16,15 +16,19 @@ _LONGEST_NAME, _LONGEST_PATH = 255, 4095  # Bytes, on Linux.
 
 
 def problem(text: str) -> str:
-  """Returns why a text is no path of this machine, and what to do; '' if it
-  is one, there or not."""
+  """Returns why a text is no path of this machine, and what to do.
+
+  '' if it is one, whether it exists or not.
+  """
   scheme = _SCHEME.match(text)
   if scheme and scheme[1].lower() == 'file':
     return 'leave out file://'
   if scheme:
-    return (f'{scheme[0]} is not read or written here: mount it (a bucket for '
-            'instance with gcsfuse) and give the path of the mounted folder, '
-            'or copy it')
+    return (
+      f'{scheme[0]} is not read or written here: mount it (a bucket for '
+      'instance with gcsfuse) and give the path of the mounted folder, '
+      'or copy it'
+    )
   if not text:
     return 'it is empty; give a path, . for this folder'
   if '\0' in text:
@@ -33,16 +37,22 @@ def problem(text: str) -> str:
   if home == '~' and os.environ.get('HOME') == '':
     return 'HOME is empty in the environment; give the whole path'
   if home.startswith('~') and os.path.expanduser(home) == home:
-    return (f'there is no home folder {home}; give ./{text} for one of that '
-            'name in this folder')
+    return (
+      f'there is no home folder {home}; give ./{text} for one of that '
+      'name in this folder'
+    )
   try:
     encoded = os.fsencode(os.path.expanduser(text))
   except UnicodeEncodeError:
     return 'it holds characters that no file name can have'
-  if (len(encoded) > _LONGEST_PATH
-      or max(map(len, encoded.split(b'/'))) > _LONGEST_NAME):
-    return (f'a name may have {_LONGEST_NAME} bytes, a path '
-            f'{_LONGEST_PATH}; give a shorter one')
+  if (
+    len(encoded) > _LONGEST_PATH
+    or max(map(len, encoded.split(b'/'))) > _LONGEST_NAME
+  ):
+    return (
+      f'a name may have {_LONGEST_NAME} bytes, a path '
+      f'{_LONGEST_PATH}; give a shorter one'
+    )
   return ''
 
 
@@ -76,8 +86,10 @@ def folder(text: str) -> Path:
   with named(path, 'used'):
     there = next(x for x in (path, *path.absolute().parents) if x.exists())
     if not there.is_dir():
-      raise UserError(f'{path} cannot be used as a folder: {there} is a file; '
-                      'give another path')
+      raise UserError(
+        f'{path} cannot be used as a folder: {there} is a file; '
+        'give another path'
+      )
   return path
 
 
@@ -90,8 +102,13 @@ def file(text: str) -> Path:
   path = local(text)
   with named(path, 'read'):
     if not path.is_file():
-      found = ('is a folder' if path.is_dir() else
-               # Can be read only once.
-               'is a pipe or a device' if path.exists() else 'is missing')
+      found = (
+        'is a folder'
+        if path.is_dir()
+        # Can be read only once.
+        else 'is a pipe or a device'
+        if path.exists()
+        else 'is missing'
+      )
       raise UserError(f'{path} must be a file, but {found}; give another path')
   return path

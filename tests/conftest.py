@@ -11,13 +11,18 @@ os.environ['JAX_PLATFORMS'] = 'cpu'
 # Each of the last two halves the compile time, most of what these tests take.
 # XLA ends the process for a flag that it does not know, so the second is for
 # the versions that it was tried with.
-os.environ['XLA_FLAGS'] = ' '.join([
+os.environ['XLA_FLAGS'] = ' '.join(
+  [
     os.environ.get('XLA_FLAGS', ''),
     '--xla_force_host_platform_device_count=4',
     '--xla_backend_optimization_level=0',
-    *(['--xla_cpu_use_fusion_emitters=false']
-      if metadata.version('jaxlib').startswith('0.10.') else []),
-]).strip()
+    *(
+      ['--xla_cpu_use_fusion_emitters=false']
+      if metadata.version('jaxlib').startswith('0.10.')
+      else []
+    ),
+  ]
+).strip()
 
 import jax  # noqa: E402  (reads the variables above)
 import jaxtyping  # noqa: E402

@@ -17,8 +17,11 @@ from tagsdc_jax.negatives import masking
 
 _ROOT = Path(__file__).parents[1]
 _PAGES = [_ROOT / 'README.md', *sorted((_ROOT / 'docs').glob('*.md'))]
-_CODE = [path for folder in ('tagsdc_jax', 'tests', 'launch', 'configs')
-         for path in sorted((_ROOT / folder).rglob('*.py'))]
+_CODE = [
+  path
+  for folder in ('tagsdc_jax', 'tests', 'launch', 'configs')
+  for path in sorted((_ROOT / folder).rglob('*.py'))
+]
 _METHOD = _ROOT / 'docs' / 'method.md'
 _CITATION = re.compile(r'docs/(quirks|method)\.md, (\d+)')
 _PLACE = re.compile(r'`(tagsdc_jax/[\w/]+\.py)(?::(\w+))?`')
@@ -41,21 +44,27 @@ def _anchors(path):
   text = _prose(path)
   titles = re.findall(r'^#+ (.+)$', text, re.MULTILINE)
   return set(re.findall(r'<a id="([\w-]+)">', text)) | {
-      re.sub(r'[^\w\- ]', '', title.lower()).replace(' ', '-')
-      for title in titles}
+    re.sub(r'[^\w\- ]', '', title.lower()).replace(' ', '-') for title in titles
+  }
 
 
 def _numbers(name):
   text = _read(_ROOT / 'docs' / f'{name}.md')
-  pattern = (r'<a id="(\d+)"></a>\n### \1\. ' if name == 'quirks'
-             else r'\*\*\((\d+)\)\*\*')
+  pattern = (
+    r'<a id="(\d+)"></a>\n### \1\. '
+    if name == 'quirks'
+    else r'\*\*\((\d+)\)\*\*'
+  )
   return [int(number) for number in re.findall(pattern, text)]
 
 
 @functools.cache
 def _names(path):
-  return {node.name for node in ast.walk(ast.parse(_read(path)))
-          if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+  return {
+    node.name
+    for node in ast.walk(ast.parse(_read(path)))
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+  }
 
 
 def test_numbers_have_no_gap():
@@ -64,8 +73,11 @@ def test_numbers_have_no_gap():
 
 
 def test_numbers_that_are_cited_exist():
-  found = [(path, name, int(number)) for path in [*_CODE, *_PAGES]
-           for name, number in _CITATION.findall(_read(path))]
+  found = [
+    (path, name, int(number))
+    for path in [*_CODE, *_PAGES]
+    for name, number in _CITATION.findall(_read(path))
+  ]
   assert len({name for _, name, _ in found}) == 2
   known = {name: _numbers(name) for name in ('quirks', 'method')}
   assert [one for one in found if one[2] not in known[one[1]]] == []
@@ -74,8 +86,11 @@ def test_numbers_that_are_cited_exist():
 def test_bare_numbers_in_the_objective_exist():
   code = _read(_ROOT / 'tagsdc_jax' / 'objectives' / 'hard_negatives.py')
   comments = ' '.join(re.findall(r'^ *# (.*)$', code, re.MULTILINE))
-  found = [int(number) for group in re.findall(r'\(([\d, to]+)\)', comments)
-           for number in re.findall(r'\d+', group)]
+  found = [
+    int(number)
+    for group in re.findall(r'\(([\d, to]+)\)', comments)
+    for number in re.findall(r'\d+', group)
+  ]
   assert len(found) > 5
   assert set(found) <= set(_numbers('method'))
 
@@ -83,8 +98,9 @@ def test_bare_numbers_in_the_objective_exist():
 def test_quirks_name_every_setting_of_the_release():
   text = _read(_ROOT / 'docs' / 'quirks.md')
   names = {name for name in settings.ALL if name.startswith('quirks.')}
-  assert names == {f'quirks.{name}' for name in re.findall(
-      r'`quirks\.([a-z_0-9]+)`', text)}
+  assert names == {
+    f'quirks.{name}' for name in re.findall(r'`quirks\.([a-z_0-9]+)`', text)
+  }
 
 
 def test_the_contents_of_quirks_list_every_title():
@@ -109,18 +125,22 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize('page', _PAGES, ids=lambda page: page.name)
 def test_places_in_the_code_exist(page):
   wrong = [
-      (file, name) for file, name in _PLACE.findall(_read(page))
-      if not (_ROOT / file).is_file() or name and name not in _names(
-          _ROOT / file)]
+    (file, name)
+    for file, name in _PLACE.findall(_read(page))
+    if not (_ROOT / file).is_file() or name and name not in _names(_ROOT / file)
+  ]
   assert wrong == []
 
 
 def test_example_of_masking():
-  rows = dict(re.findall(
-      r'^\| ([a-z ]+) \| ([\d, ]+) \| [\d.]+ \|$', _read(_METHOD),
-      re.MULTILINE))
-  given = re.findall(r'^\| [a-z ]+ \| [\d, ]+ \| ([\d.]+) \|$', _read(_METHOD),
-                     re.MULTILINE)
+  rows = dict(
+    re.findall(
+      r'^\| ([a-z ]+) \| ([\d, ]+) \| [\d.]+ \|$', _read(_METHOD), re.MULTILINE
+    )
+  )
+  given = re.findall(
+    r'^\| [a-z ]+ \| [\d, ]+ \| ([\d.]+) \|$', _read(_METHOD), re.MULTILINE
+  )
   listed = [[int(i) for i in places.split(',')] for places in rows.values()]
   assert len(listed) == 5
   counts = phrases.phrase_counts(listed, 9, 5, 9, offset=0)
@@ -128,15 +148,19 @@ def test_example_of_masking():
   assert [f'{x:.4f}' for x in probs] == given
   none = np.prod(1 - probs)
   red_ball = probs[list(rows).index('red ball')]
-  assert (f'{red_ball:.1f} + {none:.4f} / 5 = {red_ball + none / 5:.4f}'
-          in _read(_METHOD))
+  assert (
+    f'{red_ball:.1f} + {none:.4f} / 5 = {red_ball + none / 5:.4f}'
+    in _read(_METHOD)
+  )
 
 
 def test_example_of_masking_is_what_is_drawn():
-  counts = phrases.phrase_counts([[3], [7], [2, 3], [6, 7], [3, 4, 7]], 9, 5, 9,
-                                 offset=0)
-  chosen = masking.choose_phrases(jax.random.key(0), counts[None],
-                                  num_copies=40_000, mask_rate=0.15)
+  counts = phrases.phrase_counts(
+    [[3], [7], [2, 3], [6, 7], [3, 4, 7]], 9, 5, 9, offset=0
+  )
+  chosen = masking.choose_phrases(
+    jax.random.key(0), counts[None], num_copies=40_000, mask_rate=0.15
+  )
   # Five times the standard deviation.
   assert abs(float(jnp.mean(chosen[0, :, 2])) - 0.2340) < 0.0106
 
@@ -148,22 +172,27 @@ def test_example_of_the_triplet_loss():
   text = ' '.join(_read(_METHOD).split())
   own, first, second = (f'{x:.4f}' for x in probs)
   assert f'probabilities {own}, {first} and {second}.' in text
-  assert (f'losses are {losses[0]:.4f} and {losses[1]:.4f}, with mean '
-          f'{mean:.4f}:') in text
+  assert (
+    f'losses are {losses[0]:.4f} and {losses[1]:.4f}, with mean {mean:.4f}:'
+  ) in text
 
 
 def test_settings_that_are_named_exist():
-  groups = '|'.join({name.partition('.')[0] for name in settings.ALL
-                     if '.' in name})
+  groups = '|'.join(
+    {name.partition('.')[0] for name in settings.ALL if '.' in name}
+  )
   for page in _PAGES:
-    for name in re.findall(rf'`((?:{groups})\.[a-z_0-9]+)`',
-                           page.read_text('utf-8')):
+    for name in re.findall(
+      rf'`((?:{groups})\.[a-z_0-9]+)`', page.read_text('utf-8')
+    ):
       assert name in settings.ALL, f'{page.name}: {name}'
 
 
 def test_defaults_in_the_table_are_those_of_the_settings():
-  rows = re.findall(r'^\| \$[^|]+ \| `([\w.]+)` \| ([^|]+) \|', _read(_METHOD),
-                    re.MULTILINE)
+  rows = re.findall(
+    r'^\| \$[^|]+ \| `([\w.]+)` \| ([^|]+) \|', _read(_METHOD), re.MULTILINE
+  )
   assert len(rows) > 10
   assert {name: float(default) for name, default in rows} == {
-      name: settings.ALL[name].default for name, _ in rows}
+    name: settings.ALL[name].default for name, _ in rows
+  }

@@ -21,9 +21,20 @@ def _write(path, content=_NEW):
   files.write_whole(path, lambda file: file.write(content))
 
 
-@pytest.mark.parametrize('name', [
-    'result.partial', 'x.json', '.partial', 'result', 'a.b.partial', 'é' * 120,
-    'x' * 255, '-', 'new\nline'])
+@pytest.mark.parametrize(
+  'name',
+  [
+    'result.partial',
+    'x.json',
+    '.partial',
+    'result',
+    'a.b.partial',
+    'é' * 120,
+    'x' * 255,
+    '-',
+    'new\nline',
+  ],
+)
 def test_any_name_is_written_and_nothing_else(tmp_path, name):
   # What an earlier version would have overwritten.
   (tmp_path / 'x.partial').write_text('mine')
@@ -45,8 +56,11 @@ def test_a_link_is_followed(tmp_path):
   loop = tmp_path / 'loop'
   loop.symlink_to('loop')
   for function in (_write, files.check_target):
-    with pytest.raises(errors.UserError, match='loop cannot be written: Too '
-                       'many levels of symbolic links; give another path'):
+    with pytest.raises(
+      errors.UserError,
+      match='loop cannot be written: Too '
+      'many levels of symbolic links; give another path',
+    ):
       function(loop)
 
 
@@ -69,8 +83,10 @@ def test_an_error_leaves_what_was_there(tmp_path):
   def fail(file):
     file.write(b'half')
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-  with pytest.raises(errors.UserError, match='file cannot be written: no space '
-                     'is left'):
+
+  with pytest.raises(
+    errors.UserError, match='file cannot be written: no space is left'
+  ):
     files.write_whole(path, fail)
   with pytest.raises(ZeroDivisionError), files.whole_folder(tmp_path / 'new'):
     raise ZeroDivisionError
@@ -79,8 +95,9 @@ def test_an_error_leaves_what_was_there(tmp_path):
 
 def test_what_the_dead_leave_goes_and_what_the_living_write_stays(tmp_path):
   dead, living, others = (
-      tmp_path / f'.{name}.partial' for name in (
-          'file.0123abcd', 'file.89abcdef', 'other.0123abcd'))
+    tmp_path / f'.{name}.partial'
+    for name in ('file.0123abcd', 'file.89abcdef', 'other.0123abcd')
+  )
   for path in (dead, living, others):
     path.write_bytes(b'half')
   folder = tmp_path / '.file.00000000.partial'
@@ -89,7 +106,10 @@ def test_what_the_dead_leave_goes_and_what_the_living_write_stays(tmp_path):
     fcntl.flock(lock, fcntl.LOCK_EX)
     _write(tmp_path / 'file')
   assert {path.name for path in tmp_path.iterdir()} == {
-      'file', living.name, others.name}
+    'file',
+    living.name,
+    others.name,
+  }
   with files.whole_folder(tmp_path / 'other') as place:
     place.mkdir()
     assert not others.exists()
@@ -121,20 +141,24 @@ def test_pipes_and_devices_are_written_into(tmp_path):
   assert os.stat(os.devnull).st_mode & 0o170000 == 0o020000
 
 
-@pytest.mark.parametrize('path', ['/dev/stdout', '/dev/fd/1',
-                                  '/proc/self/fd/1', 'link'])
+@pytest.mark.parametrize(
+  'path', ['/dev/stdout', '/dev/fd/1', '/proc/self/fd/1', 'link']
+)
 @pytest.mark.parametrize('kind', ['pipe', 'file'])
 def test_standard_output(tmp_path, path, kind):
   (tmp_path / 'link').symlink_to('/dev/stdout')
-  code = ('import pathlib, sys\nfrom tagsdc_jax import files\n'
-          'path = pathlib.Path(sys.argv[1])\nfiles.check_target(path)\n'
-          'assert files.is_stdout(path)\n'
-          'print("before", flush=True)\nfiles.write_json(path, [1])\n'
-          'print("after")')
+  code = (
+    'import pathlib, sys\nfrom tagsdc_jax import files\n'
+    'path = pathlib.Path(sys.argv[1])\nfiles.check_target(path)\n'
+    'assert files.is_stdout(path)\n'
+    'print("before", flush=True)\nfiles.write_json(path, [1])\n'
+    'print("after")'
+  )
   command = [sys.executable, '-c', code, path]
   if kind == 'pipe':
-    shown = subprocess.run(command, cwd=tmp_path, check=True,
-                           capture_output=True, text=True).stdout
+    shown = subprocess.run(
+      command, cwd=tmp_path, check=True, capture_output=True, text=True
+    ).stdout
   else:  # Whose start must not be written over.
     with open(tmp_path / 'out', 'w', encoding='utf-8') as file:
       subprocess.run(command, cwd=tmp_path, check=True, stdout=file)
@@ -145,8 +169,10 @@ def test_standard_output(tmp_path, path, kind):
 def test_open_files_that_cannot_be_written(tmp_path):
   read = os.open(__file__, os.O_RDONLY)
   try:
-    for number, message in ((read, 'open for reading only'),
-                            (987654, 'Bad file descriptor')):
+    for number, message in (
+      (read, 'open for reading only'),
+      (987654, 'Bad file descriptor'),
+    ):
       with pytest.raises(errors.UserError, match=message):
         files.check_target(files.Path(f'/dev/fd/{number}'))
   finally:
@@ -154,20 +180,30 @@ def test_open_files_that_cannot_be_written(tmp_path):
   assert not files.is_stdout(tmp_path / '1') and not files.is_stdout(None)
 
 
-@pytest.mark.parametrize('name, message', [
-    ('', 'cannot be written: Is a directory'), ('folder', 'Is a directory'),
+@pytest.mark.parametrize(
+  'name, message',
+  [
+    ('', 'cannot be written: Is a directory'),
+    ('folder', 'Is a directory'),
     ('no/file', 'folder .*no is missing; make it'),
     ('link', 'folder .*elsewhere is missing; make it'),
-    ('file/file', 'Not a directory'), ('x' * 256, 'name too long')])
-def test_a_target_that_cannot_be_is_told_before_the_work(tmp_path, name,
-                                                         message):
+    ('file/file', 'Not a directory'),
+    ('x' * 256, 'name too long'),
+  ],
+)
+def test_a_target_that_cannot_be_is_told_before_the_work(
+  tmp_path, name, message
+):
   (tmp_path / 'folder').mkdir()
   (tmp_path / 'file').touch()
   (tmp_path / 'link').symlink_to(tmp_path / 'elsewhere' / 'file')
   with pytest.raises(errors.UserError, match=message):
     files.check_target(tmp_path / name)
-  assert {path.name for path in tmp_path.iterdir()} == {'folder', 'file',
-                                                        'link'}
+  assert {path.name for path in tmp_path.iterdir()} == {
+    'folder',
+    'file',
+    'link',
+  }
 
 
 def test_what_may_not_be_written_is_told_and_stays():
@@ -175,8 +211,10 @@ def test_what_may_not_be_written_is_told_and_stays():
     path = folder / 'file'
     path.write_bytes(b'old')
     os.chown(path, folder.stat().st_uid, -1)
-    with denying.denied(path), pytest.raises(errors.UserError,
-                                             match='permission denied'):
+    with (
+      denying.denied(path),
+      pytest.raises(errors.UserError, match='permission denied'),
+    ):
       files.check_target(path)
     assert path.read_bytes() == b'old'
     with denying.denied(folder):
@@ -187,30 +225,43 @@ def test_what_may_not_be_written_is_told_and_stays():
 
 def test_one_file_for_two(tmp_path):
   (tmp_path / 'link').symlink_to('a')
-  files.check_different({'--x': tmp_path / 'a', '--y': tmp_path / 'b',
-                         '--z': None, '--v': None})
+  files.check_different(
+    {'--x': tmp_path / 'a', '--y': tmp_path / 'b', '--z': None, '--v': None}
+  )
   for other in (tmp_path / 'link', tmp_path / 'no' / '..' / 'a'):
     with pytest.raises(errors.UserError, match='--x and --y are the same file'):
       files.check_different({'--x': tmp_path / 'a', '--y': other})
   with pytest.raises(errors.UserError, match='the same file'):
-    files.check_different({'--x': files.Path('/dev/stdout'),
-                           '--y': files.Path('/proc/self/fd/1')})
+    files.check_different(
+      {'--x': files.Path('/dev/stdout'), '--y': files.Path('/proc/self/fd/1')}
+    )
 
 
-@pytest.mark.parametrize('content, found', [
-    (b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n',
-     'a pointer of Git LFS, not the file itself; run `git lfs pull`'),
+@pytest.mark.parametrize(
+  'content, found',
+  [
+    (
+      b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n',
+      'a pointer of Git LFS, not the file itself; run `git lfs pull`',
+    ),
     (b'\n <!DOCTYPE html>\n<html><head>', 'a web page; download the file'),
     ('<html>\u00e9'.encode('latin-1'), 'a web page'),
     (b'\xef\xbb\xbf<?xml version="1.0"?><Error>', 'a web page'),
-    (json.dumps({'error': 'Repository not found'}).encode(),
-     'text that begins with \'{"error": "Repository not found"}\''),
+    (
+      json.dumps({'error': 'Repository not found'}).encode(),
+      'text that begins with \'{"error": "Repository not found"}\'',
+    ),
     (b'Entry not found', "text that begins with 'Entry not found'"),
     ('ä'.encode() * 5000, 'text'),
-    (b'', None), (b' \n', None), (b'\x80\x02}q\x00.', None),
-    (b'PK\x03\x04', None), (b'\x93NUMPY\x01\x00', None),
-    (b'{"a":1}\x00\x00\x00', None), (b'abc\xff\xfe', None),
-])
+    (b'', None),
+    (b' \n', None),
+    (b'\x80\x02}q\x00.', None),
+    (b'PK\x03\x04', None),
+    (b'\x93NUMPY\x01\x00', None),
+    (b'{"a":1}\x00\x00\x00', None),
+    (b'abc\xff\xfe', None),
+  ],
+)
 def test_what_takes_the_place_of_a_file(tmp_path, content, found):
   path = tmp_path / 'weights.safetensors'
   path.write_bytes(content)

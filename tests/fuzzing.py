@@ -35,18 +35,36 @@ from tagsdc_jax.training import checkpoints
 ROOT = Path(__file__).parents[1]
 RECORDED = ROOT / 'tests' / 'golden' / 'recordings'
 LIMIT = 120  # Seconds that one case may take.
-WORDS = (b'null', b'-1', b'[]', b'{}', b'"', b'1e999', b'NaN', b',', b'\xff',
-         b'99999999999', b'true', b'../..')
+WORDS = (
+  b'null',
+  b'-1',
+  b'[]',
+  b'{}',
+  b'"',
+  b'1e999',
+  b'NaN',
+  b',',
+  b'\xff',
+  b'99999999999',
+  b'true',
+  b'../..',
+)
 
 
 def _lmdb(place):
   config = settings.Data(
-      source='uniter_lmdb', root=str(place),
-      train_text=('txt_db/itm_toy.db',), train_images=('img',))
+    source='uniter_lmdb',
+    root=str(place),
+    train_text=('txt_db/itm_toy.db',),
+    train_images=('img',),
+  )
   data = opening.open_split(config, 'train')
-  parts = [str([(c.caption_id, c.image, c.phrases, c.text)
-                for c in data.captions]).encode(),
-           *(c.token_ids.tobytes() for c in data.captions)]
+  parts = [
+    str(
+      [(c.caption_id, c.image, c.phrases, c.text) for c in data.captions]
+    ).encode(),
+    *(c.token_ids.tobytes() for c in data.captions),
+  ]
   for image, count in enumerate(data.num_regions):
     regions = data.read_regions(image)
     assert regions.features.shape == (count, data.feature_size)
@@ -57,13 +75,18 @@ def _lmdb(place):
 
 def _checkpoint(place):
   loaded = checkpoints.load(place / 'checkpoint')
-  return [str(loaded.about).encode(),
-          *(np.asarray(x).tobytes() for x in _leaves(loaded.parameters))]
+  return [
+    str(loaded.about).encode(),
+    *(np.asarray(x).tobytes() for x in _leaves(loaded.parameters)),
+  ]
 
 
 def _leaves(tree):
-  return ([leaf for key in sorted(tree) for leaf in _leaves(tree[key])]
-          if isinstance(tree, dict) else [tree])
+  return (
+    [leaf for key in sorted(tree) for leaf in _leaves(tree[key])]
+    if isinstance(tree, dict)
+    else [tree]
+  )
 
 
 def _npz(place):
@@ -76,8 +99,10 @@ def _config(place):
 
 
 def _run_folder(place):
-  return [str(folder.read_config(place)).encode(),
-          str(report.read_metrics(place / 'metrics.jsonl')).encode()]
+  return [
+    str(folder.read_config(place)).encode(),
+    str(report.read_metrics(place / 'metrics.jsonl')).encode(),
+  ]
 
 
 def _weights(place):
@@ -86,16 +111,23 @@ def _weights(place):
 
 
 # Name -> what reads it, and the share of cases.
-TARGETS = {'lmdb': (_lmdb, 8), 'checkpoint': (_checkpoint, 3),
-           'npz': (_npz, 3), 'config': (_config, 3),
-           'run folder': (_run_folder, 2), 'weights': (_weights, 2)}
+TARGETS = {
+  'lmdb': (_lmdb, 8),
+  'checkpoint': (_checkpoint, 3),
+  'npz': (_npz, 3),
+  'config': (_config, 3),
+  'run folder': (_run_folder, 2),
+  'weights': (_weights, 2),
+}
 
 
 def make_good(root):
   """Writes good data of every kind; each target gets a folder."""
   toy = RECORDED / 'lmdb'
-  for name, store in (('lmdb', 'feat_th0.2_max100_min10'),
-                      ('lmdb packed', 'feat_th0.2_max100_min10_compressed')):
+  for name, store in (
+    ('lmdb', 'feat_th0.2_max100_min10'),
+    ('lmdb packed', 'feat_th0.2_max100_min10_compressed'),
+  ):
     place = root / name
     shutil.copytree(toy / 'txt_db', place / 'txt_db')
     shutil.copytree(toy / 'img_db' / 'toy' / store, place / 'img')
@@ -104,26 +136,41 @@ def make_good(root):
   (root / 'npz').mkdir()
   shutil.copy(RECORDED / 'forward.npz', root / 'npz')
   (root / 'config').mkdir()
-  shutil.copy(ROOT / 'configs' / 'uniter_lmdb_small.py',
-              root / 'config' / 'config.py')
+  shutil.copy(
+    ROOT / 'configs' / 'uniter_lmdb_small.py', root / 'config' / 'config.py'
+  )
   (root / 'run folder').mkdir()
-  files.write_json(root / 'run folder' / 'config.json',
-                   {'settings': settings.flatten(settings.Settings())})
+  files.write_json(
+    root / 'run folder' / 'config.json',
+    {'settings': settings.flatten(settings.Settings())},
+  )
   (root / 'run folder' / 'metrics.jsonl').write_text(
-      '{"update": 1, "kind": "train", "loss": 0.5}\n' * 3)
+    '{"update": 1, "kind": "train", "loss": 0.5}\n' * 3
+  )
   (root / 'weights').mkdir()
-  shutil.copy(RECORDED / 'checkpoint_stage1.safetensors',
-              root / 'weights' / 'weights.safetensors')
+  shutil.copy(
+    RECORDED / 'checkpoint_stage1.safetensors',
+    root / 'weights' / 'weights.safetensors',
+  )
 
 
 def _write_checkpoint(root):
   rng = np.random.default_rng(0)
   checkpoints.export(
-      root / 'checkpoint' / 'checkpoint',
-      {name: {'kernel': rng.normal(size=(40, 50)).astype(np.float32),
-              'bias': np.zeros(50, np.float32)} for name in ('a', 'b')},
-      {'phase': 'tags', 'update': 3,
-       'settings': settings.flatten(settings.Settings())})
+    root / 'checkpoint' / 'checkpoint',
+    {
+      name: {
+        'kernel': rng.normal(size=(40, 50)).astype(np.float32),
+        'bias': np.zeros(50, np.float32),
+      }
+      for name in ('a', 'b')
+    },
+    {
+      'phase': 'tags',
+      'update': 3,
+      'settings': settings.flatten(settings.Settings()),
+    },
+  )
   return []
 
 
@@ -131,8 +178,9 @@ def damage(rng, place):
   """Damages one file under a folder; returns what was done."""
   path = rng.choice(sorted(p for p in place.rglob('*') if p.is_file()))
   content = bytearray(path.read_bytes())
-  kind = rng.choice(('flip', 'flips', 'cut', 'zeros', 'moved', 'word', 'word',
-                     'empty', 'gone'))
+  kind = rng.choice(
+    ('flip', 'flips', 'cut', 'zeros', 'moved', 'word', 'word', 'empty', 'gone')
+  )
   at = rng.randrange(len(content)) if content else 0
   size = rng.choice((1, 8, 64, 512))
   if kind == 'gone':
@@ -143,12 +191,12 @@ def damage(rng, place):
   elif kind == 'cut':
     del content[at:]
   elif kind == 'zeros':
-    content[at:at + size] = bytes(len(content[at:at + size]))
+    content[at : at + size] = bytes(len(content[at : at + size]))
   elif kind == 'moved' and content:
     other = rng.randrange(len(content))
-    content[at:at + size] = content[other:other + size]
+    content[at : at + size] = content[other : other + size]
   elif kind == 'word':
-    content[at:at + rng.choice((0, 1, 4))] = rng.choice(WORDS)
+    content[at : at + rng.choice((0, 1, 4))] = rng.choice(WORDS)
   elif kind == 'empty':
     content.clear()
   if kind != 'gone':
@@ -206,13 +254,23 @@ def _answer(read, place, question):
 def run_cases(number, seed, only=None):
   """Yields (target, what was done, kind of outcome, text) of every case."""
   rng = random.Random(seed)
-  names = [name for name, (_, share) in TARGETS.items() for _ in range(share)
-           if only is None or name == only]
+  names = [
+    name
+    for name, (_, share) in TARGETS.items()
+    for _ in range(share)
+    if only is None or name == only
+  ]
   with tempfile.TemporaryDirectory() as root_name:
     root = Path(root_name)
     make_good(root / 'good')
-    places = {name: [p for p in sorted((root / 'good').iterdir())
-                     if p.name.split(' packed')[0] == name] for name in TARGETS}
+    places = {
+      name: [
+        p
+        for p in sorted((root / 'good').iterdir())
+        if p.name.split(' packed')[0] == name
+      ]
+      for name in TARGETS
+    }
     good = {}
     for _ in range(number):
       name = rng.choice(names)
@@ -245,8 +303,9 @@ def main():
       print(f'{name}: {done}: {kind}: {text[-700:]}', flush=True)
   for key, count in sorted(counts.items()):
     print(*key, count)
-  return int(any(kind not in ('told', 'unharmed', 'changed')
-                 for _, kind in counts))
+  return int(
+    any(kind not in ('told', 'unharmed', 'changed') for _, kind in counts)
+  )
 
 
 if __name__ == '__main__':

@@ -14,15 +14,22 @@ from tests import fuzzing
 
 def _python(*arguments):
   """Runs in a process without JAX's threads: cases are forked off it."""
-  return subprocess.run([sys.executable, *arguments], capture_output=True,
-                        text=True, check=False, cwd=fuzzing.ROOT)
+  return subprocess.run(
+    [sys.executable, *arguments],
+    capture_output=True,
+    text=True,
+    check=False,
+    cwd=fuzzing.ROOT,
+  )
 
 
 def test_damaged_files_end_in_words():
   ended = _python('-m', 'tests.fuzzing', '--cases', '60', '--seed', '5')
   assert ended.returncode == 0, ended.stdout
-  counts = {line.rpartition(' ')[0]: int(line.rpartition(' ')[2])
-            for line in ended.stdout.splitlines()}
+  counts = {
+    line.rpartition(' ')[0]: int(line.rpartition(' ')[2])
+    for line in ended.stdout.splitlines()
+  }
   assert sum(counts.values()) == 60
   assert {key.rpartition(' ')[0] for key in counts} == set(fuzzing.TARGETS)
   for target in fuzzing.TARGETS:
@@ -30,7 +37,9 @@ def test_damaged_files_end_in_words():
 
 
 def test_a_crash_a_hang_and_a_traceback_would_be_seen():
-  ended = _python('-c', textwrap.dedent('''
+  ended = _python(
+    '-c',
+    textwrap.dedent("""
       import os, signal
       from tests import fuzzing
       fuzzing.LIMIT = 0.3
@@ -41,7 +50,8 @@ def test_a_crash_a_hang_and_a_traceback_would_be_seen():
       end = lambda place: os.kill(os.getpid(), signal.SIGSEGV)
       print(*fuzzing.read_apart(end, None))
       print(fuzzing.read_apart(lambda place: 1 // 0, None)[0])
-      '''))
+      """),
+  )
   assert ended.stdout.splitlines() == ['hang', 'crash exit -11', 'traceback']
 
 
@@ -50,7 +60,7 @@ def test_a_damaged_stream_within_an_npz_file(tmp_path):
   path = tmp_path / 'forward.npz'
   shutil.copy(fuzzing.RECORDED / 'forward.npz', path)
   content = bytearray(path.read_bytes())
-  content[290365:290365 + 512] = content[1000:1512]
+  content[290365 : 290365 + 512] = content[1000:1512]
   path.write_bytes(content)
   with pytest.raises(errors.UserError, match='cannot be read as arrays'):
     stored.open_arrays(path, check=True)

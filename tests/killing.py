@@ -25,15 +25,26 @@ LIMIT = 600.0  # Seconds that one run may take.
 def start(config, run_dir, *overrides):
   """Starts a training in a process of its own."""
   return subprocess.Popen(
-      [sys.executable, '-m', 'tagsdc_jax.main', 'train', '--config',
-       str(config), '--run-dir', str(run_dir), *overrides],
-      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    [
+      sys.executable,
+      '-m',
+      'tagsdc_jax.main',
+      'train',
+      '--config',
+      str(config),
+      '--run-dir',
+      str(run_dir),
+      *overrides,
+    ],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+  )
 
 
 def result(run_dir):
   """Returns the hash of the parameters of a run that has ended."""
-  return json.loads((run_dir / 'results.json').read_text())[
-      'parameters_sha256']
+  return json.loads((run_dir / 'results.json').read_text())['parameters_sha256']
 
 
 def is_saving(run_dir):
@@ -45,18 +56,24 @@ def is_validating(run_dir):
   """Returns whether a validation is under way: due, its save has begun, and it
   has no result yet."""
   every = json.loads((run_dir / 'config.json').read_text())['settings'][
-      'eval_every']
+    'eval_every'
+  ]
   lines = [line for line in _lines(run_dir) if line.endswith(b'\n')]
   last = json.loads(lines[-1]) if lines else {'kind': ''}
-  return (last['kind'] == 'train' and every > 0
-          and last['update'] % every == 0
-          and any((run_dir / 'checkpoints' / 'newest').glob(
-              f'{last["update"]}*')))
+  return (
+    last['kind'] == 'train'
+    and every > 0
+    and last['update'] % every == 0
+    and any((run_dir / 'checkpoints' / 'newest').glob(f'{last["update"]}*'))
+  )
 
 
 # What a run may be in the middle of.
-MOMENTS = {'a step': lambda run_dir: True, 'a save': is_saving,
-           'a validation': is_validating}
+MOMENTS = {
+  'a step': lambda run_dir: True,
+  'a save': is_saving,
+  'a validation': is_validating,
+}
 
 
 def num_logged(run_dir):
@@ -119,14 +136,20 @@ def try_once(config, run_dir, number, delay, moment, expected):
   took, at = time.monotonic() - begun, num_logged(run_dir)
   again = start(config, run_dir)
   told = again.communicate(timeout=LIMIT)[0]
-  is_same = (again.returncode == 0 and result(run_dir) == expected
-             and reported(run_dir) == reported(run_dir.parent / 'whole'))
+  is_same = (
+    again.returncode == 0
+    and result(run_dir) == expected
+    and reported(run_dir) == reported(run_dir.parent / 'whole')
+  )
   # Who was asked to leave has to do so well.
   is_right = is_same and (number == signal.SIGKILL or process.returncode == 0)
   where = f'in {" and ".join(found)}' if found else 'when it had ended'
-  print(f'{run_dir.name}: {number.name} {where}, {at} updates logged, left '
-        f'with {process.returncode} in {took:.1f} s, '
-        f'{"identical" if is_same else "DIFFERENT"}', flush=True)
+  print(
+    f'{run_dir.name}: {number.name} {where}, {at} updates logged, left '
+    f'with {process.returncode} in {took:.1f} s, '
+    f'{"identical" if is_same else "DIFFERENT"}',
+    flush=True,
+  )
   if not is_right:
     print(said[-2000:], told[-2000:], sep='\n', flush=True)
   return found, is_right
@@ -139,8 +162,12 @@ def main():
   parser.add_argument('folder', type=Path)
   parser.add_argument('--kills', type=int, default=20)
   parser.add_argument('--terms', type=int, default=5)
-  parser.add_argument('--seconds', type=float, default=2.0,
-                      help='longest wait from the first update to a signal')
+  parser.add_argument(
+    '--seconds',
+    type=float,
+    default=2.0,
+    help='longest wait from the first update to a signal',
+  )
   parser.add_argument('--seed', type=int, default=0)
   args = parser.parse_args()
   rng = random.Random(args.seed)
@@ -149,14 +176,21 @@ def main():
   assert whole.returncode == 0, said
   expected = result(args.folder / 'whole')
   counts, wrong, tried = collections.Counter(), 0, 0
-  for number, wanted in ((signal.SIGKILL, args.kills),
-                         (signal.SIGTERM, args.terms)):
+  for number, wanted in (
+    (signal.SIGKILL, args.kills),
+    (signal.SIGTERM, args.terms),
+  ):
     hits = 0
     while hits < wanted:
       moment = 'a step' if number == signal.SIGTERM else list(MOMENTS)[hits % 3]
       found, is_right = try_once(
-          args.config, args.folder / f'run{tried}', number,
-          rng.uniform(0, args.seconds), moment, expected)
+        args.config,
+        args.folder / f'run{tried}',
+        number,
+        rng.uniform(0, args.seconds),
+        moment,
+        expected,
+      )
       tried, hits, wrong = tried + 1, hits + bool(found), wrong + (not is_right)
       counts.update([f'{number.name} in {" and ".join(found)}'] * bool(found))
   for name, count in counts.items():

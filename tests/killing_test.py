@@ -13,13 +13,20 @@ from tests import children, killing, tiny
 @pytest.fixture(name='config')
 def _config(world_dir):
   # It stops early: the evaluation at the end would be most of the work.
-  return tiny.make_settings('pretrain', world_dir, num_updates=1000,
-                            stop_at_update=24, checkpoint_every=1,
-                            eval_every=0, num_devices=1)
+  return tiny.make_settings(
+    'pretrain',
+    world_dir,
+    num_updates=1000,
+    stop_at_update=24,
+    checkpoint_every=1,
+    eval_every=0,
+    num_devices=1,
+  )
 
 
-def test_killed_and_asked_to_leave_it_is_the_same_run(config, tmp_path,
-                                                      monkeypatch):
+def test_killed_and_asked_to_leave_it_is_the_same_run(
+  config, tmp_path, monkeypatch
+):
   children.prepare(monkeypatch)
   path, run_dir = tmp_path / 'config.py', tmp_path / 'run'
   tiny.write_config(path, config)
@@ -47,8 +54,14 @@ def test_killed_and_asked_to_leave_it_is_the_same_run(config, tmp_path,
   again = training.train(config, run_dir)
   assert again['parameters_sha256'] == whole['parameters_sha256']
   # Every update is told of once, with the same loss.
-  losses = [[(x['update'], x['loss']) for x in map(json.loads, (
-      folder / 'metrics.jsonl').read_text().splitlines())
-             if x['kind'] == 'train']
-            for folder in (run_dir, tmp_path / 'whole')]
+  losses = [
+    [
+      (x['update'], x['loss'])
+      for x in map(
+        json.loads, (folder / 'metrics.jsonl').read_text().splitlines()
+      )
+      if x['kind'] == 'train'
+    ]
+    for folder in (run_dir, tmp_path / 'whole')
+  ]
   assert losses[0] == losses[1]

@@ -13,12 +13,20 @@ from tagsdc_jax.data import captions
 from tagsdc_jax.runtime import launcher
 from tagsdc_jax.settings import kinds
 
-REMOTE = ('gs://bucket/runs', 's3://bucket/a', 'hdfs://host:9000/a',
-          'https://example.org/a', 'GS://bucket', 'file:///tmp/a',
-          'svn+ssh://a/b')
+REMOTE = (
+  'gs://bucket/runs',
+  's3://bucket/a',
+  'hdfs://host:9000/a',
+  'https://example.org/a',
+  'GS://bucket',
+  'file:///tmp/a',
+  'svn+ssh://a/b',
+)
 PATH_SETTINGS = [
-    name for name, setting in settings.ALL.items()
-    if isinstance(getattr(setting.kind, 'of', setting.kind), kinds.LocalPath)]
+  name
+  for name, setting in settings.ALL.items()
+  if isinstance(getattr(setting.kind, 'of', setting.kind), kinds.LocalPath)
+]
 
 
 @pytest.fixture(autouse=True)
@@ -26,26 +34,51 @@ def _home(monkeypatch, tmp_path):
   monkeypatch.setenv('HOME', str(tmp_path))
 
 
-@pytest.mark.parametrize('text, path', [
-    ('a/b', 'a/b'), ('/a', '/a'), ('~', '<>'), ('~/a', '<>/a'),
-    ('~root/a', os.path.expanduser('~root/a')), ('a/~/b', 'a/~/b'),
-    ('./~', './~'), ('$HOME/a', '$HOME/a'), ('gs:/a', 'gs:/a'),
-    ('a://b'[1:], '://b'), ('1a://b', '1a://b'), ('a b', 'a b'),
-    ('shipped:world_pretrain', 'shipped:world_pretrain')])
+@pytest.mark.parametrize(
+  'text, path',
+  [
+    ('a/b', 'a/b'),
+    ('/a', '/a'),
+    ('~', '<>'),
+    ('~/a', '<>/a'),
+    ('~root/a', os.path.expanduser('~root/a')),
+    ('a/~/b', 'a/~/b'),
+    ('./~', './~'),
+    ('$HOME/a', '$HOME/a'),
+    ('gs:/a', 'gs:/a'),
+    ('a://b'[1:], '://b'),
+    ('1a://b', '1a://b'),
+    ('a b', 'a b'),
+    ('shipped:world_pretrain', 'shipped:world_pretrain'),
+  ],
+)
 def test_what_a_path_means(text, path, tmp_path):
   assert paths.expanded(text) == path.replace('<>', str(tmp_path))
   assert paths.local(text) == Path(path.replace('<>', str(tmp_path)))
 
 
-@pytest.mark.parametrize('text, message', [
-    *((text, f'{text.partition(":")[0]}:// is not read or written here: mount '
-       'it (a bucket for instance with gcsfuse) and give the path')
-      for text in REMOTE if not text.startswith('file')),
-    ('file:///tmp/a', 'leave out file://'), ('', 'it is empty'),
-    ('a\0b', 'NUL'), ('~no_such_user/a', 'no home folder ~no_such_user; give '
-                      './~no_such_user/a'),
-    ('x' * 256, 'a name may have 255 bytes'), ('é' * 128, '255 bytes'),
-    ('a/' * 2100, 'a path 4095'), ('\ud800', 'no file name can have')])
+@pytest.mark.parametrize(
+  'text, message',
+  [
+    *(
+      (
+        text,
+        f'{text.partition(":")[0]}:// is not read or written here: mount '
+        'it (a bucket for instance with gcsfuse) and give the path',
+      )
+      for text in REMOTE
+      if not text.startswith('file')
+    ),
+    ('file:///tmp/a', 'leave out file://'),
+    ('', 'it is empty'),
+    ('a\0b', 'NUL'),
+    ('~no_such_user/a', 'no home folder ~no_such_user; give ./~no_such_user/a'),
+    ('x' * 256, 'a name may have 255 bytes'),
+    ('é' * 128, '255 bytes'),
+    ('a/' * 2100, 'a path 4095'),
+    ('\ud800', 'no file name can have'),
+  ],
+)
 def test_what_is_no_path_of_this_machine(text, message):
   with pytest.raises(errors.UserError) as caught:
     paths.local(text)
@@ -65,8 +98,11 @@ def test_a_folder_and_a_file(tmp_path):
   assert paths.folder('~') == tmp_path
   assert paths.file('~/file') == tmp_path / 'file'
   for below in ('file', 'file/a/b'):
-    with pytest.raises(errors.UserError, match=f'{below} cannot be used as a '
-                       f'folder: {tmp_path}/file is a file; give another'):
+    with pytest.raises(
+      errors.UserError,
+      match=f'{below} cannot be used as a '
+      f'folder: {tmp_path}/file is a file; give another',
+    ):
       paths.folder(f'~/{below}')
   with pytest.raises(errors.UserError, match='must be a file, but is a folder'):
     paths.file('~')
@@ -84,7 +120,8 @@ def _path_options(parser, words=()):
       for name, command in action.choices.items():
         yield from _path_options(command, (*words, name))
     elif getattr(action.type, '__module__', '') == 'tagsdc_jax.arguments' and (
-        action.type.__name__ in ('path', 'folder', 'location')):
+      action.type.__name__ in ('path', 'folder', 'location')
+    ):
       yield words, action
 
 
@@ -92,20 +129,32 @@ OPTIONS = list(_path_options(main.make_parser()))
 
 
 def test_every_option_that_names_a_path_is_found():
-  found = {(words[0], (action.option_strings or [action.dest])[0])
-           for words, action in OPTIONS}
+  found = {
+    (words[0], (action.option_strings or [action.dest])[0])
+    for words, action in OPTIONS
+  }
   assert found == {
-      ('demo', '--run-dir'), ('train', '--run-dir'), ('evaluate', 'model'),
-      ('evaluate', '--json'), ('evaluate', '--scores'),
-      ('evaluate', '--first-pass'), ('evaluate', '--work-dir'),
-      ('compare', 'folder'), ('compare', '--json'), ('convert', 'source'),
-      ('convert', 'target'), ('convert', '--model-config'),
-      ('report', 'run_dir')}
+    ('demo', '--run-dir'),
+    ('train', '--run-dir'),
+    ('evaluate', 'model'),
+    ('evaluate', '--json'),
+    ('evaluate', '--scores'),
+    ('evaluate', '--first-pass'),
+    ('evaluate', '--work-dir'),
+    ('compare', 'folder'),
+    ('compare', '--json'),
+    ('convert', 'source'),
+    ('convert', 'target'),
+    ('convert', '--model-config'),
+    ('report', 'run_dir'),
+  }
 
 
 def test_no_option_takes_a_path_of_its_own():
-  for module in (Path(main.__file__).parent, Path(main.__file__).parents[1]
-                 / 'launch'):
+  for module in (
+    Path(main.__file__).parent,
+    Path(main.__file__).parents[1] / 'launch',
+  ):
     for source in module.rglob('*.py'):
       if 'record_release' not in source.parts:  # Needs nothing of ours.
         assert 'type=Path' not in source.read_text('utf-8'), source
@@ -125,17 +174,26 @@ def _refused(words, capsys):
 
 
 @pytest.mark.parametrize('words, action', OPTIONS)
-def test_every_option_refuses_what_is_elsewhere(words, action, capsys,
-                                                monkeypatch, tmp_path):
+def test_every_option_refuses_what_is_elsewhere(
+  words, action, capsys, monkeypatch, tmp_path
+):
   monkeypatch.chdir(tmp_path)
-  needed = {'train': ['--config', 'world_tags', '--run-dir', 'x'],
-            'evaluate': ['x'], 'compare': ['x'], 'convert': ['x', 'y'],
-            'report': ['x'], 'demo': []}[words[0]]
+  needed = {
+    'train': ['--config', 'world_tags', '--run-dir', 'x'],
+    'evaluate': ['x'],
+    'compare': ['x'],
+    'convert': ['x', 'y'],
+    'report': ['x'],
+    'demo': [],
+  }[words[0]]
   for text in (*REMOTE, '', '~no_such_user/x', 'a\0b'):
-    given = ([*needed, action.option_strings[0], text]
-             if action.option_strings else
-             {'source': [text, 'y'], 'target': ['x', text]}.get(
-                 action.dest, [text]))
+    given = (
+      [*needed, action.option_strings[0], text]
+      if action.option_strings
+      else {'source': [text, 'y'], 'target': ['x', text]}.get(
+        action.dest, [text]
+      )
+    )
     line = _refused([*words, *given], capsys)
     assert 'cannot be used as a path' in line
     assert ascii(text)[1:-1].replace('\\', '') in line.replace('\\', '')
@@ -144,12 +202,21 @@ def test_every_option_refuses_what_is_elsewhere(words, action, capsys,
 
 @pytest.mark.parametrize('command', ['train', 'prepare', 'convert'])
 @pytest.mark.parametrize('name', PATH_SETTINGS)
-def test_every_setting_refuses_what_is_elsewhere(name, command, capsys,
-                                                 monkeypatch, tmp_path):
+def test_every_setting_refuses_what_is_elsewhere(
+  name, command, capsys, monkeypatch, tmp_path
+):
   monkeypatch.chdir(tmp_path)
   more = {'train': ['--run-dir', 'x'], 'prepare': [], 'convert': ['a', 'b']}
-  line = _refused([command, *more[command], '--config', 'uniter_lmdb_small',
-                   f'--config.{name}=gs://bucket/x'], capsys)
+  line = _refused(
+    [
+      command,
+      *more[command],
+      '--config',
+      'uniter_lmdb_small',
+      f'--config.{name}=gs://bucket/x',
+    ],
+    capsys,
+  )
   assert f'--config.{name} must be a path on this machine' in line
   assert "got 'gs://bucket/x': gs:// is not read or written here" in line
   assert not any(tmp_path.iterdir())
@@ -157,17 +224,29 @@ def test_every_setting_refuses_what_is_elsewhere(name, command, capsys,
 
 def test_which_settings_are_paths():
   assert set(PATH_SETTINGS) == {
-      'extensions', 'init_from', 'data.root', 'data.vocabulary', *(
-          f'data.{split}_{what}' for split, what in itertools.product(
-              ('train', 'validation', 'test'), ('text', 'images')))}
+    'extensions',
+    'init_from',
+    'data.root',
+    'data.vocabulary',
+    *(
+      f'data.{split}_{what}'
+      for split, what in itertools.product(
+        ('train', 'validation', 'test'), ('text', 'images')
+      )
+    ),
+  }
 
 
 @pytest.mark.parametrize('name', PATH_SETTINGS)
 def test_home_is_expanded_in_every_setting(name, tmp_path):
-  for text, path in (('~/x', f'{tmp_path}/x'), ('~', str(tmp_path)),
-                     ('x/~', 'x/~')):
-    flat = settings.flatten(configs.load(
-        'uniter_lmdb_small', [f'--config.{name}={text}']))
+  for text, path in (
+    ('~/x', f'{tmp_path}/x'),
+    ('~', str(tmp_path)),
+    ('x/~', 'x/~'),
+  ):
+    flat = settings.flatten(
+      configs.load('uniter_lmdb_small', [f'--config.{name}={text}'])
+    )
     assert flat[name] in (path, [path])
 
 
@@ -179,8 +258,10 @@ def test_the_config_itself(config, capsys):
 
 def test_a_config_at_home(tmp_path):
   (tmp_path / 'mine.py').write_text(
-      'from tagsdc_jax.configs import world_tags\n'
-      'get_config = world_tags.get_config\n', 'utf-8')
+    'from tagsdc_jax.configs import world_tags\n'
+    'get_config = world_tags.get_config\n',
+    'utf-8',
+  )
   assert configs.load('~/mine.py', ()).phase == 'tags'
 
 
@@ -198,11 +279,14 @@ def test_what_is_not_of_the_command_line(tmp_path):
       captions.load_vocabulary(name)
 
 
-@pytest.mark.parametrize('words, message', [
+@pytest.mark.parametrize(
+  'words, message',
+  [
     (['0', '--', 'true'], 'it must be a whole number from 1 to 1024, got '),
     (['2', '--devices', 'nan', '--', 'true'], "from 0 to 1024, got 'nan'"),
     (['9' * 5000, '--', 'true'], 'it must be a whole number'),
-])
+  ],
+)
 def test_numbers_of_the_launcher(words, message, capsys):
   with pytest.raises(SystemExit) as stop:
     launcher.main(words)
@@ -211,21 +295,34 @@ def test_numbers_of_the_launcher(words, message, capsys):
   assert message in shown and shown.count('\n') == 1
 
 
-@pytest.mark.parametrize('words, message', [
+@pytest.mark.parametrize(
+  'words, message',
+  [
     (['demo', '--seed', '-1'], 'seed must be a whole number from 0 to'),
     (['demo', '--seed', '4294967296'], 'from 0 to 4294967295, got'),
     (['convert', 'a', 'b', '--num-heads', '0'], 'model.num_heads must be'),
     (['evaluate', 'x', '--top-k-rerank', '0'], 'from 1 to 2147483647, got'),
-    (['evaluate', 'x', '--config.hang_seconds', 'nan'],
-     'hang_seconds must be a number from 0 to'),
-    (['evaluate', 'x', '--config.evaluation.tile_texts=-1'],
-     'evaluation.tile_texts must be a whole number from 1'),
-    (['evaluate', 'x', '--config.num_devices=1e3'],
-     'num_devices must be a whole number from 0'),
-    (['evaluate', 'x', '--config.quirks.float16_scores=yes'],
-     'quirks.float16_scores must be true or false'),
-    (['evaluate', 'x', '--config.compute.dtype=float16'],
-     'compute.dtype must be one of float32, bfloat16'),
-])
+    (
+      ['evaluate', 'x', '--config.hang_seconds', 'nan'],
+      'hang_seconds must be a number from 0 to',
+    ),
+    (
+      ['evaluate', 'x', '--config.evaluation.tile_texts=-1'],
+      'evaluation.tile_texts must be a whole number from 1',
+    ),
+    (
+      ['evaluate', 'x', '--config.num_devices=1e3'],
+      'num_devices must be a whole number from 0',
+    ),
+    (
+      ['evaluate', 'x', '--config.quirks.float16_scores=yes'],
+      'quirks.float16_scores must be true or false',
+    ),
+    (
+      ['evaluate', 'x', '--config.compute.dtype=float16'],
+      'compute.dtype must be one of float32, bfloat16',
+    ),
+  ],
+)
 def test_numbers_of_other_commands(words, message, capsys):
   assert message in _refused(words, capsys)

@@ -22,8 +22,14 @@ from tagsdc_jax.data import loader, opening
 from tagsdc_jax.negatives import masking, refilling
 from tagsdc_jax.runs import evaluation, setup
 from tagsdc_jax.runtime import distributed, parallel
-from tagsdc_jax.training import (checkpoints, device_feed, keys, loop,
-                                 state, step)
+from tagsdc_jax.training import (
+  checkpoints,
+  device_feed,
+  keys,
+  loop,
+  state,
+  step,
+)
 from tests import tiny
 
 UPDATES, MICRO_BATCHES = 25, 4
@@ -34,6 +40,7 @@ HANDED_OVER, HANDED_BACK = 5, 15
 @dataclasses.dataclass(frozen=True)
 class Ran:
   """What a run did: {update: loss}, {micro-batch: hash of its draws}."""
+
   losses: dict[int, float]
   draws: dict[int, str]
   state: state.TrainState
@@ -58,12 +65,15 @@ def make_settings(phase, data_dir):
   # Sums over other devices round differently. With seed 0 that turns over one
   # choice among near equals in one of the updates compared, and its loss.
   return dataclasses.replace(
-      config, seed=1,
-      model=dataclasses.replace(config.model, num_layers=1),
-      compute=dataclasses.replace(config.compute, num_score_buckets=1),
-      evaluation=dataclasses.replace(config.evaluation, tile_texts=40,
-                                     tile_images=2, num_buckets=1),
-      optimizer=dataclasses.replace(config.optimizer, learning_rate=1e-3))
+    config,
+    seed=1,
+    model=dataclasses.replace(config.model, num_layers=1),
+    compute=dataclasses.replace(config.compute, num_score_buckets=1),
+    evaluation=dataclasses.replace(
+      config.evaluation, tile_texts=40, tile_images=2, num_buckets=1
+    ),
+    optimizer=dataclasses.replace(config.optimizer, learning_rate=1e-3),
+  )
 
 
 @functools.cache
@@ -71,13 +81,19 @@ def _programs(config, devices):
   """Returns the step, compiled, what draws for a look, and a fresh state."""
   task = tiny.make_task(config)
   tx, fresh = tiny.make_state(task)
-  shapes = loader.update_shapes(tiny.make_source(config), MICRO_BATCHES,
-                                len(devices), jax.process_count())
+  shapes = loader.update_shapes(
+    tiny.make_source(config), MICRO_BATCHES, len(devices), jax.process_count()
+  )
   program = parallel.compile_step(
-      parallel.pmap_step(step.make_train_step(
-          config, setup.make_phase(task).objective, tx, parallel.AXIS),
-                         parallel.all_devices(devices)),
-      (fresh, parallel.of_one_device(shapes)), len(devices))
+    parallel.pmap_step(
+      step.make_train_step(
+        config, setup.make_phase(task).objective, tx, parallel.AXIS
+      ),
+      parallel.all_devices(devices),
+    ),
+    (fresh, parallel.of_one_device(shapes)),
+    len(devices),
+  )
   return program, parallel.pmap_function(_make_draw(task), devices), fresh
 
 
@@ -94,10 +110,16 @@ def run_phase(config, devices, run_dir, save_at):
 
   def batches():
     for batch in loader.iterate_updates(
-        source, micro_batches=MICRO_BATCHES, first_update=first,
-        num_updates=UPDATES, num_devices=len(devices),
-        process=jax.process_index(), num_processes=jax.process_count(),
-        num_threads=1, num_prefetched=1):
+      source,
+      micro_batches=MICRO_BATCHES,
+      first_update=first,
+      num_updates=UPDATES,
+      num_devices=len(devices),
+      process=jax.process_index(),
+      num_processes=jax.process_count(),
+      num_threads=1,
+      num_prefetched=1,
+    ):
       on_device = draw(parallel.put(batch, devices))
       drawn = [np.asarray(x) for x in jax.tree.leaves(batch)]
       drawn += [parallel.gather(x) for x in jax.tree.leaves(on_device)]
@@ -107,11 +129,17 @@ def run_phase(config, devices, run_dir, save_at):
       yield batch
 
   device_state, done = loop.run(
-      device_feed.Programs(program),
-      parallel.replicate(host_state, everywhere), batches(),
-      devices=everywhere, first_update=first, last_update=UPDATES,
-      report=lambda update, values: losses.update({update: values['loss']}),
-      hooks=[_SaveAt(saves, save_at)], is_stopping=lambda: False, explain=str)
+    device_feed.Programs(program),
+    parallel.replicate(host_state, everywhere),
+    batches(),
+    devices=everywhere,
+    first_update=first,
+    last_update=UPDATES,
+    report=lambda update, values: losses.update({update: values['loss']}),
+    hooks=[_SaveAt(saves, save_at)],
+    is_stopping=lambda: False,
+    explain=str,
+  )
   assert done == UPDATES
   saves.close()
   return Ran(losses, draws, parallel.first(device_state))
@@ -122,9 +150,13 @@ def validate(config, devices):
   data = opening.first_images(opening.open_split(config.data, 'validation'), 8)
   fresh = tiny.make_state(tiny.make_task(config))[1]
   return evaluation.evaluate(
-      setup.make_model(setup.with_data_sizes(config, data)),
-      parallel.replicate(fresh.params, devices), data, config, config.phase,
-      devices).scores.matrix
+    setup.make_model(setup.with_data_sizes(config, data)),
+    parallel.replicate(fresh.params, devices),
+    data,
+    config,
+    config.phase,
+    devices,
+  ).scores.matrix
 
 
 def _make_draw(task):
@@ -132,16 +164,23 @@ def _make_draw(task):
   config = task.settings
 
   def one(batch):
-    own = keys.micro_batch_keys(config.seed, batch.number // MICRO_BATCHES,
-                                batch.number)
+    own = keys.micro_batch_keys(
+      config.seed, batch.number // MICRO_BATCHES, batch.number
+    )
     masked = masking.mask_tokens(
-        own.mask, batch.texts.token_ids, batch.phrase_counts,
-        num_copies=config.negatives.num_copies,
-        mask_rate=config.negatives.mask_rate, mask_id=task.mask_id,
-        random_range=task.random_range)
-    uniforms = refilling.draw_uniforms(own.refill, 7,
-                                       config.negatives.num_samples)
+      own.mask,
+      batch.texts.token_ids,
+      batch.phrase_counts,
+      num_copies=config.negatives.num_copies,
+      mask_rate=config.negatives.mask_rate,
+      mask_id=task.mask_id,
+      random_range=task.random_range,
+    )
+    uniforms = refilling.draw_uniforms(
+      own.refill, 7, config.negatives.num_samples
+    )
     return masked, uniforms, jax.random.uniform(own.dropout, (3,))
+
   return lambda batches: jax.lax.map(one, batches)
 
 

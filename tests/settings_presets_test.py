@@ -7,8 +7,11 @@ from tagsdc_jax.commands import configs
 
 
 def test_presets_name_every_quirk():
-  quirks = {key for key in settings.flatten(settings.Settings())
-            if key.startswith('quirks.')}
+  quirks = {
+    key
+    for key in settings.flatten(settings.Settings())
+    if key.startswith('quirks.')
+  }
   for preset in settings.PRESETS.values():
     assert quirks <= preset.keys()
 
@@ -22,34 +25,53 @@ def test_the_default_is_the_corrected_preset():
 def test_as_released_on_the_command_line():
   plain = configs.load('world_tags', [])
   released = configs.load('world_tags', ['--config.preset=as_released'])
-  assert all(settings.flatten(released)[key] == value for key, value in
-             settings.PRESETS['as_released'].items())
+  assert all(
+    settings.flatten(released)[key] == value
+    for key, value in settings.PRESETS['as_released'].items()
+  )
   assert released.preset == 'as_released'
   # The step takes one positive at a time; an update keeps its size.
   assert released.batch.positives == 1
-  assert released.batch.micro_batches == (plain.batch.positives
-                                          * plain.batch.micro_batches)
+  assert released.batch.micro_batches == (
+    plain.batch.positives * plain.batch.micro_batches
+  )
 
 
 def test_overrides_come_after_the_preset():
-  config = configs.load('world_tags', [
-      '--config.quirks.penalties=false', '--config.batch.micro_batches=4',
-      '--config.preset=as_released'])
+  config = configs.load(
+    'world_tags',
+    [
+      '--config.quirks.penalties=false',
+      '--config.batch.micro_batches=4',
+      '--config.preset=as_released',
+    ],
+  )
   assert not config.quirks.penalties and config.quirks.fill_up
   assert config.batch.micro_batches == 4
 
 
-@pytest.mark.parametrize('overrides, message', [
+@pytest.mark.parametrize(
+  'overrides, message',
+  [
     (['--config.preset=as_relased'], 'preset must be one of corrected,'),
-    (['--config.quirks.penalties=true'],
-     'quirks.penalties needs quirks.plain_step=true'),
-    (['--config.quirks.plain_step=true'],
-     'batch.positives to 1 and batch.micro_batches to 32'),
-    (['--config.preset=as_released', '--config.quirks.plain_step=false'],
-     'needs quirks.plain_step=true'),
-    (['--config.negatives.exclude=all'],
-     'negatives.exclude must be one of caption, image, words'),
-])
+    (
+      ['--config.quirks.penalties=true'],
+      'quirks.penalties needs quirks.plain_step=true',
+    ),
+    (
+      ['--config.quirks.plain_step=true'],
+      'batch.positives to 1 and batch.micro_batches to 32',
+    ),
+    (
+      ['--config.preset=as_released', '--config.quirks.plain_step=false'],
+      'needs quirks.plain_step=true',
+    ),
+    (
+      ['--config.negatives.exclude=all'],
+      'negatives.exclude must be one of caption, image, words',
+    ),
+  ],
+)
 def test_what_cannot_be(overrides, message):
   with pytest.raises(errors.UserError, match=message):
     configs.load('world_tags', overrides)

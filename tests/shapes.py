@@ -7,13 +7,13 @@ import beartype
 # Rooms and files whose annotations are checked. Of the data those that collate:
 # what reads files and settings checks them itself, with messages for users.
 ROOMS = (
-    'tagsdc_jax.arrays',
-    'tagsdc_jax.data.assembling',
-    'tagsdc_jax.data.boxes',
-    'tagsdc_jax.data.loader',
-    'tagsdc_jax.data.phrases',
-    'tagsdc_jax.data.regions',
-    'tagsdc_jax.models',
+  'tagsdc_jax.arrays',
+  'tagsdc_jax.data.assembling',
+  'tagsdc_jax.data.boxes',
+  'tagsdc_jax.data.loader',
+  'tagsdc_jax.data.phrases',
+  'tagsdc_jax.data.regions',
+  'tagsdc_jax.models',
 )
 
 
@@ -23,5 +23,6 @@ def check(function: Callable) -> Callable:
   Constructors are left alone: JAX rebuilds structs with leaves that are no
   arrays, such as None, shapes or bare objects.
   """
-  return function if function.__name__ == '__init__' else beartype.beartype(
-      function)
+  return (
+    function if function.__name__ == '__init__' else beartype.beartype(function)
+  )

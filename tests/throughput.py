@@ -30,7 +30,7 @@ _WARM_UP = 5
 # Processes and devices of each.
 PLANS = ((1, 1), (1, 2), (2, 1))
 # XLA makes as many threads as the process has cores when it starts.
-_ON_OWN_CORES = '''
+_ON_OWN_CORES = """
 import os, sys
 from tagsdc_jax import main
 from tagsdc_jax.runtime import distributed
@@ -38,7 +38,7 @@ index, count = (int(os.environ[name])
                 for name in (distributed.INDEX, distributed.COUNT))
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[index::count])
 sys.exit(main.main(sys.argv[1:]))
-'''
+"""
 
 
 def measure(config, overrides, run_dir, updates, processes, devices):
@@ -48,18 +48,37 @@ def measure(config, overrides, run_dir, updates, processes, devices):
     RuntimeError: if the run failed; it has said why.
   """
   code = launcher.run(
-      [sys.executable, '-c', _ON_OWN_CORES, 'train', '--config', config,
-       '--run-dir', str(run_dir), '--config.log_every=1',
-       f'--config.stop_at_update={updates}', '--config.eval_every=0',
-       f'--config.checkpoint_every={updates}', '--config.num_devices=0',
-       *overrides],
-      processes, devices)
+    [
+      sys.executable,
+      '-c',
+      _ON_OWN_CORES,
+      'train',
+      '--config',
+      config,
+      '--run-dir',
+      str(run_dir),
+      '--config.log_every=1',
+      f'--config.stop_at_update={updates}',
+      '--config.eval_every=0',
+      f'--config.checkpoint_every={updates}',
+      '--config.num_devices=0',
+      *overrides,
+    ],
+    processes,
+    devices,
+  )
   if code:
     raise RuntimeError(f'{processes} processes: exit code {code}')
   lines = map(json.loads, (run_dir / folder.METRICS).read_text().splitlines())
-  return processes * devices * statistics.median(
-      line['positives_per_second_per_device'] for line in lines
-      if line['kind'] == 'train' and line['update'] > _WARM_UP)
+  return (
+    processes
+    * devices
+    * statistics.median(
+      line['positives_per_second_per_device']
+      for line in lines
+      if line['kind'] == 'train' and line['update'] > _WARM_UP
+    )
+  )
 
 
 def main():
@@ -74,12 +93,21 @@ def main():
   cores = len(os.sched_getaffinity(0))
   if cores < 2:
     parser.error(f'two processes need two cores, got {cores}')
-  speeds = {plan: measure(args.config, overrides,
-                          args.folder / f'{plan[0]}x{plan[1]}', args.updates,
-                          *plan) for plan in PLANS}
+  speeds = {
+    plan: measure(
+      args.config,
+      overrides,
+      args.folder / f'{plan[0]}x{plan[1]}',
+      args.updates,
+      *plan,
+    )
+    for plan in PLANS
+  }
   for (processes, devices), speed in speeds.items():
-    print(f'{processes} x {devices} (processes x devices): {speed:.2f} '
-          'positives per second')
+    print(
+      f'{processes} x {devices} (processes x devices): {speed:.2f} '
+      'positives per second'
+    )
   best = max(speeds[plan] for plan in PLANS if plan[0] == 1)
   print(f'two processes reach {100 * speeds[2, 1] / best:.0f} % of one')
 

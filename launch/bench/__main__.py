@@ -28,24 +28,38 @@ side is measured.
 def parse(words: list[str]) -> argparse.Namespace:
   """Returns the options."""
   parser = arguments.Parser(
-      prog='bench', description=__doc__, epilog=EXAMPLES,
-      formatter_class=argparse.RawDescriptionHelpFormatter)
+    prog='bench',
+    description=__doc__,
+    epilog=EXAMPLES,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
   parser.add_argument('size', choices=('cpu', 'gpu', 'tiny'))
-  parser.add_argument('--out', type=arguments.folder,
-                      default=Path('runs/bench'))
-  parser.add_argument('--items', default=ITEMS, metavar='ITEM,...',
-                      type=arguments.of_kind(
-                          kinds.Several(kinds.Choice(ITEMS))),
-                      help=f'some of {",".join(ITEMS)}')
-  parser.add_argument('--data', type=arguments.path,
-                      help='a folder of real data')
+  parser.add_argument(
+    '--out', type=arguments.folder, default=Path('runs/bench')
+  )
+  parser.add_argument(
+    '--items',
+    default=ITEMS,
+    metavar='ITEM,...',
+    type=arguments.of_kind(kinds.Several(kinds.Choice(ITEMS))),
+    help=f'some of {",".join(ITEMS)}',
+  )
+  parser.add_argument(
+    '--data', type=arguments.path, help='a folder of real data'
+  )
   parser.add_argument('--weights', type=arguments.path, help='a run folder')
-  parser.add_argument('--temperature',
-                      type=arguments.setting('negatives.temperature'),
-                      help='of the refilling; lower it until sentences repeat '
-                      'as in practice')
-  parser.add_argument('--set', action='append', default=[],
-                      metavar='NAME=VALUE', help='a setting of `compute`')
+  parser.add_argument(
+    '--temperature',
+    type=arguments.setting('negatives.temperature'),
+    help='of the refilling; lower it until sentences repeat as in practice',
+  )
+  parser.add_argument(
+    '--set',
+    action='append',
+    default=[],
+    metavar='NAME=VALUE',
+    help='a setting of `compute`',
+  )
   return parser.parse_args(words)
 
 
@@ -54,14 +68,24 @@ def main() -> int:
   options = parse(sys.argv[1:])
   # Not above: help is answered without JAX.
   from benchmark import items, problem
+
   from tagsdc_jax import errors, files
+
   try:
-    given = problem.make(options.size, options.data, options.weights,
-                         options.temperature, options.set)
+    given = problem.make(
+      options.size,
+      options.data,
+      options.weights,
+      options.temperature,
+      options.set,
+    )
     options.out.mkdir(parents=True, exist_ok=True)
-    result = {'size': options.size, 'data': given.source,
-              'machine': platform.processor() or platform.machine(),
-              **items.environment(given)}
+    result = {
+      'size': options.size,
+      'data': given.source,
+      'machine': platform.processor() or platform.machine(),
+      **items.environment(given),
+    }
     for name in options.items:
       print(f'{name} ...', flush=True)
       result[name] = items.ITEMS[name](given, result)

@@ -17,11 +17,14 @@ def main() -> int:
     options = parse(sys.argv[1:])
     # Not above: help and wrong options are answered without torch.
     from recorder import recording
+
     recording.record(options)
   except ModuleNotFoundError as error:
-    print('record_release: {}; run it where the release runs, or: pip install '
-          'torch numpy lmdb lz4 msgpack msgpack-numpy'.format(error),
-          file=sys.stderr)
+    print(
+      'record_release: {}; run it where the release runs, or: pip install '
+      'torch numpy lmdb lz4 msgpack msgpack-numpy'.format(error),
+      file=sys.stderr,
+    )
     return 2
   except (Problem, OSError) as problem:
     print('record_release: {}'.format(problem), file=sys.stderr)

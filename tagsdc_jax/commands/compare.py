@@ -39,13 +39,17 @@ NEEDS_CONFIG = False
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the command's own flags."""
-  parser.add_argument('folder', type=arguments.path,
-                      help='folder of recordings')
-  parser.add_argument('--json', type=arguments.path,
-                      help='write all items here')
-  parser.add_argument('--x64', action='store_true',
-                      help='compute in float64 as well, and compare with the '
-                      'arrays recorded so')
+  parser.add_argument(
+    'folder', type=arguments.path, help='folder of recordings'
+  )
+  parser.add_argument(
+    '--json', type=arguments.path, help='write all items here'
+  )
+  parser.add_argument(
+    '--x64',
+    action='store_true',
+    help='compute in float64 as well, and compare with the arrays recorded so',
+  )
 
 
 def run(args: argparse.Namespace, config: None = None) -> int:
@@ -56,8 +60,9 @@ def run(args: argparse.Namespace, config: None = None) -> int:
   start = time.perf_counter()
   # Before a device is touched: most of the time goes into compiling many small
   # programs, each for a few runs.
-  os.environ['XLA_FLAGS'] = (f'{os.environ.get("XLA_FLAGS", "")} '
-                             '--xla_backend_optimization_level=0').strip()
+  os.environ['XLA_FLAGS'] = (
+    f'{os.environ.get("XLA_FLAGS", "")} --xla_backend_optimization_level=0'
+  ).strip()
   environment.open_devices()
   opened = recordings.open_folder(args.folder, x64=args.x64)
   total = len(opened.manifest['files'])
@@ -65,33 +70,47 @@ def run(args: argparse.Namespace, config: None = None) -> int:
     found = comparing.compare(opened, bar.update)
   holds = comparing.all_hold(found)
   counts = collections.Counter(item.verdict for item in found)
-  words = ', '.join(f'{counts[kind]} {kind}' for kind in items.VERDICTS
-                    if counts[kind])
+  words = ', '.join(
+    f'{counts[kind]} {kind}' for kind in items.VERDICTS if counts[kind]
+  )
   verdict = 'all that was compared holds' if holds else 'NOT as recorded'
   with contextlib.redirect_stdout(
-      sys.stderr if files.is_stdout(args.json) else sys.stdout):
-    tables.print_differences([_cells(item) for item in found],
-                             str(args.folder))
-    print(f'{verdict}: {words or "nothing to compare"}; '
-          f'{time.perf_counter() - start:.0f} s')
+    sys.stderr if files.is_stdout(args.json) else sys.stdout
+  ):
+    tables.print_differences([_cells(item) for item in found], str(args.folder))
+    print(
+      f'{verdict}: {words or "nothing to compare"}; '
+      f'{time.perf_counter() - start:.0f} s'
+    )
   if args.json is not None:
-    files.write_json(args.json, {
-        'folder': str(args.folder), 'holds': holds, 'x64': args.x64,
-        'counts': dict(counts), 'versions': folder.versions(),
-        'items': [_entry(item) for item in found]})
+    files.write_json(
+      args.json,
+      {
+        'folder': str(args.folder),
+        'holds': holds,
+        'x64': args.x64,
+        'counts': dict(counts),
+        'versions': folder.versions(),
+        'items': [_entry(item) for item in found],
+      },
+    )
   return 0 if holds else 1
 
 
 def _entry(item: items.Item) -> dict[str, Any]:
   """Returns the item for JSON, which knows no infinity."""
   entry = dataclasses.asdict(item) | {'holds': item.holds}
-  return {key: str(value) if value in (math.inf, -math.inf) else value
-          for key, value in entry.items()}
+  return {
+    key: str(value) if value in (math.inf, -math.inf) else value
+    for key, value in entry.items()
+  }
 
 
 def _cells(item: items.Item) -> tuple[str, ...]:
   """Returns the item as a row of the table."""
-  errs = ('' if error is None else f'{error:.1e}'
-          for error in (item.max_abs, item.max_rel))
+  errs = (
+    '' if error is None else f'{error:.1e}'
+    for error in (item.max_abs, item.max_rel)
+  )
   name = f'{item.name} ({item.variant})' if item.variant else item.name
   return (item.file, name, *errs, item.tolerance, item.verdict, item.note)

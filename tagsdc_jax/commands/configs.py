@@ -16,8 +16,10 @@ from tagsdc_jax.settings import kinds
 
 # What ml_collections says of a key or a value that a config file cannot set.
 _UNKNOWN = re.compile(r'Key "(\w+)" does not exist')
-_KIND = re.compile(r"field '(\w+)' .*?\. (.*) is of original type "
-                   r"<class '(.*?)'> .* to type <class '(.*?)'>")
+_KIND = re.compile(
+  r"field '(\w+)' .*?\. (.*) is of original type "
+  r"<class '(.*?)'> .* to type <class '(.*?)'>"
+)
 
 
 def load(name: str, overrides: Sequence[str]) -> settings.Settings:
@@ -37,8 +39,9 @@ def load(name: str, overrides: Sequence[str]) -> settings.Settings:
   for key, value in map(_parse, overrides):
     if isinstance(value, tuple) and values.get(key, value) != value:
       raise errors.UserError(
-          f'--config.{key} is given twice, with different values; give all of '
-          f'them at once, --config.{key}=A,B')
+        f'--config.{key} is given twice, with different values; give all of '
+        f'them at once, --config.{key}=A,B'
+      )
     values[key] = value
   config = _run_file(path, name)
   try:
@@ -53,14 +56,14 @@ def load(name: str, overrides: Sequence[str]) -> settings.Settings:
     raise errors.UserError(f'config {name}: {error}') from error
 
 
-def _with_folder(config: settings.Settings,
-                 path: Path) -> settings.Settings:
+def _with_folder(config: settings.Settings, path: Path) -> settings.Settings:
   """Returns settings that say where a user's own functions are found."""
-  has_own = any(isinstance(name, str) and extensions.is_own(name)
-                for key, setting in settings.ALL.items()
-                if isinstance(getattr(setting.kind, 'of', setting.kind),
-                              kinds.Named)
-                for name in _as_tuple(settings.flatten(config)[key]))
+  has_own = any(
+    isinstance(name, str) and extensions.is_own(name)
+    for key, setting in settings.ALL.items()
+    if isinstance(getattr(setting.kind, 'of', setting.kind), kinds.Named)
+    for name in _as_tuple(settings.flatten(config)[key])
+  )
   if config.extensions or not has_own:
     return config
   return dataclasses.replace(config, extensions=str(path.absolute().parent))
@@ -73,9 +76,11 @@ def _as_tuple(value: Any) -> tuple[Any, ...]:
 def names() -> list[str]:
   """Returns the configs that come with the package."""
   folder = resources.files('tagsdc_jax.configs')
-  return sorted(entry.name[:-3] for entry in folder.iterdir()
-                if entry.name.endswith('.py')
-                and not entry.name.startswith('_'))
+  return sorted(
+    entry.name[:-3]
+    for entry in folder.iterdir()
+    if entry.name.endswith('.py') and not entry.name.startswith('_')
+  )
 
 
 def find(name: str) -> Path:
@@ -87,8 +92,10 @@ def find(name: str) -> Path:
   if short in names():
     return Path(str(resources.files('tagsdc_jax.configs') / f'{short}.py'))
   close = difflib.get_close_matches(short, names(), 1, 0)
-  raise errors.UserError(f'config {name} is neither a file nor one of ours; '
-                         f'nearest: {close[0]} (ours: {", ".join(names())})')
+  raise errors.UserError(
+    f'config {name} is neither a file nor one of ours; '
+    f'nearest: {close[0]} (ours: {", ".join(names())})'
+  )
 
 
 def _run_file(path: Path, name: str) -> ml_collections.ConfigDict:
@@ -96,18 +103,20 @@ def _run_file(path: Path, name: str) -> ml_collections.ConfigDict:
     content = runpy.run_path(str(path))
     if 'get_config' not in content:
       raise errors.UserError(
-          f'config {name} must define get_config(), see configs/ for examples')
+        f'config {name} must define get_config(), see configs/ for examples'
+      )
     config = content['get_config']()
   except errors.UserError:
     raise
   except (Exception, SystemExit) as error:  # Whatever the file does.
     raise errors.UserError(
-        f'config {name} cannot be used: {_place(error, path)}'
-        f'{_reason(error)}') from error
+      f'config {name} cannot be used: {_place(error, path)}{_reason(error)}'
+    ) from error
   if not isinstance(config, ml_collections.ConfigDict):
     raise errors.UserError(
-        f'get_config() of {name} must return settings.default_config(), '
-        f'changed as you like, got {type(config).__name__}')
+      f'get_config() of {name} must return settings.default_config(), '
+      f'changed as you like, got {type(config).__name__}'
+    )
   return config
 
 
@@ -123,14 +132,19 @@ def _reason(error: BaseException) -> str:
     return f'{unknown[1]} is no setting; nearest: {_nearest(unknown[1])}'
   kind = _KIND.search(str(error))
   if kind:
-    known = [setting.kind for name, setting in settings.ALL.items()
-             if name.split('.')[-1] == kind[1]]
+    known = [
+      setting.kind
+      for name, setting in settings.ALL.items()
+      if name.split('.')[-1] == kind[1]
+    ]
     if not known:
       return f'{kind[1]} is a group of settings, got {kind[2]}'
     # Its type, for the value itself may be one that is allowed.
-    return (f'{kind[1]} must be {known[0]}, got {kind[2]} of type {kind[3]}, '
-            f'not {kind[4]}'
-            + ('; write None' if kind[2].lower() == kinds.OFF else ''))
+    return (
+      f'{kind[1]} must be {known[0]}, got {kind[2]} of type {kind[3]}, '
+      f'not {kind[4]}'
+      + ('; write None' if kind[2].lower() == kinds.OFF else '')
+    )
   if isinstance(error, SyntaxError):
     return f'{type(error).__name__}: {error.msg}'
   return f'{type(error).__name__}: {error}'
@@ -148,10 +162,12 @@ def _parse(override: str) -> tuple[str, Any]:
       raise errors.UserError(f'--config.{error}') from error
   group = [name for name in settings.ALL if name.startswith(f'{key}.')]
   if group:
-    raise errors.UserError(f'--config.{key} is a group, not a setting; set one '
-                           f'of {", ".join(group)}')
+    raise errors.UserError(
+      f'--config.{key} is a group, not a setting; set one of {", ".join(group)}'
+    )
   raise errors.UserError(
-      f'--config.{key} is no setting; nearest: --config.{_nearest(key)}')
+    f'--config.{key} is no setting; nearest: --config.{_nearest(key)}'
+  )
 
 
 def _nearest(key: str) -> str:

@@ -31,24 +31,45 @@ _HINTS = ('model_config', 'num_heads', 'tied', 'config')
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the command's own flags."""
-  parser.add_argument('source', metavar='FROM', type=arguments.location,
-                      help='file of weights, run folder or checkpoint')
-  parser.add_argument('target', metavar='TO', type=arguments.path,
-                      help='new folder, or new file of weights')
+  parser.add_argument(
+    'source',
+    metavar='FROM',
+    type=arguments.location,
+    help='file of weights, run folder or checkpoint',
+  )
+  parser.add_argument(
+    'target',
+    metavar='TO',
+    type=arguments.path,
+    help='new folder, or new file of weights',
+  )
   files = parser.add_argument_group('where FROM is a file of weights')
-  files.add_argument('--model-config', type=arguments.path, metavar='JSON',
-                     help='the release\'s model config; tells the number of '
-                     'attention heads, which weights do not')
-  files.add_argument('--num-heads', metavar='NUMBER',
-                     type=arguments.setting('model.num_heads'),
-                     help='instead of it (default: hidden size / 64)')
-  files.add_argument('--tied', choices=list(tying.COPIES),
-                     help='which copy of the word embedding counts if the '
-                     'file\'s differ (default: they must not)')
-  files.add_argument('--config', metavar='NAME|FILE',
-                     help='where `tagsdc evaluate` finds the data and all '
-                     'else that weights do not tell; override with '
-                     f'--config.NAME=VALUE (default: {_DEFAULT_CONFIG})')
+  files.add_argument(
+    '--model-config',
+    type=arguments.path,
+    metavar='JSON',
+    help="the release's model config; tells the number of "
+    'attention heads, which weights do not',
+  )
+  files.add_argument(
+    '--num-heads',
+    metavar='NUMBER',
+    type=arguments.setting('model.num_heads'),
+    help='instead of it (default: hidden size / 64)',
+  )
+  files.add_argument(
+    '--tied',
+    choices=list(tying.COPIES),
+    help='which copy of the word embedding counts if the '
+    "file's differ (default: they must not)",
+  )
+  files.add_argument(
+    '--config',
+    metavar='NAME|FILE',
+    help='where `tagsdc evaluate` finds the data and all '
+    'else that weights do not tell; override with '
+    f'--config.NAME=VALUE (default: {_DEFAULT_CONFIG})',
+  )
 
 
 def run(args: argparse.Namespace, config: settings.Settings | None) -> None:
@@ -56,17 +77,24 @@ def run(args: argparse.Namespace, config: settings.Settings | None) -> None:
   environment.open_devices()
   source = Path(args.source)
   if not (source.exists() or args.source.startswith(shipped.PREFIX)):
-    raise errors.UserError(f'{source} is missing; give a file of weights, a '
-                           'run folder or a checkpoint')
+    raise errors.UserError(
+      f'{source} is missing; give a file of weights, a '
+      'run folder or a checkpoint'
+    )
   if not source.is_file():
     useless = [name for name in _HINTS if getattr(args, name) is not None]
     if useless:
       raise errors.UserError(
-          f'--{useless[0].replace("_", "-")} is for files of weights, but '
-          f'{args.source} is none; leave it out')
+        f'--{useless[0].replace("_", "-")} is for files of weights, but '
+        f'{args.source} is none; leave it out'
+      )
     lines = converting.to_file(args.source, args.target)
   else:
-    hints = converting.Hints(config or configs.load(_DEFAULT_CONFIG, ()),
-                             args.model_config, args.num_heads, args.tied)
+    hints = converting.Hints(
+      config or configs.load(_DEFAULT_CONFIG, ()),
+      args.model_config,
+      args.num_heads,
+      args.tied,
+    )
     lines = converting.to_checkpoint(source, args.target, hints)
   print('\n'.join(lines))

@@ -22,16 +22,24 @@ NEEDS_CONFIG = False
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the command's own flags."""
-  parser.add_argument('--run-dir', type=arguments.folder,
-                      default=Path('runs/demo'),
-                      help='each phase has its run folder in here '
-                      '(default: %(default)s)')
-  parser.add_argument('--seed', type=arguments.setting('seed'), default=0,
-                      help=f'{settings.ALL["seed"].kind} '
-                      '(default: %(default)s)')
-  parser.add_argument('--from-scratch', action='store_true',
-                      help='pretrain first, instead of taking the weights '
-                      'that come with the package; ten minutes more')
+  parser.add_argument(
+    '--run-dir',
+    type=arguments.folder,
+    default=Path('runs/demo'),
+    help='each phase has its run folder in here (default: %(default)s)',
+  )
+  parser.add_argument(
+    '--seed',
+    type=arguments.setting('seed'),
+    default=0,
+    help=f'{settings.ALL["seed"].kind} (default: %(default)s)',
+  )
+  parser.add_argument(
+    '--from-scratch',
+    action='store_true',
+    help='pretrain first, instead of taking the weights '
+    'that come with the package; ten minutes more',
+  )
 
 
 def run(args: argparse.Namespace, config: None = None) -> None:
@@ -39,10 +47,15 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   del config
   environment.open_devices()
   phases = {
-      phase: dataclasses.replace(configs.load(f'world_{phase}', ()),
-                                 seed=args.seed)
-      for phase in settings.PHASES}
+    phase: dataclasses.replace(
+      configs.load(f'world_{phase}', ()), seed=args.seed
+    )
+    for phase in settings.PHASES
+  }
   _, page = demo.run_demo(
-      args.run_dir, phases, args.from_scratch,
-      lambda results: tables.print_phases(results['phases']))
+    args.run_dir,
+    phases,
+    args.from_scratch,
+    lambda results: tables.print_phases(results['phases']),
+  )
   print(f'report: {page}')

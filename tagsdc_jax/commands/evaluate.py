@@ -8,8 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from tagsdc_jax import (arguments, environment, errors, extensions, files,
-                        paths, settings)
+from tagsdc_jax import (
+  arguments,
+  environment,
+  errors,
+  extensions,
+  files,
+  paths,
+  settings,
+)
 from tagsdc_jax.data import dataset, opening, overlaps
 from tagsdc_jax.evaluation import first_pass, protocols
 from tagsdc_jax.models import retrieval
@@ -37,47 +44,84 @@ continues an evaluation that was interrupted.
 NEEDS_CONFIG = False
 # Settings that may differ from those that the model was trained with.
 CHANGED = (
-    'evaluation.tile_texts', 'evaluation.tile_images', 'compute.dtype',
-    'compute.attention', 'compute.matmul_precision', 'num_devices',
-    'hang_seconds', 'extensions', 'quirks.untrained_rank_head',
-    'quirks.float16_scores', 'quirks.overcounted_recall')
+  'evaluation.tile_texts',
+  'evaluation.tile_images',
+  'compute.dtype',
+  'compute.attention',
+  'compute.matmul_precision',
+  'num_devices',
+  'hang_seconds',
+  'extensions',
+  'quirks.untrained_rank_head',
+  'quirks.float16_scores',
+  'quirks.overcounted_recall',
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the command's own flags."""
-  parser.add_argument('model', type=arguments.path,
-                      help='run folder or checkpoint')
+  parser.add_argument(
+    'model', type=arguments.path, help='run folder or checkpoint'
+  )
   parser.add_argument('--split', choices=opening.SPLITS, default='test')
-  parser.add_argument('--data-root', type=arguments.setting('data.root'),
-                      metavar='FOLDER', help='of the data, if moved')
-  parser.add_argument('--protocol', nargs='+', action='extend', default=[],
-                      type=arguments.of_kind(kinds.Named(tuple(
-                          protocols.PROTOCOLS))), metavar='NAME',
-                      help='count as published numbers are, besides the whole '
-                      f'split; of {", ".join(protocols.PROTOCOLS)}, or your '
-                      'own module:function of a file in the folder '
-                      '--config.extensions, which is that of the run\'s config '
-                      'file if the run uses extensions, else the current one')
-  parser.add_argument('--json', type=arguments.path,
-                      help='write the result here')
-  parser.add_argument('--scores', type=arguments.path,
-                      help='write the scores here, .npy [captions, images]')
-  parser.add_argument('--top-k-rerank', metavar='K',
-                      type=arguments.of_kind(kinds.Whole(1, 2**31 - 1)),
-                      help='score only pairs among the K best of their caption '
-                      'or image in the first pass')
-  parser.add_argument('--first-pass', type=arguments.path, metavar='FILE',
-                      help='a cheap model\'s scores, .npy [captions, images]')
-  parser.add_argument('--work-dir', type=arguments.folder,
-                      help='keep finished parts here until all are (default: '
-                      'evaluation/ in the run folder)')
-  parser.add_argument('--keep-work', action='store_true',
-                      help='do not remove the finished parts')
+  parser.add_argument(
+    '--data-root',
+    type=arguments.setting('data.root'),
+    metavar='FOLDER',
+    help='of the data, if moved',
+  )
+  parser.add_argument(
+    '--protocol',
+    nargs='+',
+    action='extend',
+    default=[],
+    type=arguments.of_kind(kinds.Named(tuple(protocols.PROTOCOLS))),
+    metavar='NAME',
+    help='count as published numbers are, besides the whole '
+    f'split; of {", ".join(protocols.PROTOCOLS)}, or your '
+    'own module:function of a file in the folder '
+    "--config.extensions, which is that of the run's config "
+    'file if the run uses extensions, else the current one',
+  )
+  parser.add_argument(
+    '--json', type=arguments.path, help='write the result here'
+  )
+  parser.add_argument(
+    '--scores',
+    type=arguments.path,
+    help='write the scores here, .npy [captions, images]',
+  )
+  parser.add_argument(
+    '--top-k-rerank',
+    metavar='K',
+    type=arguments.of_kind(kinds.Whole(1, 2**31 - 1)),
+    help='score only pairs among the K best of their caption '
+    'or image in the first pass',
+  )
+  parser.add_argument(
+    '--first-pass',
+    type=arguments.path,
+    metavar='FILE',
+    help="a cheap model's scores, .npy [captions, images]",
+  )
+  parser.add_argument(
+    '--work-dir',
+    type=arguments.folder,
+    help='keep finished parts here until all are (default: '
+    'evaluation/ in the run folder)',
+  )
+  parser.add_argument(
+    '--keep-work', action='store_true', help='do not remove the finished parts'
+  )
   for name in CHANGED:
     parser.add_argument(
-        f'--config.{name}', dest=name, type=arguments.setting(name),
-        metavar='VALUE', help=f'{settings.ALL[name].kind}. '
-        f'{settings.ALL[name].meaning} (Default: as trained)')
+      f'--config.{name}',
+      dest=name,
+      type=arguments.setting(name),
+      metavar='VALUE',
+      help=f'{settings.ALL[name].kind}. '
+      f'{settings.ALL[name].meaning} (Default: as trained)',
+    )
 
 
 def run(args: argparse.Namespace, config: None = None) -> None:
@@ -88,17 +132,20 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   environment.open_devices()
   loaded = checkpoints.load(args.model)
   config_used = _settings(args, loaded)
-  data = opening.open_split(config_used.data, args.split,
-                            config_used.extensions)
+  data = opening.open_split(
+    config_used.data, args.split, config_used.extensions
+  )
   config_used = setup.with_data_sizes(config_used, data)
   in_train: dict[str, Any] = {}
   # Before the scoring: what it finds may be a reason to stop.
   with _spoken(args):
-    distributed.on_first(lambda: in_train.update(
-        _in_train(config_used, args.split, data)))
+    distributed.on_first(
+      lambda: in_train.update(_in_train(config_used, args.split, data))
+    )
   model = setup.make_model(config_used)
-  checkpoints.check_parameters(loaded.parameters,
-                               retrieval.parameter_shapes(model), loaded.path)
+  checkpoints.check_parameters(
+    loaded.parameters, retrieval.parameter_shapes(model), loaded.path
+  )
   phase, parameters = loaded.about['phase'], loaded.parameters
   # Pretraining ranks with both rows of its head; it has lost nothing.
   if config_used.quirks.untrained_rank_head and phase != 'pretrain':
@@ -108,18 +155,28 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   with memory.explained(config_used, memory.SCORING, devices):
     params = parallel.replicate(parameters, devices)
   found = evaluation.evaluate(
-      model, params, data, config_used, phase, devices,
-      work_dir=args.work_dir or _work_dir(loaded.path), chosen=chosen,
-      first=_first_pass(args, data),
-      watch=watchdog.Watch(config_used.hang_seconds))
+    model,
+    params,
+    data,
+    config_used,
+    phase,
+    devices,
+    work_dir=args.work_dir or _work_dir(loaded.path),
+    chosen=chosen,
+    first=_first_pass(args, data),
+    watch=watchdog.Watch(config_used.hang_seconds),
+  )
   # The others stay until it is written: who leaves early is taken for dead.
   distributed.on_first(lambda: _show(args, loaded, data, found, in_train))
 
 
-def _show(args: argparse.Namespace, loaded: checkpoints.Loaded,
-          data: dataset.RetrievalDataset,
-          found: evaluation.Evaluated,
-          in_train: dict[str, Any]) -> None:
+def _show(
+  args: argparse.Namespace,
+  loaded: checkpoints.Loaded,
+  data: dataset.RetrievalDataset,
+  found: evaluation.Evaluated,
+  in_train: dict[str, Any],
+) -> None:
   """Prints the tables and writes what was asked for."""
   about = loaded.about
   name = f'{about["phase"]}, update {about["update"]}'
@@ -140,19 +197,25 @@ def _spoken(args: argparse.Namespace) -> contextlib.redirect_stdout:
   return contextlib.redirect_stdout(sys.stderr if is_taken else sys.stdout)
 
 
-def _write(args: argparse.Namespace, loaded: checkpoints.Loaded,
-           found: evaluation.Evaluated,
-           in_train: dict[str, Any]) -> None:
+def _write(
+  args: argparse.Namespace,
+  loaded: checkpoints.Loaded,
+  found: evaluation.Evaluated,
+  in_train: dict[str, Any],
+) -> None:
   if args.json is not None:
-    files.write_json(args.json, found.result | in_train
-                     | {'checkpoint': str(loaded.path)})
+    files.write_json(
+      args.json, found.result | in_train | {'checkpoint': str(loaded.path)}
+    )
   if args.scores is not None:
-    files.write_whole(args.scores,
-                      lambda file: np.save(file, found.scores.matrix))
+    files.write_whole(
+      args.scores, lambda file: np.save(file, found.scores.matrix)
+    )
 
 
-def _in_train(config: settings.Settings, split: str,
-              data: dataset.RetrievalDataset) -> dict[str, Any]:
+def _in_train(
+  config: settings.Settings, split: str, data: dataset.RetrievalDataset
+) -> dict[str, Any]:
   """Returns `in_train`: what of the split was trained on, and says it.
 
   Counts of images and captions; None where the training data cannot be read,
@@ -181,19 +244,26 @@ def _check(args: argparse.Namespace) -> None:
     if path is not None:
       files.check_target(path)
       folder.check_not_of_a_run(path)
-  files.check_different({'--json': args.json, '--scores': args.scores,
-                         '--first-pass': args.first_pass})
+  files.check_different(
+    {
+      '--json': args.json,
+      '--scores': args.scores,
+      '--first-pass': args.first_pass,
+    }
+  )
   if (args.top_k_rerank is None) != (args.first_pass is None):
     raise errors.UserError(
-        '--top-k-rerank and --first-pass need each other: a number K, and a '
-        'file with a cheap model\'s scores of all pairs, as `tagsdc evaluate '
-        '--scores` writes it; without both every pair is scored')
+      '--top-k-rerank and --first-pass need each other: a number K, and a '
+      "file with a cheap model's scores of all pairs, as `tagsdc evaluate "
+      '--scores` writes it; without both every pair is scored'
+    )
   if args.first_pass is not None:
     paths.file(str(args.first_pass))
 
 
-def _settings(args: argparse.Namespace,
-              loaded: checkpoints.Loaded) -> settings.Settings:
+def _settings(
+  args: argparse.Namespace, loaded: checkpoints.Loaded
+) -> settings.Settings:
   """Returns what the model was trained with, changed by the flags."""
   given = {name: getattr(args, name) for name in CHANGED}
   given = {name: value for name, value in given.items() if value is not None}
@@ -208,13 +278,16 @@ def _settings(args: argparse.Namespace,
     raise errors.UserError(str(error)) from error
   root = config.data.root
   if config.data.source == 'uniter_lmdb' and root and not Path(root).is_dir():
-    raise errors.UserError(f'data.root = {root} is no folder; give '
-                           '--data-root FOLDER, where the data is now')
+    raise errors.UserError(
+      f'data.root = {root} is no folder; give '
+      '--data-root FOLDER, where the data is now'
+    )
   return config
 
 
-def _first_pass(args: argparse.Namespace, data: dataset.RetrievalDataset
-                ) -> first_pass.FirstPass | None:
+def _first_pass(
+  args: argparse.Namespace, data: dataset.RetrievalDataset
+) -> first_pass.FirstPass | None:
   if args.first_pass is None:
     return None
   return first_pass.load(args.first_pass, args.top_k_rerank, data)
@@ -222,13 +295,20 @@ def _first_pass(args: argparse.Namespace, data: dataset.RetrievalDataset
 
 def _work_dir(checkpoint: Path) -> Path:
   """Returns `evaluation/` in the checkpoint's run folder, or beside it."""
-  run_dir = next((parent for parent in checkpoint.parents
-                  if (parent / folder.CONFIG).is_file()), checkpoint.parent)
+  run_dir = next(
+    (
+      parent
+      for parent in checkpoint.parents
+      if (parent / folder.CONFIG).is_file()
+    ),
+    checkpoint.parent,
+  )
   return run_dir / 'evaluation'
 
 
-def _print(name: str, data: dataset.RetrievalDataset,
-           result: dict[str, Any]) -> None:
+def _print(
+  name: str, data: dataset.RetrievalDataset, result: dict[str, Any]
+) -> None:
   tables.print_recalls([(name, result)], f'{data.name}, per cent')
   for protocol, counted in result.get('protocols', {}).items():
     rows = [(name, counted), *published.results(protocol)]
@@ -236,21 +316,28 @@ def _print(name: str, data: dataset.RetrievalDataset,
     if extensions.is_own(protocol):
       tables.print_numbers(rows, title)
     else:
-      show = (tables.print_precisions if protocol == 'eccv'
-              else tables.print_recalls)
+      show = (
+        tables.print_precisions if protocol == 'eccv' else tables.print_recalls
+      )
       show(rows, f'{title}, per cent')
       for note in counted.get('notes', ()):
         print(f'protocol {protocol}: {note}')
   scored = result['pairs_per_second'] * result['seconds']
-  print(f'{scored:,.0f} pairs in {result["seconds"]:.1f} s'
-        + (f', {result["pairs_found"]:,} before' if result['pairs_found']
-           else '')
-        + (f'; padding {100 * result["padding"]:.1f} %'
-           if 'padding' in result else ''))
+  print(
+    f'{scored:,.0f} pairs in {result["seconds"]:.1f} s'
+    + (f', {result["pairs_found"]:,} before' if result['pairs_found'] else '')
+    + (
+      f'; padding {100 * result["padding"]:.1f} %'
+      if 'padding' in result
+      else ''
+    )
+  )
   if 'first_pass' in result:
     first = result['first_pass']
     lost = first['lost']
-    print(f'first pass: {first["pairs"]:,} of '
-          f'{result["captions"] * result["images"]:,} pairs left; '
-          f'{lost["image_retrieval"]:.1f} % of the captions lost their image, '
-          f'{lost["text_retrieval"]:.1f} % of the images all their captions')
+    print(
+      f'first pass: {first["pairs"]:,} of '
+      f'{result["captions"] * result["images"]:,} pairs left; '
+      f'{lost["image_retrieval"]:.1f} % of the captions lost their image, '
+      f'{lost["text_retrieval"]:.1f} % of the images all their captions'
+    )

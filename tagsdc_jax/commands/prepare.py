@@ -32,21 +32,25 @@ def run(args: argparse.Namespace, config: settings.Settings) -> None:
     splits[split] = data
     _read_all(data)
     shapes = assembling.shapes_of(data)
-    print(f'{data.name}: {len(data.image_ids)} images, {len(data.captions)} '
-          f'captions of up to {shapes.max_tokens} tokens and '
-          f'{shapes.max_phrases} phrases, {data.feature_size} numbers per '
-          f'region, up to {shapes.max_regions} regions')
+    print(
+      f'{data.name}: {len(data.image_ids)} images, {len(data.captions)} '
+      f'captions of up to {shapes.max_tokens} tokens and '
+      f'{shapes.max_phrases} phrases, {data.feature_size} numbers per '
+      f'region, up to {shapes.max_regions} regions'
+    )
   for other, split in itertools.combinations(opening.SPLITS, 2):
     dataset.check_same_vocabulary(splits[other], splits[split])
-    if found := overlaps.find(split, splits[split], other,
-                              dataset.contents_of(splits[other])):
+    if found := overlaps.find(
+      split, splits[split], other, dataset.contents_of(splits[other])
+    ):
       print(found)
 
 
 def _read_all(data: dataset.RetrievalDataset) -> None:
   """Raises UserError for the first image that is damaged."""
-  with progress.progress_bar(len(data.image_ids), f'checking {data.name}',
-                             'images') as bar:
+  with progress.progress_bar(
+    len(data.image_ids), f'checking {data.name}', 'images'
+  ) as bar:
     for image in range(len(data.image_ids)):
       data.read_regions(image)
       bar.update(1)

@@ -17,8 +17,12 @@ NEEDS_CONFIG = False
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the command's own flags."""
-  parser.add_argument('run_dir', type=arguments.path, metavar='RUN_DIR',
-                      help='folder of a run or of a demo')
+  parser.add_argument(
+    'run_dir',
+    type=arguments.path,
+    metavar='RUN_DIR',
+    help='folder of a run or of a demo',
+  )
 
 
 def run(args: argparse.Namespace, config: None = None) -> None:

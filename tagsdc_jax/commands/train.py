@@ -23,8 +23,12 @@ NEEDS_CONFIG = True
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
   """Adds the command's own flags."""
-  parser.add_argument('--run-dir', type=arguments.folder, required=True,
-                      help='folder of the run; made if missing')
+  parser.add_argument(
+    '--run-dir',
+    type=arguments.folder,
+    required=True,
+    help='folder of the run; made if missing',
+  )
 
 
 def run(args: argparse.Namespace, config: settings.Settings) -> None:
@@ -39,9 +43,11 @@ def run(args: argparse.Namespace, config: settings.Settings) -> None:
     return
   if 'evaluation' in results:
     tables.print_recalls(
-        [('validation', results['validation']),
-         ('test', results['evaluation'])],
-        f'{config.phase} after {results["updates"]} updates, per cent')
-  print(f'{args.run_dir}: update {results["updates"]} of '
-        f'{config.num_updates}, {results["seconds"]:.0f} s, parameters '
-        f'{results["parameters_sha256"][:12]}')
+      [('validation', results['validation']), ('test', results['evaluation'])],
+      f'{config.phase} after {results["updates"]} updates, per cent',
+    )
+  print(
+    f'{args.run_dir}: update {results["updates"]} of '
+    f'{config.num_updates}, {results["seconds"]:.0f} s, parameters '
+    f'{results["parameters_sha256"][:12]}'
+  )

@@ -4,10 +4,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tagsdc_jax import errors
-from tagsdc_jax.comparison import (evaluation, forward, gradients,
-                                   hard_negatives, head_init, items, masking,
-                                   metrics, optimizer, readers, synthetic,
-                                   trajectories, weights)
+from tagsdc_jax.comparison import (
+  evaluation,
+  forward,
+  gradients,
+  hard_negatives,
+  head_init,
+  items,
+  masking,
+  metrics,
+  optimizer,
+  readers,
+  synthetic,
+  trajectories,
+  weights,
+)
 from tagsdc_jax.comparison.recordings import MANIFEST, Missing, Recordings
 
 # Yields one item per thing compared; asks `Recordings` for all that it reads,
@@ -16,27 +27,26 @@ Comparison = Callable[[Recordings], Iterator[items.Item]]
 Progress = Callable[[int], None]  # Takes the number of files just done.
 
 FILES: dict[str, Comparison] = {
-    forward.FILE: forward.compare,
-    optimizer.FILE: optimizer.compare,
-    metrics.FILE: metrics.compare,
-    masking.FILE: masking.compare,
-    readers.FILE: readers.compare,
-    head_init.FILE: head_init.compare,
-    evaluation.FILE: evaluation.compare,
-    hard_negatives.FILE: hard_negatives.compare,
-    synthetic.FILES['tags']: synthetic.compare_stage1,
-    synthetic.FILES['dc']: synthetic.compare_stage2,
-    gradients.FILE: gradients.compare,
-    **{file: trajectories.make_comparison(file)
-       for file in trajectories.FILES},
+  forward.FILE: forward.compare,
+  optimizer.FILE: optimizer.compare,
+  metrics.FILE: metrics.compare,
+  masking.FILE: masking.compare,
+  readers.FILE: readers.compare,
+  head_init.FILE: head_init.compare,
+  evaluation.FILE: evaluation.compare,
+  hard_negatives.FILE: hard_negatives.compare,
+  synthetic.FILES['tags']: synthetic.compare_stage1,
+  synthetic.FILES['dc']: synthetic.compare_stage2,
+  gradients.FILE: gradients.compare,
+  **{file: trajectories.make_comparison(file) for file in trajectories.FILES},
 }
 _DOCUMENTS = (MANIFEST, 'README.md')
 _FLOAT64, _REST = 'f64/', 'the rest of the file'
 
 
-def compare(recordings: Recordings,
-            progress: Progress = lambda files: None
-            ) -> list[items.Item]:
+def compare(
+  recordings: Recordings, progress: Progress = lambda files: None
+) -> list[items.Item]:
   """Returns everything that can be said of a folder.
 
   Args:
@@ -52,18 +62,27 @@ def compare(recordings: Recordings,
 
 def all_hold(found: list[items.Item]) -> bool:
   """Returns the verdict: something was compared, and nothing is amiss."""
-  return (any(item.holds for item in found)
-          and not any(item.holds is False for item in found))
+  return any(item.holds for item in found) and not any(
+    item.holds is False for item in found
+  )
 
 
 def _compare_file(recordings: Recordings, name: str) -> Iterator[items.Item]:
   if not (recordings.folder / name).is_file():
-    yield items.Item(name, 'the file', items.MISSING,
-                     note=f'listed in {MANIFEST}, not in the folder')
+    yield items.Item(
+      name,
+      'the file',
+      items.MISSING,
+      note=f'listed in {MANIFEST}, not in the folder',
+    )
     return
   if name not in FILES:
-    yield items.Item(name, 'the file', items.UNKNOWN,
-                     note='no comparison is made for this file')
+    yield items.Item(
+      name,
+      'the file',
+      items.UNKNOWN,
+      note='no comparison is made for this file',
+    )
     return
   yield from _as_listed(name, recordings)
   try:
@@ -77,8 +96,9 @@ def _compare_file(recordings: Recordings, name: str) -> Iterator[items.Item]:
   except (ValueError, TypeError, IndexError, KeyError) as error:
     # Shapes that do not belong together, and the like. The verdict is no, and
     # the other files are compared all the same.
-    yield items.Item(name, _REST, items.FAILS,
-                     note=f'{type(error).__name__}: {error}')
+    yield items.Item(
+      name, _REST, items.FAILS, note=f'{type(error).__name__}: {error}'
+    )
     return
   yield from _not_asked_for(name, recordings)
 
@@ -88,16 +108,21 @@ def _as_listed(name: str, recordings: Recordings) -> Iterator[items.Item]:
   listed, there = recordings.entry(name)['keys'], recordings.arrays(name)
   for key, entry in listed.items():
     if key not in there:
-      yield items.Item(name, key, items.MISSING,
-                       note=f'listed in {MANIFEST}, not in the file')
+      yield items.Item(
+        name, key, items.MISSING, note=f'listed in {MANIFEST}, not in the file'
+      )
       continue
     wanted = list(entry.get('shape', [])), entry.get('dtype')
     array = there.peek(key)
     actual = list(array.shape), str(array.dtype)
     if 'shape' in entry and wanted != actual:
-      yield items.Item(name, key, items.FAILS,
-                       note=f'{actual[1]} {actual[0]}, but {MANIFEST} says '
-                       f'{wanted[1]} {wanted[0]}')
+      yield items.Item(
+        name,
+        key,
+        items.FAILS,
+        note=f'{actual[1]} {actual[0]}, but {MANIFEST} says '
+        f'{wanted[1]} {wanted[0]}',
+      )
 
 
 def _not_asked_for(name: str, recordings: Recordings) -> Iterator[items.Item]:
@@ -107,11 +132,16 @@ def _not_asked_for(name: str, recordings: Recordings) -> Iterator[items.Item]:
     float64 = [key for key in unused if key.startswith(_FLOAT64)]
     unused = [key for key in unused if key not in float64]
     if float64:
-      yield items.Item(name, f'{_FLOAT64}...', items.SKIPPED,
-                       note=f'{len(float64)} arrays; --x64 compares them')
+      yield items.Item(
+        name,
+        f'{_FLOAT64}...',
+        items.SKIPPED,
+        note=f'{len(float64)} arrays; --x64 compares them',
+      )
   for key in unused:
-    yield items.Item(name, key, items.UNKNOWN,
-                     note='no comparison looks at this array')
+    yield items.Item(
+      name, key, items.UNKNOWN, note='no comparison looks at this array'
+    )
 
 
 def _other_files(recordings: Recordings) -> Iterator[items.Item]:
@@ -120,15 +150,21 @@ def _other_files(recordings: Recordings) -> Iterator[items.Item]:
   others = manifest.get('other_files', {})
   for name in others:
     if not (folder / name).exists():
-      yield items.Item(name, 'the file', items.MISSING,
-                       note=f'listed in {MANIFEST}, not in the folder')
+      yield items.Item(
+        name,
+        'the file',
+        items.MISSING,
+        note=f'listed in {MANIFEST}, not in the folder',
+      )
     elif name not in recordings.used:
-      yield items.Item(name, 'the file', items.UNKNOWN,
-                       note='no comparison looks at this file')
+      yield items.Item(
+        name, 'the file', items.UNKNOWN, note='no comparison looks at this file'
+      )
   listed = {*manifest['files'], *others, *_DOCUMENTS}
   for name in _unlisted(folder, '', listed):
-    yield items.Item(name, 'all of it', items.UNKNOWN,
-                     note=f'not listed in {MANIFEST}')
+    yield items.Item(
+      name, 'all of it', items.UNKNOWN, note=f'not listed in {MANIFEST}'
+    )
 
 
 def _unlisted(folder: Path, prefix: str, listed: set[str]) -> Iterator[str]:

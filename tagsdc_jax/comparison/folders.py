@@ -10,8 +10,11 @@ from tagsdc_jax.data.dataset import RetrievalDataset
 EXPECTED = 'lmdb_expected.npz'  # Its entry tells how regions are chosen.
 _DATA, _META = 'data.mdb', 'meta.json'
 # The release's words for the settings, and ours.
-_CHOICE = {'conf_th': 'conf_threshold', 'max_bb': 'max_boxes',
-           'min_bb': 'min_boxes'}
+_CHOICE = {
+  'conf_th': 'conf_threshold',
+  'max_bb': 'max_boxes',
+  'min_bb': 'min_boxes',
+}
 
 
 def text_folder(recordings: Recordings) -> Path:
@@ -24,8 +27,9 @@ def text_folder(recordings: Recordings) -> Path:
 
 def image_stores(recordings: Recordings) -> list[Path]:
   """Returns the folders of region features, sorted by path."""
-  found = [path for path in _folders(recordings)
-           if not (path / _META).is_file()]
+  found = [
+    path for path in _folders(recordings) if not (path / _META).is_file()
+  ]
   if not found:
     raise Missing('there is no LMDB folder of regions (data.mdb)')
   return found
@@ -44,8 +48,9 @@ def choice(recordings: Recordings, store: Path) -> dict[str, Any]:
   return {ours: given.get(theirs) for theirs, ours in _CHOICE.items()}
 
 
-def open_dataset(recordings: Recordings, store: Path | None = None,
-                 **options: Any) -> RetrievalDataset:
+def open_dataset(
+  recordings: Recordings, store: Path | None = None, **options: Any
+) -> RetrievalDataset:
   """Returns the recordings' captions and images.
 
   Args:
@@ -56,11 +61,10 @@ def open_dataset(recordings: Recordings, store: Path | None = None,
   """
   stores = image_stores(recordings)
   if store is None:
-    store = next((s for s in stores if s.name.startswith('feat_th')),
-                 stores[0])
+    store = next((s for s in stores if s.name.startswith('feat_th')), stores[0])
   return uniter_lmdb.load_uniter_lmdb(
-      text_folder(recordings), store,
-      **(choice(recordings, store) | options))
+    text_folder(recordings), store, **(choice(recordings, store) | options)
+  )
 
 
 def _folders(recordings: Recordings) -> list[Path]:

@@ -13,27 +13,38 @@ from tagsdc_jax import settings
 from tagsdc_jax.comparison import hard_negatives, items, replaying, synthetic
 from tagsdc_jax.comparison.recordings import Arrays, Recordings
 from tagsdc_jax.conversion import converting
-from tagsdc_jax.losses import total
-from tagsdc_jax.objectives import hard_negatives as hard_negatives_objective
 from tagsdc_jax.engines.engine import Engine
+from tagsdc_jax.losses import total
+from tagsdc_jax.objectives import parts as parts_of
 from tagsdc_jax.released import objective
 
 FILE = 'gradients.npz'
 STAGES = {'stage1': 'tags', 'stage2': 'dc'}
 _ABSOLUTE, _RELATIVE = 5e-6, 1e-4
 # The recordings' names of terms, and ours of parts.
-TERMS = {'mlm': 'mlm', 'rank_syn': 'triplet_mask_refill',
-         'disc': 'discrimination_mask_refill',
-         'corr': 'correction_mask_refill', 'rank_i': 'triplet_texts',
-         'rank_t': 'triplet_images'}
+TERMS = {
+  'mlm': 'mlm',
+  'rank_syn': 'triplet_mask_refill',
+  'disc': 'discrimination_mask_refill',
+  'corr': 'correction_mask_refill',
+  'rank_i': 'triplet_texts',
+  'rank_t': 'triplet_images',
+}
 _RELEASED = 'rank_i_released_gather'
 # Terms of retrieved candidates: path and variant.
-_RANKED = (('rank_t', 't', 'fixed'), ('rank_i', 'i', 'fixed'),
-           (_RELEASED, 'i', 'as_released'))
+_RANKED = (
+  ('rank_t', 't', 'fixed'),
+  ('rank_i', 'i', 'fixed'),
+  (_RELEASED, 'i', 'as_released'),
+)
 _WORD_HEADS = ('disc_output', 'correction_output')
 # The recordings' names of weights, and ours.
-WEIGHTS = {'mlm_lambda': 'mlm', 'nsgd_rank_lambda': 'synthetic',
-           'disc_lambda': 'discrimination', 'correction_lambda': 'correction'}
+WEIGHTS = {
+  'mlm_lambda': 'mlm',
+  'nsgd_rank_lambda': 'synthetic',
+  'disc_lambda': 'discrimination',
+  'correction_lambda': 'correction',
+}
 
 
 def compare(recordings: Recordings) -> Iterator[items.Item]:
@@ -44,8 +55,9 @@ def compare(recordings: Recordings) -> Iterator[items.Item]:
       yield from _compare_stage(recordings, recorded, stage, phase)
 
 
-def _compare_stage(recordings: Recordings, recorded: Arrays, stage: str,
-                   phase: str) -> Iterator[items.Item]:
+def _compare_stage(
+  recordings: Recordings, recorded: Arrays, stage: str, phase: str
+) -> Iterator[items.Item]:
   weights = recordings.weights(synthetic.WEIGHTS[phase])
   params = converting.to_parameters(weights)
   recorded.under(f'{stage}/in/')  # All of it is input.
@@ -57,45 +69,82 @@ def _compare_stage(recordings: Recordings, recorded: Arrays, stage: str,
   for term in terms:
     variant = 'as_released' if term == _RELEASED else 'fixed'
     prefix = f'{stage}/grad/{term}/'
-    yield items.close(FILE, f'{stage}/loss/{term}', losses[term],
-                      recorded[f'{stage}/loss/{term}'], atol=replaying.LOSS,
-                      variant=variant)
-    yield compare_gradients(prefix, grads[term], weights,
-                            recorded.under(prefix), variant)
+    yield items.close(
+      FILE,
+      f'{stage}/loss/{term}',
+      losses[term],
+      recorded[f'{stage}/loss/{term}'],
+      atol=replaying.LOSS,
+      variant=variant,
+    )
+    yield compare_gradients(
+      prefix, grads[term], weights, recorded.under(prefix), variant
+    )
   for name, lambdas in recordings.note(FILE, 'lambdas').items():
-    yield from _compare_total(recorded, f'{stage}/total_{name}/', losses,
-                              grads, weights, phase,
-                              _losses(recordings, lambdas))
+    yield from _compare_total(
+      recorded,
+      f'{stage}/total_{name}/',
+      losses,
+      grads,
+      weights,
+      phase,
+      _losses(recordings, lambdas),
+    )
 
 
-def _compare_total(recorded: Arrays, prefix: str, losses: dict[str, Any],
-                   grads: dict[str, Any], weights: Mapping[str, np.ndarray],
-                   phase: str, config: settings.Losses) -> Iterator[items.Item]:
+def _compare_total(
+  recorded: Arrays,
+  prefix: str,
+  losses: dict[str, Any],
+  grads: dict[str, Any],
+  weights: Mapping[str, np.ndarray],
+  phase: str,
+  config: settings.Losses,
+) -> Iterator[items.Item]:
   """The weighted sum; its gradient by the chain rule through the sum."""
-  parts = {ours: jnp.reshape(losses[term], 1)
-           for term, ours in TERMS.items() if term in losses}
-  lambdas = hard_negatives_objective.parts_of(settings.Settings(
-      phase=phase, losses=config)).weights
+  parts = {
+    ours: jnp.reshape(losses[term], 1)
+    for term, ours in TERMS.items()
+    if term in losses
+  }
+  lambdas = parts_of.of_settings(
+    settings.Settings(phase=phase, losses=config)
+  ).weights
   loss, factors = jax.value_and_grad(total.weighted_sum)(parts, lambdas)
   names = [term for term in TERMS if term in losses]
   grad = jax.tree.map(
-      lambda *xs: sum(factors[TERMS[term]][0] * x
-                      for term, x in zip(names, xs)),
-      *(grads[term] for term in names))
-  yield items.close(FILE, f'{prefix}loss', loss, recorded[f'{prefix}loss'],
-                    atol=replaying.LOSS, variant='fixed')
-  yield compare_gradients(f'{prefix}grad/', grad, weights,
-                          recorded.under(f'{prefix}grad/'), 'fixed')
+    lambda *xs: sum(factors[TERMS[term]][0] * x for term, x in zip(names, xs)),
+    *(grads[term] for term in names),
+  )
+  yield items.close(
+    FILE,
+    f'{prefix}loss',
+    loss,
+    recorded[f'{prefix}loss'],
+    atol=replaying.LOSS,
+    variant='fixed',
+  )
+  yield compare_gradients(
+    f'{prefix}grad/', grad, weights, recorded.under(f'{prefix}grad/'), 'fixed'
+  )
   key = f'{prefix}grad_global_norm'
-  yield items.close(FILE, key, optax.tree.norm(grad), recorded[key],
-                    atol=_ABSOLUTE, rtol=_RELATIVE, variant='fixed')
+  yield items.close(
+    FILE,
+    key,
+    optax.tree.norm(grad),
+    recorded[key],
+    atol=_ABSOLUTE,
+    rtol=_RELATIVE,
+    variant='fixed',
+  )
 
 
-def _losses(recordings: Recordings,
-            lambdas: Mapping[str, float]) -> settings.Losses:
+def _losses(
+  recordings: Recordings, lambdas: Mapping[str, float]
+) -> settings.Losses:
   return settings.Losses(
-      margin=recordings.note(FILE, 'margin'),
-      **weights_of(lambdas))
+    margin=recordings.note(FILE, 'margin'), **weights_of(lambdas)
+  )
 
 
 def weights_of(theirs: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,62 +152,91 @@ def weights_of(theirs: Mapping[str, Any]) -> dict[str, Any]:
   return {ours: float(theirs[name]) for name, ours in WEIGHTS.items()}
 
 
-def _rank_term(recordings: Recordings, recorded: Arrays, stage: str, path: str,
-               variant: str, params: Any) -> hard_negatives.RankOutcome:
+def _rank_term(
+  recordings: Recordings,
+  recorded: Arrays,
+  stage: str,
+  path: str,
+  variant: str,
+  params: Any,
+) -> hard_negatives.RankOutcome:
   # As of stage 1 in both: the program is the same.
   engine = replaying.engine_of(
-      recordings, 'tags', variant,
-      losses=settings.Losses(margin=recordings.note(FILE, 'margin')),
-      negatives=settings.Negatives(
-          num_hard=recordings.note(FILE, 'hard_size_ti')))
-  regions = max(recorded[f'{name}/in/{path}/img_feat'].shape[1]
-                for name in STAGES if f'{name}/in/{path}/img_feat' in recorded)
-  batch = hard_negatives.batch_of(recorded, f'{stage}/in/{path}/', path,
-                                  regions)
+    recordings,
+    'tags',
+    variant,
+    losses=settings.Losses(margin=recordings.note(FILE, 'margin')),
+    negatives=settings.Negatives(
+      num_hard=recordings.note(FILE, 'hard_size_ti')
+    ),
+  )
+  regions = max(
+    recorded[f'{name}/in/{path}/img_feat'].shape[1]
+    for name in STAGES
+    if f'{name}/in/{path}/img_feat' in recorded
+  )
+  batch = hard_negatives.batch_of(
+    recorded, f'{stage}/in/{path}/', path, regions
+  )
   used = {key: params[key] for key in params if key not in _WORD_HEADS}
   outcome = hard_negatives.rank(engine, path, used, batch)
-  zeros = jax.tree.map(np.zeros_like, {
-      key: params[key] for key in params if key in _WORD_HEADS})
+  zeros = jax.tree.map(
+    np.zeros_like, {key: params[key] for key in params if key in _WORD_HEADS}
+  )
   return outcome.replace(gradient=outcome.gradient | zeros)
 
 
-def _sentence_terms(recordings: Recordings, recorded: Arrays, stage: str,
-                    phase: str, params: Any
-                    ) -> tuple[dict[str, Any], dict[str, Any]]:
+def _sentence_terms(
+  recordings: Recordings, recorded: Arrays, stage: str, phase: str, params: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
   """Returns losses and gradients of the terms that sentences make."""
   prefix = f'{stage}/in/gi/'
   masked = len(recorded[f'{prefix}mlm_input_ids'])
   engine = replaying.engine_of(
-      recordings, phase, 'fixed',
-      losses=settings.Losses(margin=recordings.note(FILE, 'margin')),
-      negatives=settings.Negatives(
-          num_hard=recordings.note(FILE, 'hard_size_gi'), exclude='caption',
-          temperature=recordings.note(FILE, 'temperature'),
-          num_copies=masked,
-          num_samples=len(recorded[f'{prefix}fill_input_ids']) // masked))
+    recordings,
+    phase,
+    'fixed',
+    losses=settings.Losses(margin=recordings.note(FILE, 'margin')),
+    negatives=settings.Negatives(
+      num_hard=recordings.note(FILE, 'hard_size_gi'),
+      exclude='caption',
+      temperature=recordings.note(FILE, 'temperature'),
+      num_copies=masked,
+      num_samples=len(recorded[f'{prefix}fill_input_ids']) // masked,
+    ),
+  )
   example = synthetic.example_of(
-      recorded, prefix, engine, recorded[f'{prefix}input_ids'].shape[1],
-      len(recorded[f'{prefix}img_feat']))
+    recorded,
+    prefix,
+    engine,
+    recorded[f'{prefix}input_ids'].shape[1],
+    len(recorded[f'{prefix}img_feat']),
+  )
   losses, grads = _sentence_gradients(engine, params, example)
   names = [term for term, ours in TERMS.items() if ours in losses]
   # Stacked in the order of a dictionary inside a compiled function.
   places = {ours: i for i, ours in enumerate(sorted(losses))}
-  return ({term: losses[TERMS[term]] for term in names},
-          {term: jax.tree.map(lambda x, i=places[TERMS[term]]: x[i], grads)
-           for term in names})
+  return (
+    {term: losses[TERMS[term]] for term in names},
+    {
+      term: jax.tree.map(lambda x, i=places[TERMS[term]]: x[i], grads)
+      for term in names
+    },
+  )
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _sentence_gradients(engine: Engine, params: Any,
-                        example: replaying.Example
-                        ) -> tuple[dict[str, jax.Array], Any]:
+def _sentence_gradients(
+  engine: Engine, params: Any, example: replaying.Example
+) -> tuple[dict[str, jax.Array], Any]:
   """Returns the losses, and their gradients stacked by sorted name."""
   key = jax.random.key(0)  # There is no dropout to be drawn.
 
   def losses_of(params: Any) -> dict[str, jax.Array]:
     completed = replaying.complete(engine, params, example, key)
     found, *_ = objective.sentence_losses(
-        engine, params, example.batch, completed.sentences, key)
+      engine, params, example.batch, completed.sentences, key
+    )
     found |= {'mlm': completed.mlm}
     return {name: jnp.mean(loss) for name, loss in found.items()}
 
@@ -172,9 +250,13 @@ def _sentence_gradients(engine: Engine, params: Any,
   return losses, jax.lax.map(gradient, jnp.eye(len(names)))
 
 
-def compare_gradients(name: str, ours: Any, weights: Mapping[str, np.ndarray],
-                      theirs: Mapping[str, np.ndarray],
-                      variant: str) -> items.Item:
+def compare_gradients(
+  name: str,
+  ours: Any,
+  weights: Mapping[str, np.ndarray],
+  theirs: Mapping[str, np.ndarray],
+  variant: str,
+) -> items.Item:
   """Compares a gradient parameter by parameter; the worst is the item.
 
   Args:
@@ -185,12 +267,24 @@ def compare_gradients(name: str, ours: Any, weights: Mapping[str, np.ndarray],
     variant: of the recordings.
   """
   filled = converting.to_parameters(
-      {key: theirs.get(key, np.zeros_like(w)) for key, w in weights.items()})
+    {key: theirs.get(key, np.zeros_like(w)) for key, w in weights.items()}
+  )
   return items.largest(
-      [items.close(FILE, jax.tree_util.keystr(path, simple=True,
-                                              separator='/'),
-                   a, b, atol=_ABSOLUTE, rtol=_RELATIVE, variant=variant)
-       for (path, a), (_, b) in zip(
-           jax.tree_util.tree_leaves_with_path(ours),
-           jax.tree_util.tree_leaves_with_path(filled), strict=True)],
-      name.removesuffix('/'))
+    [
+      items.close(
+        FILE,
+        jax.tree_util.keystr(path, simple=True, separator='/'),
+        a,
+        b,
+        atol=_ABSOLUTE,
+        rtol=_RELATIVE,
+        variant=variant,
+      )
+      for (path, a), (_, b) in zip(
+        jax.tree_util.tree_leaves_with_path(ours),
+        jax.tree_util.tree_leaves_with_path(filled),
+        strict=True,
+      )
+    ],
+    name.removesuffix('/'),
+  )

@@ -18,9 +18,11 @@ FILE = 'init_output.npz'
 _START = re.compile(r'(stage[12])_from_(pretrained|stage[12])(_oldstyle)?')
 _RANK = re.compile(r'inference_of_(stage[12])')
 _PHASES = {'pretrained': 'pretrain', 'stage1': 'tags', 'stage2': 'dc'}
-_WEIGHTS = {'pretrained': 'pretrained_like.safetensors',
-            'stage1': 'checkpoint_stage1.safetensors',
-            'stage2': 'checkpoint_stage2.safetensors'}
+_WEIGHTS = {
+  'pretrained': 'pretrained_like.safetensors',
+  'stage1': 'checkpoint_stage1.safetensors',
+  'stage2': 'checkpoint_stage2.safetensors',
+}
 _TIED = '.predictions.decoder.weight'
 
 
@@ -32,30 +34,38 @@ def compare(recordings: Recordings) -> Iterator[items.Item]:
     if start:
       source = start[2]
       ours = heads.start_heads(
-          recordings.parameters(_WEIGHTS[source]), _PHASES[source],
-          _PHASES[start[1]])
+        recordings.parameters(_WEIGHTS[source]),
+        _PHASES[source],
+        _PHASES[start[1]],
+      )
     elif rank:
       source = rank[1]
-      ours = head_init.reset_rank_head(
-          recordings.parameters(_WEIGHTS[source]))
+      ours = head_init.reset_rank_head(recordings.parameters(_WEIGHTS[source]))
     else:
-      yield items.Item(FILE, scenario, items.UNKNOWN,
-                       note='no comparison knows this scenario')
+      yield items.Item(
+        FILE, scenario, items.UNKNOWN, note='no comparison knows this scenario'
+      )
       continue
-    yield _heads(scenario, ours, recorded.under(f'{scenario}/'),
-                 f'from {_WEIGHTS[source]}')
+    yield _heads(
+      scenario, ours, recorded.under(f'{scenario}/'), f'from {_WEIGHTS[source]}'
+    )
 
 
-def _heads(scenario: str, params: Any, recorded: dict[str, np.ndarray],
-           note: str) -> items.Item:
+def _heads(
+  scenario: str, params: Any, recorded: dict[str, np.ndarray], note: str
+) -> items.Item:
   """Compares the recorded heads with ours; each says its own name."""
   table = params['text_embeddings']['word']['embedding']
-  found = [items.equal(FILE, name, table, array)
-           for name, array in recorded.items() if name.endswith(_TIED)]
+  found = [
+    items.equal(FILE, name, table, array)
+    for name, array in recorded.items()
+    if name.endswith(_TIED)
+  ]
   for name, array in recorded.items():
     if not name.endswith(_TIED):
-      (path, theirs), = traverse_util.flatten_dict(
-          converting.to_parameters({name: array})).items()
+      ((path, theirs),) = traverse_util.flatten_dict(
+        converting.to_parameters({name: array})
+      ).items()
       ours = params
       for part in path:
         ours = ours[part]

@@ -9,7 +9,12 @@ import numpy as np
 # Compared, in bounds or not; known and not there; there and not known; known
 # and there, but this run was not asked for it or cannot read it.
 HOLDS, FAILS, MISSING, UNKNOWN, SKIPPED = VERDICTS = (
-    'holds', 'FAILS', 'missing', 'unknown', 'skipped')
+  'holds',
+  'FAILS',
+  'missing',
+  'unknown',
+  'skipped',
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +31,7 @@ class Item:
     tolerance: what the errors may be.
     note: what else there is to say.
   """
+
   file: str
   name: str
   verdict: str
@@ -41,9 +47,17 @@ class Item:
     return {HOLDS: True, FAILS: False, MISSING: False}.get(self.verdict)
 
 
-def close(file: str, name: str, ours: Any, theirs: Any, *, atol: float = 0.0,
-          rtol: float | None = None, variant: str = '',
-          note: str = '') -> Item:
+def close(
+  file: str,
+  name: str,
+  ours: Any,
+  theirs: Any,
+  *,
+  atol: float = 0.0,
+  rtol: float | None = None,
+  variant: str = '',
+  note: str = '',
+) -> Item:
   """Compares numbers.
 
   Args:
@@ -58,20 +72,44 @@ def close(file: str, name: str, ours: Any, theirs: Any, *, atol: float = 0.0,
     note: shown beside the verdict.
   """
   tolerance = ' or '.join(
-      [f'{atol:.3g}'] * (rtol is None or atol > 0)
-      + ([] if rtol is None else [f'{rtol:.3g} rel.']))
+    [f'{atol:.3g}'] * (rtol is None or atol > 0)
+    + ([] if rtol is None else [f'{rtol:.3g} rel.'])
+  )
   errors = _errors(ours, theirs)
   if errors is None:
-    return Item(file, name, FAILS, variant, tolerance=tolerance,
-                note=_shapes(ours, theirs))
+    return Item(
+      file,
+      name,
+      FAILS,
+      variant,
+      tolerance=tolerance,
+      note=_shapes(ours, theirs),
+    )
   max_abs, max_rel = errors
   holds = max_abs <= atol or (rtol is not None and max_rel <= rtol)
-  return Item(file, name, HOLDS if holds else FAILS, variant, max_abs, max_rel,
-              tolerance, note)
+  return Item(
+    file,
+    name,
+    HOLDS if holds else FAILS,
+    variant,
+    max_abs,
+    max_rel,
+    tolerance,
+    note,
+  )
 
 
-def within(file: str, name: str, ours: Any, theirs: Any, *, bounds: Any,
-           tolerance: str, variant: str = '', note: str = '') -> Item:
+def within(
+  file: str,
+  name: str,
+  ours: Any,
+  theirs: Any,
+  *,
+  bounds: Any,
+  tolerance: str,
+  variant: str = '',
+  note: str = '',
+) -> Item:
   """Compares numbers, each with a bound of its own.
 
   Args:
@@ -85,16 +123,18 @@ def within(file: str, name: str, ours: Any, theirs: Any, *, bounds: Any,
     note: shown beside the verdict.
   """
   item = dataclasses.replace(
-      close(file, name, ours, theirs, variant=variant, note=note),
-      tolerance=tolerance)
+    close(file, name, ours, theirs, variant=variant, note=note),
+    tolerance=tolerance,
+  )
   if item.max_abs is None:
     return item
   holds = bool(np.all(np.abs(np.asarray(ours) - theirs) <= bounds))
   return dataclasses.replace(item, verdict=HOLDS if holds else FAILS)
 
 
-def probable(file: str, name: str, p_value: float, least: float, *,
-             note: str = '') -> Item:
+def probable(
+  file: str, name: str, p_value: float, least: float, *, note: str = ''
+) -> Item:
   """Judges a test of draws by its p-value, which the note shows.
 
   Args:
@@ -105,29 +145,56 @@ def probable(file: str, name: str, p_value: float, least: float, *,
     note: shown beside the verdict.
   """
   note = f'{note}; ' * bool(note) + f'p-value {p_value:.3g}'
-  return Item(file, name, HOLDS if p_value >= least else FAILS,
-              tolerance=f'p >= {least:.1g}', note=note)
+  return Item(
+    file,
+    name,
+    HOLDS if p_value >= least else FAILS,
+    tolerance=f'p >= {least:.1g}',
+    note=note,
+  )
 
 
-def equal(file: str, name: str, ours: Any, theirs: Any, *, variant: str = '',
-          note: str = '') -> Item:
+def equal(
+  file: str,
+  name: str,
+  ours: Any,
+  theirs: Any,
+  *,
+  variant: str = '',
+  note: str = '',
+) -> Item:
   """Compares what must be the same: numbers, or lists of anything."""
   if _is_numeric(ours) and _is_numeric(theirs):
     return dataclasses.replace(
-        close(file, name, ours, theirs, atol=0.0, variant=variant, note=note),
-        tolerance='exact')
-  ours, theirs = (x.tolist() if isinstance(x, np.ndarray) else x
-                  for x in (ours, theirs))
+      close(file, name, ours, theirs, atol=0.0, variant=variant, note=note),
+      tolerance='exact',
+    )
+  ours, theirs = (
+    x.tolist() if isinstance(x, np.ndarray) else x for x in (ours, theirs)
+  )
   is_same = ours == theirs
   if not is_same:
     ours, theirs = _differing(ours, theirs)
     note = f'{note} ours: {_short(ours)}, recorded: {_short(theirs)}'.strip()
-  return Item(file, name, HOLDS if is_same else FAILS, variant,
-              tolerance='exact', note=note)
+  return Item(
+    file,
+    name,
+    HOLDS if is_same else FAILS,
+    variant,
+    tolerance='exact',
+    note=note,
+  )
 
 
-def as_sets(file: str, name: str, ours: Any, theirs: Any, *, variant: str = '',
-            note: str = '') -> Item:
+def as_sets(
+  file: str,
+  name: str,
+  ours: Any,
+  theirs: Any,
+  *,
+  variant: str = '',
+  note: str = '',
+) -> Item:
   """Compares rows of whole numbers whose order means nothing.
 
   Args:
@@ -138,20 +205,30 @@ def as_sets(file: str, name: str, ours: Any, theirs: Any, *, variant: str = '',
     variant: whose behaviour.
     note: shown beside the verdict.
   """
-  return equal(file, name, np.sort(ours, axis=-1), np.sort(theirs, axis=-1),
-               variant=variant, note=note or 'as sets')
+  return equal(
+    file,
+    name,
+    np.sort(ours, axis=-1),
+    np.sort(theirs, axis=-1),
+    variant=variant,
+    note=note or 'as sets',
+  )
 
 
 def largest(items: Iterable[Item], name: str) -> Item:
   """Returns one item for many: the worst of them, and which it is."""
   items = list(items)
-  worst = max(items, key=lambda item: (item.verdict != HOLDS,
-                                       item.max_abs or 0.0))
+  worst = max(
+    items, key=lambda item: (item.verdict != HOLDS, item.max_abs or 0.0)
+  )
   note = f'{len(items)} arrays'
   if worst.max_abs or worst.verdict != HOLDS:
     note += f'; worst: {worst.name}'
-  return dataclasses.replace(worst, name=name, note='; '.join(
-      text for text in (note, worst.note) if text))
+  return dataclasses.replace(
+    worst,
+    name=name,
+    note='; '.join(text for text in (note, worst.note) if text),
+  )
 
 
 def _errors(ours: Any, theirs: Any) -> tuple[float, float] | None:
@@ -167,8 +244,9 @@ def _errors(ours: Any, theirs: Any) -> tuple[float, float] | None:
   # NaN compares false with everything, also with a tolerance.
   max_abs = float(np.max(np.where(np.isnan(error), np.inf, error)))
   scale = float(np.max(np.abs(theirs)))
-  return max_abs, (max_abs / scale if scale > 0 else
-                   0.0 if max_abs == 0 else np.inf)
+  return max_abs, (
+    max_abs / scale if scale > 0 else 0.0 if max_abs == 0 else np.inf
+  )
 
 
 def _is_numeric(value: Any) -> bool:
@@ -185,11 +263,14 @@ def _differing(ours: Any, theirs: Any) -> tuple[Any, Any]:
   """Returns of two dictionaries what is not the same."""
   if not isinstance(ours, dict) or not isinstance(theirs, dict):
     return ours, theirs
-  keys = [key for key in (ours | theirs)
-          if key not in ours or key not in theirs or ours[key] != theirs[key]]
+  keys = [
+    key
+    for key in (ours | theirs)
+    if key not in ours or key not in theirs or ours[key] != theirs[key]
+  ]
   return tuple(  # type: ignore[return-value]
-      {key: side[key] for key in keys if key in side}
-      for side in (ours, theirs))
+    {key: side[key] for key in keys if key in side} for side in (ours, theirs)
+  )
 
 
 def _short(value: Any) -> str:

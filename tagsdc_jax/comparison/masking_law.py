@@ -12,8 +12,9 @@ MOST_SETS = 1 << 16
 _RARE = 5.0  # Outcomes expected less often are counted together.
 
 
-def sets_of_targets(phrases: Sequence[Sequence[int]],
-                    probs: Sequence[float]) -> dict[int, float] | None:
+def sets_of_targets(
+  phrases: Sequence[Sequence[int]], probs: Sequence[float]
+) -> dict[int, float] | None:
   """Returns {set of targets as bits: probability}, None if there are too many.
 
   Each phrase is chosen independently; where none was, one of them uniformly.
@@ -28,8 +29,7 @@ def sets_of_targets(phrases: Sequence[Sequence[int]],
     longer = dict.fromkeys(law, 0.0)
     for targets, share in law.items():
       longer[targets] += share * (1 - prob)
-      longer[targets | mask] = (longer.get(targets | mask, 0.0)
-                                + share * prob)
+      longer[targets | mask] = longer.get(targets | mask, 0.0) + share * prob
     law = longer
     if len(law) > MOST_SETS:
       return None
@@ -46,17 +46,22 @@ def shares(law: dict[int, float], length: int) -> dict[str, np.ndarray]:
     `p_labelled` [length], that a position is a target; `p_joint` [length,
     length], that two are; `p_count` [length + 1], that so many are.
   """
-  sets = np.array([[mask >> x & 1 for x in range(length)] for mask in law],
-                  float)
+  sets = np.array(
+    [[mask >> x & 1 for x in range(length)] for mask in law], float
+  )
   probs = np.array(list(law.values()))
-  return {'p_labelled': probs @ sets,
-          'p_joint': sets.T @ (probs[:, None] * sets),
-          'p_count': np.bincount(sets.sum(axis=1).astype(int), probs,
-                                 minlength=length + 1)}
+  return {
+    'p_labelled': probs @ sets,
+    'p_joint': sets.T @ (probs[:, None] * sets),
+    'p_count': np.bincount(
+      sets.sum(axis=1).astype(int), probs, minlength=length + 1
+    ),
+  }
 
 
-def standard_errors(probs: np.ndarray, *sizes: float | np.ndarray
-                    ) -> np.ndarray:
+def standard_errors(
+  probs: np.ndarray, *sizes: float | np.ndarray
+) -> np.ndarray:
   """Returns the standard error of the difference of two estimated shares."""
   # Rounding may leave a certain share a little outside of 0 to 1.
   spread = np.maximum(probs * (1 - probs), 0)
@@ -79,8 +84,9 @@ def fit_p_value(counts: np.ndarray, probs: np.ndarray) -> float:
     return 0.0
   expected = counts.sum() * probs / probs.sum()
   is_rare = expected < _RARE
-  counts, expected = (np.append(x[~is_rare], x[is_rare].sum())
-                      for x in (counts, expected))
+  counts, expected = (
+    np.append(x[~is_rare], x[is_rare].sum()) for x in (counts, expected)
+  )
   kept = expected > 0
   statistic = np.sum((counts - expected)[kept] ** 2 / expected[kept])
   return _survival(statistic, int(kept.sum()) - 1)
@@ -89,5 +95,6 @@ def fit_p_value(counts: np.ndarray, probs: np.ndarray) -> float:
 def _survival(statistic: float, freedom: int) -> float:
   if freedom < 1:
     return 1.0
-  return float(jax.scipy.stats.chi2.sf(np.float32(statistic),
-                                       np.float32(freedom)))
+  return float(
+    jax.scipy.stats.chi2.sf(np.float32(statistic), np.float32(freedom))
+  )

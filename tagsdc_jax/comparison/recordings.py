@@ -15,19 +15,22 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from tagsdc_jax import errors, files, settings
-from tagsdc_jax.comparison.stored import (Arrays, Missing, open_arrays,
-                                          read_json)
+from tagsdc_jax.comparison.stored import Arrays, Missing, open_arrays, read_json
 from tagsdc_jax.conversion import converting, name_rules
 from tagsdc_jax.data.dataset import Vocabulary
 
 MANIFEST = 'MANIFEST.json'
 _NUMBER = re.compile(r'\d+(\.\d+)?(e-?\d+)?')
-_MODEL = {'num_layers': 'num_hidden_layers', 'hidden_size': 'hidden_size',
-          'num_heads': 'num_attention_heads',
-          'intermediate_size': 'intermediate_size',
-          'max_positions': 'max_position_embeddings',
-          'num_token_types': 'type_vocab_size', 'vocab_size': 'vocab_size',
-          'feature_size': 'img_dim'}
+_MODEL = {
+  'num_layers': 'num_hidden_layers',
+  'hidden_size': 'hidden_size',
+  'num_heads': 'num_attention_heads',
+  'intermediate_size': 'intermediate_size',
+  'max_positions': 'max_position_embeddings',
+  'num_token_types': 'type_vocab_size',
+  'vocab_size': 'vocab_size',
+  'feature_size': 'img_dim',
+}
 _SPECIAL = ('PAD', 'UNK', 'CLS', 'SEP', 'MASK', 'v_range')
 
 
@@ -42,6 +45,7 @@ class Recordings:
     opened: the files of arrays that were asked for.
     used: names of the other files that were.
   """
+
   folder: Path
   manifest: dict[str, Any]
   x64: bool = False
@@ -110,27 +114,32 @@ class Recordings:
     sizes = self.manifest['model'] if sizes is None else sizes
     try:
       wanted: dict[str, Any] = {
-          ours: settings.check_value(f'model.{ours}', int(sizes[theirs]))
-          for ours, theirs in _MODEL.items()}
+        ours: settings.check_value(f'model.{ours}', int(sizes[theirs]))
+        for ours, theirs in _MODEL.items()
+      }
       return settings.Model(dropout_rate=0.0, **wanted)
     except (KeyError, TypeError, ValueError) as error:
       raise errors.UserError(
-          f'{self.folder / MANIFEST}: model must give whole numbers as '
-          f'{", ".join(_MODEL.values())}, got {sizes}') from error
+        f'{self.folder / MANIFEST}: model must give whole numbers as '
+        f'{", ".join(_MODEL.values())}, got {sizes}'
+      ) from error
 
   def vocabulary(self) -> Vocabulary:
     """Returns the special ids."""
     ids = self.manifest['special_ids']
     try:
       low, high = map(int, ids['v_range'])
-      special: dict[str, Any] = {key.lower(): int(ids[key])
-                                 for key in _SPECIAL if key != 'v_range'}
-      return Vocabulary(size=self.model().vocab_size,
-                        random_range=(low, high), **special)
+      special: dict[str, Any] = {
+        key.lower(): int(ids[key]) for key in _SPECIAL if key != 'v_range'
+      }
+      return Vocabulary(
+        size=self.model().vocab_size, random_range=(low, high), **special
+      )
     except (TypeError, ValueError) as error:
       raise errors.UserError(
-          f'{self.folder / MANIFEST}: special_ids must give whole numbers as '
-          f'{", ".join(_SPECIAL)} (two of them), got {ids}') from error
+        f'{self.folder / MANIFEST}: special_ids must give whole numbers as '
+        f'{", ".join(_SPECIAL)} (two of them), got {ids}'
+      ) from error
 
   def weights(self, name: str) -> dict[str, np.ndarray]:
     """Returns the arrays of a safetensors file, by the release's names.
@@ -146,9 +155,10 @@ class Recordings:
     except Exception as error:  # safetensors raises its own, and OSErrors.
       found = files.kind_of_text(path)
       raise errors.UserError(
-          f'{path} is {found}' if found else
-          f'{path} cannot be read as safetensors ({error}); copy it again'
-          ) from error
+        f'{path} is {found}'
+        if found
+        else f'{path} cannot be read as safetensors ({error}); copy it again'
+      ) from error
     return without_copies(weights, str(path))
 
   def parameters(self, name: str) -> Any:
@@ -157,9 +167,13 @@ class Recordings:
     Without the heads of UNITER's masked-region pretraining, which no phase
     has.
     """
-    return converting.to_parameters({
-        key: array for key, array in self.weights(name).items()
-        if not key.startswith(name_rules.DROPPED)})
+    return converting.to_parameters(
+      {
+        key: array
+        for key, array in self.weights(name).items()
+        if not key.startswith(name_rules.DROPPED)
+      }
+    )
 
 
 def clip_norm(options: Mapping[str, Any]) -> float | None:
@@ -167,8 +181,9 @@ def clip_norm(options: Mapping[str, Any]) -> float | None:
   return None if options['grad_norm'] == -1 else options['grad_norm']
 
 
-def without_copies(weights: Mapping[str, np.ndarray],
-                   name: str) -> dict[str, np.ndarray]:
+def without_copies(
+  weights: Mapping[str, np.ndarray], name: str
+) -> dict[str, np.ndarray]:
   """Returns the weights without the copies that tied decoders are.
 
   Raises:
@@ -177,10 +192,13 @@ def without_copies(weights: Mapping[str, np.ndarray],
   words = name_rules.WORDS
   for key, array in weights.items():
     if key in name_rules.TIED and not np.array_equal(array, weights[words]):
-      raise errors.UserError(f'{name}: {key} must equal {words}, which it is '
-                             'tied to; write the file again')
-  return {key: array for key, array in weights.items()
-          if key not in name_rules.TIED}
+      raise errors.UserError(
+        f'{name}: {key} must equal {words}, which it is '
+        'tied to; write the file again'
+      )
+  return {
+    key: array for key, array in weights.items() if key not in name_rules.TIED
+  }
 
 
 def open_folder(folder: Path, *, x64: bool = False) -> Recordings:
@@ -193,12 +211,16 @@ def open_folder(folder: Path, *, x64: bool = False) -> Recordings:
     UserError: if folder or manifest are missing, or a file is damaged.
   """
   if not folder.is_dir():
-    raise errors.UserError(f'{folder} must be a folder of recordings with a '
-                           f'{MANIFEST}, but there is no such folder')
+    raise errors.UserError(
+      f'{folder} must be a folder of recordings with a '
+      f'{MANIFEST}, but there is no such folder'
+    )
   path = folder / MANIFEST
   if not path.is_file():
-    raise errors.UserError(f'{folder} holds no {MANIFEST}; give a folder of '
-                           'recordings of the PyTorch release')
+    raise errors.UserError(
+      f'{folder} holds no {MANIFEST}; give a folder of '
+      'recordings of the PyTorch release'
+    )
   manifest = read_json(path)
   _check_manifest(path, manifest)
   for name in manifest['files']:
@@ -215,13 +237,19 @@ def _check_manifest(path: Path, manifest: Any) -> None:
   for part, keys in wanted.items():
     content = manifest.get(part) if isinstance(manifest, dict) else None
     if not isinstance(content, dict):
-      raise errors.UserError(f'{path} must hold a dictionary {part!r}, got '
-                             f'{type(content).__name__}; copy it again')
+      raise errors.UserError(
+        f'{path} must hold a dictionary {part!r}, got '
+        f'{type(content).__name__}; copy it again'
+      )
     lacking = [key for key in keys if key not in content]
     if lacking:
-      raise errors.UserError(f'{path}: {part} must give {", ".join(keys)}, '
-                             f'but {lacking[0]} is not there')
+      raise errors.UserError(
+        f'{path}: {part} must give {", ".join(keys)}, '
+        f'but {lacking[0]} is not there'
+      )
   for name, entry in manifest['files'].items():
     if not isinstance(entry, dict) or not isinstance(entry.get('keys'), dict):
-      raise errors.UserError(f'{path}: the entry of {name} must hold a '
-                             'dictionary \'keys\' of its arrays')
+      raise errors.UserError(
+        f'{path}: the entry of {name} must hold a '
+        "dictionary 'keys' of its arrays"
+      )

@@ -20,20 +20,25 @@ from tagsdc_jax.released import objective, pair_rows
 # Wrong indices are what the recordings' `fixed` variant corrects; all else of
 # the release is in both.
 CORRECTED = {
-    'as_released': (), 'fixed': ('first_word_positive', 'last_text_offset')}
+  'as_released': (),
+  'fixed': ('first_word_positive', 'last_text_offset'),
+}
 LOSS, SCORE = 1e-5, 2e-5  # Tolerances, absolute.
 
 
 def quirks_of(variant: str) -> settings.Quirks:
   """Returns the quirks of a variant of the recordings."""
-  quirks = {key.removeprefix('quirks.'): value
-            for key, value in settings.PRESETS['as_released'].items()
-            if key.startswith('quirks.')}
+  quirks = {
+    key.removeprefix('quirks.'): value
+    for key, value in settings.PRESETS['as_released'].items()
+    if key.startswith('quirks.')
+  }
   return settings.Quirks(**quirks | dict.fromkeys(CORRECTED[variant], False))
 
 
-def engine_of(recordings: Recordings, phase: str, variant: str,
-              **parts: Any) -> Engine:
+def engine_of(
+  recordings: Recordings, phase: str, variant: str, **parts: Any
+) -> Engine:
   """Returns the engine of a recording.
 
   Args:
@@ -45,16 +50,27 @@ def engine_of(recordings: Recordings, phase: str, variant: str,
   vocabulary = recordings.vocabulary()
   model = recordings.model()
   config = settings.Settings(
-      phase=phase, model=model, quirks=quirks_of(variant),
-      batch=settings.Batch(1, 1), **parts)
-  return packed.Packed(Task(
-      model=RetrievalModel(model), settings=config, mask_id=vocabulary.mask,
-      random_range=vocabulary.random_range, score_buckets=()))
+    phase=phase,
+    model=model,
+    quirks=quirks_of(variant),
+    batch=settings.Batch(1, 1),
+    **parts,
+  )
+  return packed.Packed(
+    Task(
+      model=RetrievalModel(model),
+      settings=config,
+      mask_id=vocabulary.mask,
+      random_range=vocabulary.random_range,
+      score_buckets=(),
+    )
+  )
 
 
 @struct.dataclass
 class Example:
   """One positive with its recorded choices."""
+
   batch: arrays.MicroBatch
   masked: masking.MaskedText  # [1, K, L]
   sampled: jax.Array  # int32 [1, K, L, S]
@@ -73,29 +89,41 @@ class Example:
 @struct.dataclass
 class Completed:
   """The recorded sentences, and the language loss of the masked captions."""
+
   sentences: source.Sentences  # [1, G, L]
   is_target: jax.Array  # bool [1, K, L]
   mlm: jax.Array  # float32 [], with gradient
   mlm_losses: jax.Array  # float32 [1, K, L], without
 
 
-def complete(engine: Engine, params: Any, example: Example,
-             dropout_key: jax.Array) -> Completed:
+def complete(
+  engine: Engine, params: Any, example: Example, dropout_key: jax.Array
+) -> Completed:
   """Returns the recorded sentences, and the language loss with gradient."""
   own, masked = objective.positive_of(example.batch, 0), example.masked
   nothing = jnp.zeros((*masked.is_target.shape, 0, 2))
-  mean, losses, _ = masked_words.predict(engine, params, own, masked, nothing,
-                                         dropout_key)
+  mean, losses, _ = masked_words.predict(
+    engine, params, own, masked, nothing, dropout_key
+  )
   return Completed(
-      mask_refill.refilled(own, masked.is_target, example.sampled),
-      masked.is_target, mean, losses)
+    mask_refill.refilled(own, masked.is_target, example.sampled),
+    masked.is_target,
+    mean,
+    losses,
+  )
 
 
-def example_of(recorded: Mapping[str, np.ndarray], prefix: str, num_samples:
-               int, *, images: arrays.Images, length: int,
-               second: arrays.Texts | None = None,
-               pool_texts: arrays.Texts | None = None,
-               pool_images: arrays.Images | None = None) -> Example:
+def example_of(
+  recorded: Mapping[str, np.ndarray],
+  prefix: str,
+  num_samples: int,
+  *,
+  images: arrays.Images,
+  length: int,
+  second: arrays.Texts | None = None,
+  pool_texts: arrays.Texts | None = None,
+  pool_images: arrays.Images | None = None,
+) -> Example:
   """Returns a recorded positive, padded.
 
   Args:
@@ -111,24 +139,31 @@ def example_of(recorded: Mapping[str, np.ndarray], prefix: str, num_samples:
   """
   ids = recorded[f'{prefix}input_ids']
   own = texts_of(ids, [ids.shape[1]], length)
-  texts = own if second is None else jax.tree.map(
-      lambda a, b: np.concatenate([a, b]), own, second)
+  texts = (
+    own
+    if second is None
+    else jax.tree.map(lambda a, b: np.concatenate([a, b]), own, second)
+  )
   labels = pad(recorded[f'{prefix}mlm_txt_labels'], length, -1)
   fills = pad(recorded[f'{prefix}fill_input_ids'], length)
   nobody = jax.tree.map(lambda x: x[:0], (own, images))
   count = len(texts.num_tokens)
   batch = arrays.MicroBatch(
-      number=np.int32(0), texts=texts, images=images,
-      phrase_counts=np.zeros((count, 1, length), np.int8),
-      phrase_kinds=np.zeros((count, 1), np.int8),
-      references=texts.token_ids[:, None],
-      pool_texts=nobody[0] if pool_texts is None else pool_texts,
-      pool_images=nobody[1] if pool_images is None else pool_images,
-      caption_numbers=np.arange(count, dtype=np.int32),
-      image_numbers=np.arange(count, dtype=np.int32))
+    number=np.int32(0),
+    texts=texts,
+    images=images,
+    phrase_counts=np.zeros((count, 1, length), np.int8),
+    phrase_kinds=np.zeros((count, 1), np.int8),
+    references=texts.token_ids[:, None],
+    pool_texts=nobody[0] if pool_texts is None else pool_texts,
+    pool_images=nobody[1] if pool_images is None else pool_images,
+    caption_numbers=np.arange(count, dtype=np.int32),
+    image_numbers=np.arange(count, dtype=np.int32),
+  )
   masked = masking.MaskedText(
-      jnp.asarray(pad(recorded[f'{prefix}mlm_input_ids'], length)[None]),
-      jnp.asarray((labels != -1)[None]))
+    jnp.asarray(pad(recorded[f'{prefix}mlm_input_ids'], length)[None]),
+    jnp.asarray((labels != -1)[None]),
+  )
   sampled = np.swapaxes(fills.reshape(-1, num_samples, length), 1, 2)
   return Example(batch, masked, jnp.asarray(sampled[None]))
 
@@ -138,20 +173,24 @@ def texts_of(token_ids: np.ndarray, lengths: Any, length: int) -> arrays.Texts:
   return arrays.Texts(pad(token_ids, length), np.asarray(lengths, np.int32))
 
 
-def images_of(features: np.ndarray, boxes: np.ndarray, lengths: Any,
-              regions: int) -> arrays.Images:
+def images_of(
+  features: np.ndarray, boxes: np.ndarray, lengths: Any, regions: int
+) -> arrays.Images:
   """Returns region features [M, R, F] padded to [M, regions, F]."""
   features, boxes = (
-      np.pad(np.asarray(x, np.float32),
-             ((0, 0), (0, regions - x.shape[1]), (0, 0)))
-      for x in (features, boxes))
+    np.pad(
+      np.asarray(x, np.float32), ((0, 0), (0, regions - x.shape[1]), (0, 0))
+    )
+    for x in (features, boxes)
+  )
   return arrays.Images(features, boxes, np.asarray(lengths, np.int32))
 
 
 def pad(token_ids: np.ndarray, length: int, value: int = 0) -> np.ndarray:
   """Returns int32 [M, length] for [M, T]."""
-  return np.pad(token_ids, ((0, 0), (0, length - token_ids.shape[1])),
-                constant_values=value).astype(np.int32)
+  return np.pad(
+    token_ids, ((0, 0), (0, length - token_ids.shape[1])), constant_values=value
+  ).astype(np.int32)
 
 
 def gather_index(rows: pair_rows.Rows) -> list[np.ndarray]:
@@ -194,15 +233,26 @@ def hinge_gap(probs: np.ndarray, margin: float) -> float:
   return float(np.min(np.abs(margin + probs[1:] - probs[0])))
 
 
-def same_layout(file: str, rows: pair_rows.Rows,
-                recorded: Mapping[str, np.ndarray], *, masks: str,
-                index: str, variant: str = '') -> Iterator[items.Item]:
+def same_layout(
+  file: str,
+  rows: pair_rows.Rows,
+  recorded: Mapping[str, np.ndarray],
+  *,
+  masks: str,
+  index: str,
+  variant: str = '',
+) -> Iterator[items.Item]:
   """Compares masks and gather indices, the latter at real tokens."""
   theirs = recorded[masks].astype(bool)
   ours = np.asarray(rows.mask)
   width = theirs.shape[1]
   yield items.equal(file, masks, ours[:, :width], theirs, variant=variant)
   places = [row[mask] for row, mask in zip(recorded[index], theirs)]
-  yield items.equal(file, index, np.concatenate(gather_index(rows)),
-                    np.concatenate(places), variant=variant,
-                    note='at real tokens')
+  yield items.equal(
+    file,
+    index,
+    np.concatenate(gather_index(rows)),
+    np.concatenate(places),
+    variant=variant,
+    note='at real tokens',
+  )

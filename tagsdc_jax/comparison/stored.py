@@ -43,13 +43,15 @@ class Arrays(Mapping[str, np.ndarray]):
 
   def under(self, prefix: str) -> dict[str, np.ndarray]:
     """Returns the arrays whose names start so, by the rest of the name."""
-    return {key.removeprefix(prefix): self[key] for key in self
-            if key.startswith(prefix)}
+    return {
+      key.removeprefix(prefix): self[key]
+      for key in self
+      if key.startswith(prefix)
+    }
 
   def groups(self) -> list[str]:
     """Returns what stands before the first "/" of the names, in order."""
-    return list(dict.fromkeys(key.split('/')[0] for key in self
-                              if '/' in key))
+    return list(dict.fromkeys(key.split('/')[0] for key in self if '/' in key))
 
   def unused(self) -> list[str]:
     """Returns the names that nobody asked for."""
@@ -62,8 +64,9 @@ def read_json(path: Path) -> Any:
     try:
       return json.loads(path.read_text(encoding='utf-8'))
     except ValueError as error:
-      raise errors.UserError(f'{path} must be JSON, got: {error}; copy it '
-                             'again') from error
+      raise errors.UserError(
+        f'{path} must be JSON, got: {error}; copy it again'
+      ) from error
 
 
 def open_arrays(path: Path, *, check: bool = False) -> Mapping[str, np.ndarray]:
@@ -87,6 +90,7 @@ def open_arrays(path: Path, *, check: bool = False) -> Mapping[str, np.ndarray]:
     except Exception as error:  # Damaged bytes raise anything.
       found = files.kind_of_text(path)
       raise errors.UserError(
-          f'{path} is {found}' if found else
-          f'{path} cannot be read as arrays ({error}); copy it again'
-          ) from error
+        f'{path} is {found}'
+        if found
+        else f'{path} cannot be read as arrays ({error}); copy it again'
+      ) from error

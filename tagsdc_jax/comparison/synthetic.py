@@ -18,13 +18,16 @@ from tagsdc_jax.negatives import filters
 from tagsdc_jax.released import objective, pair_rows, selection
 
 FILES = {'tags': 'synthetic_stage1.npz', 'dc': 'synthetic_stage2.npz'}
-WEIGHTS = {'tags': 'checkpoint_stage1.safetensors',
-           'dc': 'checkpoint_stage2.safetensors'}
+WEIGHTS = {
+  'tags': 'checkpoint_stage1.safetensors',
+  'dc': 'checkpoint_stage2.safetensors',
+}
 
 
 @struct.dataclass
 class Outcome:
   """What training makes of one positive's sentences."""
+
   completed: replaying.Completed
   ranked: pair_rows.Ranked
   rows: pair_rows.Rows
@@ -47,17 +50,25 @@ def _compare(recordings: Recordings, phase: str) -> Iterator[items.Item]:
   file = FILES[phase]
   recorded = recordings.arrays(file)
   params = recordings.parameters(WEIGHTS[phase])
-  cases = [case for case in recorded.groups()
-           if f'{case}/fill_input_ids' in recorded]
+  cases = [
+    case for case in recorded.groups() if f'{case}/fill_input_ids' in recorded
+  ]
   # One shape, so one program, for all cases.
   length, regions = (
-      max(recorded.peek(f'{case}/{key}').shape[axis] for case in cases)
-      for key, axis in (('input_ids', 1), ('img_feat', 0)))
+    max(recorded.peek(f'{case}/{key}').shape[axis] for case in cases)
+    for key, axis in (('input_ids', 1), ('img_feat', 0))
+  )
   for case in cases:
-    scale = (float(recorded[f'{case}/rank_output_scale'])
-             if f'{case}/rank_output_scale' in recorded else 1.0)
-    scaled = params | {'rank_output': jax.tree.map(
-        lambda x, s=scale: np.float32(x * s), params['rank_output'])}
+    scale = (
+      float(recorded[f'{case}/rank_output_scale'])
+      if f'{case}/rank_output_scale' in recorded
+      else 1.0
+    )
+    scaled = params | {
+      'rank_output': jax.tree.map(
+        lambda x, s=scale: np.float32(x * s), params['rank_output']
+      )
+    }
     # Kept, not compared: the release's stage 2 crashes over it
     # (docs/quirks.md, 2).
     recorded[f'{case}/input_dict']
@@ -72,102 +83,149 @@ def _compare(recordings: Recordings, phase: str) -> Iterator[items.Item]:
         yield from checks.masked(example)
         yield from checks.chosen()
         if phase == 'dc':
-          yield from word_losses.compare(file, case, recorded, engine, scaled,
-                                         example, outcome)
+          yield from word_losses.compare(
+            file, case, recorded, engine, scaled, example, outcome
+          )
       yield from checks.ranked(variant)
 
 
 def _engine(recordings: Recordings, phase: str, variant: str) -> Engine:
   note = functools.partial(recordings.note, FILES[phase])
-  weights = (note('disc_weights') if phase == 'dc' else (1.0, 0.11))
+  weights = note('disc_weights') if phase == 'dc' else (1.0, 0.11)
   return replaying.engine_of(
-      recordings, phase, variant,
-      negatives=settings.Negatives(
-          num_hard=note('hard_size'), num_copies=note('mlm_sample_size'),
-          num_samples=note('nsgd_sample_size'),
-          temperature=note('temperature'), exclude='caption'),
-      losses=settings.Losses(
-          margin=note('margin'), replaced_weight=weights[0],
-          kept_weight=weights[1]))
+    recordings,
+    phase,
+    variant,
+    negatives=settings.Negatives(
+      num_hard=note('hard_size'),
+      num_copies=note('mlm_sample_size'),
+      num_samples=note('nsgd_sample_size'),
+      temperature=note('temperature'),
+      exclude='caption',
+    ),
+    losses=settings.Losses(
+      margin=note('margin'), replaced_weight=weights[0], kept_weight=weights[1]
+    ),
+  )
 
 
-def example_of(recorded: Arrays, prefix: str, engine: Engine, length: int,
-               regions: int) -> replaying.Example:
+def example_of(
+  recorded: Arrays, prefix: str, engine: Engine, length: int, regions: int
+) -> replaying.Example:
   """Returns a case as a micro-batch with its choices."""
-  features, boxes = (recorded[prefix + key]
-                     for key in ('img_feat', 'img_pos_feat'))
-  images = replaying.images_of(features[None], boxes[None], [len(features)],
-                               regions)
+  features, boxes = (
+    recorded[prefix + key] for key in ('img_feat', 'img_pos_feat')
+  )
+  images = replaying.images_of(
+    features[None], boxes[None], [len(features)], regions
+  )
   return replaying.example_of(
-      recorded, prefix, engine.task.settings.negatives.num_samples,
-      images=images, length=length)
+    recorded,
+    prefix,
+    engine.task.settings.negatives.num_samples,
+    images=images,
+    length=length,
+  )
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _run(engine: Engine, params: Any,
-         example: replaying.Example) -> Outcome:
+def _run(engine: Engine, params: Any, example: replaying.Example) -> Outcome:
   key = jax.random.key(0)  # There is no dropout to be drawn.
   batch, masked = example.batch, example.masked
   completed = replaying.complete(engine, params, example, key)
-  ranked, rows = objective.rank_sentences(engine, params, batch,
-                                          completed.sentences, key)
-  texts = arrays.Texts(masked.token_ids[0], jnp.broadcast_to(
-      batch.texts.num_tokens, masked.token_ids.shape[1:2]))
+  ranked, rows = objective.rank_sentences(
+    engine, params, batch, completed.sentences, key
+  )
+  texts = arrays.Texts(
+    masked.token_ids[0],
+    jnp.broadcast_to(batch.texts.num_tokens, masked.token_ids.shape[1:2]),
+  )
   masked_rows = pair_rows.pair_rows(texts, batch.images)
-  states = pair_rows.encode(engine, params, masked_rows,
-                            num_outputs=masked.token_ids.shape[-1])
+  states = pair_rows.encode(
+    engine, params, masked_rows, num_outputs=masked.token_ids.shape[-1]
+  )
   logits = retrieval.apply(engine.task.model, params, 'mlm_logits', states)
   sentences = rows.texts.token_ids[None]
   is_caption, is_repeated = (
-      filters.is_reference(sentences, batch.texts.token_ids[:, None]),
-      selection.is_repeated(sentences,
-                            last_copy=engine.task.settings.quirks.last_copy))
+    filters.is_reference(sentences, batch.texts.token_ids[:, None]),
+    selection.is_repeated(
+      sentences, last_copy=engine.task.settings.quirks.last_copy
+    ),
+  )
   no = jnp.zeros_like(is_caption)
   return Outcome(
-      completed, ranked, rows, masked_rows, jnp.argmax(logits, -1),
-      jnp.concatenate([selection.penalties(is_caption, no),
-                       selection.penalties(no, is_repeated)]))
+    completed,
+    ranked,
+    rows,
+    masked_rows,
+    jnp.argmax(logits, -1),
+    jnp.concatenate(
+      [
+        selection.penalties(is_caption, no),
+        selection.penalties(no, is_repeated),
+      ]
+    ),
+  )
 
 
 class _Checks:
   """Items of one case."""
 
-  def __init__(self, file: str, case: str, recorded: Arrays,
-               engine: Engine, outcome: Outcome, scores: float) -> None:
+  def __init__(
+    self,
+    file: str,
+    case: str,
+    recorded: Arrays,
+    engine: Engine,
+    outcome: Outcome,
+    scores: float,
+  ) -> None:
     self._file, self._case, self._recorded = file, case, recorded
     self._config, self._outcome = engine.task.settings, outcome
     self._scores = scores  # Tolerance of raw scores.
     ranked = outcome.ranked
     selected = 1 + np.asarray(ranked.indices)
     self._order = replaying.in_order_of(
-        selected, recorded[f'{case}/selected_indices'])
+      selected, recorded[f'{case}/selected_indices']
+    )
     self._selected = selected[self._order]
     self._logits = np.asarray(ranked.match_logits)
     self._probs = np.asarray(jax.nn.sigmoid(ranked.match_logits))
     self._penalised = (
-        (self._logits if engine.task.settings.phase == 'tags' else self._probs)
-        - np.asarray(outcome.penalties).sum(axis=0))
+      self._logits if engine.task.settings.phase == 'tags' else self._probs
+    ) - np.asarray(outcome.penalties).sum(axis=0)
 
   def masked(self, example: replaying.Example) -> Iterator[items.Item]:
     """What becomes of the masked captions."""
     recorded, outcome = self._recorded, self._outcome
     labels = recorded[f'{self._case}/mlm_txt_labels']
     is_target, width = labels != -1, labels.shape[1]
-    yield self._equal('mlm_position_ids', np.broadcast_to(
-        np.arange(width), labels.shape))
+    yield self._equal(
+      'mlm_position_ids', np.broadcast_to(np.arange(width), labels.shape)
+    )
     yield from replaying.same_layout(
-        self._file, outcome.masked_rows, recorded,
-        masks=f'{self._case}/mlm_attn_masks',
-        index=f'{self._case}/mlm_gather_index')
-    yield self._equal('fill_input_ids', np.asarray(
-        outcome.completed.sentences.token_ids)[0][:, :width])
+      self._file,
+      outcome.masked_rows,
+      recorded,
+      masks=f'{self._case}/mlm_attn_masks',
+      index=f'{self._case}/mlm_gather_index',
+    )
+    yield self._equal(
+      'fill_input_ids',
+      np.asarray(outcome.completed.sentences.token_ids)[0][:, :width],
+    )
     caption = np.asarray(example.batch.texts.token_ids)[0, :width]
-    yield self._equal('mlm_txt_labels', np.where(
-        np.asarray(outcome.completed.is_target)[0, :, :width], caption, -1))
+    yield self._equal(
+      'mlm_txt_labels',
+      np.where(
+        np.asarray(outcome.completed.is_target)[0, :, :width], caption, -1
+      ),
+    )
     losses = np.asarray(outcome.completed.mlm_losses)[0, :, :width]
     yield self._close('masked_lm_loss', losses[is_target], replaying.LOSS)
-    yield self._close('masked_lm_loss_mean', outcome.completed.mlm,
-                      replaying.LOSS)
+    yield self._close(
+      'masked_lm_loss_mean', outcome.completed.mlm, replaying.LOSS
+    )
     best = np.asarray(outcome.best_words)[:, :width]
     yield self._equal('mlm_corrects', (best == labels)[is_target])
 
@@ -179,25 +237,36 @@ class _Checks:
     yield self._equal('c2_penalty', repeated)
     yield self._equal('effect_num', np.sum(caption + repeated == 0))
     # The first is the positive's, which depends on the variant.
-    yield items.close(self._file, f'{self._case}/penalized_scores',
-                      self._penalised[1:], theirs[1:], atol=self._scores,
-                      note='candidates')
+    yield items.close(
+      self._file,
+      f'{self._case}/penalized_scores',
+      self._penalised[1:],
+      theirs[1:],
+      atol=self._scores,
+      note='candidates',
+    )
     name = f'{self._case}/selected_indices'
     theirs = self._recorded[name]
     if set(theirs) != set(self._selected):
       yield items.as_sets(self._file, name, self._selected, theirs)
     else:  # The order among rows of equal score is arbitrary.
       yield items.close(
-          self._file, name, np.sort(self._penalised[self._selected])[::-1],
-          self._penalised[theirs], atol=self._scores,
-          note='same rows; order by their scores')
+        self._file,
+        name,
+        np.sort(self._penalised[self._selected])[::-1],
+        self._penalised[theirs],
+        atol=self._scores,
+        note='same rows; order by their scores',
+      )
     yield self._equal('selected_indices_sorted', np.sort(self._selected))
     ids = np.asarray(self._outcome.rows.texts.token_ids)[self._selected]
     width = self._recorded[f'{self._case}/selected_input_ids'].shape[1]
     yield self._equal('selected_input_ids', ids[:, :width])
     yield self._close(
-        'boundary_gap', replaying.gap(self._penalised[1:], len(self._selected)),
-        2 * self._scores)
+      'boundary_gap',
+      replaying.gap(self._penalised[1:], len(self._selected)),
+      2 * self._scores,
+    )
 
   def ranked(self, variant: str) -> Iterator[items.Item]:
     """What depends on the positive's score."""
@@ -205,30 +274,46 @@ class _Checks:
     prefix = f'{self._case}/{variant}/'
     close = functools.partial(self._close, variant=variant)
     yield items.equal(
-        self._file, f'{prefix}positive_gather_index',
-        replaying.gather_index(self._outcome.rows)[0],
-        recorded[f'{prefix}positive_gather_index'], variant=variant)
+      self._file,
+      f'{prefix}positive_gather_index',
+      replaying.gather_index(self._outcome.rows)[0],
+      recorded[f'{prefix}positive_gather_index'],
+      variant=variant,
+    )
     yield close(f'{variant}/raw_scores', self._logits[:, None], self._scores)
-    yield close(f'{variant}/sigmoid_scores', self._probs[:, None],
-                replaying.SCORE)
+    yield close(
+      f'{variant}/sigmoid_scores', self._probs[:, None], replaying.SCORE
+    )
     losses = np.asarray(ranked.losses)[self._order]
     probs = np.asarray(ranked.probs)[[0, *(1 + self._order)]]
     yield close(f'{variant}/rank_loss', losses[None], replaying.LOSS)
     yield close(f'{variant}/rank_loss_mean', losses.mean(), replaying.LOSS)
-    yield items.equal(self._file, f'{prefix}rank_corrects',
-                      (probs[1:] <= probs[0])[None],
-                      recorded[f'{prefix}rank_corrects'], variant=variant)
-    yield close(f'{variant}/hinge_min_abs', replaying.hinge_gap(
-        probs, self._config.losses.margin), 2 * replaying.SCORE)
+    yield items.equal(
+      self._file,
+      f'{prefix}rank_corrects',
+      (probs[1:] <= probs[0])[None],
+      recorded[f'{prefix}rank_corrects'],
+      variant=variant,
+    )
+    yield close(
+      f'{variant}/hinge_min_abs',
+      replaying.hinge_gap(probs, self._config.losses.margin),
+      2 * replaying.SCORE,
+    )
     if self._config.phase == 'dc':
-      yield close(f'{variant}/rank_adv_scores', np.concatenate([
-          self._probs[:1], self._penalised[self._selected]]), replaying.SCORE)
+      yield close(
+        f'{variant}/rank_adv_scores',
+        np.concatenate([self._probs[:1], self._penalised[self._selected]]),
+        replaying.SCORE,
+      )
 
-  def _close(self, key: str, ours: Any, atol: float,
-             variant: str = '') -> items.Item:
+  def _close(
+    self, key: str, ours: Any, atol: float, variant: str = ''
+  ) -> items.Item:
     name = f'{self._case}/{key}'
-    return items.close(self._file, name, ours, self._recorded[name],
-                       atol=atol, variant=variant)
+    return items.close(
+      self._file, name, ours, self._recorded[name], atol=atol, variant=variant
+    )
 
   def _equal(self, key: str, ours: Any) -> items.Item:
     name = f'{self._case}/{key}'

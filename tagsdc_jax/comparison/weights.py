@@ -27,15 +27,23 @@ def compare(recordings: Recordings) -> Iterator[items.Item]:
     try:
       if name == CONFIG:
         theirs, ours = recordings.json(name), recordings.manifest['model']
-        yield items.equal(name, 'model', {key: ours.get(key) for key in theirs},
-                          theirs, note=f'against {MANIFEST}')
+        yield items.equal(
+          name,
+          'model',
+          {key: ours.get(key) for key in theirs},
+          theirs,
+          note=f'against {MANIFEST}',
+        )
       elif name.endswith(_SAFETENSORS):
         yield _shapes(recordings, name)
       elif name.endswith(_TORCH):
         recordings.path(name)
-        yield items.Item(name, 'the file', items.SKIPPED,
-                         note='tagsdc convert reads it; no number is taken '
-                         'from it here')
+        yield items.Item(
+          name,
+          'the file',
+          items.SKIPPED,
+          note='tagsdc convert reads it; no number is taken from it here',
+        )
     except (errors.UserError, KeyError) as error:
       yield items.Item(name, 'the file', items.FAILS, note=str(error))
 
@@ -44,18 +52,35 @@ def compare(recordings: Recordings) -> Iterator[items.Item]:
 def _wanted(config: settings.Model) -> dict[tuple[str, ...], tuple[int, ...]]:
   """Returns the shape of each of our parameters."""
   shapes = retrieval.parameter_shapes(RetrievalModel(config))
-  return {path: tuple(shape.shape) for path, shape in
-          traverse_util.flatten_dict(shapes).items()}
+  return {
+    path: tuple(shape.shape)
+    for path, shape in traverse_util.flatten_dict(shapes).items()
+  }
 
 
 def _shapes(recordings: Recordings, name: str) -> items.Item:
   """Compares which parameters there are, and their shapes."""
   wanted = _wanted(recordings.model())
-  actual = {path: np.shape(array) for path, array in
-            traverse_util.flatten_dict(recordings.parameters(name)).items()}
-  wanted = {path: shape for path, shape in wanted.items()
-            if path in actual or path[0] not in _OPTIONAL}
-  differing = sorted('/'.join(path) for path in wanted.keys() | actual.keys()
-                     if wanted.get(path) != actual.get(path))
-  return items.equal(name, 'names and shapes', differing, [],
-                     note=f'{len(actual)} parameters; ours: what differs')
+  actual = {
+    path: np.shape(array)
+    for path, array in traverse_util.flatten_dict(
+      recordings.parameters(name)
+    ).items()
+  }
+  wanted = {
+    path: shape
+    for path, shape in wanted.items()
+    if path in actual or path[0] not in _OPTIONAL
+  }
+  differing = sorted(
+    '/'.join(path)
+    for path in wanted.keys() | actual.keys()
+    if wanted.get(path) != actual.get(path)
+  )
+  return items.equal(
+    name,
+    'names and shapes',
+    differing,
+    [],
+    note=f'{len(actual)} parameters; ours: what differs',
+  )

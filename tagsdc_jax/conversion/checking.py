@@ -11,43 +11,54 @@ from tagsdc_jax import arrays, errors
 from tagsdc_jax.conversion import name_rules
 
 _FLOATS = ('float16', 'bfloat16', 'float32', 'float64')
-LAYOUTS = {'pretrain': 'pretrained UNITER', 'tags': 'stage 1 (TAGS)',
-           'dc': 'stage 2 (DC)'}
+LAYOUTS = {
+  'pretrain': 'pretrained UNITER',
+  'tags': 'stage 1 (TAGS)',
+  'dc': 'stage 2 (DC)',
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
   """What a file holds."""
+
   phase: str  # One of settings.PHASES.
   sizes: dict[str, int]  # Those of settings.Model that shapes tell.
   dropped: tuple[str, ...]  # Known names that nothing here uses.
 
 
-def unwrapped(weights: Mapping[str, np.ndarray],
-              path: Path) -> tuple[dict[str, np.ndarray], str]:
+def unwrapped(
+  weights: Mapping[str, np.ndarray], path: Path
+) -> tuple[dict[str, np.ndarray], str]:
   """Returns the arrays by the network's own names, and what stood before them.
 
   Raises:
     UserError: if it stands before some of the names only.
   """
   result, taken = dict(weights), ''
-  while found := [word for word in name_rules.WRAPPERS
-                  if any(name.startswith(word) for name in result)]:
+  while found := [
+    word
+    for word in name_rules.WRAPPERS
+    if any(name.startswith(word) for name in result)
+  ]:
     others = [name for name in result if not name.startswith(found[0])]
     if others:
       raise errors.UserError(
-          f'{path}: {len(result) - len(others)} of {len(result)} names begin '
-          f'with {taken}{found[0]} (the first of the others: {taken}'
-          f'{others[0]}), so it cannot be told which network they are of; give '
-          'the state_dict of one')
-    result = {name.removeprefix(found[0]): array
-              for name, array in result.items()}
+        f'{path}: {len(result) - len(others)} of {len(result)} names begin '
+        f'with {taken}{found[0]} (the first of the others: {taken}'
+        f'{others[0]}), so it cannot be told which network they are of; give '
+        'the state_dict of one'
+      )
+    result = {
+      name.removeprefix(found[0]): array for name, array in result.items()
+    }
     taken += found[0]
   return result, taken
 
 
-def check_finite(weights: Mapping[str, np.ndarray], path: Path,
-                 is_rounded: bool = False) -> None:
+def check_finite(
+  weights: Mapping[str, np.ndarray], path: Path, is_rounded: bool = False
+) -> None:
   """Raises UserError if an array holds NaN or infinite numbers.
 
   Args:
@@ -58,15 +69,20 @@ def check_finite(weights: Mapping[str, np.ndarray], path: Path,
   problem = arrays.not_finite(weights)
   if problem:
     raise errors.UserError(
-        f'{path} must hold '
-        + ('numbers that float32 has, up to 3.4e38: rounded to it, '
-           if is_rounded else 'finite numbers: ')
-        + f'{problem}. Nothing was converted; give weights of before they went '
-        'wrong, or download them again')
+      f'{path} must hold '
+      + (
+        'numbers that float32 has, up to 3.4e38: rounded to it, '
+        if is_rounded
+        else 'finite numbers: '
+      )
+      + f'{problem}. Nothing was converted; give weights of before they went '
+      'wrong, or download them again'
+    )
 
 
-def with_modern_names(weights: Mapping[str, np.ndarray],
-                      path: Path) -> dict[str, np.ndarray]:
+def with_modern_names(
+  weights: Mapping[str, np.ndarray], path: Path
+) -> dict[str, np.ndarray]:
   """Returns the arrays under today's names.
 
   Raises:
@@ -76,9 +92,11 @@ def with_modern_names(weights: Mapping[str, np.ndarray],
   for name, array in weights.items():
     modern = name_rules.modern(name)
     if modern != name and modern in weights:
-      raise errors.UserError(f'{path} holds both {name} and {modern}, which '
-                             'are old and new name of one parameter; remove '
-                             'one of them')
+      raise errors.UserError(
+        f'{path} holds both {name} and {modern}, which '
+        'are old and new name of one parameter; remove '
+        'one of them'
+      )
     result[modern] = array
   return result
 
@@ -96,35 +114,58 @@ def check(weights: Mapping[str, np.ndarray], path: Path) -> Contents:
       not floating point.
   """
   phase = name_rules.recognize(weights)
-  dropped = tuple(sorted(
-      name for name in weights
-      if phase == 'pretrain' and name.startswith(name_rules.DROPPED)))
+  dropped = tuple(
+    sorted(
+      name
+      for name in weights
+      if phase == 'pretrain' and name.startswith(name_rules.DROPPED)
+    )
+  )
   num_layers = name_rules.count_layers(weights)
-  expected = {name: parameter.shape for name, parameter
-              in name_rules.parameters(phase, num_layers).items()}
+  expected = {
+    name: parameter.shape
+    for name, parameter in name_rules.parameters(phase, num_layers).items()
+  }
   expected |= dict.fromkeys(name_rules.tied(phase), expected[name_rules.WORDS])
   if not expected.keys() & weights.keys():
     shown = ', '.join(list(weights)[:3]) or 'nothing'
     raise errors.UserError(
-        f'{path} holds {shown} ..., and none of the parameters of UNITER or '
-        'TAGS-DC; give a state_dict of the PyTorch release')
+      f'{path} holds {shown} ..., and none of the parameters of UNITER or '
+      'TAGS-DC; give a state_dict of the PyTorch release'
+    )
   sizes = _measured(weights, expected) | {'num_layers': num_layers}
   problems = (
-      listed('missing', (name for name in expected if name not in weights))
-      + listed('unknown', (name for name in weights if name not in expected
-                           and name not in dropped))
-      + listed('of another shape', _misshaped(weights, expected, sizes))
-      + listed('without numbers', (
-          name for name in expected
-          if name in weights and not np.size(weights[name])))
-      + listed('not floating point', (
-          f'{name} is {weights[name].dtype}' for name in expected
-          if name in weights and weights[name].dtype.name not in _FLOATS)))
+    listed('missing', (name for name in expected if name not in weights))
+    + listed(
+      'unknown',
+      (
+        name for name in weights if name not in expected and name not in dropped
+      ),
+    )
+    + listed('of another shape', _misshaped(weights, expected, sizes))
+    + listed(
+      'without numbers',
+      (
+        name
+        for name in expected
+        if name in weights and not np.size(weights[name])
+      ),
+    )
+    + listed(
+      'not floating point',
+      (
+        f'{name} is {weights[name].dtype}'
+        for name in expected
+        if name in weights and weights[name].dtype.name not in _FLOATS
+      ),
+    )
+  )
   if problems:
     raise errors.UserError(
-        f'{path} is taken for {LAYOUTS[phase]} by its names, but does not '
-        f'match: {"; ".join(problems)}. Nothing was converted; give a '
-        'state_dict as the release saves it')
+      f'{path} is taken for {LAYOUTS[phase]} by its names, but does not '
+      f'match: {"; ".join(problems)}. Nothing was converted; give a '
+      'state_dict as the release saves it'
+    )
   return Contents(phase, sizes, dropped)
 
 
@@ -139,8 +180,9 @@ def listed(what: str, names: Iterable[str]) -> list[str]:
   return [f'{len(names)} {what} ({", ".join(names)})'] if names else []
 
 
-def _measured(weights: Mapping[str, np.ndarray],
-              expected: Mapping[str, name_rules.Shape]) -> dict[str, int]:
+def _measured(
+  weights: Mapping[str, np.ndarray], expected: Mapping[str, name_rules.Shape]
+) -> dict[str, int]:
   """Returns each size as most parameters have it."""
   votes: dict[str, collections.Counter] = {}
   for name, shape in expected.items():
@@ -149,19 +191,24 @@ def _measured(weights: Mapping[str, np.ndarray],
       for size, number in zip(shape, actual):
         if isinstance(size, str):
           votes.setdefault(size, collections.Counter())[number] += 1
-  return {size: counter.most_common(1)[0][0]
-          for size, counter in votes.items()}
+  return {size: counter.most_common(1)[0][0] for size, counter in votes.items()}
 
 
-def _misshaped(weights: Mapping[str, np.ndarray],
-               expected: Mapping[str, name_rules.Shape],
-               sizes: Mapping[str, int]) -> list[str]:
+def _misshaped(
+  weights: Mapping[str, np.ndarray],
+  expected: Mapping[str, name_rules.Shape],
+  sizes: Mapping[str, int],
+) -> list[str]:
   result = []
   for name, shape in expected.items():
     # A size that nothing shows is of parameters that are missing or flat.
-    wanted = [sizes.get(size, '?') if isinstance(size, str) else size
-              for size in shape]
+    wanted = [
+      sizes.get(size, '?') if isinstance(size, str) else size for size in shape
+    ]
     if name in weights and list(np.shape(weights[name])) != wanted:
-      result.append(f'{name} is {list(np.shape(weights[name]))}, expected '
-                    f'{wanted}'.replace("'", ''))
+      result.append(
+        f'{name} is {list(np.shape(weights[name]))}, expected {wanted}'.replace(
+          "'", ''
+        )
+      )
   return result

@@ -53,15 +53,16 @@ def from_parameters(tree: Any, phase: str) -> dict[str, np.ndarray]:
       does not have.
   """
   flat = traverse_util.flatten_dict(tree, sep='/')
-  depths = {len(array) for path, array in flat.items()
-            if path.startswith(_INNER)}
+  depths = {
+    len(array) for path, array in flat.items() if path.startswith(_INNER)
+  }
   num_layers = max(depths, default=0) + 1
   weights, used = {}, set()
   missing = []
   for name, parameter in name_rules.parameters(phase, num_layers).items():
     layer = name_rules.layer_of(name)[0]
     is_inner = 0 <= layer < num_layers - 1
-    path = ('' if layer < 0 else _INNER if is_inner else _LAST)
+    path = '' if layer < 0 else _INNER if is_inner else _LAST
     path += parameter.path
     used.add(path)
     if path not in flat or is_inner and len(flat[path]) <= layer:
@@ -69,18 +70,25 @@ def from_parameters(tree: Any, phase: str) -> dict[str, np.ndarray]:
       continue
     array = flat[path][layer] if is_inner else flat[path]
     weights[name] = np.ascontiguousarray(
-        array.T if parameter.is_transposed else array)
-  unknown = (path for path in flat.keys() - used
-             if path.split('/')[0] not in name_rules.heads_after(phase))
-  problems = (checking.listed('missing', dict.fromkeys(missing))
-              + checking.listed('unknown', sorted(unknown)))
+      array.T if parameter.is_transposed else array
+    )
+  unknown = (
+    path
+    for path in flat.keys() - used
+    if path.split('/')[0] not in name_rules.heads_after(phase)
+  )
+  problems = checking.listed(
+    'missing', dict.fromkeys(missing)
+  ) + checking.listed('unknown', sorted(unknown))
   if problems:
     raise errors.UserError(
-        f'the parameters are not those of {checking.LAYOUTS[phase]}: '
-        f'{"; ".join(problems)}; give a checkpoint that this version of '
-        'tagsdc has written')
-  return weights | {name: weights[name_rules.WORDS]
-                    for name in name_rules.tied(phase)}
+      f'the parameters are not those of {checking.LAYOUTS[phase]}: '
+      f'{"; ".join(problems)}; give a checkpoint that this version of '
+      'tagsdc has written'
+    )
+  return weights | dict.fromkeys(
+    name_rules.tied(phase), weights[name_rules.WORDS]
+  )
 
 
 def to_float32(weights: dict[str, np.ndarray]) -> dict[str, int]:

@@ -8,11 +8,14 @@ from tagsdc_jax import errors, settings
 from tagsdc_jax.settings import kinds
 
 _SIZES = {
-    'vocab_size': 'vocab_size', 'hidden_size': 'hidden_size',
-    'num_hidden_layers': 'num_layers', 'num_attention_heads': 'num_heads',
-    'intermediate_size': 'intermediate_size',
-    'max_position_embeddings': 'max_positions',
-    'type_vocab_size': 'num_token_types'}
+  'vocab_size': 'vocab_size',
+  'hidden_size': 'hidden_size',
+  'num_hidden_layers': 'num_layers',
+  'num_attention_heads': 'num_heads',
+  'intermediate_size': 'intermediate_size',
+  'max_position_embeddings': 'max_positions',
+  'type_vocab_size': 'num_token_types',
+}
 _RATES = ('hidden_dropout_prob', 'attention_probs_dropout_prob')
 
 
@@ -30,19 +33,24 @@ def read(path: Path) -> dict[str, Any]:
   try:
     content = json.loads(text)
   except ValueError as error:
-    raise errors.UserError(f'{path} must be a JSON file such as the release\'s '
-                           f'config/uniter-base.json: {error}') from error
+    raise errors.UserError(
+      f"{path} must be a JSON file such as the release's "
+      f'config/uniter-base.json: {error}'
+    ) from error
   if not isinstance(content, dict) or 'num_attention_heads' not in content:
     raise errors.UserError(
-        f'{path} must tell num_attention_heads, as the release\'s '
-        'config/uniter-base.json does; give that file, or --num-heads')
+      f"{path} must tell num_attention_heads, as the release's "
+      'config/uniter-base.json does; give that file, or --num-heads'
+    )
   model: dict[str, Any] = {}
   for key, name in _SIZES.items():
     if key in content:
       model[name] = _value(path, name, key, content[key])
   if content.get('hidden_act', 'gelu') != 'gelu':
-    raise errors.UserError(f'{path}: hidden_act must be gelu, the only one '
-                           f'that we have, got {content["hidden_act"]!r}')
+    raise errors.UserError(
+      f'{path}: hidden_act must be gelu, the only one '
+      f'that we have, got {content["hidden_act"]!r}'
+    )
   return model | _rates(content, path)
 
 
@@ -51,20 +59,23 @@ def _rates(content: dict[str, Any], path: Path) -> dict[str, Any]:
   rates = {content[key] for key in _RATES if key in content}
   if len(rates) > 1:
     raise errors.UserError(
-        f'{path}: {" and ".join(_RATES)} must be equal, for we have one rate, '
-        f'got {" and ".join(str(content[key]) for key in _RATES)}; change the '
-        'file: training sets its own rate anyway (model.dropout_rate)')
-  result = {'dropout_rate': rate for rate in rates}
+      f'{path}: {" and ".join(_RATES)} must be equal, for we have one rate, '
+      f'got {" and ".join(str(content[key]) for key in _RATES)}; change the '
+      'file: training sets its own rate anyway (model.dropout_rate)'
+    )
+  result = {'dropout_rate': rates.pop()} if rates else {}
   if 'initializer_range' in content:
     result['initializer_range'] = content['initializer_range']
-  return {name: _value(path, name, name, value)
-          for name, value in result.items()}
+  return {
+    name: _value(path, name, name, value) for name, value in result.items()
+  }
 
 
 def _value(path: Path, name: str, key: str, value: Any) -> Any:
   """Returns the value of a size or rate, which must be in its range."""
   try:
-    return kinds.taken(f'{path}: {key}', settings.ALL[f'model.{name}'].kind,
-                       value)
+    return kinds.taken(
+      f'{path}: {key}', settings.ALL[f'model.{name}'].kind, value
+    )
   except ValueError as error:
     raise errors.UserError(str(error)) from error

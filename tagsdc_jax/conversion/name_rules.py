@@ -9,12 +9,19 @@ Shape = tuple[int | str, ...]
 # Tied to the word embedding: the release's files hold the table once more for
 # each decoder. In the order in which its classes register them.
 WORDS = 'uniter.embeddings.word_embeddings.weight'
-TIED = ('cls.predictions.decoder.weight',
-        'correction_output.predictions.decoder.weight')
+TIED = (
+  'cls.predictions.decoder.weight',
+  'correction_output.predictions.decoder.weight',
+)
 # What others put before all names: torch's wrappers of a network for several
 # devices and of a compiled one, and places in a training's state.
-WRAPPERS = ('module.', '_orig_mod.', 'state_dict.', 'model_state_dict.',
-            'model.')
+WRAPPERS = (
+  'module.',
+  '_orig_mod.',
+  'state_dict.',
+  'model_state_dict.',
+  'model.',
+)
 # Heads of UNITER's pretraining that nothing here uses.
 DROPPED = ('feat_regress.', 'region_classifier.')
 
@@ -25,6 +32,7 @@ _INNER = 'intermediate_size'
 
 class Parameter(NamedTuple):
   """Where a parameter of the release is in our tree."""
+
   path: str  # Below `encoder/layers` or `encoder/last_layer` for a layer's.
   shape: Shape  # The release's; words name sizes of settings.Model.
 
@@ -34,64 +42,87 @@ class Parameter(NamedTuple):
     return self.path.endswith('/kernel')
 
 
-def _linear(release: str, ours: str, outputs: int | str,
-            inputs: int | str) -> dict[str, Parameter]:
-  return {f'{release}.weight': Parameter(f'{ours}/kernel', (outputs, inputs)),
-          f'{release}.bias': Parameter(f'{ours}/bias', (outputs,))}
+def _linear(
+  release: str, ours: str, outputs: int | str, inputs: int | str
+) -> dict[str, Parameter]:
+  return {
+    f'{release}.weight': Parameter(f'{ours}/kernel', (outputs, inputs)),
+    f'{release}.bias': Parameter(f'{ours}/bias', (outputs,)),
+  }
 
 
 def _norm(release: str, ours: str) -> dict[str, Parameter]:
-  return {f'{release}.weight': Parameter(f'{ours}/scale', (_HIDDEN,)),
-          f'{release}.bias': Parameter(f'{ours}/bias', (_HIDDEN,))}
+  return {
+    f'{release}.weight': Parameter(f'{ours}/scale', (_HIDDEN,)),
+    f'{release}.bias': Parameter(f'{ours}/bias', (_HIDDEN,)),
+  }
 
 
 def _table(name: str, rows: str) -> dict[str, Parameter]:
-  return {f'uniter.embeddings.{name}_embeddings.weight': Parameter(
-      f'text_embeddings/{name}/embedding', (rows, _HIDDEN))}
+  return {
+    f'uniter.embeddings.{name}_embeddings.weight': Parameter(
+      f'text_embeddings/{name}/embedding', (rows, _HIDDEN)
+    )
+  }
 
 
 def _word_head(release: str, ours: str) -> dict[str, Parameter]:
-  return {f'{release}.predictions.bias': Parameter(f'{ours}/bias', (_VOCAB,)),
-          **_linear(f'{release}.predictions.transform.dense', f'{ours}/dense',
-                    _HIDDEN, _HIDDEN),
-          **_norm(f'{release}.predictions.transform.LayerNorm',
-                  f'{ours}/norm')}
+  return {
+    f'{release}.predictions.bias': Parameter(f'{ours}/bias', (_VOCAB,)),
+    **_linear(
+      f'{release}.predictions.transform.dense',
+      f'{ours}/dense',
+      _HIDDEN,
+      _HIDDEN,
+    ),
+    **_norm(f'{release}.predictions.transform.LayerNorm', f'{ours}/norm'),
+  }
 
 
 _IMAGES = 'uniter.img_embeddings'
 _EMBEDDINGS = {
-    **_table('word', _VOCAB),
-    **_table('position', 'max_positions'),
-    **_table('token_type', 'num_token_types'),
-    **_norm('uniter.embeddings.LayerNorm', 'text_embeddings/norm'),
-    **_linear(f'{_IMAGES}.img_linear', 'image_embeddings/feature_projection',
-              _HIDDEN, _FEATURES),
-    **_norm(f'{_IMAGES}.img_layer_norm', 'image_embeddings/feature_norm'),
-    **_norm(f'{_IMAGES}.pos_layer_norm', 'image_embeddings/box_norm'),
-    **_linear(f'{_IMAGES}.pos_linear', 'image_embeddings/box_projection',
-              _HIDDEN, 7),
-    f'{_IMAGES}.mask_embedding.weight': Parameter(
-        'image_embeddings/region_mask_embedding', (2, _FEATURES)),
-    **_norm(f'{_IMAGES}.LayerNorm', 'image_embeddings/norm'),
+  **_table('word', _VOCAB),
+  **_table('position', 'max_positions'),
+  **_table('token_type', 'num_token_types'),
+  **_norm('uniter.embeddings.LayerNorm', 'text_embeddings/norm'),
+  **_linear(
+    f'{_IMAGES}.img_linear',
+    'image_embeddings/feature_projection',
+    _HIDDEN,
+    _FEATURES,
+  ),
+  **_norm(f'{_IMAGES}.img_layer_norm', 'image_embeddings/feature_norm'),
+  **_norm(f'{_IMAGES}.pos_layer_norm', 'image_embeddings/box_norm'),
+  **_linear(
+    f'{_IMAGES}.pos_linear', 'image_embeddings/box_projection', _HIDDEN, 7
+  ),
+  f'{_IMAGES}.mask_embedding.weight': Parameter(
+    'image_embeddings/region_mask_embedding', (2, _FEATURES)
+  ),
+  **_norm(f'{_IMAGES}.LayerNorm', 'image_embeddings/norm'),
 }
 _LAYER = {
-    **_linear('attention.self.query', 'attention/query', _HIDDEN, _HIDDEN),
-    **_linear('attention.self.key', 'attention/key', _HIDDEN, _HIDDEN),
-    **_linear('attention.self.value', 'attention/value', _HIDDEN, _HIDDEN),
-    **_linear('attention.output.dense', 'attention/output', _HIDDEN, _HIDDEN),
-    **_norm('attention.output.LayerNorm', 'attention_norm'),
-    **_linear('intermediate.dense', 'intermediate', _INNER, _HIDDEN),
-    **_linear('output.dense', 'output', _HIDDEN, _INNER),
-    **_norm('output.LayerNorm', 'output_norm'),
+  **_linear('attention.self.query', 'attention/query', _HIDDEN, _HIDDEN),
+  **_linear('attention.self.key', 'attention/key', _HIDDEN, _HIDDEN),
+  **_linear('attention.self.value', 'attention/value', _HIDDEN, _HIDDEN),
+  **_linear('attention.output.dense', 'attention/output', _HIDDEN, _HIDDEN),
+  **_norm('attention.output.LayerNorm', 'attention_norm'),
+  **_linear('intermediate.dense', 'intermediate', _INNER, _HIDDEN),
+  **_linear('output.dense', 'output', _HIDDEN, _INNER),
+  **_norm('output.LayerNorm', 'output_norm'),
 }
 _POOLER = _linear('uniter.pooler.dense', 'pooler/dense', _HIDDEN, _HIDDEN)
 # What each phase adds to the network that it starts from.
 _HEADS = {
-    'pretrain': {**_word_head('cls', 'mlm_output'),
-                 **_linear('itm_output', 'itm_output', 2, _HIDDEN)},
-    'tags': _linear('rank_output', 'rank_output', 1, _HIDDEN),
-    'dc': {**_linear('disc_output', 'disc_output', 2, _HIDDEN),
-           **_word_head('correction_output', 'correction_output')},
+  'pretrain': {
+    **_word_head('cls', 'mlm_output'),
+    **_linear('itm_output', 'itm_output', 2, _HIDDEN),
+  },
+  'tags': _linear('rank_output', 'rank_output', 1, _HIDDEN),
+  'dc': {
+    **_linear('disc_output', 'disc_output', 2, _HIDDEN),
+    **_word_head('correction_output', 'correction_output'),
+  },
 }
 _LAYER_NAME = re.compile(r'uniter\.encoder\.layer\.(\d+)\.(.+)')
 _OLD_KINDS = {'gamma': 'weight', 'beta': 'bias'}
@@ -122,8 +153,10 @@ def parameters(phase: str, num_layers: int) -> dict[str, Parameter]:
   """
   result = dict(_EMBEDDINGS)
   for layer in range(num_layers):
-    result |= {f'uniter.encoder.layer.{layer}.{rest}': parameter
-               for rest, parameter in _LAYER.items()}
+    result |= {
+      f'uniter.encoder.layer.{layer}.{rest}': parameter
+      for rest, parameter in _LAYER.items()
+    }
   result |= _POOLER
   for name, head in _HEADS.items():
     result |= head
@@ -135,8 +168,9 @@ def parameters(phase: str, num_layers: int) -> dict[str, Parameter]:
 def count_layers(names: Iterable[str]) -> int:
   """Returns how many encoder layers there are parameters of, 1 if none."""
   layers = (layer_of(name) for name in names)
-  return max(len({layer for layer, rest in layers
-                  if layer >= 0 and rest in _LAYER}), 1)
+  return max(
+    len({layer for layer, rest in layers if layer >= 0 and rest in _LAYER}), 1
+  )
 
 
 def tied(phase: str) -> tuple[str, ...]:
@@ -147,16 +181,24 @@ def tied(phase: str) -> tuple[str, ...]:
 def heads_after(phase: str) -> tuple[str, ...]:
   """Returns our names of the heads that only later phases train."""
   phases = list(_HEADS)
-  later = phases[phases.index(phase) + 1:]
-  return tuple(dict.fromkeys(parameter.path.split('/')[0] for name in later
-                             for parameter in _HEADS[name].values()))
+  later = phases[phases.index(phase) + 1 :]
+  return tuple(
+    dict.fromkeys(
+      parameter.path.split('/')[0]
+      for name in later
+      for parameter in _HEADS[name].values()
+    )
+  )
 
 
 def recognize(names: Iterable[str]) -> str:
   """Returns the last phase any of whose own heads' names is there."""
   tops = {name.split('.')[0] for name in names}
-  found = [phase for phase, head in _HEADS.items()
-           if tops & {name.split('.')[0] for name in head}]
+  found = [
+    phase
+    for phase, head in _HEADS.items()
+    if tops & {name.split('.')[0] for name in head}
+  ]
   return found[-1] if found else 'pretrain'
 
 
@@ -170,5 +212,8 @@ def modern(name: str) -> str:
   return head + dot + _OLD_KINDS.get(kind, kind)
 
 
-_OUTSIDE_LAYERS = {name: parameter for part in (
-    _EMBEDDINGS, _POOLER, *_HEADS.values()) for name, parameter in part.items()}
+_OUTSIDE_LAYERS = {
+  name: parameter
+  for part in (_EMBEDDINGS, _POOLER, *_HEADS.values())
+  for name, parameter in part.items()
+}

@@ -37,8 +37,9 @@ def check_name(path: Path) -> None:
   """Raises UserError unless files of that name can be read and written."""
   if not has_name(path):
     raise errors.UserError(
-        f'{path} must end in {", ".join(TORCH + SAFETENSORS)} to be a file of '
-        f'weights, got {path.suffix or "no ending"}')
+      f'{path} must end in {", ".join(TORCH + SAFETENSORS)} to be a file of '
+      f'weights, got {path.suffix or "no ending"}'
+    )
   if path.suffix in TORCH:
     _torch(path)
 
@@ -86,8 +87,11 @@ def write(path: Path, kind: str, weights: Mapping[str, np.ndarray]) -> None:
   torch = _torch(path)
   tensors = {id(array): torch.from_numpy(array) for array in weights.values()}
   # The release's container has torch 1.1, which reads the old format only.
-  torch.save({name: tensors[id(array)] for name, array in weights.items()},
-             path, _use_new_zipfile_serialization=False)
+  torch.save(
+    {name: tensors[id(array)] for name, array in weights.items()},
+    path,
+    _use_new_zipfile_serialization=False,
+  )
 
 
 def _check_ending(path: Path) -> None:
@@ -96,19 +100,23 @@ def _check_ending(path: Path) -> None:
     head = file.read(9)
   is_torch = path.suffix in TORCH
   if not is_torch and head.startswith((b'PK\x03\x04', b'\x80\x02')):
-    raise errors.UserError(f'{path} is a file of torch.save by its content; '
-                           f'give it a name that ends in {TORCH[0]}')
+    raise errors.UserError(
+      f'{path} is a file of torch.save by its content; '
+      f'give it a name that ends in {TORCH[0]}'
+    )
   # A length, and a JSON object so long.
   length = int.from_bytes(head[:8], 'little')
   if is_torch and head[8:] == b'{' and length < path.stat().st_size:
-    raise errors.UserError(f'{path} is a safetensors file by its content; give '
-                           f'it a name that ends in {SAFETENSORS[0]}')
+    raise errors.UserError(
+      f'{path} is a safetensors file by its content; give '
+      f'it a name that ends in {SAFETENSORS[0]}'
+    )
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
   try:
     with safetensors.safe_open(path, framework='np') as file:
-      return {name: file.get_tensor(name) for name in file.keys()}
+      return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
   except safetensors.SafetensorError as error:
     raise _unreadable(path, str(error)) from error
   except AttributeError as error:
@@ -120,37 +128,56 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')
-      content = torch.load(path, map_location='cpu', weights_only=True,
-                           mmap=zipfile.is_zipfile(path) or None)
+      content = torch.load(
+        path,
+        map_location='cpu',
+        weights_only=True,
+        mmap=zipfile.is_zipfile(path) or None,
+      )
   except OSError:
     raise
   except pickle.UnpicklingError as error:
     wanted = _CODE.search(str(error))
     raise errors.UserError(
-        f'{path} is refused: '
-        + (f'reading it would run {wanted[1]}' if wanted else
-           'it is no file of torch.save, or reading it would run code')
-        + '. A file of weights holds names and tensors only: get it from who '
-        'made the weights, or write torch.save(model.state_dict(), FILE) '
-        'there') from error
+      f'{path} is refused: '
+      + (
+        f'reading it would run {wanted[1]}'
+        if wanted
+        else 'it is no file of torch.save, or reading it would run code'
+      )
+      + '. A file of weights holds names and tensors only: get it from who '
+      'made the weights, or write torch.save(model.state_dict(), FILE) '
+      'there'
+    ) from error
   except Exception as error:  # Whatever a damaged file leads torch to.
-    raise _unreadable(path, str(error) if isinstance(error, RuntimeError)
-                      else type(error).__name__) from error
+    raise _unreadable(
+      path,
+      str(error) if isinstance(error, RuntimeError) else type(error).__name__,
+    ) from error
   if not isinstance(content, Mapping):
-    raise errors.UserError(f'{path} must hold a state_dict, names to tensors, '
-                           f'got {type(content).__name__}')
+    raise errors.UserError(
+      f'{path} must hold a state_dict, names to tensors, '
+      f'got {type(content).__name__}'
+    )
   inner = [name for name in _INNER if isinstance(content.get(name), Mapping)]
   if len(inner) == 1:
-    content = {f'{inner[0]}.{name}': value
-               for name, value in content[inner[0]].items()}
-  others = [f'{name!r} is {getattr(value, "layout", type(value).__name__)}'
-            for name, value in content.items()
-            if not (isinstance(name, str) and isinstance(value, torch.Tensor)
-                    and value.layout == torch.strided)]
+    content = {
+      f'{inner[0]}.{name}': value for name, value in content[inner[0]].items()
+    }
+  others = [
+    f'{name!r} is {getattr(value, "layout", type(value).__name__)}'
+    for name, value in content.items()
+    if not (
+      isinstance(name, str)
+      and isinstance(value, torch.Tensor)
+      and value.layout == torch.strided
+    )
+  ]
   if others:
     raise errors.UserError(
-        f'{path} must hold a state_dict, names to tensors, but in it '
-        f'{"; ".join(others)}; save model.state_dict() alone')
+      f'{path} must hold a state_dict, names to tensors, but in it '
+      f'{"; ".join(others)}; save model.state_dict() alone'
+    )
   try:
     return {name: _to_numpy(torch, tensor) for name, tensor in content.items()}
   except (TypeError, RuntimeError) as error:
@@ -169,14 +196,16 @@ def _torch(path: Path) -> Any:
     import torch
   except ImportError as error:
     raise errors.UserError(
-        f'{path} needs PyTorch, which is not installed: pip install '
-        '"tagsdc_jax[torch]", or use a .safetensors file') from error
+      f'{path} needs PyTorch, which is not installed: pip install '
+      '"tagsdc_jax[torch]", or use a .safetensors file'
+    ) from error
   version = tuple(int(x) for x in re.findall(r'\d+', torch.__version__)[:2])
   if version < _OLDEST_TORCH:
     raise errors.UserError(
-        f'{path} needs torch 2.6 or newer, got {torch.__version__}: older ones '
-        'can be made to run code by a file of weights. pip install --upgrade '
-        '"tagsdc_jax[torch]"')
+      f'{path} needs torch 2.6 or newer, got {torch.__version__}: older ones '
+      'can be made to run code by a file of weights. pip install --upgrade '
+      '"tagsdc_jax[torch]"'
+    )
   return torch
 
 
@@ -185,5 +214,6 @@ def _unreadable(path: Path, reason: str) -> errors.UserError:
   reason = re.sub(r'^\[.*?\][ .]*', '', reason)
   reason = re.split(r'\.?\s*\n|\.\s', reason)[0].rstrip('.')
   return errors.UserError(
-      f'{path} cannot be read as a file of weights: {reason}; if it is damaged '
-      'or cut short, copy or download it again')
+    f'{path} cannot be read as a file of weights: {reason}; if it is damaged '
+    'or cut short, copy or download it again'
+  )

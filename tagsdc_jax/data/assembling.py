@@ -15,6 +15,7 @@ Numbers = Sequence[int] | np.ndarray
 @dataclasses.dataclass(frozen=True)
 class Shapes:
   """Static sizes, taken from the data before anything is compiled."""
+
   max_tokens: int  # L - 2: [CLS] and [SEP] are not counted.
   max_regions: int  # R
   max_phrases: int  # P
@@ -24,14 +25,16 @@ class Shapes:
 def shapes_of(data: dataset.RetrievalDataset) -> Shapes:
   """Returns the smallest sizes that hold every caption and image."""
   return Shapes(
-      max_tokens=max(len(c.token_ids) for c in data.captions),
-      max_regions=int(np.max(data.num_regions)),
-      max_phrases=max(phrases.num_phrases(c) for c in data.captions),
-      max_references=max(len(c) for c in data.captions_of_image))
+    max_tokens=max(len(c.token_ids) for c in data.captions),
+    max_regions=int(np.max(data.num_regions)),
+    max_phrases=max(phrases.num_phrases(c) for c in data.captions),
+    max_references=max(len(c) for c in data.captions_of_image),
+  )
 
 
-def texts(data: dataset.RetrievalDataset, numbers: Numbers,
-          max_tokens: int) -> arrays.Texts:
+def texts(
+  data: dataset.RetrievalDataset, numbers: Numbers, max_tokens: int
+) -> arrays.Texts:
   """Returns captions by number, padded to L = max_tokens + 2."""
   rows = [data.captions[i].token_ids for i in numbers]
   token_ids = np.zeros((len(rows), max_tokens + 2), np.int32)
@@ -41,55 +44,74 @@ def texts(data: dataset.RetrievalDataset, numbers: Numbers,
   return arrays.Texts(token_ids, lengths.reshape(len(rows)))
 
 
-def images(data: dataset.RetrievalDataset, numbers: Numbers,
-           max_regions: int) -> arrays.Images:
+def images(
+  data: dataset.RetrievalDataset, numbers: Numbers, max_regions: int
+) -> arrays.Images:
   """Returns images by number, padded to R = max_regions."""
   count = len(numbers)
-  features = np.zeros((count, max_regions, data.feature_size),
-                      data.feature_dtype)
+  features = np.zeros(
+    (count, max_regions, data.feature_size), data.feature_dtype
+  )
   boxes = np.zeros((count, max_regions, 7), np.float32)
   lengths = np.zeros(count, np.int32)
   for row, number in enumerate(numbers):
     read = data.read_regions(int(number))
-    features[row], boxes[row], is_real = regions.pad_regions(read,
-                                                             max_regions)
+    features[row], boxes[row], is_real = regions.pad_regions(read, max_regions)
     lengths[row] = np.sum(is_real)
   return arrays.Images(features, boxes, lengths)
 
 
-def phrase_counts(data: dataset.RetrievalDataset, numbers: Numbers,
-                  shapes: Shapes) -> Int8[np.ndarray, 'rows P L']:
+def phrase_counts(
+  data: dataset.RetrievalDataset, numbers: Numbers, shapes: Shapes
+) -> Int8[np.ndarray, 'rows P L']:
   """Returns `phrases.phrase_counts` for captions by number."""
-  return np.stack([
-      phrases.phrase_counts(caption.phrases, len(caption.token_ids),
-                            shapes.max_phrases, shapes.max_tokens + 2)
-      for caption in (data.captions[i] for i in numbers)])
+  return np.stack(
+    [
+      phrases.phrase_counts(
+        caption.phrases,
+        len(caption.token_ids),
+        shapes.max_phrases,
+        shapes.max_tokens + 2,
+      )
+      for caption in (data.captions[i] for i in numbers)
+    ]
+  )
 
 
-def phrase_kinds(data: dataset.RetrievalDataset, numbers: Numbers,
-                 shapes: Shapes) -> np.ndarray:
+def phrase_kinds(
+  data: dataset.RetrievalDataset, numbers: Numbers, shapes: Shapes
+) -> np.ndarray:
   """Returns int8 [M, P] for captions by number; 0: no phrase, or not known."""
   kinds = np.zeros((len(numbers), shapes.max_phrases), np.int8)
   for row, number in zip(kinds, numbers, strict=True):
     own = data.captions[number].phrase_kinds
-    row[:len(own)] = own
+    row[: len(own)] = own
   return kinds
 
 
-def references(data: dataset.RetrievalDataset, image_numbers: Numbers,
-               shapes: Shapes) -> Int32[np.ndarray, 'rows references L']:
+def references(
+  data: dataset.RetrievalDataset, image_numbers: Numbers, shapes: Shapes
+) -> Int32[np.ndarray, 'rows references L']:
   """Returns all captions of each image, padded with [PAD]."""
-  rows = np.full((len(image_numbers), shapes.max_references,
-                  shapes.max_tokens + 2), data.vocabulary.pad, np.int32)
+  rows = np.full(
+    (len(image_numbers), shapes.max_references, shapes.max_tokens + 2),
+    data.vocabulary.pad,
+    np.int32,
+  )
   for row, image in zip(rows, image_numbers, strict=True):
     own = data.captions_of_image[image]
-    row[:len(own)] = texts(data, own, shapes.max_tokens).token_ids
+    row[: len(own)] = texts(data, own, shapes.max_tokens).token_ids
   return rows
 
 
-def micro_batch(data: dataset.RetrievalDataset, shapes: Shapes, number: int,
-                numbers: Numbers, pool_texts: Numbers,
-                pool_images: Numbers) -> arrays.MicroBatch:
+def micro_batch(
+  data: dataset.RetrievalDataset,
+  shapes: Shapes,
+  number: int,
+  numbers: Numbers,
+  pool_texts: Numbers,
+  pool_images: Numbers,
+) -> arrays.MicroBatch:
   """Returns a micro-batch of captions and a pool that were chosen already.
 
   Args:
@@ -104,13 +126,14 @@ def micro_batch(data: dataset.RetrievalDataset, shapes: Shapes, number: int,
   """
   image_numbers = [data.captions[i].image for i in numbers]
   return arrays.MicroBatch(
-      number=np.int32(number),
-      texts=texts(data, numbers, shapes.max_tokens),
-      images=images(data, image_numbers, shapes.max_regions),
-      phrase_counts=phrase_counts(data, numbers, shapes),
-      phrase_kinds=phrase_kinds(data, numbers, shapes),
-      references=references(data, image_numbers, shapes),
-      pool_texts=texts(data, pool_texts, shapes.max_tokens),
-      pool_images=images(data, pool_images, shapes.max_regions),
-      caption_numbers=np.array(numbers, np.int32),
-      image_numbers=np.array(image_numbers, np.int32))
+    number=np.int32(number),
+    texts=texts(data, numbers, shapes.max_tokens),
+    images=images(data, image_numbers, shapes.max_regions),
+    phrase_counts=phrase_counts(data, numbers, shapes),
+    phrase_kinds=phrase_kinds(data, numbers, shapes),
+    references=references(data, image_numbers, shapes),
+    pool_texts=texts(data, pool_texts, shapes.max_tokens),
+    pool_images=images(data, pool_images, shapes.max_regions),
+    caption_numbers=np.array(numbers, np.int32),
+    image_numbers=np.array(image_numbers, np.int32),
+  )

@@ -31,8 +31,13 @@ def fault_of(boxes: Float[np.ndarray, 'regions numbers']) -> str | None:
   corners, sides, six = boxes[:, :4], boxes[:, 4:6], boxes[:, :6]
   across = corners[:, 2:] - corners[:, :2]
   is_odd = np.abs(across - sides) > _ROUNDING
-  if not (is_odd.any() or across.min() < -_ROUNDING or corners.min() < -_OVER
-          or corners.max() > 1 + _OVER or sides.max(axis=1).min() <= 0):
+  if not (
+    is_odd.any()
+    or across.min() < -_ROUNDING
+    or corners.min() < -_OVER
+    or corners.max() > 1 + _OVER
+    or sides.max(axis=1).min() <= 0
+  ):
     return None  # Nearly always, so this is the part that has to be fast.
 
   def first(is_wrong: Any) -> str:
@@ -40,23 +45,31 @@ def fault_of(boxes: Float[np.ndarray, 'regions numbers']) -> str | None:
     return f'{" ".join(f"{x:.4g}" for x in six[row])} in region {row}'
 
   if (is_wrong := np.abs(six) > _PIXELS).any():
-    return ('boxes must be divided by the image\'s width or height, got '
-            f'{first(is_wrong)}; divide them')
+    return (
+      "boxes must be divided by the image's width or height, got "
+      f'{first(is_wrong)}; divide them'
+    )
   is_wrong = ~six.any(axis=1, keepdims=True)
   if is_wrong.any():
-    return (f'boxes must have a size, got {first(is_wrong)}; ' + (
-        'give features without boxes the whole image, 0 0 1 1 1 1'
-        if is_wrong.all() else 'leave out rows that stand for no region'))
+    return f'boxes must have a size, got {first(is_wrong)}; ' + (
+      'give features without boxes the whole image, 0 0 1 1 1 1'
+      if is_wrong.all()
+      else 'leave out rows that stand for no region'
+    )
   is_over = (corners < -_OVER) | (corners > 1 + _OVER)
   is_wrong = is_odd | (across < -_ROUNDING)
   looks = ' or '.join(_conventions(six))
   like = f'they look like {looks}: convert them' if looks else None
   if is_wrong.any():
-    return ('boxes must be x1 y1 x2 y2 w h with w = x2 - x1 and h = y2 - y1, '
-            f'got {first(is_wrong)}; {like or "extract the image again"}')
+    return (
+      'boxes must be x1 y1 x2 y2 w h with w = x2 - x1 and h = y2 - y1, '
+      f'got {first(is_wrong)}; {like or "extract the image again"}'
+    )
   if is_over.any():
-    return ('boxes must lie within their image, from 0 to 1, got '
-            f'{first(is_over)}; {like or _CLIP}')
+    return (
+      'boxes must lie within their image, from 0 to 1, got '
+      f'{first(is_over)}; {like or _CLIP}'
+    )
   return None
 
 
@@ -68,8 +81,9 @@ def _conventions(boxes: np.ndarray) -> Iterator[str]:
     return all(np.abs(x - y).max() <= _ROUNDING for x, y in pairs)
 
   def inside(*places: np.ndarray) -> bool:
-    return all(x.min() >= -_ROUNDING and x.max() <= 1 + _ROUNDING
-               for x in places)
+    return all(
+      x.min() >= -_ROUNDING and x.max() <= 1 + _ROUNDING for x in places
+    )
 
   agrees = same((c - a, w), (d - b, h))
   if same((a - c, np.abs(w)), (b - d, np.abs(h))):
@@ -88,6 +102,9 @@ def _conventions(boxes: np.ndarray) -> Iterator[str]:
       yield 'cx cy w h, the center and the sides'
   if agrees and inside(w, h, a - w / 2, b - h / 2, a + w / 2, b + h / 2):
     yield 'cx cy cx+w cy+h, the center where the first corner belongs'
-  if agrees and boxes[:, :4].min() < -0.5 and inside(
-      *((x + 1) / 2 for x in (a, b, c, d))):
+  if (
+    agrees
+    and boxes[:, :4].min() < -0.5
+    and inside(*((x + 1) / 2 for x in (a, b, c, d)))
+  ):
     yield 'corners from -1 to 1'

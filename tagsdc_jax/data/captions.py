@@ -20,8 +20,8 @@ _SPECIAL_TOKENS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
 
 
 def load_vocabulary(
-    name_or_path: str | os.PathLike,
-    random_range: tuple[int, int] | None = None) -> Vocabulary:
+  name_or_path: str | os.PathLike, random_range: tuple[int, int] | None = None
+) -> Vocabulary:
   """Returns the vocabulary of a BERT vocab.txt file or of a hub model.
 
   Args:
@@ -43,8 +43,9 @@ def load_vocabulary(
   missing = [token for token in _SPECIAL_TOKENS if token not in ids]
   if missing:
     raise UserError(
-        f"vocabulary {name_or_path} has no {', '.join(missing)} among its "
-        f'{len(words)} tokens; give the vocab.txt of a BERT model')
+      f'vocabulary {name_or_path} has no {", ".join(missing)} among its '
+      f'{len(words)} tokens; give the vocab.txt of a BERT model'
+    )
   pad, unk, cls, sep, mask = (ids[token] for token in _SPECIAL_TOKENS)
   if random_range is None:
     low = ids.get('!', max(pad, unk, cls, sep, mask) + 1)
@@ -52,11 +53,19 @@ def load_vocabulary(
   low, high = random_range
   if not 0 <= low < high <= len(words):
     raise UserError(
-        f'random_range of vocabulary {name_or_path} must be [low, high) within '
-        f'its {len(words)} tokens, got [{low}, {high})')
+      f'random_range of vocabulary {name_or_path} must be [low, high) within '
+      f'its {len(words)} tokens, got [{low}, {high})'
+    )
   return Vocabulary(
-      size=len(words), pad=pad, unk=unk, cls=cls, sep=sep, mask=mask,
-      random_range=(low, high), words=words)
+    size=len(words),
+    pad=pad,
+    unk=unk,
+    cls=cls,
+    sep=sep,
+    mask=mask,
+    random_range=(low, high),
+    words=words,
+  )
 
 
 def read_words(path: Path) -> tuple[str, ...]:
@@ -65,8 +74,9 @@ def read_words(path: Path) -> tuple[str, ...]:
     text = path.read_bytes().decode('utf-8-sig')
   except (OSError, UnicodeDecodeError) as error:
     raise UserError(
-        f'vocabulary file {path} must be UTF-8 text with one token a line, '
-        f'got: {error}; give the vocab.txt of a BERT model') from error
+      f'vocabulary file {path} must be UTF-8 text with one token a line, '
+      f'got: {error}; give the vocab.txt of a BERT model'
+    ) from error
   # Not splitlines(): a vocabulary may hold U+2028 and the like as tokens.
   lines = [line.rstrip('\r') for line in text.split('\n')]
   if lines and not lines[-1]:
@@ -75,8 +85,8 @@ def read_words(path: Path) -> tuple[str, ...]:
 
 
 def pad_caption(
-    token_ids: np.ndarray, max_tokens: int,
-    vocabulary: Vocabulary) -> np.ndarray:
+  token_ids: np.ndarray, max_tokens: int, vocabulary: Vocabulary
+) -> np.ndarray:
   """Returns [CLS] tokens [SEP] and padding.
 
   Args:
@@ -90,17 +100,19 @@ def pad_caption(
   length = len(token_ids)
   if length > max_tokens:
     raise UserError(
-        f'a caption must have at most max_tokens = {max_tokens} tokens, got '
-        f'{length}; raise max_tokens or shorten the text')
+      f'a caption must have at most max_tokens = {max_tokens} tokens, got '
+      f'{length}; raise max_tokens or shorten the text'
+    )
   row = np.full(max_tokens + 2, vocabulary.pad, np.int32)
   row[0] = vocabulary.cls
-  row[1:length + 1] = token_ids
+  row[1 : length + 1] = token_ids
   row[length + 1] = vocabulary.sep
   return row
 
 
 def load_tokenizer(
-    name_or_path: str | os.PathLike, lower_case: bool | None = None) -> Any:
+  name_or_path: str | os.PathLike, lower_case: bool | None = None
+) -> Any:
   """Returns a BERT tokenizer for `tokenize`.
 
   Args:
@@ -117,9 +129,12 @@ def load_tokenizer(
     return _hub_tokenizer(str(name_or_path), options)
   if lower_case is None:
     lower_case = not any(
-        word != word.lower() for word in read_words(path)
-        if not word.startswith('['))
+      word != word.lower()
+      for word in read_words(path)
+      if not word.startswith('[')
+    )
   from transformers import BertTokenizer
+
   return BertTokenizer(str(path), do_lower_case=lower_case)
 
 
@@ -137,8 +152,9 @@ def tokenize(text: str, tokenizer: Any) -> np.ndarray:
   return np.asarray(token_ids, np.int32)
 
 
-def to_words(token_ids: Sequence[int] | np.ndarray,
-             vocabulary: Vocabulary) -> str:
+def to_words(
+  token_ids: Sequence[int] | np.ndarray, vocabulary: Vocabulary
+) -> str:
   """Returns the tokens as a sentence for people, word pieces joined.
 
   [PAD], [CLS] and [SEP] are left out, [MASK] and [UNK] are shown. A token
@@ -160,8 +176,9 @@ def to_words(token_ids: Sequence[int] | np.ndarray,
   return text.strip()
 
 
-def is_decoding(token_ids: Sequence[int] | np.ndarray, text: str,
-                vocabulary: Vocabulary) -> bool:
+def is_decoding(
+  token_ids: Sequence[int] | np.ndarray, text: str, vocabulary: Vocabulary
+) -> bool:
   """Returns whether tokens stand for a sentence, or for its beginning.
 
   Case, accents and spaces do not count, as tokenizers drop them; [UNK] stands
@@ -172,8 +189,10 @@ def is_decoding(token_ids: Sequence[int] | np.ndarray, text: str,
     text: the raw sentence.
     vocabulary: with words.
   """
-  first, *others = map(_squeezed, to_words(token_ids, vocabulary).split(
-      vocabulary.words[vocabulary.unk]))
+  first, *others = map(
+    _squeezed,
+    to_words(token_ids, vocabulary).split(vocabulary.words[vocabulary.unk]),
+  )
   left = _squeezed(text)
   # Its beginning, as long captions may have been cut.
   if not left.startswith(first):
@@ -189,9 +208,13 @@ def is_decoding(token_ids: Sequence[int] | np.ndarray, text: str,
 
 def _squeezed(text: str) -> str:
   # Categories M and C: accents, once they stand alone, and control characters.
-  return ''.join(x for x in unicodedata.normalize('NFD', text.casefold())
-                 if not x.isspace() and unicodedata.category(x)[0] not in 'MC'
-                 and x != '\ufffd')
+  return ''.join(
+    x
+    for x in unicodedata.normalize('NFD', text.casefold())
+    if not x.isspace()
+    and unicodedata.category(x)[0] not in 'MC'
+    and x != '\ufffd'
+  )
 
 
 def _vocabulary_path(name_or_path: str | os.PathLike) -> Path | None:
@@ -203,16 +226,21 @@ def _vocabulary_path(name_or_path: str | os.PathLike) -> Path | None:
     return None
   if not path.is_file():
     raise UserError(
-        f'vocabulary file {path} is missing; give the vocab.txt of a BERT '
-        'model or a model name such as bert-base-cased')
+      f'vocabulary file {path} is missing; give the vocab.txt of a BERT '
+      'model or a model name such as bert-base-cased'
+    )
   return path
 
 
 def _is_path_like(name_or_path: str | os.PathLike) -> bool:
   """True for what cannot be a hub name: "name" or "owner/name"."""
   text = os.fspath(name_or_path)
-  return (isinstance(name_or_path, os.PathLike) or text.endswith('.txt')
-          or text.startswith(('.', '~', os.sep)) or text.count('/') > 1)
+  return (
+    isinstance(name_or_path, os.PathLike)
+    or text.endswith('.txt')
+    or text.startswith(('.', '~', os.sep))
+    or text.count('/') > 1
+  )
 
 
 def _hub_tokenizer(name: str, options: dict[str, Any]) -> Any:
@@ -233,13 +261,15 @@ def _hub_tokenizer(name: str, options: dict[str, Any]) -> Any:
   try:
     # Not above: launch/bench.sh runs where tqdm is missing.
     from tagsdc_jax.runtime import progress
+
     with progress.waiting(f'asking the hub for vocabulary {name}'):
       return load()
   except (OSError, ValueError) as error:
     raise UserError(
-        f'vocabulary {name} is neither a file nor a model that could be '
-        f'downloaded ({str(error).splitlines()[0]}); without a network give '
-        'the path of a vocab.txt file') from error
+      f'vocabulary {name} is neither a file nor a model that could be '
+      f'downloaded ({str(error).splitlines()[0]}); without a network give '
+      'the path of a vocab.txt file'
+    ) from error
 
 
 def _hub_words(name: str) -> tuple[str, ...]:
@@ -247,6 +277,7 @@ def _hub_words(name: str) -> tuple[str, ...]:
   words = tuple(sorted(vocabulary, key=vocabulary.__getitem__))
   if sorted(vocabulary.values()) != list(range(len(words))):
     raise UserError(
-        f'the token ids of model {name} must be 0..{len(words) - 1} without '
-        'gaps; give the path of its vocab.txt file instead')
+      f'the token ids of model {name} must be 0..{len(words) - 1} without '
+      'gaps; give the path of its vocab.txt file instead'
+    )
   return words

@@ -14,8 +14,9 @@ _SPECIAL = ('pad', 'unk', 'cls', 'sep', 'mask')
 _DTYPES = ('float16', 'float32')
 
 
-def open_checked(source: Callable[..., Any], config: settings.Data,
-                 split: str) -> dataset.RetrievalDataset:
+def open_checked(
+  source: Callable[..., Any], config: settings.Data, split: str
+) -> dataset.RetrievalDataset:
   """Returns a split of a user's data set, whose regions are checked when read.
 
   Args:
@@ -28,112 +29,209 @@ def open_checked(source: Callable[..., Any], config: settings.Data,
   """
   what = f'data.source = {config.source}, split {split},'
   return extensions.call(
-      _checked, what, extensions.call(source, what, config, split), what)
+    _checked, what, extensions.call(source, what, config, split), what
+  )
 
 
 def _checked(data: Any, what: str) -> dataset.RetrievalDataset:
   if not isinstance(data, dataset.RetrievalDataset):
     raise errors.UserError(
-        f'{what} must return a tagsdc_jax.data.dataset.RetrievalDataset, got '
-        f'{type(data).__name__}')
-  _check(isinstance(data.name, str) and data.name, what, 'a name',
-         repr(data.name))
+      f'{what} must return a tagsdc_jax.data.dataset.RetrievalDataset, got '
+      f'{type(data).__name__}'
+    )
+  _check(
+    isinstance(data.name, str) and data.name, what, 'a name', repr(data.name)
+  )
   _check_vocabulary(data.vocabulary, what)
   images = len(data.image_ids)
   for name in ('captions_of_image', 'num_regions', 'image_keys'):
-    _check(len(getattr(data, name)) == images, what,
-           f'{name} for each of {images} images', len(getattr(data, name)))
-  for name, ids in (('caption', [c.caption_id for c in data.captions]),
-                    ('image', data.image_ids)):
+    _check(
+      len(getattr(data, name)) == images,
+      what,
+      f'{name} for each of {images} images',
+      len(getattr(data, name)),
+    )
+  for name, ids in (
+    ('caption', [c.caption_id for c in data.captions]),
+    ('image', data.image_ids),
+  ):
     _check(len(ids) > 0, what, f'at least one {name}', 'none')
-    _check(all(isinstance(x, str) for x in ids), what, f'{name} ids as text',
-           next((repr(x) for x in ids if not isinstance(x, str)), ''))
-    _check(len(set(ids)) == len(ids), what, f'{name} ids that differ',
-           f'{len(ids) - len(set(ids))} repeated')
+    _check(
+      all(isinstance(x, str) for x in ids),
+      what,
+      f'{name} ids as text',
+      next((repr(x) for x in ids if not isinstance(x, str)), ''),
+    )
+    _check(
+      len(set(ids)) == len(ids),
+      what,
+      f'{name} ids that differ',
+      f'{len(ids) - len(set(ids))} repeated',
+    )
   for caption in data.captions:
     _check_caption(caption, images, data.vocabulary, what)
   groups = dataset.group_captions(data.captions, images)
   for image, (group, given) in enumerate(zip(groups, data.captions_of_image)):
-    _check(group == tuple(sorted(given)), what,
-           f'captions_of_image[{image}] = {group}, the captions whose image it '
-           'is', given)
+    _check(
+      group == tuple(sorted(given)),
+      what,
+      f'captions_of_image[{image}] = {group}, the captions whose image it is',
+      given,
+    )
   num_regions = np.asarray(data.num_regions)
-  _check(num_regions.shape == (images,) and num_regions.dtype.kind in 'iu'
-         and num_regions.min() > 0, what,
-         f'num_regions as {images} whole numbers from 1', data.num_regions)
+  _check(
+    num_regions.shape == (images,)
+    and num_regions.dtype.kind in 'iu'
+    and num_regions.min() > 0,
+    what,
+    f'num_regions as {images} whole numbers from 1',
+    data.num_regions,
+  )
   dtype = np.dtype(data.feature_dtype)
-  _check(dtype.name in _DTYPES, what,
-         f'feature_dtype {" or ".join(_DTYPES)}', dtype)
-  _check(isinstance(data.feature_size, int), what, 'feature_size as int',
-         type(data.feature_size).__name__)
-  _check(callable(data.read_regions), what, 'a function read_regions',
-         data.read_regions)
+  _check(
+    dtype.name in _DTYPES, what, f'feature_dtype {" or ".join(_DTYPES)}', dtype
+  )
+  _check(
+    isinstance(data.feature_size, int),
+    what,
+    'feature_size as int',
+    type(data.feature_size).__name__,
+  )
+  _check(
+    callable(data.read_regions),
+    what,
+    'a function read_regions',
+    data.read_regions,
+  )
   found = dataclasses.replace(
-      data, feature_dtype=dtype, num_regions=num_regions.astype(np.int32),
-      captions_of_image=groups,
-      captions=[dataclasses.replace(
-          c, image=int(c.image), token_ids=np.asarray(c.token_ids, np.int32),
-          phrases=tuple(tuple(map(int, p)) for p in c.phrases if len(p)))
-          for c in data.captions],
-      read_regions=_reading(data, dtype, what))
+    data,
+    feature_dtype=dtype,
+    num_regions=num_regions.astype(np.int32),
+    captions_of_image=groups,
+    captions=[
+      dataclasses.replace(
+        c,
+        image=int(c.image),
+        token_ids=np.asarray(c.token_ids, np.int32),
+        phrases=tuple(tuple(map(int, p)) for p in c.phrases if len(p)),
+      )
+      for c in data.captions
+    ],
+    read_regions=_reading(data, dtype, what),
+  )
   found.read_regions(0)  # What is wrong with all of them shows at once.
   return found
 
 
 def _check_vocabulary(vocabulary: Any, what: str) -> None:
-  _check(isinstance(vocabulary, dataset.Vocabulary), what,
-         'vocabulary as a Vocabulary', type(vocabulary).__name__)
+  _check(
+    isinstance(vocabulary, dataset.Vocabulary),
+    what,
+    'vocabulary as a Vocabulary',
+    type(vocabulary).__name__,
+  )
   size, (low, high) = vocabulary.size, vocabulary.random_range
-  _check(isinstance(size, int), what, 'vocabulary.size as int',
-         type(size).__name__)
+  _check(
+    isinstance(size, int), what, 'vocabulary.size as int', type(size).__name__
+  )
   for name in _SPECIAL:
     number = getattr(vocabulary, name)
-    _check(_is_below(number, size), what,
-           f'vocabulary.{name} from 0 to {size - 1}', number)
-  _check(0 <= low < high <= size, what, 'vocabulary.random_range [low, high) '
-         f'with 0 <= low < high <= {size}', (low, high))
-  _check(len(vocabulary.words) in (0, size), what,
-         f'{size} vocabulary.words, or none', len(vocabulary.words))
+    _check(
+      _is_below(number, size),
+      what,
+      f'vocabulary.{name} from 0 to {size - 1}',
+      number,
+    )
+  _check(
+    0 <= low < high <= size,
+    what,
+    f'vocabulary.random_range [low, high) with 0 <= low < high <= {size}',
+    (low, high),
+  )
+  _check(
+    len(vocabulary.words) in (0, size),
+    what,
+    f'{size} vocabulary.words, or none',
+    len(vocabulary.words),
+  )
 
 
-def _check_caption(caption: Any, images: int, vocabulary: dataset.Vocabulary,
-                   what: str) -> None:
-  _check(isinstance(caption, dataset.Caption), what, 'captions as Caption',
-         type(caption).__name__)
+def _check_caption(
+  caption: Any, images: int, vocabulary: dataset.Vocabulary, what: str
+) -> None:
+  _check(
+    isinstance(caption, dataset.Caption),
+    what,
+    'captions as Caption',
+    type(caption).__name__,
+  )
   what = f'{what} caption {caption.caption_id},'
-  _check(_is_below(caption.image, images), what,
-         f'image from 0 to {images - 1}', caption.image)
+  _check(
+    _is_below(caption.image, images),
+    what,
+    f'image from 0 to {images - 1}',
+    caption.image,
+  )
   ids = np.asarray(caption.token_ids)
-  _check(ids.ndim == 1 and len(ids) > 0 and ids.dtype.kind in 'iu', what,
-         'token_ids as at least one whole number', caption.token_ids)
-  _check(ids.min() >= 0 and ids.max() < vocabulary.size, what,
-         f'token_ids from 0 to {vocabulary.size - 1}', caption.token_ids)
+  _check(
+    ids.ndim == 1 and len(ids) > 0 and ids.dtype.kind in 'iu',
+    what,
+    'token_ids as at least one whole number',
+    caption.token_ids,
+  )
+  _check(
+    ids.min() >= 0 and ids.max() < vocabulary.size,
+    what,
+    f'token_ids from 0 to {vocabulary.size - 1}',
+    caption.token_ids,
+  )
   for name in ('pad', 'cls', 'sep', 'mask'):
-    _check(getattr(vocabulary, name) not in ids, what,
-           f'token_ids without [{name.upper()}], which is added later',
-           caption.token_ids)
-  _check(all(_is_below(place, len(ids)) for phrase in caption.phrases
-             for place in phrase), what,
-         f'phrases of token positions from 0 to {len(ids) - 1}',
-         caption.phrases)
-  _check(isinstance(caption.text, str), what, 'text as a sentence, or \'\'',
-         caption.text)
+    _check(
+      getattr(vocabulary, name) not in ids,
+      what,
+      f'token_ids without [{name.upper()}], which is added later',
+      caption.token_ids,
+    )
+  _check(
+    all(
+      _is_below(place, len(ids))
+      for phrase in caption.phrases
+      for place in phrase
+    ),
+    what,
+    f'phrases of token positions from 0 to {len(ids) - 1}',
+    caption.phrases,
+  )
+  _check(
+    isinstance(caption.text, str),
+    what,
+    "text as a sentence, or ''",
+    caption.text,
+  )
 
 
-def _reading(data: dataset.RetrievalDataset, dtype: np.dtype,
-             what: str) -> Callable[[int], dataset.Regions]:
+def _reading(
+  data: dataset.RetrievalDataset, dtype: np.dtype, what: str
+) -> Callable[[int], dataset.Regions]:
   """Returns the user's `read_regions`, each of whose results is checked."""
+
   def read(image: int) -> dataset.Regions:
     name = f'{what} read_regions of image {data.image_ids[image]}'
     found = extensions.call(data.read_regions, name, image)
-    _check(isinstance(found, dataset.Regions), name, 'Regions',
-           type(found).__name__)
-    extensions.call(regions.check_regions, name, found, name,
-                    data.feature_size, dtype)
-    _check(len(found.boxes) <= data.num_regions[image], name,
-           f'at most num_regions = {data.num_regions[image]} regions',
-           len(found.boxes))
+    _check(
+      isinstance(found, dataset.Regions), name, 'Regions', type(found).__name__
+    )
+    extensions.call(
+      regions.check_regions, name, found, name, data.feature_size, dtype
+    )
+    _check(
+      len(found.boxes) <= data.num_regions[image],
+      name,
+      f'at most num_regions = {data.num_regions[image]} regions',
+      len(found.boxes),
+    )
     return found
+
   return read
 
 
@@ -144,4 +242,5 @@ def _is_below(number: Any, limit: int) -> bool:
 def _check(is_right: Any, what: str, expected: str, got: Any) -> None:
   if not is_right:
     raise errors.UserError(
-        f'{what} must give {expected}, got {" ".join(str(got).split())[:80]}')
+      f'{what} must give {expected}, got {" ".join(str(got).split())[:80]}'
+    )

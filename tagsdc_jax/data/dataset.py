@@ -21,6 +21,7 @@ class Vocabulary:
     words: one string per id, or empty where no vocabulary file is at hand.
     tokenizer: what the data's source calls it, or empty.
   """
+
   size: int
   pad: int
   unk: int
@@ -46,6 +47,7 @@ class Caption:
     phrase_kinds: of each phrase OBJECT, ATTRIBUTE or RELATION of
       data/phrases.py; empty: not known.
   """
+
   caption_id: str
   image: int
   token_ids: Int32[np.ndarray, 'tokens']
@@ -63,6 +65,7 @@ class Regions:
     boxes: x1, y1, x2, y2, w, h, w * h, all divided by the image's width or
       height.
   """
+
   features: Float[np.ndarray, 'regions F']
   boxes: Float32[np.ndarray, 'regions 7']
 
@@ -85,6 +88,7 @@ class RetrievalDataset:
     image_keys: what makes two images, of this split or another, the same:
       where each is kept and its name there. Taken from the names if empty.
   """
+
   name: str
   vocabulary: Vocabulary
   captions: Sequence[Caption]
@@ -98,18 +102,23 @@ class RetrievalDataset:
 
   def __post_init__(self) -> None:
     if not self.image_keys:
-      object.__setattr__(self, 'image_keys',
-                         [(self.name, name) for name in self.image_ids])
+      object.__setattr__(
+        self, 'image_keys', [(self.name, name) for name in self.image_ids]
+      )
 
   @property
   def region_bytes(self) -> int:
     """What the decoded region features of all images take."""
-    return (int(self.num_regions.sum()) * self.feature_size
-            * self.feature_dtype.itemsize)
+    return (
+      int(self.num_regions.sum())
+      * self.feature_size
+      * self.feature_dtype.itemsize
+    )
 
 
-def group_captions(captions: Sequence[Caption],
-                   num_images: int) -> list[tuple[int, ...]]:
+def group_captions(
+  captions: Sequence[Caption], num_images: int
+) -> list[tuple[int, ...]]:
   """Returns the numbers of each image's captions, `captions_of_image`."""
   groups: list[list[int]] = [[] for _ in range(num_images)]
   for number, caption in enumerate(captions):
@@ -126,6 +135,7 @@ class Contents:
     image_keys: of all images.
     captions: the bytes of each caption's `token_ids`.
   """
+
   name: str
   vocabulary: Vocabulary
   image_keys: frozenset[tuple[str, str]]
@@ -134,24 +144,38 @@ class Contents:
 
 def contents_of(data: RetrievalDataset) -> Contents:
   """Returns what a split holds."""
-  return Contents(data.name, data.vocabulary, frozenset(data.image_keys),
-                  frozenset(c.token_ids.tobytes() for c in data.captions))
+  return Contents(
+    data.name,
+    data.vocabulary,
+    frozenset(data.image_keys),
+    frozenset(c.token_ids.tobytes() for c in data.captions),
+  )
 
 
-def check_same_vocabulary(a: RetrievalDataset | Contents,
-                          b: RetrievalDataset) -> None:
+def check_same_vocabulary(
+  a: RetrievalDataset | Contents, b: RetrievalDataset
+) -> None:
   """Raises UserError if the same token means other words in two splits.
 
   Compared is what is known of both; words and tokenizer need not be.
   """
-  for name in ('size', 'pad', 'unk', 'cls', 'sep', 'mask', 'words',
-               'tokenizer'):
+  for name in (
+    'size',
+    'pad',
+    'unk',
+    'cls',
+    'sep',
+    'mask',
+    'words',
+    'tokenizer',
+  ):
     values = [getattr(x.vocabulary, name) for x in (a, b)]
     if name == 'tokenizer':  # Some give its owner or a path as well.
       values = [value.rstrip('/').split('/')[-1] for value in values]
     is_known = all(value not in ('', ()) for value in values)
     if is_known and values[0] != values[1]:
       raise errors.UserError(
-          f'{a.name} and {b.name} must have one vocabulary, but its {name} is '
-          f'{str(values[0])[:80]} and {str(values[1])[:80]}; tokenize the '
-          'captions of both alike')
+        f'{a.name} and {b.name} must have one vocabulary, but its {name} is '
+        f'{str(values[0])[:80]} and {str(values[1])[:80]}; tokenize the '
+        'captions of both alike'
+      )

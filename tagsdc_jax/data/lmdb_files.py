@@ -36,8 +36,10 @@ def open_folder(folder: Path, kind: str) -> lmdb.Environment:
   path = folder / 'data.mdb'
   with named(folder, 'read'):
     if not folder.is_dir():
-      raise UserError(f'{kind} folder {folder} is missing; expected a folder '
-                      'with a data.mdb, check the path')
+      raise UserError(
+        f'{kind} folder {folder} is missing; expected a folder '
+        'with a data.mdb, check the path'
+      )
     if not path.is_file():
       raise no_data(folder, kind)
   with named(path, 'read'):
@@ -49,22 +51,27 @@ def open_folder(folder: Path, kind: str) -> lmdb.Environment:
     if environment is None:
       try:
         environment = lmdb.open(
-            str(folder), readonly=True, create=False, lock=False,
-            readahead=False)
+          str(folder), readonly=True, create=False, lock=False, readahead=False
+        )
       except lmdb.Error as error:
         found = kind_of_text(path)
         if found:
           raise UserError(f'{path} is {found}') from error
         reason = error if status.st_size else 'an empty file'
-        raise bad(path, 'an LMDB file', reason,
-                  'copy or download it again') from error
+        raise bad(
+          path, 'an LMDB file', reason, 'copy or download it again'
+        ) from error
       _OPEN_FILES[key] = environment
   # Reading past the end of a memory map would kill the process.
   pages = environment.info()['last_pgno'] + 1
   expected = pages * environment.stat()['psize']
   if status.st_size < expected:
-    raise bad(path, f'{expected} bytes long', f'{status.st_size}: it is cut '
-              'off', 'copy or download it again')
+    raise bad(
+      path,
+      f'{expected} bytes long',
+      f'{status.st_size}: it is cut off',
+      'copy or download it again',
+    )
   return environment
 
 
@@ -76,12 +83,16 @@ def get(transaction: lmdb.Transaction, key: str, name: str) -> Any:
     raise bad(name, 'in data.mdb', error, 'write the folder again') from error
   if value is None:
     raise bad(
-        name, 'in data.mdb', 'no record of that name',
-        'check that text and image folder belong together and are complete')
+      name,
+      'in data.mdb',
+      'no record of that name',
+      'check that text and image folder belong together and are complete',
+    )
   return value
 
 
 def decode_text(value: bytes, name: str) -> dict[str, Any]:
+  """Returns a caption's record; raises UserError with its name."""
   try:
     record = unpackb(lz4.frame.decompress(value), raw=False)
   except Exception as error:  # damaged bytes raise anything
@@ -90,6 +101,7 @@ def decode_text(value: bytes, name: str) -> dict[str, Any]:
 
 
 def decode_image(value: bytes, name: str) -> dict[str, Any]:
+  """Returns an image's record; raises UserError with its name."""
   try:
     if value[:2] == b'PK':  # npz; its entry "allow_pickle" is of no use
       with np.load(io.BytesIO(value), allow_pickle=False) as stored:
@@ -116,29 +128,43 @@ def _unpack_array(item: dict) -> Any:
 
 
 def array_of(record: dict[str, Any], key: str, name: str) -> np.ndarray:
+  """Returns an array of a record; raises UserError if it is not there."""
   array = record.get(key)
   if array is None:
-    raise bad(f'{name}: {key}', 'in the record', 'only '
-              f"{', '.join(map(str, record)) or 'an empty one'}",
-              'extract the image again')
-  if (not isinstance(array, np.ndarray) or not array.ndim
-      or array.dtype.kind not in 'fiu'):
-    raise bad(f'{name}: {key}', 'an array of numbers',
-              getattr(array, 'dtype', type(array).__name__),
-              'extract the image again')
+    raise bad(
+      f'{name}: {key}',
+      'in the record',
+      f'only {", ".join(map(str, record)) or "an empty one"}',
+      'extract the image again',
+    )
+  if (
+    not isinstance(array, np.ndarray)
+    or not array.ndim
+    or array.dtype.kind not in 'fiu'
+  ):
+    raise bad(
+      f'{name}: {key}',
+      'an array of numbers',
+      getattr(array, 'dtype', type(array).__name__),
+      'extract the image again',
+    )
   return array
 
 
 def read_json(path: Path) -> dict[str, Any]:
+  """Returns a dictionary of a file; raises UserError with its path."""
   if not path.is_file():
-    raise UserError(f'{path} is missing; expected it in this folder, copy or '
-                    'download the folder again')
+    raise UserError(
+      f'{path} is missing; expected it in this folder, copy or '
+      'download the folder again'
+    )
   try:
     with named(path, 'read'):
       content = json.loads(path.read_text('utf-8'))
   except ValueError as error:
     raise bad(path, 'a JSON file', error, 'copy or download it again') from (
-        error)
+      error
+    )
   return _check_dict(content, str(path))
 
 
@@ -149,16 +175,24 @@ def _check_dict(content: Any, name: str) -> dict[str, Any]:
 
 
 def no_data(folder: Path, kind: str) -> UserError:
+  """Returns the error for a folder without LMDB."""
   entries = sorted(path.name for path in folder.iterdir())
   shown = ', '.join(entries[:8]) + (', ...' if len(entries) > 8 else '')
-  return UserError(f'{kind} folder {folder} must hold a data.mdb, it holds '
-                   f"{shown or 'nothing'}; give the folder of one LMDB")
+  return UserError(
+    f'{kind} folder {folder} must hold a data.mdb, it holds '
+    f'{shown or "nothing"}; give the folder of one LMDB'
+  )
 
 
 def _undecodable(name: str, error: Exception) -> UserError:
-  return bad(f'record of {name}', 'readable', ' '.join(str(error).split()),
-             'copy or download the folder again, or write it again')
+  return bad(
+    f'record of {name}',
+    'readable',
+    ' '.join(str(error).split()),
+    'copy or download the folder again, or write it again',
+  )
 
 
 def bad(name: Any, expected: Any, actual: Any, remedy: str) -> UserError:
+  """Returns the error for a value that cannot be used."""
   return UserError(f'{name} must be {expected}, got {actual}; {remedy}')

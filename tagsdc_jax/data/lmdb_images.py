@@ -13,24 +13,36 @@ import numpy as np
 
 from tagsdc_jax.data import regions as regions_lib
 from tagsdc_jax.data.dataset import Regions
-from tagsdc_jax.data.lmdb_files import (array_of, bad, decode_image, get,
-                                        no_data, open_folder, read_json)
+from tagsdc_jax.data.lmdb_files import (
+  array_of,
+  bad,
+  decode_image,
+  get,
+  no_data,
+  open_folder,
+  read_json,
+)
 from tagsdc_jax.errors import UserError
 from tagsdc_jax.runtime.progress import progress_bar
 
 _STORE_NAME = re.compile(
-    r'(?:feat_th(?P<conf_threshold>\d+(?:\.\d+)?(?:e-\d+)?)'
-    r'_max(?P<max_boxes>\d+)_min(?P<min_boxes>\d+)'
-    r'|feat_numbb(?P<num_boxes>\d+)|all)(?P<compressed>_compressed)?')
+  r'(?:feat_th(?P<conf_threshold>\d+(?:\.\d+)?(?:e-\d+)?)'
+  r'_max(?P<max_boxes>\d+)_min(?P<min_boxes>\d+)'
+  r'|feat_numbb(?P<num_boxes>\d+)|all)(?P<compressed>_compressed)?'
+)
 _DEFAULTS = {'conf_threshold': 0.2, 'max_boxes': 100, 'min_boxes': 10}
 # What people set, of what is asked for here.
-_SETTINGS = {'conf_threshold': 'data.region_confidence',
-             'max_boxes': 'data.max_regions', 'min_boxes': 'data.min_regions'}
+_SETTINGS = {
+  'conf_threshold': 'data.region_confidence',
+  'max_boxes': 'data.max_regions',
+  'min_boxes': 'data.min_regions',
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class BoxSettings:
   """What the caller asks of the image folder; None: whatever it is."""
+
   conf_threshold: float | None = None
   max_boxes: int | None = None
   min_boxes: int | None = None
@@ -42,14 +54,18 @@ class ImageStore:
   """Image folder. May be pickled: the copy opens the folder when it reads."""
 
   def __init__(
-      self, folder: Path, image_ids: tuple[str, ...], wanted: BoxSettings):
+    self, folder: Path, image_ids: tuple[str, ...], wanted: BoxSettings
+  ):
     self._folder, self._rule = _find_image_folder(folder, wanted)
     self._image_ids = image_ids
     self._environment = open_folder(self._folder, 'image')
     # Buffers: whether it is there is known without reading it.
-    with self._environment.begin(buffers=True) as transaction, progress_bar(
-        len(image_ids), f'looking up images of {folder.name}',
-        'images') as bar:
+    with (
+      self._environment.begin(buffers=True) as transaction,
+      progress_bar(
+        len(image_ids), f'looking up images of {folder.name}', 'images'
+      ) as bar,
+    ):
       for image_id in image_ids:
         get(transaction, image_id, self._name(image_id))
         bar.update(1)
@@ -66,8 +82,11 @@ class ImageStore:
     """Returns the regions of an image. Safe to call from threads."""
     regions = self._read_unchecked(image)
     regions_lib.check_regions(
-        regions, self._name(self._image_ids[image]), self.feature_size,
-        self.feature_dtype)
+      regions,
+      self._name(self._image_ids[image]),
+      self.feature_size,
+      self.feature_dtype,
+    )
     return regions
 
   def num_regions(self) -> np.ndarray:
@@ -75,8 +94,9 @@ class ImageStore:
     if self._limits is not None:
       return self._limits
     counts = np.zeros(len(self._image_ids), np.int32)
-    with progress_bar(len(counts), f'counting regions of {self._folder.name}',
-                      'images') as bar:
+    with progress_bar(
+      len(counts), f'counting regions of {self._folder.name}', 'images'
+    ) as bar:
       for image in range(len(counts)):
         counts[image] = len(self.read(image).features)
         bar.update(1)
@@ -95,20 +115,31 @@ class ImageStore:
     features = array_of(record, 'features', name)
     boxes = array_of(record, 'norm_bb', name)
     if boxes.ndim != 2 or boxes.shape[1] != 6:
-      raise bad(f'{name}: norm_bb', 'of shape [regions, 6]',
-                list(boxes.shape), 'write x1 y1 x2 y2 w h, divided by the '
-                "image's width or height")
+      raise bad(
+        f'{name}: norm_bb',
+        'of shape [regions, 6]',
+        list(boxes.shape),
+        "write x1 y1 x2 y2 w h, divided by the image's width or height",
+      )
     if features.ndim != 2:
-      raise bad(f'{name}: features', 'of shape [regions, numbers]',
-                list(features.shape), 'extract the image again')
+      raise bad(
+        f'{name}: features',
+        'of shape [regions, numbers]',
+        list(features.shape),
+        'extract the image again',
+      )
     limit = len(features)
     if self._limits is not None:
       limit = int(self._limits[image])
     elif self._rule:
       confidences = array_of(record, 'conf', name)
       if confidences.shape != (limit,):
-        raise bad(f'{name}: conf', f'of shape [{limit}], one per region',
-                  list(confidences.shape), 'extract the image again')
+        raise bad(
+          f'{name}: conf',
+          f'of shape [{limit}], one per region',
+          list(confidences.shape),
+          'extract the image again',
+        )
       if np.isnan(confidences).any():
         raise bad(f'{name}: conf', 'finite', 'NaN', 'extract the image again')
       limit = self._count_confident(confidences)
@@ -125,15 +156,18 @@ class ImageStore:
     if 'num_boxes' in self._rule:
       return np.full(len(self._image_ids), self._rule['num_boxes'], np.int32)
     name = self._folder.name.removesuffix('_compressed')
-    path = self._folder.parent / f"nbb_{name.removeprefix('feat_')}.json"
+    path = self._folder.parent / f'nbb_{name.removeprefix("feat_")}.json'
     if not name.startswith('feat_') or not path.exists():
       return None
     counts = read_json(path)
     for image_id in self._image_ids:
       if type(counts.get(image_id)) is not int or counts[image_id] < 1:
-        raise bad(f'{path}: number of boxes of image {image_id}', 'at least 1',
-                  repr(counts.get(image_id)),
-                  'remove the file to have the boxes counted')
+        raise bad(
+          f'{path}: number of boxes of image {image_id}',
+          'at least 1',
+          repr(counts.get(image_id)),
+          'remove the file to have the boxes counted',
+        )
     return np.array([counts[i] for i in self._image_ids], np.int32)
 
 
@@ -148,7 +182,8 @@ def key_of_store(folder: Path, wanted: BoxSettings) -> str:
 
 
 def _find_image_folder(
-    folder: Path, wanted: BoxSettings) -> tuple[Path, dict[str, Any]]:
+  folder: Path, wanted: BoxSettings
+) -> tuple[Path, dict[str, Any]]:
   """Returns the one folder that fits the settings, and its `_rule_of`."""
   folder = Path(os.path.abspath(folder))
   if (folder / 'data.mdb').is_file():
@@ -160,8 +195,9 @@ def _find_image_folder(
   else:
     beside = ', '.join(path.name for path in _stores_in(folder.parent))
     raise UserError(
-        f'image folder {folder} is missing; expected a folder with a data.mdb, '
-        + (f'beside it are {beside}' if beside else 'check the path'))
+      f'image folder {folder} is missing; expected a folder with a data.mdb, '
+      + (f'beside it are {beside}' if beside else 'check the path')
+    )
   if all(_is_fixed(path.name) for path in found):
     # The number of regions has been chosen: no confidence is asked for.
     wanted = dataclasses.replace(wanted, conf_threshold=None)
@@ -169,17 +205,22 @@ def _find_image_folder(
   fitting = [(path, rule) for path, rule in rules if rule is not None]
   if len(fitting) > 1:
     raise bad(
-        f'image folder {folder}', 'or hold one store that fits '
-        f'{_shown(dataclasses.asdict(wanted))}',
-        ', '.join(path.name for path, _ in fitting),
-        f'name one of them as data.SPLIT_images, as in {fitting[0][0]}')
+      f'image folder {folder}',
+      f'or hold one store that fits {_shown(dataclasses.asdict(wanted))}',
+      ', '.join(path.name for path, _ in fitting),
+      f'name one of them as data.SPLIT_images, as in {fitting[0][0]}',
+    )
   if not fitting:
     raise bad(
-        f'image folder {folder}', 'or hold one store that fits '
-        f'{_shown(dataclasses.asdict(wanted))}', 'only ' + '; '.join(
-            f'{path.name}, which needs {_needs(path.name, wanted)}'
-            for path in found),
-        'change the settings, or name another store as data.SPLIT_images')
+      f'image folder {folder}',
+      f'or hold one store that fits {_shown(dataclasses.asdict(wanted))}',
+      'only '
+      + '; '.join(
+        f'{path.name}, which needs {_needs(path.name, wanted)}'
+        for path in found
+      ),
+      'change the settings, or name another store as data.SPLIT_images',
+    )
   return fitting[0]
 
 
@@ -187,8 +228,10 @@ def _stores_in(folder: Path) -> list[Path]:
   if not folder.is_dir():
     return []
   return sorted(
-      path for path in folder.iterdir()
-      if _STORE_NAME.fullmatch(path.name) and (path / 'data.mdb').is_file())
+    path
+    for path in folder.iterdir()
+    if _STORE_NAME.fullmatch(path.name) and (path / 'data.mdb').is_file()
+  )
 
 
 def _is_fixed(name: str) -> bool:
@@ -200,13 +243,19 @@ def _needs(name: str, wanted: BoxSettings) -> str:
   """Returns the settings that choose a store of this name."""
   match = _STORE_NAME.fullmatch(name)
   if match and match['num_boxes']:
-    lower = [f"{_SETTINGS['conf_threshold']} below 0"
-             ] if wanted.conf_threshold is not None else []
-    higher = [f"{_SETTINGS['max_boxes']} of {match['num_boxes']} or more"
-              ] if _is_more(match['num_boxes'], wanted) else []
+    lower = (
+      [f'{_SETTINGS["conf_threshold"]} below 0']
+      if wanted.conf_threshold is not None
+      else []
+    )
+    higher = (
+      [f'{_SETTINGS["max_boxes"]} of {match["num_boxes"]} or more']
+      if _is_more(match['num_boxes'], wanted)
+      else []
+    )
     return ' and '.join(lower + higher)
   if not match or match['conf_threshold'] is None:
-    return f"{_SETTINGS['conf_threshold']} of 0 or more"
+    return f'{_SETTINGS["conf_threshold"]} of 0 or more'
   return _shown({key: match[key] for key in _DEFAULTS})
 
 
@@ -216,9 +265,14 @@ def _is_more(num_boxes: str, wanted: BoxSettings) -> bool:
 
 
 def _shown(values: dict[str, Any]) -> str:
-  return ', '.join(
-      f'{_SETTINGS.get(key, key)}={value}' for key, value in values.items()
-      if value is not None) or 'no settings'
+  return (
+    ', '.join(
+      f'{_SETTINGS.get(key, key)}={value}'
+      for key, value in values.items()
+      if value is not None
+    )
+    or 'no settings'
+  )
 
 
 def _rule_of(name: str, wanted: BoxSettings) -> dict[str, Any] | None:
@@ -235,7 +289,8 @@ def _rule_of(name: str, wanted: BoxSettings) -> dict[str, Any] | None:
     return None
   is_fixed = stored.get('num_boxes') is not None
   if wanted.conf_threshold is not None and (
-      is_fixed != (wanted.conf_threshold < 0)):
+    is_fixed != (wanted.conf_threshold < 0)
+  ):
     return None
   if is_fixed and _is_more(stored['num_boxes'], wanted):
     return None
@@ -245,8 +300,9 @@ def _rule_of(name: str, wanted: BoxSettings) -> dict[str, Any] | None:
     if stored.get(key) is None:
       rule[key] = _DEFAULTS[key] if given is None else given
     elif given in (None, float(stored[key])):
-      rule[key] = float(stored[key]) if key == 'conf_threshold' else (
-          int(stored[key]))
+      rule[key] = (
+        float(stored[key]) if key == 'conf_threshold' else (int(stored[key]))
+      )
     else:
       return None
   return {} if stored.get('conf_threshold') else rule

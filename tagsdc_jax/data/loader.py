@@ -23,6 +23,7 @@ class MicroBatches:
   Captions are shuffled again each epoch; every draw is a function of (seed,
   number), so a resumed run needs no state but the number of updates done.
   """
+
   data: dataset.RetrievalDataset
   shapes: assembling.Shapes
   seed: int
@@ -35,24 +36,28 @@ class MicroBatches:
     num_images = len(self.data.image_ids)
     if self.pool_size + self.positives > num_images:
       raise errors.UserError(
-          f'negatives.pool_size = {self.pool_size} and batch.positives = '
-          f'{self.positives} need {self.pool_size + self.positives} images, '
-          f'but {self.data.name} has {num_images}; lower one of them')
+        f'negatives.pool_size = {self.pool_size} and batch.positives = '
+        f'{self.positives} need {self.pool_size + self.positives} images, '
+        f'but {self.data.name} has {num_images}; lower one of them'
+      )
     # A caption-poor set could still run out of negative texts.
     most = max(len(c) for c in self.data.captions_of_image) * self.positives
     if self.pool_size + most > len(self.data.captions):
       raise errors.UserError(
-          f'negatives.pool_size = {self.pool_size} needs '
-          f'{self.pool_size + most} captions, but {self.data.name} has '
-          f'{len(self.data.captions)}; lower it')
+        f'negatives.pool_size = {self.pool_size} needs '
+        f'{self.pool_size + most} captions, but {self.data.name} has '
+        f'{len(self.data.captions)}; lower it'
+      )
 
   def __getitem__(self, number: int) -> arrays.MicroBatch:
     """Returns a micro-batch of numpy arrays."""
     numbers = self.caption_numbers(number)
     pool_images, pool_texts = self.pool(
-        number, [self.data.captions[i].image for i in numbers])
-    return assembling.micro_batch(self.data, self.shapes, number, numbers,
-                                  pool_texts, pool_images)
+      number, [self.data.captions[i].image for i in numbers]
+    )
+    return assembling.micro_batch(
+      self.data, self.shapes, number, numbers, pool_texts, pool_images
+    )
 
   @property
   def num_rows(self) -> int:
@@ -65,13 +70,18 @@ class MicroBatches:
 
   def shuffled(self, number: int, seed: int) -> list[int]:
     """Returns B captions: a slice of the shuffled, endless epochs."""
-    order = grain.MapDataset.range(len(self.data.captions)).seed(
-        seed).shuffle().repeat()
+    order = (
+      grain.MapDataset.range(len(self.data.captions))
+      .seed(seed)
+      .shuffle()
+      .repeat()
+    )
     start = number * self.positives
     return [int(order[start + i]) for i in range(self.positives)]
 
-  def pool(self, number: int, image_numbers: list[int]
-           ) -> tuple[Int[np.ndarray, 'N'], Int[np.ndarray, 'N']]:
+  def pool(
+    self, number: int, image_numbers: list[int]
+  ) -> tuple[Int[np.ndarray, 'N'], Int[np.ndarray, 'N']]:
     """Returns other images and captions of others, without replacement.
 
     Args:
@@ -80,16 +90,20 @@ class MicroBatches:
     """
     own_images = sorted(set(image_numbers))
     own_texts = [c for i in own_images for c in self.data.captions_of_image[i]]
-    return (self._draw(number, _IMAGES, len(self.data.image_ids), own_images),
-            self._draw(number, _TEXTS, len(self.data.captions), own_texts))
+    return (
+      self._draw(number, _IMAGES, len(self.data.image_ids), own_images),
+      self._draw(number, _TEXTS, len(self.data.captions), own_texts),
+    )
 
-  def _draw(self, number: int, stream: int, population: int,
-            excluded: list[int]) -> Int[np.ndarray, 'N']:
+  def _draw(
+    self, number: int, stream: int, population: int, excluded: list[int]
+  ) -> Int[np.ndarray, 'N']:
     # Draws enough to drop the excluded ones; what is left is uniform.
     rng = np.random.default_rng([self.seed, number, stream])
-    drawn = rng.choice(population, self.pool_size + len(excluded),
-                       replace=False)
-    return drawn[~np.isin(drawn, excluded)][:self.pool_size]
+    drawn = rng.choice(
+      population, self.pool_size + len(excluded), replace=False
+    )
+    return drawn[~np.isin(drawn, excluded)][: self.pool_size]
 
 
 def count_slices(micro_batches: int, all_devices: int, at_once: int) -> int:
@@ -108,14 +122,19 @@ def count_slices(micro_batches: int, all_devices: int, at_once: int) -> int:
     return 1
   if share % at_once:
     raise errors.UserError(
-        f'compute.micro_batches_at_once must divide the {share} micro-batches '
-        f'of each device, got {at_once}')
+      f'compute.micro_batches_at_once must divide the {share} micro-batches '
+      f'of each device, got {at_once}'
+    )
   return share // at_once
 
 
-def update_shapes(source: MicroBatches, micro_batches: int, num_devices: int,
-                  num_processes: int = 1,
-                  num_slices: int = 1) -> arrays.MicroBatch:
+def update_shapes(
+  source: MicroBatches,
+  micro_batches: int,
+  num_devices: int,
+  num_processes: int = 1,
+  num_slices: int = 1,
+) -> arrays.MicroBatch:
   """Returns the shapes of a process's inputs; nothing is assembled.
 
   Args:
@@ -140,23 +159,38 @@ def update_shapes(source: MicroBatches, micro_batches: int, num_devices: int,
   def images(rows: int) -> arrays.Images:
     regions = shapes.max_regions
     return arrays.Images(
-        of(rows, regions, data.feature_size, dtype=data.feature_dtype),
-        of(rows, regions, 7, dtype=np.float32), of(rows))
+      of(rows, regions, data.feature_size, dtype=data.feature_dtype),
+      of(rows, regions, 7, dtype=np.float32),
+      of(rows),
+    )
 
   return arrays.MicroBatch(
-      number=of(), texts=texts(positives), images=images(positives),
-      phrase_counts=of(positives, shapes.max_phrases, length, dtype=np.int8),
-      phrase_kinds=of(positives, shapes.max_phrases, dtype=np.int8),
-      references=of(positives, shapes.max_references, length),
-      pool_texts=texts(pool), pool_images=images(pool),
-      caption_numbers=of(positives), image_numbers=of(positives))
+    number=of(),
+    texts=texts(positives),
+    images=images(positives),
+    phrase_counts=of(positives, shapes.max_phrases, length, dtype=np.int8),
+    phrase_kinds=of(positives, shapes.max_phrases, dtype=np.int8),
+    references=of(positives, shapes.max_references, length),
+    pool_texts=texts(pool),
+    pool_images=images(pool),
+    caption_numbers=of(positives),
+    image_numbers=of(positives),
+  )
 
 
-def iterate_updates(source: MicroBatches, *, micro_batches: int,
-                    first_update: int, num_updates: int, num_devices: int,
-                    process: int, num_processes: int, num_threads: int,
-                    num_prefetched: int, num_slices: int = 1
-                    ) -> Iterator[arrays.MicroBatch]:
+def iterate_updates(
+  source: MicroBatches,
+  *,
+  micro_batches: int,
+  first_update: int,
+  num_updates: int,
+  num_devices: int,
+  process: int,
+  num_processes: int,
+  num_threads: int,
+  num_prefetched: int,
+  num_slices: int = 1,
+) -> Iterator[arrays.MicroBatch]:
   """Yields this process's share of each update, stacked for its devices.
 
   In slices: each device has its own run of consecutive micro-batches, and a
@@ -184,21 +218,33 @@ def iterate_updates(source: MicroBatches, *, micro_batches: int,
 
   def assemble(number: int) -> arrays.MicroBatch:
     update, part = divmod(number, num_slices)
-    firsts = [update * micro_batches + (process * num_devices + d) * share
-              + part * at_once for d in range(num_devices)]
+    firsts = [
+      update * micro_batches
+      + (process * num_devices + d) * share
+      + part * at_once
+      for d in range(num_devices)
+    ]
     parts = [source[first + i] for first in firsts for i in range(at_once)]
     return jax.tree.map(
-        lambda *xs: np.stack(xs).reshape(num_devices, at_once,
-                                         *np.shape(xs[0])), *parts)
+      lambda *xs: np.stack(xs).reshape(num_devices, at_once, *np.shape(xs[0])),
+      *parts,
+    )
 
-  slices = grain.MapDataset.range(first_update * num_slices,
-                                  num_updates * num_slices).map(assemble)
-  return iter(slices.to_iter_dataset(grain.ReadOptions(
-      num_threads=num_threads, prefetch_buffer_size=num_prefetched)))
+  slices = grain.MapDataset.range(
+    first_update * num_slices, num_updates * num_slices
+  ).map(assemble)
+  return iter(
+    slices.to_iter_dataset(
+      grain.ReadOptions(
+        num_threads=num_threads, prefetch_buffer_size=num_prefetched
+      )
+    )
+  )
 
 
 def _check_devices(micro_batches: int, all_devices: int) -> None:
   if micro_batches % all_devices:
     raise errors.UserError(
-        f'batch.micro_batches must be divisible by the {all_devices} devices, '
-        f'got {micro_batches}')
+      f'batch.micro_batches must be divisible by the {all_devices} devices, '
+      f'got {micro_batches}'
+    )

@@ -19,6 +19,7 @@ class Overlap:
     images: names of those that are the same, by store and name.
     captions: ids of those whose tokens are a caption's of the other.
   """
+
   name: str
   other: str
   num_images: int
@@ -30,22 +31,30 @@ class Overlap:
     return bool(self.images or self.captions)
 
   def __str__(self) -> str:
-    captions = (f'{len(self.captions):,} of {self.num_captions:,} captions, '
-                f'word for word, are in {self.other}')
+    captions = (
+      f'{len(self.captions):,} of {self.num_captions:,} captions, '
+      f'word for word, are in {self.other}'
+    )
     if not self.images:
       first = ''.join(f' (the first is {x})' for x in self.captions[:1])
       return f'{self.name}: no image, but {captions}{first}'
-    return (f'{self.name}: {len(self.images):,} of {self.num_images:,} images '
-            f'(the first is {self.images[0]}) and {captions}; recall on it is '
-            'not recall on unseen images: take them out of one of the two')
+    return (
+      f'{self.name}: {len(self.images):,} of {self.num_images:,} images '
+      f'(the first is {self.images[0]}) and {captions}; recall on it is '
+      'not recall on unseen images: take them out of one of the two'
+    )
 
   def counts(self) -> dict[str, int]:
     """Returns `images` and `captions`, how many."""
     return {'images': len(self.images), 'captions': len(self.captions)}
 
 
-def find(split: str, data: dataset.RetrievalDataset, other_split: str,
-         other: dataset.Contents) -> Overlap:
+def find(
+  split: str,
+  data: dataset.RetrievalDataset,
+  other_split: str,
+  other: dataset.Contents,
+) -> Overlap:
   """Returns what of a split is in another.
 
   Args:
@@ -55,8 +64,14 @@ def find(split: str, data: dataset.RetrievalDataset, other_split: str,
     other: the other; of one vocabulary.
   """
   return Overlap(
-      f'{split} ({data.name})', f'{other_split} ({other.name})',
-      len(data.image_keys), len(data.captions),
-      tuple(key[1] for key in data.image_keys if key in other.image_keys),
-      tuple(c.caption_id for c in data.captions
-            if c.token_ids.tobytes() in other.captions))
+    f'{split} ({data.name})',
+    f'{other_split} ({other.name})',
+    len(data.image_keys),
+    len(data.captions),
+    tuple(key[1] for key in data.image_keys if key in other.image_keys),
+    tuple(
+      c.caption_id
+      for c in data.captions
+      if c.token_ids.tobytes() in other.captions
+    ),
+  )

@@ -21,7 +21,7 @@ _MAX_COUNT = np.iinfo(np.int8).max
 
 
 def phrases_from_tree(
-    tree: Any, length: int, caption_id: str
+  tree: Any, length: int, caption_id: str
 ) -> tuple[Phrases, tuple[int, ...]]:
   """Returns the token positions and the kind of every phrase of a scene graph.
 
@@ -52,7 +52,7 @@ def phrases_from_tree(
       if not isinstance(entry, Mapping):
         raise _malformed(caption_id, name, 'a dict with ids', entry)
       if isinstance(entry.get('text'), str):
-        name += f" {entry['text']!r}"
+        name += f' {entry["text"]!r}'
       positions = entry.get('ids')
       if positions is None:
         continue
@@ -69,8 +69,12 @@ def num_phrases(caption: Caption) -> int:
 
 
 def phrase_counts(
-    phrases: Sequence[Sequence[int]], length: int, max_phrases: int,
-    row_length: int, offset: int = 1) -> Int8[np.ndarray, 'P L']:
+  phrases: Sequence[Sequence[int]],
+  length: int,
+  max_phrases: int,
+  row_length: int,
+  offset: int = 1,
+) -> Int8[np.ndarray, 'P L']:
   """Returns how often each phrase lists each position of the padded row.
 
   Args:
@@ -87,39 +91,50 @@ def phrase_counts(
     phrases = [(position,) for position in range(length)]
   if len(phrases) > max_phrases:
     raise UserError(
-        f'a caption must have at most max_phrases = {max_phrases} phrases, got '
-        f'{len(phrases)}; raise max_phrases')
+      f'a caption must have at most max_phrases = {max_phrases} phrases, got '
+      f'{len(phrases)}; raise max_phrases'
+    )
   counts = np.zeros((max_phrases, row_length), np.int8)
   for row, positions in zip(counts, phrases, strict=False):
     for position in positions:
       if not 0 <= position < length or position + offset >= row_length:
         raise UserError(
-            f'phrase positions must be 0..{length - 1} and fit a row of '
-            f'{row_length} with offset {offset}, got {position}')
+          f'phrase positions must be 0..{length - 1} and fit a row of '
+          f'{row_length} with offset {offset}, got {position}'
+        )
       if row[position + offset] == _MAX_COUNT:
         raise UserError(
-            f'a phrase may list a position at most {_MAX_COUNT} times, '
-            f'position {position} comes more often')
+          f'a phrase may list a position at most {_MAX_COUNT} times, '
+          f'position {position} comes more often'
+        )
       row[position + offset] += 1
   return counts
 
 
 def _check_positions(
-    positions: Any, length: int, caption_id: str, name: str) -> None:
-  if (not isinstance(positions, Sequence) or isinstance(positions, str)
-      or not all(type(position) is int for position in positions)):
+  positions: Any, length: int, caption_id: str, name: str
+) -> None:
+  if (
+    not isinstance(positions, Sequence)
+    or isinstance(positions, str)
+    or not all(type(position) is int for position in positions)
+  ):
     raise _malformed(
-        caption_id, f'ids of {name}', 'a list of whole numbers', positions)
+      caption_id, f'ids of {name}', 'a list of whole numbers', positions
+    )
   for position in positions:
     if not 0 <= position < length:
       raise UserError(
-          f'caption {caption_id}: {name} lists token position {position}, '
-          f'expected 0..{length - 1} for a caption of {length} tokens; ids '
-          'count word pieces from 0 without [CLS], write the record again')
+        f'caption {caption_id}: {name} lists token position {position}, '
+        f'expected 0..{length - 1} for a caption of {length} tokens; ids '
+        'count word pieces from 0 without [CLS], write the record again'
+      )
 
 
 def _malformed(
-    caption_id: str, name: str, expected: str, actual: Any) -> UserError:
+  caption_id: str, name: str, expected: str, actual: Any
+) -> UserError:
   return UserError(
-      f'caption {caption_id}: {name} must be {expected}, got '
-      f'{str(actual)[:60]!r} ({type(actual).__name__}); write the record again')
+    f'caption {caption_id}: {name} must be {expected}, got '
+    f'{str(actual)[:60]!r} ({type(actual).__name__}); write the record again'
+  )

@@ -10,8 +10,9 @@ from tagsdc_jax.errors import UserError
 _DTYPES = (np.dtype(np.float16), np.dtype(np.float32))
 
 
-def make_boxes7(boxes6: Float[np.ndarray, 'regions 6']
-                ) -> Float32[np.ndarray, 'regions 7']:
+def make_boxes7(
+  boxes6: Float[np.ndarray, 'regions 6'],
+) -> Float32[np.ndarray, 'regions 7']:
   """Returns boxes with their area as a seventh value.
 
   Args:
@@ -25,9 +26,10 @@ def make_boxes7(boxes6: Float[np.ndarray, 'regions 6']
 
 
 def pad_regions(
-    regions: Regions, max_regions: int
-) -> tuple[Float[np.ndarray, 'R F'], Float32[np.ndarray, 'R 7'],
-           Bool[np.ndarray, 'R']]:
+  regions: Regions, max_regions: int
+) -> tuple[
+  Float[np.ndarray, 'R F'], Float32[np.ndarray, 'R 7'], Bool[np.ndarray, 'R']
+]:
   """Returns regions padded with zeros to a fixed number.
 
   Returns:
@@ -39,8 +41,9 @@ def pad_regions(
   num_regions, feature_size = regions.features.shape
   if num_regions > max_regions:
     raise UserError(
-        f'an image must have at most max_regions = {max_regions} regions, got '
-        f'{num_regions}; raise max_regions')
+      f'an image must have at most max_regions = {max_regions} regions, got '
+      f'{num_regions}; raise max_regions'
+    )
   features = np.zeros((max_regions, feature_size), regions.features.dtype)
   features[:num_regions] = regions.features
   boxes = np.zeros((max_regions, 7), np.float32)
@@ -49,8 +52,11 @@ def pad_regions(
 
 
 def check_regions(
-    regions: Regions, name: str, feature_size: int | None = None,
-    feature_dtype: np.dtype | None = None) -> None:
+  regions: Regions,
+  name: str,
+  feature_size: int | None = None,
+  feature_dtype: np.dtype | None = None,
+) -> None:
   """Checks shapes, dtypes and values of one image's regions.
 
   Args:
@@ -65,32 +71,38 @@ def check_regions(
   size = 'F' if feature_size is None else feature_size
   if features.ndim != 2 or feature_size not in (None, features.shape[1]):
     raise UserError(
-        f'{name}: features must have shape [regions, {size}], got '
-        f'{list(features.shape)}; extract all images with the same detector')
+      f'{name}: features must have shape [regions, {size}], got '
+      f'{list(features.shape)}; extract all images with the same detector'
+    )
   if boxes.ndim != 2 or boxes.shape[1] != 7:
     raise UserError(
-        f'{name}: boxes must have shape [regions, 7], got {list(boxes.shape)}; '
-        'extract the image again')
+      f'{name}: boxes must have shape [regions, 7], got {list(boxes.shape)}; '
+      'extract the image again'
+    )
   if len(features) != len(boxes):
     raise UserError(
-        f'{name}: features and boxes must have the same number of rows, got '
-        f'{len(features)} and {len(boxes)}; extract the image again')
+      f'{name}: features and boxes must have the same number of rows, got '
+      f'{len(features)} and {len(boxes)}; extract the image again'
+    )
   if len(features) == 0:
     raise UserError(
-        f'{name}: expected at least 1 region, got 0; extract the image again '
-        'or leave it out')
+      f'{name}: expected at least 1 region, got 0; extract the image again '
+      'or leave it out'
+    )
   dtypes = _DTYPES if feature_dtype is None else (feature_dtype,)
   if features.dtype not in dtypes:
     raise UserError(
-        f"{name}: features must be {' or '.join(map(str, dtypes))}, got "
-        f'{features.dtype}; write all images with the same number format')
+      f'{name}: features must be {" or ".join(map(str, dtypes))}, got '
+      f'{features.dtype}; write all images with the same number format'
+    )
   for what, values in (('features', features), ('boxes', boxes)):
     is_finite = np.isfinite(values)
     if not is_finite.all():
       row, column = np.argwhere(~is_finite)[0]
       raise UserError(
-          f'{name}: {what} must be finite, got {values[row, column]} in region '
-          f'{row}, column {column}; extract the image again')
+        f'{name}: {what} must be finite, got {values[row, column]} in region '
+        f'{row}, column {column}; extract the image again'
+      )
   fault = boxes_lib.fault_of(boxes)
   if fault is not None:
     raise UserError(f'{name}: {fault}')

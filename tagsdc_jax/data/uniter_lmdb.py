@@ -23,12 +23,23 @@ from typing import Any
 
 import numpy as np
 
-from tagsdc_jax.data import (captions as captions_lib, lmdb_images,
-                             phrases as phrases_lib)
-from tagsdc_jax.data.dataset import (Caption, Contents, RetrievalDataset,
-                                     Vocabulary, group_captions)
-from tagsdc_jax.data.lmdb_files import (bad, decode_text, get, open_folder,
-                                        read_json)
+from tagsdc_jax.data import captions as captions_lib
+from tagsdc_jax.data import lmdb_images
+from tagsdc_jax.data import phrases as phrases_lib
+from tagsdc_jax.data.dataset import (
+  Caption,
+  Contents,
+  RetrievalDataset,
+  Vocabulary,
+  group_captions,
+)
+from tagsdc_jax.data.lmdb_files import (
+  bad,
+  decode_text,
+  get,
+  open_folder,
+  read_json,
+)
 from tagsdc_jax.errors import UserError
 from tagsdc_jax.runtime.progress import progress_bar
 
@@ -41,15 +52,17 @@ _MAX_DECODED, _MAX_ODD = 100, 0.1
 
 
 def load_uniter_lmdb(
-    text_db: str | os.PathLike,
-    image_db: str | os.PathLike, *,
-    max_tokens: int | None = None,
-    vocabulary_file: str | os.PathLike | None = None,
-    conf_threshold: float | None = None,
-    max_boxes: int | None = None,
-    min_boxes: int | None = None,
-    num_boxes: int | None = None,
-    compressed: bool | None = None) -> RetrievalDataset:
+  text_db: str | os.PathLike,
+  image_db: str | os.PathLike,
+  *,
+  max_tokens: int | None = None,
+  vocabulary_file: str | os.PathLike | None = None,
+  conf_threshold: float | None = None,
+  max_boxes: int | None = None,
+  min_boxes: int | None = None,
+  num_boxes: int | None = None,
+  compressed: bool | None = None,
+) -> RetrievalDataset:
   """Returns one split: all captions decoded, regions read on demand.
 
   `num_regions` is the number of boxes that the nbb json or the folder's name
@@ -72,54 +85,81 @@ def load_uniter_lmdb(
   Raises:
     UserError: if a folder, file, key or record is missing or malformed.
   """
-  wanted = lmdb_images.BoxSettings(conf_threshold, max_boxes, min_boxes,
-                                   num_boxes, compressed)
+  wanted = lmdb_images.BoxSettings(
+    conf_threshold, max_boxes, min_boxes, num_boxes, compressed
+  )
   folder = _TextFolder(Path(text_db), vocabulary_file)
   read = list(folder.captions())
   if vocabulary_file is not None:
     _check_words(read, vocabulary_file, folder)
   captions = [caption for caption, _ in read if _is_kept(caption, max_tokens)]
   if not read:
-    raise bad(folder.path / 'id2len.json', 'the names of captions', 'none',
-              'write the folder again')
+    raise bad(
+      folder.path / 'id2len.json',
+      'the names of captions',
+      'none',
+      'write the folder again',
+    )
   if not captions:
-    raise bad(folder.path / 'id2len.json', 'the names of captions, at least '
-              f'one of at most max_tokens = {max_tokens} tokens',
-              f'{len(read)} captions, none of them', 'raise '
-              'data.max_caption_tokens, or write the folder again')
+    raise bad(
+      folder.path / 'id2len.json',
+      'the names of captions, at least '
+      f'one of at most max_tokens = {max_tokens} tokens',
+      f'{len(read)} captions, none of them',
+      'raise data.max_caption_tokens, or write the folder again',
+    )
   store = lmdb_images.ImageStore(Path(image_db), folder.image_ids, wanted)
   return RetrievalDataset(
-      name=folder.path.name, vocabulary=folder.vocabulary,
-      captions=_compact(captions), image_ids=folder.image_ids,
-      captions_of_image=group_captions(captions, len(folder.image_ids)),
-      read_regions=store.read, num_regions=store.num_regions(),
-      feature_size=store.feature_size, feature_dtype=store.feature_dtype,
-      image_keys=_image_keys(image_db, wanted, folder.image_ids))
+    name=folder.path.name,
+    vocabulary=folder.vocabulary,
+    captions=_compact(captions),
+    image_ids=folder.image_ids,
+    captions_of_image=group_captions(captions, len(folder.image_ids)),
+    read_regions=store.read,
+    num_regions=store.num_regions(),
+    feature_size=store.feature_size,
+    feature_dtype=store.feature_dtype,
+    image_keys=_image_keys(image_db, wanted, folder.image_ids),
+  )
 
 
-def read_contents(text_db: str | os.PathLike, image_db: str | os.PathLike, *,
-                  max_tokens: int | None = None, **wanted: Any) -> Contents:
+def read_contents(
+  text_db: str | os.PathLike,
+  image_db: str | os.PathLike,
+  *,
+  max_tokens: int | None = None,
+  **wanted: Any,
+) -> Contents:
   """Returns captions and names of images; the image folder is not opened.
 
   Args and errors as `load_uniter_lmdb`.
   """
   folder = _TextFolder(Path(text_db), None)
   return Contents(
-      folder.path.name, folder.vocabulary, frozenset(_image_keys(
-          image_db, lmdb_images.BoxSettings(**wanted), folder.image_ids)),
-      frozenset(caption.token_ids.tobytes() for caption, _ in folder.captions()
-                if _is_kept(caption, max_tokens)))
+    folder.path.name,
+    folder.vocabulary,
+    frozenset(
+      _image_keys(image_db, lmdb_images.BoxSettings(**wanted), folder.image_ids)
+    ),
+    frozenset(
+      caption.token_ids.tobytes()
+      for caption, _ in folder.captions()
+      if _is_kept(caption, max_tokens)
+    ),
+  )
 
 
 class _TextFolder:
   """A text folder, opened."""
 
-  def __init__(self, folder: Path,
-               vocabulary_file: str | os.PathLike | None) -> None:
+  def __init__(
+    self, folder: Path, vocabulary_file: str | os.PathLike | None
+  ) -> None:
     self.path, self._environment = folder, open_folder(folder, 'text')
     self.meta, self._id2len, self._txt2img, img2txts = (
-        read_json(folder / f'{name}.json')
-        for name in ('meta', 'id2len', 'txt2img', 'img2txts'))
+      read_json(folder / f'{name}.json')
+      for name in ('meta', 'id2len', 'txt2img', 'img2txts')
+    )
     self.vocabulary = _vocabulary(folder, self.meta, vocabulary_file)
     self._numbers = _image_ids(folder, self._txt2img, img2txts)
     self.image_ids = tuple(self._numbers)
@@ -127,15 +167,22 @@ class _TextFolder:
   def captions(self) -> Iterator[tuple[Caption, str | None]]:
     """Yields each caption, and its raw text if the record has one."""
     count = len(self._id2len)
-    with self._environment.begin() as transaction, progress_bar(
-        count, f'reading captions of {self.path.name}', 'captions') as bar:
+    with (
+      self._environment.begin() as transaction,
+      progress_bar(
+        count, f'reading captions of {self.path.name}', 'captions'
+      ) as bar,
+    ):
       for caption_id in self._id2len:
         name = f'caption {caption_id} of {self.path}'
         record = decode_text(get(transaction, caption_id, name), name)
-        image = _image_of(record, self._txt2img.get(caption_id), self._numbers,
-                          name)
-        yield (_caption(caption_id, record, image, self.vocabulary, name),
-               _raw_text(record))
+        image = _image_of(
+          record, self._txt2img.get(caption_id), self._numbers, name
+        )
+        yield (
+          _caption(caption_id, record, image, self.vocabulary, name),
+          _raw_text(record),
+        )
         bar.update(1)
 
 
@@ -144,153 +191,230 @@ def _is_kept(caption: Caption, max_tokens: int | None) -> bool:
 
 
 def _image_keys(
-    image_db: str | os.PathLike, wanted: lmdb_images.BoxSettings,
-    image_ids: tuple[str, ...]) -> list[tuple[str, str]]:
+  image_db: str | os.PathLike,
+  wanted: lmdb_images.BoxSettings,
+  image_ids: tuple[str, ...],
+) -> list[tuple[str, str]]:
   store = lmdb_images.key_of_store(Path(image_db), wanted)
   return [(store, name) for name in image_ids]
 
 
 def _vocabulary(
-    folder: Path, meta: dict[str, Any],
-    vocabulary_file: str | os.PathLike | None) -> Vocabulary:
+  folder: Path, meta: dict[str, Any], vocabulary_file: str | os.PathLike | None
+) -> Vocabulary:
   path = folder / 'meta.json'
   special: dict[str, Any] = {
-      key: meta.get(key) for key in ('UNK', 'CLS', 'SEP', 'MASK')}
+    key: meta.get(key) for key in ('UNK', 'CLS', 'SEP', 'MASK')
+  }
   special['PAD'] = meta.get('PAD', 0)
   for key, token in special.items():
     if type(token) is not int:
       raise bad(f'{path}: {key}', 'a token id', repr(token), 'write it again')
   span = meta.get('v_range')
-  if (not isinstance(span, list) or [type(i) for i in span] != [int, int]
-      or not 0 <= span[0] < span[1]):
-    raise bad(f'{path}: v_range', '[low, high) with 0 <= low < high',
-              repr(span), 'write it again')
+  if (
+    not isinstance(span, list)
+    or [type(i) for i in span] != [int, int]
+    or not 0 <= span[0] < span[1]
+  ):
+    raise bad(
+      f'{path}: v_range',
+      '[low, high) with 0 <= low < high',
+      repr(span),
+      'write it again',
+    )
   for key, token in special.items():
     if not 0 <= token < span[1]:
-      raise bad(f'{path}: {key}', f'a token id of 0..{span[1] - 1}, as v_range '
-                'says', token, 'write it again')
+      raise bad(
+        f'{path}: {key}',
+        f'a token id of 0..{span[1] - 1}, as v_range says',
+        token,
+        'write it again',
+      )
   from_meta = Vocabulary(
-      size=span[1], random_range=(span[0], span[1]),
-      tokenizer=_tokenizer_name(meta),
-      **{key.lower(): token for key, token in special.items()})
+    size=span[1],
+    random_range=(span[0], span[1]),
+    tokenizer=_tokenizer_name(meta),
+    **{key.lower(): token for key, token in special.items()},
+  )
   if vocabulary_file is None:
     return from_meta
   vocabulary = captions_lib.load_vocabulary(vocabulary_file)
   if vocabulary.size != from_meta.size:
-    raise bad(f'vocabulary {vocabulary_file}', f'of {from_meta.size} tokens, '
-              f'as v_range in {path} says', vocabulary.size, _right_one(meta))
+    raise bad(
+      f'vocabulary {vocabulary_file}',
+      f'of {from_meta.size} tokens, as v_range in {path} says',
+      vocabulary.size,
+      _right_one(meta),
+    )
   for key in ('pad', 'unk', 'cls', 'sep', 'mask'):
     if getattr(from_meta, key) != getattr(vocabulary, key):
       raise bad(
-          f'vocabulary {vocabulary_file}: id of [{key.upper()}]',
-          f'{getattr(from_meta, key)} as in {path}', getattr(vocabulary, key),
-          _right_one(meta))
-  return dataclasses.replace(vocabulary, random_range=from_meta.random_range,
-                             tokenizer=from_meta.tokenizer)
+        f'vocabulary {vocabulary_file}: id of [{key.upper()}]',
+        f'{getattr(from_meta, key)} as in {path}',
+        getattr(vocabulary, key),
+        _right_one(meta),
+      )
+  return dataclasses.replace(
+    vocabulary,
+    random_range=from_meta.random_range,
+    tokenizer=from_meta.tokenizer,
+  )
 
 
 def _right_one(meta: dict[str, Any]) -> str:
   name = _tokenizer_name(meta)
   return 'give the vocabulary that the captions were written with' + (
-      f', {name}' if name else '')
+    f', {name}' if name else ''
+  )
 
 
 def _tokenizer_name(meta: dict[str, Any]) -> str:
   """Returns what meta.json calls the tokenizer, "" if it does not."""
-  return next((meta[key] for key in _TOKENIZER_KEYS
-               if isinstance(meta.get(key), str)), '')
+  return next(
+    (meta[key] for key in _TOKENIZER_KEYS if isinstance(meta.get(key), str)), ''
+  )
 
 
 def _check_words(
-    read: list[tuple[Caption, str | None]],
-    vocabulary_file: str | os.PathLike, folder: _TextFolder) -> None:
+  read: list[tuple[Caption, str | None]],
+  vocabulary_file: str | os.PathLike,
+  folder: _TextFolder,
+) -> None:
   """Raises UserError if the words are not those that people have written."""
   known = [caption for caption, raw in read if raw is not None]
   places = np.linspace(0, len(known) - 1, min(_MAX_DECODED, len(known)))
   sample = [known[place] for place in np.round(places).astype(int)]
-  others = [c for c in sample if not captions_lib.is_decoding(
-      c.token_ids, c.text, folder.vocabulary)]
+  others = [
+    c
+    for c in sample
+    if not captions_lib.is_decoding(c.token_ids, c.text, folder.vocabulary)
+  ]
   if len(others) <= _MAX_ODD * len(sample):
     return
   first = others[0]
   raise UserError(
-      f'vocabulary {vocabulary_file}: {len(others)} of {len(sample)} captions '
-      f'of {folder.path} decode to something else, {first.caption_id} '
-      f'{first.text[:60]!r} to '
-      f'{captions_lib.to_words(first.token_ids, folder.vocabulary)[:60]!r}; '
-      f'{_right_one(folder.meta)}')
+    f'vocabulary {vocabulary_file}: {len(others)} of {len(sample)} captions '
+    f'of {folder.path} decode to something else, {first.caption_id} '
+    f'{first.text[:60]!r} to '
+    f'{captions_lib.to_words(first.token_ids, folder.vocabulary)[:60]!r}; '
+    f'{_right_one(folder.meta)}'
+  )
 
 
 def _image_ids(
-    folder: Path, txt2img: dict[str, Any],
-    img2txts: dict[str, Any]) -> dict[str, int]:
+  folder: Path, txt2img: dict[str, Any], img2txts: dict[str, Any]
+) -> dict[str, int]:
   """Returns name -> number: img2txts.json first, then only in txt2img.json."""
   for caption_id, image_id in txt2img.items():
     if not isinstance(image_id, str):
-      raise bad(f"{folder / 'txt2img.json'}: image of caption {caption_id}",
-                'one name', repr(image_id), 'write it again')
+      raise bad(
+        f'{folder / "txt2img.json"}: image of caption {caption_id}',
+        'one name',
+        repr(image_id),
+        'write it again',
+      )
   for image_id, caption_ids in img2txts.items():
     if not isinstance(caption_ids, list):
-      raise bad(f"{folder / 'img2txts.json'}: captions of image {image_id}",
-                'a list', repr(caption_ids), 'write it again')
+      raise bad(
+        f'{folder / "img2txts.json"}: captions of image {image_id}',
+        'a list',
+        repr(caption_ids),
+        'write it again',
+      )
     for caption_id in caption_ids:
       other = txt2img.get(str(caption_id), image_id)
       if other != image_id:
-        raise bad(f"{folder / 'img2txts.json'}: image of caption {caption_id}",
-                  f'{other} as in txt2img.json', image_id,
-                  'write both files again')
+        raise bad(
+          f'{folder / "img2txts.json"}: image of caption {caption_id}',
+          f'{other} as in txt2img.json',
+          image_id,
+          'write both files again',
+        )
   names = dict.fromkeys([*img2txts, *txt2img.values()])
   return {image_id: number for number, image_id in enumerate(names)}
 
 
 def _image_of(
-    record: dict[str, Any], listed: str | None, image_ids: dict[str, int],
-    name: str) -> int:
+  record: dict[str, Any],
+  listed: str | None,
+  image_ids: dict[str, int],
+  name: str,
+) -> int:
   """Returns the number of the image in txt2img.json and in the record."""
   stored = record.get('img_fname', listed)
   if not isinstance(stored, str) or listed not in (None, stored):
-    raise bad(f'{name}: img_fname', listed or 'the name of its image',
-              repr(stored), 'write the record and txt2img.json again')
+    raise bad(
+      f'{name}: img_fname',
+      listed or 'the name of its image',
+      repr(stored),
+      'write the record and txt2img.json again',
+    )
   if stored not in image_ids:
-    raise bad(f'{name}: its image', 'in txt2img.json or img2txts.json', stored,
-              'write the json files again')
+    raise bad(
+      f'{name}: its image',
+      'in txt2img.json or img2txts.json',
+      stored,
+      'write the json files again',
+    )
   return image_ids[stored]
 
 
 def _caption(
-    caption_id: str, record: dict[str, Any], image: int,
-    vocabulary: Vocabulary, name: str) -> Caption:
+  caption_id: str,
+  record: dict[str, Any],
+  image: int,
+  vocabulary: Vocabulary,
+  name: str,
+) -> Caption:
   stored = record.get('input_ids')
-  if not isinstance(stored, list) or not stored or not all(
-      type(token) is int for token in stored):
-    raise bad(f'{name}: input_ids', 'a list of at least one token id',
-              f"{str(stored)[:40]} among {', '.join(map(str, record))}",
-              'write the record again')
+  if (
+    not isinstance(stored, list)
+    or not stored
+    or not all(type(token) is int for token in stored)
+  ):
+    raise bad(
+      f'{name}: input_ids',
+      'a list of at least one token id',
+      f'{str(stored)[:40]} among {", ".join(map(str, record))}',
+      'write the record again',
+    )
   for token in stored:
     if not 0 <= token < vocabulary.size:
-      raise bad(f'{name}: token ids', f'0..{vocabulary.size - 1}', token,
-                'give the vocabulary that the captions were written with')
+      raise bad(
+        f'{name}: token ids',
+        f'0..{vocabulary.size - 1}',
+        token,
+        'give the vocabulary that the captions were written with',
+      )
   for word in ('pad', 'cls', 'sep', 'mask'):
     token = getattr(vocabulary, word)
     if token in stored:
-      raise bad(f'{name}: input_ids', "the caption's own tokens",
-                f'{token} = [{word.upper()}] at place {stored.index(token)}',
-                '[CLS], [SEP] and padding are added later: write the records '
-                'without them')
+      raise bad(
+        f'{name}: input_ids',
+        "the caption's own tokens",
+        f'{token} = [{word.upper()}] at place {stored.index(token)}',
+        '[CLS], [SEP] and padding are added later: write the records '
+        'without them',
+      )
   text = _raw_text(record)
   phrases, kinds = phrases_lib.phrases_from_tree(
-      record.get('tree'), len(stored), name.removeprefix('caption '))
+    record.get('tree'), len(stored), name.removeprefix('caption ')
+  )
   return Caption(
-      caption_id=caption_id, image=image,
-      token_ids=np.array(stored, np.int32), phrases=phrases,
-      text=(captions_lib.to_words(stored, vocabulary) if text is None
-            else text), phrase_kinds=kinds)
+    caption_id=caption_id,
+    image=image,
+    token_ids=np.array(stored, np.int32),
+    phrases=phrases,
+    text=(captions_lib.to_words(stored, vocabulary) if text is None else text),
+    phrase_kinds=kinds,
+  )
 
 
 def _raw_text(record: dict[str, Any]) -> str | None:
   texts = (record.get(key) for key in _TEXT_KEYS)
-  return next((text for text in texts
-               if isinstance(text, str) and text.strip()), None)
+  return next(
+    (text for text in texts if isinstance(text, str) and text.strip()), None
+  )
 
 
 def _compact(captions: list[Caption]) -> list[Caption]:
@@ -298,7 +422,10 @@ def _compact(captions: list[Caption]) -> list[Caption]:
   shared: dict[tuple[int, ...], tuple[int, ...]] = {}
   share = lambda x: shared.setdefault(x, x)
   return [
-      dataclasses.replace(
-          caption, phrases=tuple(map(share, caption.phrases)),
-          phrase_kinds=share(caption.phrase_kinds))
-      for caption in captions]
+    dataclasses.replace(
+      caption,
+      phrases=tuple(map(share, caption.phrases)),
+      phrase_kinds=share(caption.phrase_kinds),
+    )
+    for caption in captions
+  ]

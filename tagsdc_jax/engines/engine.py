@@ -29,6 +29,7 @@ PositionLosses = Callable[[Any, jax.Array, Any], tuple[jax.Array, Any]]
 @dataclasses.dataclass(frozen=True)
 class Task:
   """What is fixed while a run lasts."""
+
   model: retrieval.RetrievalModel
   settings: settings.Settings
   mask_id: int
@@ -42,6 +43,7 @@ class Task:
 @struct.dataclass
 class Embedded:
   """First-layer embeddings of texts or of images."""
+
   states: jax.Array  # float [rows, L or R, D]
   lengths: jax.Array  # int32 [rows], how many are real; these come first
 
@@ -49,6 +51,7 @@ class Embedded:
 @struct.dataclass
 class Rows:
   """Pairs of a text and an image, and what their losses depend on."""
+
   text_rows: jax.Array  # int32 [rows], which text each pair takes
   image_rows: jax.Array  # int32 [rows], which image
   is_needed: jax.Array  # bool [rows]; the others cost nothing, lose nothing
@@ -65,25 +68,48 @@ class Rows:
 @dataclasses.dataclass(frozen=True)
 class Engine(abc.ABC):
   """Runs a task's network on pairs of texts and images."""
+
   task: Task
 
-  def embed_text(self, params: Any, texts: arrays.Texts,
-                 dropout_key: jax.Array | None = None) -> Embedded:
+  def embed_text(
+    self, params: Any, texts: arrays.Texts, dropout_key: jax.Array | None = None
+  ) -> Embedded:
     """Returns embedded texts [rows, L]; with dropout if a key is given."""
     return Embedded(
-        retrieval.apply(self.task.model, params, 'embed_text',
-                        texts.token_ids, dropout_key), texts.num_tokens)
+      retrieval.apply(
+        self.task.model, params, 'embed_text', texts.token_ids, dropout_key
+      ),
+      texts.num_tokens,
+    )
 
-  def embed_image(self, params: Any, images: arrays.Images,
-                  dropout_key: jax.Array | None = None) -> Embedded:
+  def embed_image(
+    self,
+    params: Any,
+    images: arrays.Images,
+    dropout_key: jax.Array | None = None,
+  ) -> Embedded:
     """Returns embedded images [rows, R]; with dropout if a key is given."""
     return Embedded(
-        retrieval.apply(self.task.model, params, 'embed_image',
-                        images.features, images.boxes, dropout_key),
-        images.num_regions)
+      retrieval.apply(
+        self.task.model,
+        params,
+        'embed_image',
+        images.features,
+        images.boxes,
+        dropout_key,
+      ),
+      images.num_regions,
+    )
 
-  def encode(self, params: Any, texts: Embedded, images: Embedded, *,
-             num_outputs: int, dropout_key: jax.Array | None) -> jax.Array:
+  def encode(
+    self,
+    params: Any,
+    texts: Embedded,
+    images: Embedded,
+    *,
+    num_outputs: int,
+    dropout_key: jax.Array | None,
+  ) -> jax.Array:
     """Runs the encoder on few pairs, row by row, all padded alike.
 
     Args:
@@ -97,20 +123,36 @@ class Engine(abc.ABC):
     """
     embeddings = jnp.concatenate([texts.states, images.states], axis=1)
     mask = jnp.concatenate(
-        [arrays.length_mask(x.lengths, x.states.shape[1])
-         for x in (texts, images)], axis=1)
+      [
+        arrays.length_mask(x.lengths, x.states.shape[1])
+        for x in (texts, images)
+      ],
+      axis=1,
+    )
     return retrieval.apply(
-        self.task.model, params, 'encode', embeddings, mask,
-        num_outputs=num_outputs, dropout_key=dropout_key)
+      self.task.model,
+      params,
+      'encode',
+      embeddings,
+      mask,
+      num_outputs=num_outputs,
+      dropout_key=dropout_key,
+    )
 
   def read(self, params: Any, head: str, states: jax.Array) -> jax.Array:
     """Returns what a head says: 'match_logits', 'disc_logits' and the like."""
     return retrieval.apply(self.task.model, params, head, states)
 
   @abc.abstractmethod
-  def score(self, params: Any, texts: Embedded, images: Embedded,
-            text_rows: jax.Array, image_rows: jax.Array,
-            is_needed: jax.Array) -> jax.Array:
+  def score(
+    self,
+    params: Any,
+    texts: Embedded,
+    images: Embedded,
+    text_rows: jax.Array,
+    image_rows: jax.Array,
+    is_needed: jax.Array,
+  ) -> jax.Array:
     """Returns the raw matching scores of pairs, without dropout.
 
     Args:
@@ -125,10 +167,18 @@ class Engine(abc.ABC):
     """
 
   @abc.abstractmethod
-  def loss(self, row_losses: RowLosses, params: Any, heads: Any,
-           texts: Embedded, images: Embedded, rows: Rows,
-           dropout_key: jax.Array, *, num_outputs: int
-           ) -> tuple[jax.Array, Any]:
+  def loss(
+    self,
+    row_losses: RowLosses,
+    params: Any,
+    heads: Any,
+    texts: Embedded,
+    images: Embedded,
+    rows: Rows,
+    dropout_key: jax.Array,
+    *,
+    num_outputs: int,
+  ) -> tuple[jax.Array, Any]:
     """Runs the encoder on pairs, with dropout, and adds up what they lose.
 
     A row's dropout is a function of its number, whatever the engine.
@@ -150,9 +200,14 @@ class Engine(abc.ABC):
     """
 
   @abc.abstractmethod
-  def position_losses(self, losses: PositionLosses, head: Any,
-                      states: jax.Array, constants: Any, is_target: jax.Array
-                      ) -> tuple[jax.Array, Any]:
+  def position_losses(
+    self,
+    losses: PositionLosses,
+    head: Any,
+    states: jax.Array,
+    constants: Any,
+    is_target: jax.Array,
+  ) -> tuple[jax.Array, Any]:
     """Adds up what target positions lose, for vocabulary-wide heads.
 
     Args:

@@ -19,40 +19,73 @@ from tagsdc_jax.models import retrieval, token_layout
 class Padded(engine.Engine):
   """Runs all pairs at once."""
 
-  def score(self, params: Any, texts: engine.Embedded, images: engine.Embedded,
-            text_rows: jax.Array, image_rows: jax.Array,
-            is_needed: jax.Array) -> jax.Array:
+  def score(
+    self,
+    params: Any,
+    texts: engine.Embedded,
+    images: engine.Embedded,
+    text_rows: jax.Array,
+    image_rows: jax.Array,
+    is_needed: jax.Array,
+  ) -> jax.Array:
     """See `Engine.score`."""
-    states = self.encode(params, _take(texts, text_rows),
-                         _take(images, image_rows), num_outputs=1,
-                         dropout_key=None)
+    states = self.encode(
+      params,
+      _take(texts, text_rows),
+      _take(images, image_rows),
+      num_outputs=1,
+      dropout_key=None,
+    )
     return jnp.where(is_needed, self.read(params, 'match_logits', states), 0)
 
-  def loss(self, row_losses: engine.RowLosses, params: Any, heads: Any,
-           texts: engine.Embedded, images: engine.Embedded, rows: engine.Rows,
-           dropout_key: jax.Array, *, num_outputs: int
-           ) -> tuple[jax.Array, Any]:
+  def loss(
+    self,
+    row_losses: engine.RowLosses,
+    params: Any,
+    heads: Any,
+    texts: engine.Embedded,
+    images: engine.Embedded,
+    rows: engine.Rows,
+    dropout_key: jax.Array,
+    *,
+    num_outputs: int,
+  ) -> tuple[jax.Array, Any]:
     """See `Engine.loss`; `row_losses` gets all rows at once, in order."""
     num_rows = rows.text_rows.shape[0]
     length = texts.states.shape[1] + images.states.shape[1]
     joined, mask = pair_tokens.join(
-        pair_tokens.stack(texts, images),
-        pair_tokens.make_pairs(texts, images, rows.text_rows, rows.image_rows),
-        length)
+      pair_tokens.stack(texts, images),
+      pair_tokens.make_pairs(texts, images, rows.text_rows, rows.image_rows),
+      length,
+    )
     states = retrieval.apply(
-        self.task.model, params, 'encode_tokens',
-        joined.reshape(-1, joined.shape[-1]), mask.reshape(-1),
-        token_layout.rectangle(num_rows, length), num_outputs=num_outputs,
-        dropout_keys=pair_tokens.row_keys(dropout_key, num_rows))
+      self.task.model,
+      params,
+      'encode_tokens',
+      joined.reshape(-1, joined.shape[-1]),
+      mask.reshape(-1),
+      token_layout.rectangle(num_rows, length),
+      num_outputs=num_outputs,
+      dropout_keys=pair_tokens.row_keys(dropout_key, num_rows),
+    )
     total, values = row_losses(
-        heads, states, rows.inputs,
-        targets.zero_others(rows.is_needed, rows.constants))
+      heads,
+      states,
+      rows.inputs,
+      targets.zero_others(rows.is_needed, rows.constants),
+    )
     return total, jax.lax.stop_gradient(
-        targets.zero_others(rows.is_needed, values))
+      targets.zero_others(rows.is_needed, values)
+    )
 
-  def position_losses(self, losses: engine.PositionLosses, head: Any,
-                      states: jax.Array, constants: Any, is_target: jax.Array
-                      ) -> tuple[jax.Array, Any]:
+  def position_losses(
+    self,
+    losses: engine.PositionLosses,
+    head: Any,
+    states: jax.Array,
+    constants: Any,
+    is_target: jax.Array,
+  ) -> tuple[jax.Array, Any]:
     """See `Engine.position_losses`; the head reads every position."""
     constants = targets.zero_others(is_target, constants)
     total, values = losses(head, states, constants)

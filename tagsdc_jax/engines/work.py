@@ -23,6 +23,7 @@ REGIONS_WITH_GRADIENT = 2
 @struct.dataclass
 class Work:
   """Rows of a text and an image, and what is read off them."""
+
   lengths: jax.Array  # int32 [rows], 0 where a row was not needed
   outputs: jax.Array  # int32 [rows], states of the last layer that are read
   is_pooled: jax.Array  # bool [rows], whether a matching score is read
@@ -31,9 +32,14 @@ class Work:
   regions: jax.Array | int = 0  # Regions embedded, times passes.
 
 
-def rows(lengths: jax.Array, is_needed: jax.Array | bool = True, *,
-         has_gradient: jax.Array | bool = False,
-         outputs: jax.Array | int = 1, is_pooled: bool = True) -> Work:
+def rows(
+  lengths: jax.Array,
+  is_needed: jax.Array | bool = True,
+  *,
+  has_gradient: jax.Array | bool = False,
+  outputs: jax.Array | int = 1,
+  is_pooled: bool = True,
+) -> Work:
   """Returns the work of rows of any shape [...].
 
   Args:
@@ -45,14 +51,19 @@ def rows(lengths: jax.Array, is_needed: jax.Array | bool = True, *,
   """
   passes = jnp.where(has_gradient, WITH_GRADIENT, FORWARD)
   flat = lambda x: jnp.broadcast_to(jnp.asarray(x), lengths.shape).reshape(-1)
-  return Work(*map(flat, (jnp.where(is_needed, lengths, 0), outputs,
-                          is_pooled, passes)))
+  return Work(
+    *map(flat, (jnp.where(is_needed, lengths, 0), outputs, is_pooled, passes))
+  )
 
 
 def join(works: Sequence[Work]) -> Work:
   """Returns all of it together."""
-  join_all = lambda name: jnp.concatenate([getattr(one, name)
-                                           for one in works])
-  return Work(join_all('lengths'), join_all('outputs'), join_all('is_pooled'),
-              join_all('passes'), sum(one.words for one in works),
-              sum(one.regions for one in works))
+  join_all = lambda name: jnp.concatenate([getattr(one, name) for one in works])
+  return Work(
+    join_all('lengths'),
+    join_all('outputs'),
+    join_all('is_pooled'),
+    join_all('passes'),
+    sum(one.words for one in works),
+    sum(one.regions for one in works),
+  )

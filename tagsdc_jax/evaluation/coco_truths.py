@@ -34,6 +34,7 @@ class Queries:
     twins: for each int [n, 2], positives and other captions that are word for
       word the same; None where the candidates are images.
   """
+
   numbers: np.ndarray
   positives: list[np.ndarray]
   num_relevant: np.ndarray
@@ -53,6 +54,7 @@ class Truths:
     equal: the same with equal sentences taken as right; None where there are
       none.
   """
+
   captions: Queries
   images: Queries
   unknown_captions: np.ndarray | tuple[int, ...] = ()
@@ -70,8 +72,12 @@ def load(name: str, data: dataset.RetrievalDataset) -> Truths:
     UserError: if the package is missing, or the split is another.
   """
   lists = _lists(f'protocol {name}')
-  return select(lists.coco_gts,
-                lists.cxc_gts if name == 'cxc' else lists.eccv_gts, name, data)
+  return select(
+    lists.coco_gts,
+    lists.cxc_gts if name == 'cxc' else lists.eccv_gts,
+    name,
+    data,
+  )
 
 
 def karpathy_order(data: dataset.RetrievalDataset) -> np.ndarray:
@@ -86,13 +92,20 @@ def karpathy_order(data: dataset.RetrievalDataset) -> np.ndarray:
   known = lists.coco_gts['t2i']
   ordered = list(dict.fromkeys(known[int(c)][0] for c in lists.coco_ids))
   if images.keys() != set(ordered):
-    raise _other_split(what, data, 'images', len(ordered),
-                       len(images.keys() & set(ordered)), len(images))
+    raise _other_split(
+      what,
+      data,
+      'images',
+      len(ordered),
+      len(images.keys() & set(ordered)),
+      len(images),
+    )
   return np.array([images[image] for image in ordered])
 
 
-def select(coco: Lists, truths: Lists, name: str,
-           data: dataset.RetrievalDataset) -> Truths:
+def select(
+  coco: Lists, truths: Lists, name: str, data: dataset.RetrievalDataset
+) -> Truths:
   """Returns the package's truths by the split's numbers.
 
   Args:
@@ -108,35 +121,63 @@ def select(coco: Lists, truths: Lists, name: str,
   what = f'protocol {name}'
   images = _image_numbers(what, data)
   captions = _caption_numbers(coco['t2i'], what, data, images)
-  for kind, numbers, known in (('images', images, coco['i2t']),
-                               ('captions', captions, coco['t2i'])):
+  for kind, numbers, known in (
+    ('images', images, coco['i2t']),
+    ('captions', captions, coco['t2i']),
+  ):
     if not numbers.keys() >= known.keys():
-      raise _other_split(what, data, kind, len(known),
-                         len(known.keys() & numbers.keys()), len(numbers))
+      raise _other_split(
+        what,
+        data,
+        kind,
+        len(known),
+        len(known.keys() & numbers.keys()),
+        len(numbers),
+      )
   known_captions, known_images = (
-      {key: number for key, number in numbers.items()
-       if key in coco[way] or key in truths[way]
-       or any(key in right for right in truths[other].values())}
-      for numbers, way, other in ((captions, 't2i', 'i2t'),
-                                  (images, 'i2t', 't2i')))
+    {
+      key: number
+      for key, number in numbers.items()
+      if key in coco[way]
+      or key in truths[way]
+      or any(key in right for right in truths[other].values())
+    }
+    for numbers, way, other in (
+      (captions, 't2i', 'i2t'),
+      (images, 'i2t', 't2i'),
+    )
+  )
   sentences = equal_sentences.find(data.captions)
   by_caption = _queries(truths['t2i'], captions, known_images)
   by_image = _queries(truths['i2t'], images, known_captions)
   no_captions, no_images = (
-      np.setdiff1d(np.arange(number), list(known.values()))
-      for number, known in ((len(data.captions), known_captions),
-                            (len(data.image_ids), known_images)))
-  by_image = dataclasses.replace(by_image, twins=[
-      sentences.twins(own) for own in by_image.positives])
+    np.setdiff1d(np.arange(number), list(known.values()))
+    for number, known in (
+      (len(data.captions), known_captions),
+      (len(data.image_ids), known_images),
+    )
+  )
+  by_image = dataclasses.replace(
+    by_image, twins=[sentences.twins(own) for own in by_image.positives]
+  )
   result = Truths(by_caption, by_image, no_captions, no_images)
   if not sentences.repeated:
     return result
-  return dataclasses.replace(result, equal=Truths(
-      _with_equal_captions(by_caption, sentences, data, no_captions,
-                           no_images),
-      _widened(by_image, [np.setdiff1d(sentences.with_equal(own), no_captions)
-                          for own in by_image.positives]),
-      no_captions, no_images))
+  return dataclasses.replace(
+    result,
+    equal=Truths(
+      _with_equal_captions(by_caption, sentences, data, no_captions, no_images),
+      _widened(
+        by_image,
+        [
+          np.setdiff1d(sentences.with_equal(own), no_captions)
+          for own in by_image.positives
+        ],
+      ),
+      no_captions,
+      no_images,
+    ),
+  )
 
 
 def recalls(scores: recall.Scores, truths: Truths) -> dict[str, Any]:
@@ -147,12 +188,21 @@ def recalls(scores: recall.Scores, truths: Truths) -> dict[str, Any]:
     `left_out`, how many captions and images are no candidates, `notes` for
     people, if any, and `equal_sentences`, see `recall.with_equal`.
   """
+
   def count(truths: Truths) -> dict[str, Any]:
-    return recall.with_means(*(
-        recall.recalls(np.concatenate([
-            recall.text_ranks(block.T, positives, twins)
-            for block, positives, _, twins in parts]))
-        for parts in _both(scores, truths)))
+    return recall.with_means(
+      *(
+        recall.recalls(
+          np.concatenate(
+            [
+              recall.text_ranks(block.T, positives, twins)
+              for block, positives, _, twins in parts
+            ]
+          )
+        )
+        for parts in _both(scores, truths)
+      )
+    )
 
   return _counted(scores, truths, count)
 
@@ -164,15 +214,23 @@ def precisions(scores: recall.Scores, truths: Truths) -> dict[str, Any]:
     `image_retrieval`, `text_retrieval`, see `recall.precision`; and the rest
     as `recalls`.
   """
+
   def count(truths: Truths) -> dict[str, Any]:
     found = []
     for parts in _both(scores, truths):
-      values = [recall.precision(row, positives[i], numbers[i],
-                                 None if twins is None else twins[i])
-                for block, positives, numbers, twins in parts
-                for i, row in enumerate(block)]
-      found.append({key: 100 * float(np.mean([v[key] for v in values]))
-                    for key in values[0]})
+      values = [
+        recall.precision(
+          row, positives[i], numbers[i], None if twins is None else twins[i]
+        )
+        for block, positives, numbers, twins in parts
+        for i, row in enumerate(block)
+      ]
+      found.append(
+        {
+          key: 100 * float(np.mean([v[key] for v in values]))
+          for key in values[0]
+        }
+      )
     return dict(zip(recall.WAYS, found))
 
   return _counted(scores, truths, count)
@@ -183,39 +241,59 @@ def precisions(scores: recall.Scores, truths: Truths) -> dict[str, Any]:
 _Part = tuple[np.ndarray, list[np.ndarray], list[int], list[np.ndarray] | None]
 
 
-def _both(scores: recall.Scores, truths: Truths
-          ) -> tuple[Iterator[_Part], Iterator[_Part]]:
+def _both(
+  scores: recall.Scores, truths: Truths
+) -> tuple[Iterator[_Part], Iterator[_Part]]:
   """Returns the queries of either kind, block by block."""
+
   def parts(queries: Queries, is_caption: bool) -> Iterator[_Part]:
     unknown = truths.unknown_images if is_caption else truths.unknown_captions
     num_candidates = scores.matrix.shape[int(is_caption)]
     for part in recall.blocks(len(queries.numbers), num_candidates):
       numbers = queries.numbers[part]
-      block = (scores.rows(numbers) if is_caption
-               else scores.columns(numbers).T)
+      block = scores.rows(numbers) if is_caption else scores.columns(numbers).T
       block[:, np.asarray(unknown, int)] = -np.inf
-      yield (block, [queries.positives[i] for i in part],
-             queries.num_relevant[part].tolist(),
-             # Where scores are rounded, as in the release, ties are lost.
-             None if queries.twins is None or scores.is_rounded
-             else [queries.twins[i] for i in part])
+      yield (
+        block,
+        [queries.positives[i] for i in part],
+        queries.num_relevant[part].tolist(),
+        # Where scores are rounded, as in the release, ties are lost.
+        None
+        if queries.twins is None or scores.is_rounded
+        else [queries.twins[i] for i in part],
+      )
 
   return parts(truths.captions, True), parts(truths.images, False)
 
 
-def _counted(scores: recall.Scores, truths: Truths,
-             count: Callable[[Truths], dict[str, Any]]) -> dict[str, Any]:
+def _counted(
+  scores: recall.Scores,
+  truths: Truths,
+  count: Callable[[Truths], dict[str, Any]],
+) -> dict[str, Any]:
   result = count(truths)
   if truths.equal is not None and not scores.is_rounded:
     result = recall.with_equal(result, count(truths.equal))
-  left_out = {'captions': len(truths.unknown_captions),
-              'images': len(truths.unknown_images)}
+  left_out = {
+    'captions': len(truths.unknown_captions),
+    'images': len(truths.unknown_images),
+  }
   said = ' and '.join(f'{n:,} {kind}' for kind, n in left_out.items() if n)
-  return result | {
-      'queries': {'image_retrieval': len(truths.captions.numbers),
-                  'text_retrieval': len(truths.images.numbers)},
-      'left_out': left_out} | ({'notes': [
-          f'{said} that the lists do not know were left out']} if said else {})
+  return (
+    result
+    | {
+      'queries': {
+        'image_retrieval': len(truths.captions.numbers),
+        'text_retrieval': len(truths.images.numbers),
+      },
+      'left_out': left_out,
+    }
+    | (
+      {'notes': [f'{said} that the lists do not know were left out']}
+      if said
+      else {}
+    )
+  )
 
 
 def _lists(what: str) -> Any:
@@ -225,50 +303,65 @@ def _lists(what: str) -> Any:
       import eccv_caption
   except ImportError as error:
     raise errors.UserError(
-        f'{what} needs the package eccv-caption, whose lists are of COCO\'s '
-        'test split; give: pip install "tagsdc_jax[eccv]"') from error
+      f"{what} needs the package eccv-caption, whose lists are of COCO's "
+      'test split; give: pip install "tagsdc_jax[eccv]"'
+    ) from error
   return eccv_caption.Metrics()
 
 
-def _image_numbers(what: str,
-                   data: dataset.RetrievalDataset) -> dict[int, int]:
+def _image_numbers(what: str, data: dataset.RetrievalDataset) -> dict[int, int]:
   """Returns COCO's ids of images -> the split's numbers."""
   images: dict[int, int] = {}
   for number, image_id in enumerate(data.image_ids):
     match = _IMAGE.search(image_id)
     if match is None:
-      raise _not_coco(what, data, f'image {image_id!r}',
-                      'as in coco_val2014_000000391895.npz')
+      raise _not_coco(
+        what, data, f'image {image_id!r}', 'as in coco_val2014_000000391895.npz'
+      )
     if int(match[1]) in images:
-      raise _not_coco(what, data, f'image {image_id!r} and '
-                      f'{data.image_ids[images[int(match[1])]]!r}',
-                      'every number once')
+      raise _not_coco(
+        what,
+        data,
+        f'image {image_id!r} and {data.image_ids[images[int(match[1])]]!r}',
+        'every number once',
+      )
     images[int(match[1])] = number
   return images
 
 
-def _caption_numbers(image_of: dict[int, list[int]], what: str,
-                     data: dataset.RetrievalDataset,
-                     images: dict[int, int]) -> dict[int, int]:
+def _caption_numbers(
+  image_of: dict[int, list[int]],
+  what: str,
+  data: dataset.RetrievalDataset,
+  images: dict[int, int],
+) -> dict[int, int]:
   """Returns COCO's ids of captions -> the split's numbers."""
   captions = {}
   for number, caption in enumerate(data.captions):
     if not caption.caption_id.isdecimal():
-      raise _not_coco(what, data, f'caption {caption.caption_id!r}',
-                      'a number such as 770337')
+      raise _not_coco(
+        what, data, f'caption {caption.caption_id!r}', 'a number such as 770337'
+      )
     own = image_of.get(int(caption.caption_id))
     if own is not None and images.get(own[0]) != caption.image:
       raise _not_coco(
-          what, data, f'caption {caption.caption_id} of image '
-          f'{data.image_ids[caption.image]!r}', f'caption of image {own[0]}')
+        what,
+        data,
+        f'caption {caption.caption_id} of image '
+        f'{data.image_ids[caption.image]!r}',
+        f'caption of image {own[0]}',
+      )
     captions[int(caption.caption_id)] = number
   return captions
 
 
 def _with_equal_captions(
-    queries: Queries, sentences: equal_sentences.Sentences,
-    data: dataset.RetrievalDataset, no_captions: np.ndarray,
-    no_images: np.ndarray) -> Queries:
+  queries: Queries,
+  sentences: equal_sentences.Sentences,
+  data: dataset.RetrievalDataset,
+  no_captions: np.ndarray,
+  no_images: np.ndarray,
+) -> Queries:
   """Returns captions for which is right what is for equal ones."""
   listed = dict(zip(queries.numbers.tolist(), queries.positives))
   right = []
@@ -277,40 +370,66 @@ def _with_equal_captions(
       right.append(own)
       continue
     equal = np.setdiff1d(sentences.twins([number])[:, 1], no_captions)
-    found = np.concatenate([own, *(
-        [data.captions[other].image, *listed.get(int(other), ())]
-        for other in equal)]).astype(int)
+    found = np.concatenate(
+      [
+        own,
+        *(
+          [data.captions[other].image, *listed.get(int(other), ())]
+          for other in equal
+        ),
+      ]
+    ).astype(int)
     right.append(np.setdiff1d(found, no_images))
   return _widened(queries, right)
 
 
 def _widened(queries: Queries, positives: list[np.ndarray]) -> Queries:
   """Returns queries for which more is right."""
-  added = [len(wide) - len(own)
-           for own, wide in zip(queries.positives, positives, strict=True)]
+  added = [
+    len(wide) - len(own)
+    for own, wide in zip(queries.positives, positives, strict=True)
+  ]
   return dataclasses.replace(
-      queries, positives=positives, num_relevant=queries.num_relevant + added,
-      twins=None)
+    queries,
+    positives=positives,
+    num_relevant=queries.num_relevant + added,
+    twins=None,
+  )
 
 
-def _queries(truths: dict[int, list[int]], queries: dict[int, int],
-             others: dict[int, int]) -> Queries:
-  positives = [np.array(sorted(others[p] for p in right if p in others), int)
-               for right in truths.values()]
-  return Queries(np.array([queries[q] for q in truths]), positives,
-                 np.array([len(right) for right in truths.values()]))
+def _queries(
+  truths: dict[int, list[int]], queries: dict[int, int], others: dict[int, int]
+) -> Queries:
+  positives = [
+    np.array(sorted(others[p] for p in right if p in others), int)
+    for right in truths.values()
+  ]
+  return Queries(
+    np.array([queries[q] for q in truths]),
+    positives,
+    np.array([len(right) for right in truths.values()]),
+  )
 
 
-def _not_coco(what: str, data: dataset.RetrievalDataset, found: str,
-              expected: str) -> errors.UserError:
+def _not_coco(
+  what: str, data: dataset.RetrievalDataset, found: str, expected: str
+) -> errors.UserError:
   return errors.UserError(
-      f'{what} needs COCO\'s own ids, but {data.name} has {found}, '
-      f'expected {expected}; give COCO\'s test split under its own ids')
+    f"{what} needs COCO's own ids, but {data.name} has {found}, "
+    f"expected {expected}; give COCO's test split under its own ids"
+  )
 
 
-def _other_split(what: str, data: dataset.RetrievalDataset, kind: str,
-                 expected: int, present: int, given: int) -> errors.UserError:
+def _other_split(
+  what: str,
+  data: dataset.RetrievalDataset,
+  kind: str,
+  expected: int,
+  present: int,
+  given: int,
+) -> errors.UserError:
   return errors.UserError(
-      f'{what} needs the {expected:,} {kind} of COCO\'s test split, '
-      f'but {data.name} has {present:,} of them among {given:,}; give that '
-      'split')
+    f"{what} needs the {expected:,} {kind} of COCO's test split, "
+    f'but {data.name} has {present:,} of them among {given:,}; give that '
+    'split'
+  )

@@ -23,6 +23,7 @@ class Sentences:
   Attributes:
     numbers: int [captions], equal where the captions are.
   """
+
   numbers: np.ndarray
 
   @functools.cached_property
@@ -30,13 +31,22 @@ class Sentences:
     """Sentence -> its captions, ascending, of those with more than one."""
     order = np.argsort(self.numbers, kind='stable')
     _, starts = np.unique(self.numbers[order], return_index=True)
-    return {int(self.numbers[group[0]]): group
-            for group in np.split(order, starts[1:]) if len(group) > 1}
+    return {
+      int(self.numbers[group[0]]): group
+      for group in np.split(order, starts[1:])
+      if len(group) > 1
+    }
 
   def repetitions(self) -> tuple[np.ndarray, np.ndarray]:
     """Returns the first caption of a sentence and a later one, int [n] each."""
-    pairs = np.array([(group[0], other) for group in self.repeated.values()
-                      for other in group[1:]], int).reshape(-1, 2)
+    pairs = np.array(
+      [
+        (group[0], other)
+        for group in self.repeated.values()
+        for other in group[1:]
+      ],
+      int,
+    ).reshape(-1, 2)
     return pairs[:, 0], pairs[:, 1]
 
   def subset(self, captions: np.ndarray) -> 'Sentences':
@@ -54,21 +64,40 @@ class Sentences:
     if not self.repeated:
       return np.zeros((0, 2), int)
     among = {int(caption) for caption in own}
-    return np.array([
-        (one, other) for one in sorted(among)
+    return np.array(
+      [
+        (one, other)
+        for one in sorted(among)
         for other in self.repeated.get(int(self.numbers[one]), ())
-        if other not in among], int).reshape(-1, 2)
+        if other not in among
+      ],
+      int,
+    ).reshape(-1, 2)
 
   def with_equal(self, captions: np.ndarray) -> np.ndarray:
     """Returns these captions and all equal ones, int, ascending."""
-    found = [captions, *(self.repeated[number] for number in np.unique(
-        self.numbers[captions]).tolist() if number in self.repeated)]
+    found = [
+      captions,
+      *(
+        self.repeated[number]
+        for number in np.unique(self.numbers[captions]).tolist()
+        if number in self.repeated
+      ),
+    ]
     return np.unique(np.concatenate(found).astype(int))
 
 
 def find(captions: Sequence[dataset.Caption]) -> Sentences:
   """Returns which captions are equal, by their tokens."""
   seen: dict[bytes, int] = {}
-  return Sentences(np.array([
-      seen.setdefault(np.asarray(caption.token_ids, np.int32).tobytes(),
-                      len(seen)) for caption in captions], int))
+  return Sentences(
+    np.array(
+      [
+        seen.setdefault(
+          np.asarray(caption.token_ids, np.int32).tobytes(), len(seen)
+        )
+        for caption in captions
+      ],
+      int,
+    )
+  )

@@ -24,6 +24,7 @@ class FirstPass:
     images_of: int32 [captions, k], best images of each caption.
     captions_of: int32 [images, k], best captions of each image.
   """
+
   scores: np.ndarray
   k: int
   sha256: str
@@ -39,12 +40,14 @@ class FirstPass:
     Of equal sentences all or none: else the one that is not scored would lose
     to the other.
     """
-    chosen_by = self._caption_order[self._starts[image]:self._starts[image + 1]]
+    chosen_by = self._caption_order[
+      self._starts[image] : self._starts[image + 1]
+    ]
     return self._sentences.with_equal(
-        np.union1d(self.captions_of[image], chosen_by))
+      np.union1d(self.captions_of[image], chosen_by)
+    )
 
-  def about(self, captions_of_image: Sequence[Sequence[int]]
-            ) -> dict[str, Any]:
+  def about(self, captions_of_image: Sequence[Sequence[int]]) -> dict[str, Any]:
     """Returns how much is scored, and what is right but is not.
 
     Args:
@@ -55,13 +58,21 @@ class FirstPass:
       are scored with none of their captions.
     """
     wanted = [self.wanted(image) for image in range(len(self.captions_of))]
-    own, kept = np.array([
+    own, kept = np.array(
+      [
         (len(own), len(np.intersect1d(scored, list(own))))
-        for own, scored in zip(captions_of_image, wanted) if len(own)]).T
-    return {'top_k': self.k, 'pairs': sum(len(scored) for scored in wanted),
-            'lost': {'image_retrieval': 100 * float(1 - kept.sum()
-                                                    / own.sum()),
-                     'text_retrieval': 100 * float(np.mean(kept == 0))}}
+        for own, scored in zip(captions_of_image, wanted)
+        if len(own)
+      ]
+    ).T
+    return {
+      'top_k': self.k,
+      'pairs': sum(len(scored) for scored in wanted),
+      'lost': {
+        'image_retrieval': 100 * float(1 - kept.sum() / own.sum()),
+        'text_retrieval': 100 * float(np.mean(kept == 0)),
+      },
+    }
 
 
 def load(path: Path, k: int, data: dataset.RetrievalDataset) -> FirstPass:
@@ -79,31 +90,47 @@ def load(path: Path, k: int, data: dataset.RetrievalDataset) -> FirstPass:
   except (OSError, ValueError) as error:
     found = files.kind_of_text(path)
     raise errors.UserError(
-        f'first pass {path} is {found}' if found else
-        f'first pass {path} cannot be read as .npy: {error}; give what '
-        '`tagsdc evaluate --scores` or numpy.save has written') from error
+      f'first pass {path} is {found}'
+      if found
+      else f'first pass {path} cannot be read as .npy: {error}; give what '
+      '`tagsdc evaluate --scores` or numpy.save has written'
+    ) from error
   expected = (len(data.captions), len(data.image_ids))
   if scores.shape != expected or scores.dtype.kind != 'f':
     raise errors.UserError(
-        f'first pass {path} must hold floats of shape {expected} (captions, '
-        f'images of {data.name}, in its order), got {scores.dtype} '
-        f'{scores.shape}')
-  images_of = np.concatenate([_best(scores[rows], k, path)
-                              for rows in recall.blocks(*expected)])
-  captions_of = np.concatenate([_best(scores[:, columns].T, k, path)
-                                for columns in recall.blocks(*expected[::-1])])
+      f'first pass {path} must hold floats of shape {expected} (captions, '
+      f'images of {data.name}, in its order), got {scores.dtype} '
+      f'{scores.shape}'
+    )
+  images_of = np.concatenate(
+    [_best(scores[rows], k, path) for rows in recall.blocks(*expected)]
+  )
+  captions_of = np.concatenate(
+    [
+      _best(scores[:, columns].T, k, path)
+      for columns in recall.blocks(*expected[::-1])
+    ]
+  )
   flat = images_of.reshape(-1)
   order = np.argsort(flat, kind='stable')
   starts = np.searchsorted(flat[order], np.arange(expected[1] + 1))
-  return FirstPass(scores, k, hashing.file_sha256(path), images_of,
-                   captions_of, (order // images_of.shape[1]).astype(np.int32),
-                   starts, equal_sentences.find(data.captions))
+  return FirstPass(
+    scores,
+    k,
+    hashing.file_sha256(path),
+    images_of,
+    captions_of,
+    (order // images_of.shape[1]).astype(np.int32),
+    starts,
+    equal_sentences.find(data.captions),
+  )
 
 
 def _best(scores: np.ndarray, k: int, path: Path) -> np.ndarray:
   """Returns the places of each row's k highest scores, int32 [rows, <= k]."""
   if not np.all(np.isfinite(scores)):
-    raise errors.UserError(f'first pass {path} must be finite; it holds NaN '
-                           'or infinite numbers')
+    raise errors.UserError(
+      f'first pass {path} must be finite; it holds NaN or infinite numbers'
+    )
   k = min(k, scores.shape[1])
   return np.argpartition(-scores, k - 1, axis=1)[:, :k].astype(np.int32)

@@ -12,10 +12,14 @@ from tagsdc_jax.evaluation import scored_pairs
 from tagsdc_jax.models.retrieval import RetrievalModel
 
 
-def foil_accuracy(model: RetrievalModel, params: Any,
-                  data: dataset.RetrievalDataset,
-                  made: Sequence[foils.Foil], *,
-                  devices: list[jax.Device]) -> dict[str, float]:
+def foil_accuracy(
+  model: RetrievalModel,
+  params: Any,
+  data: dataset.RetrievalDataset,
+  made: Sequence[foils.Foil],
+  *,
+  devices: list[jax.Device],
+) -> dict[str, float]:
   """Returns the share of foils that their caption outscores, in per cent.
 
   Args:
@@ -31,14 +35,20 @@ def foil_accuracy(model: RetrievalModel, params: Any,
   captions = [c.token_ids for c in data.captions]
   images = [c.image for c in data.captions]
   scores = scored_pairs.score_sentences(
-      model, params, data, captions + [f.token_ids for f in made],
-      images + [images[f.caption] for f in made], devices=devices)
-  true, false = scores[:len(captions)], scores[len(captions):]
+    model,
+    params,
+    data,
+    captions + [f.token_ids for f in made],
+    images + [images[f.caption] for f in made],
+    devices=devices,
+  )
+  true, false = scores[: len(captions)], scores[len(captions) :]
   return accuracy_by_kind(made, true[[f.caption for f in made]] > false)
 
 
-def accuracy_by_kind(made: Sequence[foils.Foil],
-                     is_right: np.ndarray) -> dict[str, float]:
+def accuracy_by_kind(
+  made: Sequence[foils.Foil], is_right: np.ndarray
+) -> dict[str, float]:
   """Returns per cent right per kind, and their mean as `all`.
 
   Args:
@@ -46,6 +56,7 @@ def accuracy_by_kind(made: Sequence[foils.Foil],
     is_right: bool [number of foils].
   """
   kinds = np.array([f.kind for f in made])
-  shares = {kind: 100 * float(np.mean(is_right[kinds == kind]))
-            for kind in foils.KINDS}
+  shares = {
+    kind: 100 * float(np.mean(is_right[kinds == kind])) for kind in foils.KINDS
+  }
   return {'all': sum(shares.values()) / len(shares), **shares}

@@ -16,8 +16,7 @@ import numpy as np
 
 from tagsdc_jax import arrays, settings
 from tagsdc_jax.data import assembling, dataset
-from tagsdc_jax.engines import engine
-from tagsdc_jax.engines import pair_tokens
+from tagsdc_jax.engines import engine, pair_tokens
 from tagsdc_jax.engines.packed import scoring
 from tagsdc_jax.evaluation import equal_sentences, recall, tiles
 from tagsdc_jax.models import retrieval
@@ -35,11 +34,15 @@ _PARTS_HELD = 3
 _Item = TypeVar('_Item')
 
 
-def score_matrix(model: RetrievalModel, params: Any,
-                 data: dataset.RetrievalDataset,
-                 config: settings.Evaluation, *,
-                 devices: list[jax.Device],
-                 progress: Progress = lambda pairs: None) -> np.ndarray:
+def score_matrix(
+  model: RetrievalModel,
+  params: Any,
+  data: dataset.RetrievalDataset,
+  config: settings.Evaluation,
+  *,
+  devices: list[jax.Device],
+  progress: Progress = lambda pairs: None,
+) -> np.ndarray:
   """Returns all raw matching scores in memory, float32 [captions, images].
 
   Processes divide the parts and must call it alike; all get all scores.
@@ -48,14 +51,21 @@ def score_matrix(model: RetrievalModel, params: Any,
   """
   plan = tiles.make_plan(data, config, len(devices))
   store = InMemory(plan, len(data.captions))
-  fill(store, model, params, data, plan, own_parts(plan), devices=devices,
-       progress=progress)
+  fill(
+    store,
+    model,
+    params,
+    data,
+    plan,
+    own_parts(plan),
+    devices=devices,
+    progress=progress,
+  )
   return store.joined()
 
 
 class Store(Protocol):
-  """Where finished parts are kept until all of them are: `InMemory`, or on
-  disk, a `score_cache.ScoreCache`."""
+  """Keeps finished parts until all are: `InMemory` or `ScoreCache` (disk)."""
 
   def save(self, part: int, scores: np.ndarray) -> None:
     """Takes a part, see `score_parts`."""
@@ -84,36 +94,57 @@ class InMemory:
 def own_parts(plan: tiles.Plan) -> list[int]:
   """Returns this process's share of the parts, in their order."""
   return tiles.spread(len(plan.images))[
-      jax.process_index()::jax.process_count()]
+    jax.process_index() :: jax.process_count()
+  ]
 
 
-def fill(store: Store, model: RetrievalModel, params: Any,
-         data: dataset.RetrievalDataset, plan: tiles.Plan,
-         parts: Sequence[int], *, devices: list[jax.Device],
-         wanted: Wanted | None = None,
-         progress: Progress = lambda pairs: None,
-         watch: watchdog.Watch = watchdog.UNWATCHED) -> None:
+def fill(
+  store: Store,
+  model: RetrievalModel,
+  params: Any,
+  data: dataset.RetrievalDataset,
+  plan: tiles.Plan,
+  parts: Sequence[int],
+  *,
+  devices: list[jax.Device],
+  wanted: Wanted | None = None,
+  progress: Progress = lambda pairs: None,
+  watch: watchdog.Watch = watchdog.UNWATCHED,
+) -> None:
   """Scores parts and saves each when it is finished.
 
   Args: see `score_parts`; `watch` ends a process of several that hangs here.
   """
   with watch.during(watchdog.SCORING) as go_on:
+
     def advance(pairs: int) -> None:
       go_on()
       progress(pairs)
 
-    for part, scores in score_parts(model, params, data, plan, parts,
-                                    devices=devices, wanted=wanted,
-                                    progress=advance):
+    for part, scores in score_parts(
+      model,
+      params,
+      data,
+      plan,
+      parts,
+      devices=devices,
+      wanted=wanted,
+      progress=advance,
+    ):
       store.save(part, scores)
 
 
-def score_parts(model: RetrievalModel, params: Any,
-                data: dataset.RetrievalDataset, plan: tiles.Plan,
-                parts: Sequence[int], *, devices: list[jax.Device],
-                wanted: Wanted | None = None,
-                progress: Progress = lambda pairs: None
-                ) -> Iterator[tuple[int, np.ndarray]]:
+def score_parts(
+  model: RetrievalModel,
+  params: Any,
+  data: dataset.RetrievalDataset,
+  plan: tiles.Plan,
+  parts: Sequence[int],
+  *,
+  devices: list[jax.Device],
+  wanted: Wanted | None = None,
+  progress: Progress = lambda pairs: None,
+) -> Iterator[tuple[int, np.ndarray]]:
   """Yields parts of the matrix as they are finished.
 
   Every device holds a group of images, embedded once, and all groups of
@@ -139,23 +170,32 @@ def score_parts(model: RetrievalModel, params: Any,
   if not parts:
     return
   table = parallel.replicate(
-      assembling.texts(data, range(len(data.captions)),
-                       int(plan.text_lengths.max()) - 2), devices)
+    assembling.texts(
+      data, range(len(data.captions)), int(plan.text_lengths.max()) - 2
+    ),
+    devices,
+  )
   first_rows = plan.images.shape[2] * np.arange(len(devices))[:, None]
   first, again = equal_sentences.find(data.captions).repetitions()
   block = None
   for part, tile, result, is_last in _ahead(
-      _started(model, params, data, plan, parts, table, devices, wanted),
-      _TILES_AHEAD):
+    _started(model, params, data, plan, parts, table, devices, wanted),
+    _TILES_AHEAD,
+  ):
     if block is None:
-      block = np.full((plan.images[part].size, len(data.captions)), -np.inf,
-                      np.float32)
+      block = np.full(
+        (plan.images[part].size, len(data.captions)), -np.inf, np.float32
+      )
     columns = np.take_along_axis(tile.texts, tile.text_rows, axis=1)
     rows, scores = first_rows + tile.image_rows, parallel.gather(result)
     if not np.all(np.isfinite(scores)):
       place = tuple(np.argwhere(~np.isfinite(scores))[0])
-      raise recall.not_finite(data, scores[place], int(columns[place]), int(
-          plan.images[part].reshape(-1)[rows[place]]))
+      raise recall.not_finite(
+        data,
+        scores[place],
+        int(columns[place]),
+        int(plan.images[part].reshape(-1)[rows[place]]),
+      )
     block[rows, columns] = scores
     progress(tile.num_pairs)
     if is_last:
@@ -174,8 +214,9 @@ def host_bytes(plan: tiles.Plan, data: dataset.RetrievalDataset) -> int:
   longest, regions = plan.text_lengths.max(), plan.image_lengths.max()
   # Twice the table: as it was made, and on the devices of a CPU.
   of_captions = 2 * captions * longest * 4
-  features = images * regions * (
-      data.feature_size * data.feature_dtype.itemsize + 7 * 4)
+  features = (
+    images * regions * (data.feature_size * data.feature_dtype.itemsize + 7 * 4)
+  )
   return int(of_captions + _PARTS_HELD * (features + images * captions * 4))
 
 
@@ -190,6 +231,7 @@ class _Tile:
     image_rows: int32 [devices, M], which of the device's images.
     num_pairs: how many are no repetitions.
   """
+
   length: int
   texts: np.ndarray
   text_rows: np.ndarray
@@ -197,39 +239,56 @@ class _Tile:
   num_pairs: int
 
 
-def _started(model: RetrievalModel, params: Any,
-             data: dataset.RetrievalDataset, plan: tiles.Plan,
-             parts: Sequence[int], table: arrays.Texts,
-             devices: list[jax.Device], wanted: Wanted | None
-             ) -> Iterator[tuple[int, _Tile, jax.Array, bool]]:
+def _started(
+  model: RetrievalModel,
+  params: Any,
+  data: dataset.RetrievalDataset,
+  plan: tiles.Plan,
+  parts: Sequence[int],
+  table: arrays.Texts,
+  devices: list[jax.Device],
+  wanted: Wanted | None,
+) -> Iterator[tuple[int, _Tile, jax.Array, bool]]:
   """Yields tiles as they are handed to the devices."""
   embed = _embed_program(model, tuple(devices))
   for part, images in zip(parts, _read(data, plan, parts), strict=True):
     embedded = embed(params, parallel.put(images, devices))
-    listed = list(_all_tiles(plan, part) if wanted is None
-                  else _wanted_tiles(data, plan, part, wanted))
+    listed = list(
+      _all_tiles(plan, part)
+      if wanted is None
+      else _wanted_tiles(data, plan, part, wanted)
+    )
     for tile in listed:
       score = _tile_program(model, tuple(devices), tile.length)
-      rows = parallel.put((tile.texts, tile.text_rows, tile.image_rows),
-                          devices)
-      yield (part, tile, score(params, table, embedded, *rows),
-             tile is listed[-1])
+      rows = parallel.put(
+        (tile.texts, tile.text_rows, tile.image_rows), devices
+      )
+      yield (
+        part,
+        tile,
+        score(params, table, embedded, *rows),
+        tile is listed[-1],
+      )
 
 
-def _read(data: dataset.RetrievalDataset, plan: tiles.Plan,
-          parts: Sequence[int]) -> Iterator[arrays.Images]:
+def _read(
+  data: dataset.RetrievalDataset, plan: tiles.Plan, parts: Sequence[int]
+) -> Iterator[arrays.Images]:
   """Yields each part's images, [devices, tile_images, ...], read ahead."""
   most = int(plan.image_lengths.max())
 
   def read(part: int) -> arrays.Images:
     return jax.tree.map(
-        lambda x: x.reshape(*plan.images.shape[1:], *x.shape[1:]),
-        assembling.images(data, plan.images[part].reshape(-1), most))
+      lambda x: x.reshape(*plan.images.shape[1:], *x.shape[1:]),
+      assembling.images(data, plan.images[part].reshape(-1), most),
+    )
 
   # Not grain: the benchmark runs where only JAX and its like are installed.
   with futures.ThreadPoolExecutor(1) as thread:
-    yield from (reading.result() for reading in _ahead(
-        (thread.submit(read, part) for part in parts), 1))
+    yield from (
+      reading.result()
+      for reading in _ahead((thread.submit(read, part) for part in parts), 1)
+    )
 
 
 def _ahead(items: Iterable[_Item], number: int) -> Iterator[_Item]:
@@ -247,20 +306,27 @@ def _all_tiles(plan: tiles.Plan, part: int) -> Iterator[_Tile]:
   num_devices, num_images = plan.images.shape[1:]
   num_texts = plan.texts.shape[1]
   text_rows, image_rows = (
-      np.tile(rows.astype(np.int32), (num_devices, 1)) for rows in (
-          np.repeat(np.arange(num_texts), num_images),
-          np.tile(np.arange(num_images), num_texts)))
+    np.tile(rows.astype(np.int32), (num_devices, 1))
+    for rows in (
+      np.repeat(np.arange(num_texts), num_images),
+      np.tile(np.arange(num_images), num_texts),
+    )
+  )
   different = len(np.unique(plan.images[part]))
   for group in tiles.spread(len(plan.texts)):
     texts = plan.texts[group].astype(np.int32)
     yield _Tile(
-        plan.bucket_of(plan.text_lengths[group] + plan.image_lengths[part]),
-        np.tile(texts, (num_devices, 1)), text_rows, image_rows,
-        len(np.unique(texts)) * different)
+      plan.bucket_of(plan.text_lengths[group] + plan.image_lengths[part]),
+      np.tile(texts, (num_devices, 1)),
+      text_rows,
+      image_rows,
+      len(np.unique(texts)) * different,
+    )
 
 
-def _wanted_tiles(data: dataset.RetrievalDataset, plan: tiles.Plan, part: int,
-                  wanted: Wanted) -> Iterator[_Tile]:
+def _wanted_tiles(
+  data: dataset.RetrievalDataset, plan: tiles.Plan, part: int, wanted: Wanted
+) -> Iterator[_Tile]:
   """Yields tiles of single pairs, sorted by length on each device."""
   size = plan.tile_rows
   lists = []
@@ -268,46 +334,67 @@ def _wanted_tiles(data: dataset.RetrievalDataset, plan: tiles.Plan, part: int,
     captions = [wanted(int(i)) for i in images]
     rows = np.repeat(np.arange(len(images)), [len(c) for c in captions])
     texts = np.concatenate(captions)
-    lengths = (np.array([len(data.captions[t].token_ids) + 2 for t in texts])
-               + data.num_regions[images[rows]])
+    lengths = (
+      np.array([len(data.captions[t].token_ids) + 2 for t in texts])
+      + data.num_regions[images[rows]]
+    )
     order = np.argsort(lengths, kind='stable')
     lists.append((lengths[order], texts[order], rows[order]))
   most = max(len(lengths) for lengths, *_ in lists)
   for start in range(0, most, size):
     # A shorter list repeats its last pair.
-    places = [np.minimum(np.arange(start, start + size), len(lengths) - 1)
-              for lengths, *_ in lists]
+    places = [
+      np.minimum(np.arange(start, start + size), len(lengths) - 1)
+      for lengths, *_ in lists
+    ]
     lengths, texts, rows = (
-        np.stack([columns[i][p] for columns, p in zip(lists, places)])
-        for i in range(3))
+      np.stack([columns[i][p] for columns, p in zip(lists, places)])
+      for i in range(3)
+    )
     yield _Tile(
-        plan.bucket_of(int(lengths.max())), texts.astype(np.int32),
-        np.tile(np.arange(size, dtype=np.int32), (len(lists), 1)),
-        rows.astype(np.int32),
-        sum(max(0, min(size, len(columns[0]) - start)) for columns in lists))
+      plan.bucket_of(int(lengths.max())),
+      texts.astype(np.int32),
+      np.tile(np.arange(size, dtype=np.int32), (len(lists), 1)),
+      rows.astype(np.int32),
+      sum(max(0, min(size, len(columns[0]) - start)) for columns in lists),
+    )
 
 
 @functools.lru_cache(maxsize=32)
-def _embed_program(model: RetrievalModel,
-                   devices: tuple[jax.Device, ...]) -> Callable:
+def _embed_program(
+  model: RetrievalModel, devices: tuple[jax.Device, ...]
+) -> Callable:
   def embed(params: Any, images: arrays.Images) -> engine.Embedded:
-    states = retrieval.apply(model, params, 'embed_image', images.features,
-                             images.boxes)
+    states = retrieval.apply(
+      model, params, 'embed_image', images.features, images.boxes
+    )
     return engine.Embedded(states, images.num_regions)
+
   return parallel.pmap_function(embed, devices)
 
 
 @functools.lru_cache(maxsize=256)
-def _tile_program(model: RetrievalModel, devices: tuple[jax.Device, ...],
-                  length: int) -> Callable:
-  def score_tile(params: Any, table: arrays.Texts, images: engine.Embedded,
-                 texts: jax.Array, text_rows: jax.Array,
-                 image_rows: jax.Array) -> jax.Array:
+def _tile_program(
+  model: RetrievalModel, devices: tuple[jax.Device, ...], length: int
+) -> Callable:
+  def score_tile(
+    params: Any,
+    table: arrays.Texts,
+    images: engine.Embedded,
+    texts: jax.Array,
+    text_rows: jax.Array,
+    image_rows: jax.Array,
+  ) -> jax.Array:
     """Returns float32 [M]."""
-    states = retrieval.apply(model, params, 'embed_text',
-                             table.token_ids[texts, :length])
+    states = retrieval.apply(
+      model, params, 'embed_text', table.token_ids[texts, :length]
+    )
     embedded = engine.Embedded(states, table.num_tokens[texts])
     pairs = pair_tokens.make_pairs(embedded, images, text_rows, image_rows)
-    return scoring.score_joined(model, params, *pair_tokens.join(
-        pair_tokens.stack(embedded, images), pairs, length))
+    return scoring.score_joined(
+      model,
+      params,
+      *pair_tokens.join(pair_tokens.stack(embedded, images), pairs, length),
+    )
+
   return parallel.pmap_function(score_tile, devices)

@@ -20,35 +20,53 @@ FOLD_IMAGES = 1000
 @dataclasses.dataclass(frozen=True)
 class Counting:
   """Recalls as the settings' quirks count them."""
+
   quirks: settings.Quirks = settings.Quirks()
 
   def rounded(self, scores: recall.Scores) -> recall.Scores:
     """Returns the scores, rounded where the settings say so."""
     return dataclasses.replace(scores, is_rounded=self.quirks.float16_scores)
 
-  def recalls(self, scores: recall.Scores,
-              data: dataset.RetrievalDataset) -> dict[str, Any]:
+  def recalls(
+    self, scores: recall.Scores, data: dataset.RetrievalDataset
+  ) -> dict[str, Any]:
     """Returns recalls among all captions and images."""
     return self.recalls_of(
-        scores, np.array([c.image for c in data.captions]),
-        data.captions_of_image, equal_sentences.find(data.captions))
+      scores,
+      np.array([c.image for c in data.captions]),
+      data.captions_of_image,
+      equal_sentences.find(data.captions),
+    )
 
-  def recalls_of(self, scores: recall.Scores, image_of_text: np.ndarray,
-                 captions_of_image: Sequence[Sequence[int]],
-                 sentences: equal_sentences.Sentences) -> dict[str, Any]:
+  def recalls_of(
+    self,
+    scores: recall.Scores,
+    image_of_text: np.ndarray,
+    captions_of_image: Sequence[Sequence[int]],
+    sentences: equal_sentences.Sentences,
+  ) -> dict[str, Any]:
     """Returns what `recall.evaluate_scores` does."""
     return recall.evaluate_scores(
-        scores, image_of_text, captions_of_image, sentences,
-        image_recalls=(recall.overcounted_recalls
-                       if self.quirks.overcounted_recall else recall.recalls))
+      scores,
+      image_of_text,
+      captions_of_image,
+      sentences,
+      image_recalls=(
+        recall.overcounted_recalls
+        if self.quirks.overcounted_recall
+        else recall.recalls
+      ),
+    )
 
 
 Protocol = Callable[
-    [recall.Scores, dataset.RetrievalDataset, Counting], dict[str, Any]]
+  [recall.Scores, dataset.RetrievalDataset, Counting], dict[str, Any]
+]
 
 
-def prepare(names: Sequence[str], data: dataset.RetrievalDataset,
-            folder: str = '') -> dict[str, Protocol]:
+def prepare(
+  names: Sequence[str], data: dataset.RetrievalDataset, folder: str = ''
+) -> dict[str, Protocol]:
   """Returns the protocols by name, ready to count.
 
   Args:
@@ -59,17 +77,26 @@ def prepare(names: Sequence[str], data: dataset.RetrievalDataset,
     UserError: if there is no such protocol, the split is not what a protocol
       is about, or a package is missing.
   """
-  found = {name: extensions.find(name, PROTOCOLS, '--protocol', folder)
-           for name in names}
-  return {name: (functools.partial(_call_own, name, protocol)
-                 if extensions.is_own(name) else protocol(name, data))
-          for name, protocol in found.items()}
+  found = {
+    name: extensions.find(name, PROTOCOLS, '--protocol', folder)
+    for name in names
+  }
+  return {
+    name: (
+      functools.partial(_call_own, name, protocol)
+      if extensions.is_own(name)
+      else protocol(name, data)
+    )
+    for name, protocol in found.items()
+  }
 
 
-def count(scores: recall.Scores, data: dataset.RetrievalDataset,
-          quirks: settings.Quirks,
-          chosen: Mapping[str, Protocol] = types.MappingProxyType({})
-          ) -> dict[str, Any]:
+def count(
+  scores: recall.Scores,
+  data: dataset.RetrievalDataset,
+  quirks: settings.Quirks,
+  chosen: Mapping[str, Protocol] = types.MappingProxyType({}),
+) -> dict[str, Any]:
   """Returns recalls on the whole split, and what the protocols say.
 
   Args:
@@ -88,12 +115,18 @@ def count(scores: recall.Scores, data: dataset.RetrievalDataset,
   scores = counting.rounded(scores)
   scores.check(data)
   result = counting.recalls(scores, data) | {
-      'split': data.name, 'captions': len(data.captions),
-      'images': len(data.image_ids), 'chance': recall.chance(
-          len(data.image_ids), [len(own) for own in data.captions_of_image])}
+    'split': data.name,
+    'captions': len(data.captions),
+    'images': len(data.image_ids),
+    'chance': recall.chance(
+      len(data.image_ids), [len(own) for own in data.captions_of_image]
+    ),
+  }
   if chosen:
-    result['protocols'] = {name: protocol(scores, data, counting)
-                           for name, protocol in chosen.items()}
+    result['protocols'] = {
+      name: protocol(scores, data, counting)
+      for name, protocol in chosen.items()
+    }
   return result
 
 
@@ -102,8 +135,9 @@ def _call_own(name: str, protocol: Protocol, *args: Any) -> dict[str, Any]:
   found = extensions.call(protocol, f'--protocol {name}', *args)
   if not isinstance(found, dict):
     raise errors.UserError(
-        f'--protocol {name} must return a dict of numbers by name, got '
-        f'{type(found).__name__}')
+      f'--protocol {name} must return a dict of numbers by name, got '
+      f'{type(found).__name__}'
+    )
   return _plain(name, found)
 
 
@@ -114,12 +148,14 @@ def _plain(name: str, counted: dict[str, Any]) -> dict[str, Any]:
     if isinstance(value, dict):
       plain[str(key)] = _plain(name, value)
     elif isinstance(value, numbers.Real) and math.isfinite(value):
-      plain[str(key)] = (int(value) if isinstance(value, numbers.Integral)
-                         else float(value))
+      plain[str(key)] = (
+        int(value) if isinstance(value, numbers.Integral) else float(value)
+      )
     else:
       raise errors.UserError(
-          f'--protocol {name} must return finite numbers, got '
-          f'{" ".join(str(value).split())[:80]} for {key}')
+        f'--protocol {name} must return finite numbers, got '
+        f'{" ".join(str(value).split())[:80]} for {key}'
+      )
   return plain
 
 
@@ -127,10 +163,12 @@ def _whole(num_images: int) -> Callable[..., Protocol]:
   def make(name: str, data: dataset.RetrievalDataset) -> Protocol:
     if len(data.image_ids) != num_images:
       raise errors.UserError(
-          f'protocol {name} is about {num_images:,} images, but {data.name} '
-          f'has {len(data.image_ids):,}; leave --protocol out to rank the '
-          'split as it is')
+        f'protocol {name} is about {num_images:,} images, but {data.name} '
+        f'has {len(data.image_ids):,}; leave --protocol out to rank the '
+        'split as it is'
+      )
     return lambda scores, data, counted: counted.recalls(scores, data)
+
   return make
 
 
@@ -143,32 +181,42 @@ def _folds(name: str, data: dataset.RetrievalDataset) -> Protocol:
       order = coco_truths.karpathy_order(data)
       facts = {'order': 'karpathy'}
     except errors.UserError as error:
-      facts = {'order': 'data', 'notes': [
+      facts = {
+        'order': 'data',
+        'notes': [
           'the folds follow the order of the images in the data, and the '
-          f'numbers depend on it: {error}']}
+          f'numbers depend on it: {error}'
+        ],
+      }
   for fold, images in enumerate(np.split(order, len(order) // FOLD_IMAGES)):
     if not any(len(data.captions_of_image[image]) for image in images):
       raise errors.UserError(
-          f'protocol {name} is the mean over folds of {FOLD_IMAGES:,} images, '
-          f'but no image of fold {fold} of {data.name} has a caption; leave '
-          '--protocol out to rank the split as it is')
-  return lambda scores, data, counted: mean_of_folds(
-      scores, data, counted, FOLD_IMAGES, order) | facts
+        f'protocol {name} is the mean over folds of {FOLD_IMAGES:,} images, '
+        f'but no image of fold {fold} of {data.name} has a caption; leave '
+        '--protocol out to rank the split as it is'
+      )
+  return lambda scores, data, counted: (
+    mean_of_folds(scores, data, counted, FOLD_IMAGES, order) | facts
+  )
 
 
-def check_folds(name: str, data: dataset.RetrievalDataset,
-                size: int) -> None:
+def check_folds(name: str, data: dataset.RetrievalDataset, size: int) -> None:
   """Raises UserError unless folds of `size` images divide the split."""
   if not data.image_ids or len(data.image_ids) % size:
     raise errors.UserError(
-        f'protocol {name} is the mean over folds of {size:,} images, but '
-        f'{data.name} has {len(data.image_ids):,}, which they do not divide; '
-        'give a split that they do, such as COCO\'s test split of 5,000')
+      f'protocol {name} is the mean over folds of {size:,} images, but '
+      f'{data.name} has {len(data.image_ids):,}, which they do not divide; '
+      "give a split that they do, such as COCO's test split of 5,000"
+    )
 
 
-def mean_of_folds(scores: recall.Scores, data: dataset.RetrievalDataset,
-                  counted: Counting, size: int,
-                  order: np.ndarray | None = None) -> dict[str, Any]:
+def mean_of_folds(
+  scores: recall.Scores,
+  data: dataset.RetrievalDataset,
+  counted: Counting,
+  size: int,
+  order: np.ndarray | None = None,
+) -> dict[str, Any]:
   """Returns the mean of the recalls in folds of the images.
 
   Args:
@@ -189,27 +237,41 @@ def mean_of_folds(scores: recall.Scores, data: dataset.RetrievalDataset,
     counts = [len(group) for group in groups]
     ends = np.cumsum(counts)
     captions = np.concatenate(groups).astype(int)
-    found.append(counted.recalls_of(
-        scores.subset(captions, images), np.repeat(np.arange(size), counts),
+    found.append(
+      counted.recalls_of(
+        scores.subset(captions, images),
+        np.repeat(np.arange(size), counts),
         [range(end - count, end) for end, count in zip(ends, counts)],
-        sentences.subset(captions)))
+        sentences.subset(captions),
+      )
+    )
 
   def mean(results: list[dict[str, Any]]) -> dict[str, Any]:
-    return recall.with_means(*(
-        {key: float(np.mean([result[way][key] for result in results]))
-         for key in results[0][way]} for way in recall.WAYS))
+    return recall.with_means(
+      *(
+        {
+          key: float(np.mean([result[way][key] for result in results]))
+          for key in results[0][way]
+        }
+        for way in recall.WAYS
+      )
+    )
 
-  return recall.with_equal(mean(found), mean([
-      fold.get('equal_sentences', fold) for fold in found])) | {
-          'folds': len(found)}
+  return recall.with_equal(
+    mean(found), mean([fold.get('equal_sentences', fold) for fold in found])
+  ) | {'folds': len(found)}
 
 
 def _truths(name: str, data: dataset.RetrievalDataset) -> Protocol:
   truths = coco_truths.load(name, data)
-  count = (coco_truths.precisions if name == 'eccv' else coco_truths.recalls)
+  count = coco_truths.precisions if name == 'eccv' else coco_truths.recalls
   return lambda scores, data, counted: count(scores, truths)
 
 
 PROTOCOLS: dict[str, Callable[[str, dataset.RetrievalDataset], Protocol]] = {
-    'flickr_1k': _whole(1000), 'coco_1k': _folds, 'coco_5k': _whole(5000),
-    'cxc': _truths, 'eccv': _truths}
+  'flickr_1k': _whole(1000),
+  'coco_1k': _folds,
+  'coco_5k': _whole(5000),
+  'cxc': _truths,
+  'eccv': _truths,
+}

@@ -13,7 +13,7 @@ from tagsdc_jax.evaluation import equal_sentences
 CUTOFFS = (1, 5, 10)
 WAYS = ('image_retrieval', 'text_retrieval')
 # Numbers of the matrix that are looked at together; some copies are made.
-_BLOCK = 2 ** 22
+_BLOCK = 2**22
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,27 +27,31 @@ class Scores:
       scored, behind all that it has. None if it has scored everything.
     is_rounded: whether scores are rounded to float16, as in the release.
   """
+
   matrix: np.ndarray
   first_pass: np.ndarray | None = None
   is_rounded: bool = False
 
   def rows(self, captions: Sequence[int] | np.ndarray) -> np.ndarray:
     """Returns float [captions, images]; the higher ranks first, per row."""
-    return self._keys(np.asarray(captions)[:, None],
-                      np.arange(self.matrix.shape[1])[None], 1)
+    return self._keys(
+      np.asarray(captions)[:, None], np.arange(self.matrix.shape[1])[None], 1
+    )
 
   def columns(self, images: Sequence[int] | np.ndarray) -> np.ndarray:
     """Returns float [captions, images]; the higher ranks first, per column."""
-    return self._keys(np.arange(self.matrix.shape[0])[:, None],
-                      np.asarray(images)[None], 0)
+    return self._keys(
+      np.arange(self.matrix.shape[0])[:, None], np.asarray(images)[None], 0
+    )
 
   def subset(self, captions: np.ndarray, images: np.ndarray) -> 'Scores':
     """Returns the scores of some captions and images, in memory."""
     place = np.ix_(captions, images)
     return dataclasses.replace(
-        self, matrix=self.matrix[place],
-        first_pass=(None if self.first_pass is None
-                    else self.first_pass[place]))
+      self,
+      matrix=self.matrix[place],
+      first_pass=(None if self.first_pass is None else self.first_pass[place]),
+    )
 
   def check(self, data: dataset.RetrievalDataset) -> None:
     """Raises UserError if a score of a split is NaN or infinite."""
@@ -58,33 +62,46 @@ class Scores:
         wrong &= ~np.isneginf(block)
       if np.any(wrong):
         row, column = np.argwhere(wrong)[0]
-        raise not_finite(data, block[row, column], int(numbers[row]),
-                         int(column))
+        raise not_finite(
+          data, block[row, column], int(numbers[row]), int(column)
+        )
 
   def image_ranks(self, image_of_text: np.ndarray) -> np.ndarray:
     """Returns int [captions]; see `image_ranks`."""
-    return np.concatenate([
+    return np.concatenate(
+      [
         image_ranks(self.rows(numbers), image_of_text[numbers])
-        for numbers in blocks(*self.matrix.shape)])
+        for numbers in blocks(*self.matrix.shape)
+      ]
+    )
 
-  def text_ranks(self, captions_of_image: Sequence[Sequence[int]],
-                 sentences: equal_sentences.Sentences | None = None
-                 ) -> np.ndarray:
+  def text_ranks(
+    self,
+    captions_of_image: Sequence[Sequence[int]],
+    sentences: equal_sentences.Sentences | None = None,
+  ) -> np.ndarray:
     """Returns int [images with captions]; see `text_ranks`.
 
     Args:
       captions_of_image: rows of each image's captions.
       sentences: of the captions; None if every tie is lost.
     """
-    return np.concatenate([
-        text_ranks(self.columns(numbers),
-                   [captions_of_image[i] for i in numbers],
-                   None if sentences is None else [
-                       sentences.twins(captions_of_image[i]) for i in numbers])
-        for numbers in blocks(*self.matrix.shape[::-1])])
+    return np.concatenate(
+      [
+        text_ranks(
+          self.columns(numbers),
+          [captions_of_image[i] for i in numbers],
+          None
+          if sentences is None
+          else [sentences.twins(captions_of_image[i]) for i in numbers],
+        )
+        for numbers in blocks(*self.matrix.shape[::-1])
+      ]
+    )
 
-  def _keys(self, rows: np.ndarray, columns: np.ndarray,
-            axis: int) -> np.ndarray:
+  def _keys(
+    self, rows: np.ndarray, columns: np.ndarray, axis: int
+  ) -> np.ndarray:
     scores = np.asarray(self.matrix[rows, columns])
     if self.is_rounded:
       scores = as_float16(scores)
@@ -93,19 +110,20 @@ class Scores:
     return behind(scores, np.asarray(self.first_pass[rows, columns]), axis)
 
 
-def not_finite(data: dataset.RetrievalDataset, score: float, caption: int,
-               image: int) -> errors.UserError:
+def not_finite(
+  data: dataset.RetrievalDataset, score: float, caption: int, image: int
+) -> errors.UserError:
   """Returns the error that tells of a score that is NaN or infinite."""
   return errors.UserError(
-      f'scores must be finite, got {score} for caption '
-      f'{data.captions[caption].caption_id} and image {data.image_ids[image]} '
-      f'of {data.name}; the network\'s numbers become too large there, or in a '
-      'pair scored together with it: give other weights, or look at these '
-      'region features')
+    f'scores must be finite, got {score} for caption '
+    f'{data.captions[caption].caption_id} and image {data.image_ids[image]} '
+    f"of {data.name}; the network's numbers become too large there, or in a "
+    'pair scored together with it: give other weights, or look at these '
+    'region features'
+  )
 
 
-def behind(scores: np.ndarray, first_pass: np.ndarray,
-           axis: int) -> np.ndarray:
+def behind(scores: np.ndarray, first_pass: np.ndarray, axis: int) -> np.ndarray:
   """Returns scores whose missing ones rank last, as the first pass says.
 
   Args:
@@ -123,8 +141,9 @@ def behind(scores: np.ndarray, first_pass: np.ndarray,
   np.put_along_axis(places, order, np.pad(steps, pad).astype(float), axis)
   is_scored = np.isfinite(scores)
   least = np.min(scores, axis=axis, keepdims=True, initial=0, where=is_scored)
-  return np.where(is_scored, scores,
-                  least + places - (scores.shape[axis] + 1.0))
+  return np.where(
+    is_scored, scores, least + places - (scores.shape[axis] + 1.0)
+  )
 
 
 def blocks(number: int, other: int) -> Iterator[np.ndarray]:
@@ -152,9 +171,11 @@ def image_ranks(scores: np.ndarray, image_of_text: np.ndarray) -> np.ndarray:
   return np.sum(scores >= own[:, None], axis=1) - 1
 
 
-def text_ranks(scores: np.ndarray,
-               captions_of_image: Sequence[Sequence[int] | np.ndarray],
-               twins: Sequence[np.ndarray] | None = None) -> np.ndarray:
+def text_ranks(
+  scores: np.ndarray,
+  captions_of_image: Sequence[Sequence[int] | np.ndarray],
+  twins: Sequence[np.ndarray] | None = None,
+) -> np.ndarray:
   """Returns the best rank of each image's captions, int [images].
 
   Images without captions are left out. Pessimistic on ties with captions of
@@ -200,8 +221,12 @@ def overcounted_recalls(ranks: np.ndarray) -> dict[str, float]:
   Reference: utils/itm_eval.py of the release, docs/quirks.md, 40.
   """
   is_listed = ranks < max(CUTOFFS)
-  return {f'r{k}': 100.0 * float(np.sum(ranks < k) + np.sum(is_listed[:k]))
-          / len(ranks) for k in CUTOFFS}
+  return {
+    f'r{k}': 100.0
+    * float(np.sum(ranks < k) + np.sum(is_listed[:k]))
+    / len(ranks)
+    for k in CUTOFFS
+  }
 
 
 def as_float16(scores: np.ndarray) -> np.ndarray:
@@ -213,8 +238,9 @@ def as_float16(scores: np.ndarray) -> np.ndarray:
   return scores.astype(np.float16).astype(np.float32)
 
 
-def with_means(image_retrieval: dict[str, float],
-               text_retrieval: dict[str, float]) -> dict[str, Any]:
+def with_means(
+  image_retrieval: dict[str, float], text_retrieval: dict[str, float]
+) -> dict[str, Any]:
   """Returns both ways' recalls with their means, in per cent.
 
   Returns:
@@ -222,13 +248,19 @@ def with_means(image_retrieval: dict[str, float],
     over the cut-offs; `mean_r1`, what the best checkpoint is chosen by; and
     `rsum`, the sum of all six.
   """
-  result: dict[str, Any] = {'image_retrieval': image_retrieval,
-                            'text_retrieval': text_retrieval}
+  result: dict[str, Any] = {
+    'image_retrieval': image_retrieval,
+    'text_retrieval': text_retrieval,
+  }
   sums = [sum(result[way].values()) for way in WAYS]
   return result | {
-      **{f'{way.removesuffix("_retrieval")}_mean': total / len(CUTOFFS)
-         for way, total in zip(WAYS, sums)},
-      'mean_r1': mean_r1(result), 'rsum': sum(sums)}
+    **{
+      f'{way.removesuffix("_retrieval")}_mean': total / len(CUTOFFS)
+      for way, total in zip(WAYS, sums)
+    },
+    'mean_r1': mean_r1(result),
+    'rsum': sum(sums),
+  }
 
 
 def mean_r1(result: dict[str, Any]) -> float:
@@ -236,8 +268,7 @@ def mean_r1(result: dict[str, Any]) -> float:
   return sum(result[way]['r1'] for way in WAYS) / len(WAYS)
 
 
-def with_equal(result: dict[str, Any],
-               equal: dict[str, Any]) -> dict[str, Any]:
+def with_equal(result: dict[str, Any], equal: dict[str, Any]) -> dict[str, Any]:
   """Returns a result with its second count, where the two differ.
 
   Args:
@@ -248,11 +279,14 @@ def with_equal(result: dict[str, Any],
   return result | ({} if equal == result else {'equal_sentences': equal})
 
 
-def _equal_ranks(scores: Scores, image_of_text: np.ndarray,
-                 captions_of_image: Sequence[Sequence[int]],
-                 sentences: equal_sentences.Sentences,
-                 images: np.ndarray, texts: np.ndarray
-                 ) -> tuple[np.ndarray, np.ndarray]:
+def _equal_ranks(
+  scores: Scores,
+  image_of_text: np.ndarray,
+  captions_of_image: Sequence[Sequence[int]],
+  sentences: equal_sentences.Sentences,
+  images: np.ndarray,
+  texts: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
   """Returns ranks with equal sentences taken as right.
 
   Args:
@@ -264,30 +298,39 @@ def _equal_ranks(scores: Scores, image_of_text: np.ndarray,
     texts: from `Scores.text_ranks`.
   """
   images, texts = np.array(images), np.array(texts)
-  right = {caption: np.unique(image_of_text[group])
-           for group in sentences.repeated.values() for caption in group}
+  right = {
+    caption: np.unique(image_of_text[group])
+    for group in sentences.repeated.values()
+    for caption in group
+  }
   again = np.array([c for c in sorted(right) if len(right[c]) > 1], int)
   for part in blocks(len(again), scores.matrix.shape[1]):
     images[again[part]] = text_ranks(
-        scores.rows(again[part]).T, [right[c] for c in again[part]])
+      scores.rows(again[part]).T, [right[c] for c in again[part]]
+    )
   usable = [i for i, own in enumerate(captions_of_image) if len(own)]
-  wide = {place: sentences.with_equal(np.array(captions_of_image[image]))
-          for place, image in enumerate(usable)
-          if len(sentences.twins(captions_of_image[image]))}
+  wide = {
+    place: sentences.with_equal(np.array(captions_of_image[image]))
+    for place, image in enumerate(usable)
+    if len(sentences.twins(captions_of_image[image]))
+  }
   places = np.array(list(wide), int)
   for part in blocks(len(places), scores.matrix.shape[0]):
     texts[places[part]] = text_ranks(
-        scores.columns(np.array(usable)[places[part]]),
-        [wide[place] for place in places[part]])
+      scores.columns(np.array(usable)[places[part]]),
+      [wide[place] for place in places[part]],
+    )
   return images, texts
 
 
 def evaluate_scores(
-    scores: Scores, image_of_text: np.ndarray,
-    captions_of_image: Sequence[Sequence[int]],
-    sentences: equal_sentences.Sentences | None = None, *,
-    image_recalls: Callable[[np.ndarray], dict[str, float]] = recalls
-    ) -> dict[str, Any]:
+  scores: Scores,
+  image_of_text: np.ndarray,
+  captions_of_image: Sequence[Sequence[int]],
+  sentences: equal_sentences.Sentences | None = None,
+  *,
+  image_recalls: Callable[[np.ndarray], dict[str, float]] = recalls,
+) -> dict[str, Any]:
   """Returns recalls both ways in per cent, and their means.
 
   Args:
@@ -306,21 +349,29 @@ def evaluate_scores(
   """
   expected = (len(image_of_text), len(captions_of_image))
   if scores.matrix.shape != expected:
-    raise ValueError(f'scores must have shape {expected} (captions, images), '
-                     f'got {scores.matrix.shape}')
+    raise ValueError(
+      f'scores must have shape {expected} (captions, images), '
+      f'got {scores.matrix.shape}'
+    )
   if scores.is_rounded:
     sentences = None
 
   def count(images: np.ndarray, texts: np.ndarray) -> dict[str, Any]:
     return with_means(image_recalls(images), recalls(texts))
 
-  ranks = (scores.image_ranks(image_of_text),
-           scores.text_ranks(captions_of_image, sentences))
+  ranks = (
+    scores.image_ranks(image_of_text),
+    scores.text_ranks(captions_of_image, sentences),
+  )
   result = count(*ranks)
   if sentences is None or not sentences.repeated:
     return result
-  return with_equal(result, count(*_equal_ranks(
-      scores, image_of_text, captions_of_image, sentences, *ranks)))
+  return with_equal(
+    result,
+    count(
+      *_equal_ranks(scores, image_of_text, captions_of_image, sentences, *ranks)
+    ),
+  )
 
 
 def chance(num_images: int, num_captions: Sequence[float]) -> dict[str, Any]:
@@ -340,12 +391,16 @@ def chance(num_images: int, num_captions: Sequence[float]) -> dict[str, Any]:
       missed *= np.maximum(0, total - own - place) / (total - place)
     found[f'r{k}'] = 100 * float(np.mean(1 - missed)) if len(own) else 0.0
   return with_means(
-      {f'r{k}': 100 * min(1.0, k / num_images) for k in CUTOFFS}, found)
+    {f'r{k}': 100 * min(1.0, k / num_images) for k in CUTOFFS}, found
+  )
 
 
-def precision(scores: np.ndarray, positives: Sequence[int] | np.ndarray,
-              num_relevant: int,
-              twins: np.ndarray | None = None) -> dict[str, float]:
+def precision(
+  scores: np.ndarray,
+  positives: Sequence[int] | np.ndarray,
+  num_relevant: int,
+  twins: np.ndarray | None = None,
+) -> dict[str, float]:
   """Returns how the positives of one query rank, each from 0 to 1.
 
   Pessimistic on ties: other candidates of equal score rank before.
@@ -372,7 +427,9 @@ def precision(scores: np.ndarray, positives: Sequence[int] | np.ndarray,
   number = np.arange(len(own))
   places = np.sort(better) + number
   is_found = places < num_relevant
-  return {'map_at_r': float(np.sum(is_found * (number + 1) / (places + 1)))
-          / num_relevant,
-          'r_precision': float(np.sum(is_found)) / num_relevant,
-          'r1': float(np.any(places == 0))}
+  return {
+    'map_at_r': float(np.sum(is_found * (number + 1) / (places + 1)))
+    / num_relevant,
+    'r_precision': float(np.sum(is_found)) / num_relevant,
+    'r1': float(np.any(places == 0)),
+  }

@@ -27,16 +27,21 @@ _SUFFIX, _JOINED = '.part', 'scores.npy'
 # Images whose region features are hashed: reading all takes as long as some
 # evaluations do. Another store of features differs everywhere.
 _IMAGES_READ = 16
-_PRECISION = ('compute.dtype', 'compute.attention',
-              'compute.matmul_precision')
+_PRECISION = ('compute.dtype', 'compute.attention', 'compute.matmul_precision')
 _VERSIONS = ('tagsdc_jax', 'jax', 'jaxlib', 'flax')
 
 
 class ScoreCache:
   """Parts of one matrix of scores, a file each; a `matrix.Store`."""
 
-  def __init__(self, parent: Path, name: str, about: dict[str, Any],
-               images: np.ndarray, num_captions: int) -> None:
+  def __init__(
+    self,
+    parent: Path,
+    name: str,
+    about: dict[str, Any],
+    images: np.ndarray,
+    num_captions: int,
+  ) -> None:
     """Makes the folder, or finds it.
 
     Args:
@@ -74,8 +79,10 @@ class ScoreCache:
     if damaged and is_told:
       _say(f'{len(damaged)} damaged parts in {self.path} are scored again')
     if len(missing) < len(parts) and is_told:
-      _say(f'continues the evaluation in {self.path}: '
-           f'{len(parts) - len(missing)} of {len(parts)} parts are there')
+      _say(
+        f'continues the evaluation in {self.path}: '
+        f'{len(parts) - len(missing)} of {len(parts)} parts are there'
+      )
     return missing
 
   def save(self, part: int, scores: np.ndarray) -> None:
@@ -93,6 +100,7 @@ class ScoreCache:
     def write(file: Any) -> None:
       file.write(self._digest(part, content.getbuffer()))
       file.write(content.getbuffer())
+
     files.write_whole(self._file(part), write)
 
   def has(self, part: int) -> bool:
@@ -107,8 +115,10 @@ class ScoreCache:
         content = path.read_bytes()
       except FileNotFoundError:
         return None
-    digest, rest = (content[:hashing.SHA256_BYTES],
-                    content[hashing.SHA256_BYTES:])
+    digest, rest = (
+      content[: hashing.SHA256_BYTES],
+      content[hashing.SHA256_BYTES :],
+    )
     if digest != self._digest(part, rest):
       return None
     scores = np.load(io.BytesIO(rest), allow_pickle=False)
@@ -127,14 +137,16 @@ class ScoreCache:
 
     def write(file: Any) -> None:
       np.lib.format.write_array_header_1_0(
-          file, {'descr': '<f4', 'fortran_order': False, 'shape': shape})
+        file, {'descr': '<f4', 'fortran_order': False, 'shape': shape}
+      )
       start, size = file.tell(), 4 * shape[1]
       for part, images in enumerate(self._images):
         scores = self.load(part)
         if scores is None:
           raise errors.UserError(
-              f'part {part} is missing or damaged in {self.path}; give the '
-              'same command again to have it scored')
+            f'part {part} is missing or damaged in {self.path}; give the '
+            'same command again to have it scored'
+          )
         for image, row in zip(images.reshape(-1), scores, strict=True):
           file.seek(start + int(image) * size)
           file.write(row.astype('<f4', copy=False).tobytes())
@@ -157,9 +169,14 @@ class ScoreCache:
     return hashing.sha256([self._key, part.to_bytes(8, 'big'), content])
 
 
-def facts(parameters: Any, data: dataset.RetrievalDataset, plan: tiles.Plan,
-          config: settings.Settings, chosen: first_pass.FirstPass | None,
-          devices: list[jax.Device]) -> dict[str, Any]:
+def facts(
+  parameters: Any,
+  data: dataset.RetrievalDataset,
+  plan: tiles.Plan,
+  config: settings.Settings,
+  chosen: first_pass.FirstPass | None,
+  devices: list[jax.Device],
+) -> dict[str, Any]:
   """Returns JSON-able facts; evaluations of equal ones give equal scores.
 
   Args:
@@ -172,20 +189,26 @@ def facts(parameters: Any, data: dataset.RetrievalDataset, plan: tiles.Plan,
   """
   flat = settings.flatten(config)
   return {
-      'parameters_sha256': hashing.parameters_sha256(parameters),
-      'split': data.name, 'split_sha256': split_sha256(data),
-      'plan_sha256': hashing.arrays_sha256(plan.texts, plan.images,
-                                           np.array(plan.buckets)),
-      'network': {key: value for key, value in flat.items()
-                  if key.startswith('model.') or key in _PRECISION},
-      'first_pass': chosen and {'sha256': chosen.sha256, 'k': chosen.k},
-      'devices': [len(devices), devices[0].platform, devices[0].device_kind],
-      'versions': {name: metadata.version(name) for name in _VERSIONS}}
+    'parameters_sha256': hashing.parameters_sha256(parameters),
+    'split': data.name,
+    'split_sha256': split_sha256(data),
+    'plan_sha256': hashing.arrays_sha256(
+      plan.texts, plan.images, np.array(plan.buckets)
+    ),
+    'network': {
+      key: value
+      for key, value in flat.items()
+      if key.startswith('model.') or key in _PRECISION
+    },
+    'first_pass': chosen and {'sha256': chosen.sha256, 'k': chosen.k},
+    'devices': [len(devices), devices[0].platform, devices[0].device_kind],
+    'versions': {name: metadata.version(name) for name in _VERSIONS},
+  }
 
 
 def split_sha256(data: dataset.RetrievalDataset) -> str:
-  """Returns a hash of all captions, names and lengths, and of the region
-  features of some images."""
+  """Returns a hash of captions, names, lengths, and some images' features."""
+
   def parts() -> Iterator[bytes]:
     for caption in data.captions:
       yield f'{caption.caption_id}\n{caption.image}\n'.encode()

@@ -19,11 +19,15 @@ from tagsdc_jax.runtime import parallel
 _CHUNK = 128
 
 
-def score_sentences(model: RetrievalModel, params: Any,
-                    data: dataset.RetrievalDataset,
-                    sentences: Sequence[np.ndarray],
-                    image_numbers: Sequence[int], *,
-                    devices: list[jax.Device]) -> np.ndarray:
+def score_sentences(
+  model: RetrievalModel,
+  params: Any,
+  data: dataset.RetrievalDataset,
+  sentences: Sequence[np.ndarray],
+  image_numbers: Sequence[int],
+  *,
+  devices: list[jax.Device],
+) -> np.ndarray:
   """Returns raw matching scores, float32 [M].
 
   Args:
@@ -35,39 +39,57 @@ def score_sentences(model: RetrievalModel, params: Any,
     devices: this process's devices; the pairs are dealt out to them.
   """
   longest = max(len(s) for s in sentences)
-  token_ids = np.stack([captions.pad_caption(s, longest, data.vocabulary)
-                        for s in sentences]).astype(np.int32)
+  token_ids = np.stack(
+    [captions.pad_caption(s, longest, data.vocabulary) for s in sentences]
+  ).astype(np.int32)
   lengths = np.array([len(s) + 2 for s in sentences], np.int32)
   used, places = np.unique(np.asarray(image_numbers), return_inverse=True)
   images = assembling.images(data, used, int(np.max(data.num_regions)))
   count, num_devices = len(sentences), len(devices)
   # Filling rows repeat the last pair; they are cut off again.
-  rows = np.minimum(np.arange(-(-count // num_devices) * num_devices),
-                    count - 1).reshape(num_devices, -1)
+  rows = np.minimum(
+    np.arange(-(-count // num_devices) * num_devices), count - 1
+  ).reshape(num_devices, -1)
   texts = arrays.Texts(token_ids[rows], lengths[rows])
   scores = _program(model, tuple(devices))(
-      params, parallel.put(texts, devices),
-      parallel.put(places[rows].astype(np.int32), devices),
-      parallel.replicate(images, devices))
+    params,
+    parallel.put(texts, devices),
+    parallel.put(places[rows].astype(np.int32), devices),
+    parallel.replicate(images, devices),
+  )
   return parallel.gather(scores).reshape(-1)[:count]
 
 
 @functools.lru_cache(maxsize=8)
-def _program(model: RetrievalModel,
-             devices: tuple[jax.Device, ...]) -> Callable:
-  def score(params: Any, texts: arrays.Texts, places: jax.Array,
-            images: arrays.Images) -> jax.Array:
+def _program(
+  model: RetrievalModel, devices: tuple[jax.Device, ...]
+) -> Callable:
+  def score(
+    params: Any, texts: arrays.Texts, places: jax.Array, images: arrays.Images
+  ) -> jax.Array:
     """Returns float32 [m]."""
     embedded_texts = engine.Embedded(
-        retrieval.apply(model, params, 'embed_text', texts.token_ids),
-        texts.num_tokens)
+      retrieval.apply(model, params, 'embed_text', texts.token_ids),
+      texts.num_tokens,
+    )
     embedded_images = engine.Embedded(
-        retrieval.apply(model, params, 'embed_image', images.features,
-                        images.boxes), images.num_regions)
+      retrieval.apply(
+        model, params, 'embed_image', images.features, images.boxes
+      ),
+      images.num_regions,
+    )
     width = texts.token_ids.shape[-1] + images.boxes.shape[-2]
     rows = jnp.arange(len(places))
     return scoring.score_pairs(
-        model, params, embedded_texts, embedded_images, rows, places,
-        jnp.ones(len(places), bool), buckets=(width,),
-        num_tokens=_CHUNK * width)
+      model,
+      params,
+      embedded_texts,
+      embedded_images,
+      rows,
+      places,
+      jnp.ones(len(places), bool),
+      buckets=(width,),
+      num_tokens=_CHUNK * width,
+    )
+
   return parallel.pmap_function(score, devices)

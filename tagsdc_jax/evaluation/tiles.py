@@ -34,6 +34,7 @@ class Plan:
     padding: share of what is computed that is no token or region of a pair
       that is needed, 0 to 1.
   """
+
   texts: np.ndarray
   images: np.ndarray
   text_lengths: np.ndarray
@@ -51,8 +52,9 @@ class Plan:
     return next(w for w in self.buckets if w >= length)
 
 
-def make_plan(data: dataset.RetrievalDataset, config: settings.Evaluation,
-              num_devices: int) -> Plan:
+def make_plan(
+  data: dataset.RetrievalDataset, config: settings.Evaluation, num_devices: int
+) -> Plan:
   """Returns tiles of at most the sizes that the settings name.
 
   Args:
@@ -67,11 +69,9 @@ def make_plan(data: dataset.RetrievalDataset, config: settings.Evaluation,
   longest, most = lengths[texts].max(axis=1), regions[images].max(axis=(1, 2))
   sums = np.add.outer(longest, most).reshape(-1)
   buckets = few_buckets(sums, config.num_buckets)
-  computed = (np.sum(_padded(sums, buckets)) * texts.shape[1]
-              * images[0].size)
+  computed = np.sum(_padded(sums, buckets)) * texts.shape[1] * images[0].size
   real = np.sum(lengths) * len(regions) + np.sum(regions) * len(lengths)
-  return Plan(texts, images, longest, most, buckets,
-              float(1 - real / computed))
+  return Plan(texts, images, longest, most, buckets, float(1 - real / computed))
 
 
 def text_lengths(data: dataset.RetrievalDataset) -> np.ndarray:
@@ -119,9 +119,9 @@ def _groups(lengths: np.ndarray, most: int, num_devices: int) -> np.ndarray:
   sizes = range(most, most // 2, -1)
   missing = [-count % (size * num_devices) for size in sizes]
   allowed = max(min(missing), int(_FILLING * count))
-  size, lacking = next((size, number) for size, number in zip(sizes, missing)
-                       if number <= allowed)
+  size, lacking = next(
+    (size, number) for size, number in zip(sizes, missing) if number <= allowed
+  )
   # The shortest fills up, as it costs least.
-  order = np.pad(np.argsort(lengths, kind='stable'), (lacking, 0),
-                 mode='edge')
+  order = np.pad(np.argsort(lengths, kind='stable'), (lacking, 0), mode='edge')
   return order.reshape(-1, num_devices, size)

@@ -13,4 +13,5 @@ def matching_loss(itm_logits: jax.Array, is_match: jax.Array) -> jax.Array:
     is_match: bool [...].
   """
   return optax.softmax_cross_entropy_with_integer_labels(
-      itm_logits, is_match.astype(jnp.int32))
+    itm_logits, is_match.astype(jnp.int32)
+  )

@@ -19,13 +19,17 @@ from tagsdc_jax.losses import triplet, words
 # The heads whose parameters a loss may train, by the name that they have in
 # the network, and what `read` calls what they say.
 MATCH_HEADS = ('pooler', 'rank_output')
-WORD_HEADS = {'mlm_logits': 'mlm_output', 'disc_logits': 'disc_output',
-              'correction_logits': 'correction_output'}
+WORD_HEADS = {
+  'mlm_logits': 'mlm_output',
+  'disc_logits': 'disc_output',
+  'correction_logits': 'correction_output',
+}
 
 
 @struct.dataclass
 class Match:
   """How well pairs match, float32 [...] both."""
+
   logits: jax.Array  # Raw scores.
   probs: jax.Array  # Their sigmoid.
 
@@ -33,6 +37,7 @@ class Match:
 @struct.dataclass
 class Words:
   """Words of sentences and of the captions that they were made of."""
+
   token_ids: jax.Array  # int32 [..., L]
   originals: jax.Array  # int32 [..., L], the caption's words there; -1: none
   is_token: jax.Array  # bool [..., L], real words
@@ -61,6 +66,7 @@ class PairLoss:
     is_coupled: whether it couples the pairs of a positive; needs
       compute.engine=padded.
   """
+
   name: str
   function: Callable[..., jax.Array]
   heads: tuple[str, ...] = MATCH_HEADS
@@ -72,47 +78,78 @@ class PairLoss:
 
 def triplet_of(config: settings.Settings) -> PairLoss:
   """Returns the triplet loss of matching probabilities."""
+
   def function(positive: Match, negative: Match) -> jax.Array:
-    return triplet.triplet_loss(positive.probs, negative.probs,
-                                margin=config.losses.margin)
+    return triplet.triplet_loss(
+      positive.probs, negative.probs, margin=config.losses.margin
+    )
+
   return PairLoss('triplet', function)
 
 
-def discrimination_of(config: settings.Settings,
-                      cross_entropy: words.CrossEntropy = words.word_loss
-                      ) -> PairLoss:
+def discrimination_of(
+  config: settings.Settings, cross_entropy: words.CrossEntropy = words.word_loss
+) -> PairLoss:
   """Returns word discrimination: was this word replaced?"""
   losses = config.losses
 
-  def function(read: Callable[..., jax.Array], states: jax.Array,
-               token_ids: jax.Array, originals: jax.Array) -> jax.Array:
+  def function(
+    read: Callable[..., jax.Array],
+    states: jax.Array,
+    token_ids: jax.Array,
+    originals: jax.Array,
+  ) -> jax.Array:
     return words.discrimination_loss(
-        read('disc_logits', states), token_ids == originals,
-        replaced_weight=losses.replaced_weight,
-        kept_weight=losses.kept_weight, cross_entropy=cross_entropy)
-  return PairLoss('discrimination', function, ('disc_output',),
-                  losses.discrimination, reads_words=True)
+      read('disc_logits', states),
+      token_ids == originals,
+      replaced_weight=losses.replaced_weight,
+      kept_weight=losses.kept_weight,
+      cross_entropy=cross_entropy,
+    )
+
+  return PairLoss(
+    'discrimination',
+    function,
+    ('disc_output',),
+    losses.discrimination,
+    reads_words=True,
+  )
 
 
-def correction_of(config: settings.Settings,
-                  cross_entropy: words.CrossEntropy = words.word_loss
-                  ) -> PairLoss:
+def correction_of(
+  config: settings.Settings, cross_entropy: words.CrossEntropy = words.word_loss
+) -> PairLoss:
   """Returns word correction: which word was it?"""
-  def function(read: Callable[..., jax.Array], states: jax.Array,
-               token_ids: jax.Array, originals: jax.Array) -> jax.Array:
+
+  def function(
+    read: Callable[..., jax.Array],
+    states: jax.Array,
+    token_ids: jax.Array,
+    originals: jax.Array,
+  ) -> jax.Array:
     del token_ids
     return cross_entropy(read('correction_logits', states), originals)
-  return PairLoss('correction', function, ('correction_output',),
-                  config.losses.correction, reads_words=True,
-                  only_targets=True)
+
+  return PairLoss(
+    'correction',
+    function,
+    ('correction_output',),
+    config.losses.correction,
+    reads_words=True,
+    only_targets=True,
+  )
 
 
 # By the name that `losses.pairs` gives.
 BUILT_IN: dict[str, Callable[[settings.Settings], PairLoss]] = {
-    'triplet': triplet_of, 'discrimination': discrimination_of,
-    'correction': correction_of}
-OF_PHASE = {'tags': ('triplet',),
-            'dc': ('triplet', 'discrimination', 'correction')}
+  'triplet': triplet_of,
+  'discrimination': discrimination_of,
+  'correction': correction_of,
+}
+OF_PHASE = {
+  'tags': ('triplet',),
+  'dc': ('triplet', 'discrimination', 'correction'),
+}
 
 
 def of_settings(config: settings.Settings) -> tuple[PairLoss, ...]:
@@ -128,21 +165,28 @@ def of_settings(config: settings.Settings) -> tuple[PairLoss, ...]:
       loss = extensions.call(loss, f'losses.pairs {name}', config)
     if not isinstance(loss, PairLoss):
       raise errors.UserError(
-          f'losses.pairs names {name}, which must be a PairLoss or a function '
-          f'that returns one, got {type(loss).__name__}')
+        f'losses.pairs names {name}, which must be a PairLoss or a function '
+        f'that returns one, got {type(loss).__name__}'
+      )
     if extensions.is_own(name):
       _check(loss, name, config.compute.engine)
     found.append(loss)
   names = [loss.name for loss in found]
   twice = [name for name in names if names.count(name) > 1]
   if twice:
-    raise errors.UserError(f'losses.pairs has two losses of the name '
-                           f'{twice[0]}; give one of them another name')
+    raise errors.UserError(
+      f'losses.pairs has two losses of the name '
+      f'{twice[0]}; give one of them another name'
+    )
   return tuple(found)
 
 
-def mean_per_positive(loss: PairLoss, values: jax.Array, is_filled: jax.Array,
-                      of_words: Words | None) -> jax.Array:
+def mean_per_positive(
+  loss: PairLoss,
+  values: jax.Array,
+  is_filled: jax.Array,
+  of_words: Words | None,
+) -> jax.Array:
   """Returns the mean of a source's losses, float32 [B]; linear in them.
 
   Args:
@@ -174,8 +218,10 @@ def _check(loss: PairLoss, name: str, engine: str) -> None:
   elif loss.is_coupled and loss.reads_words:
     problem = 'a loss that reads words cannot be coupled'
   elif loss.is_coupled and engine == 'packed':
-    problem = ('it couples pairs, which compute.engine=packed cannot do; set '
-               'compute.engine=padded')
+    problem = (
+      'it couples pairs, which compute.engine=packed cannot do; set '
+      'compute.engine=padded'
+    )
   elif loss.is_coupled:
     problem = extensions.call(_try_coupled, f'losses.pairs {name}', loss)
   else:
@@ -198,8 +244,9 @@ def _try_rows(loss: PairLoss) -> str:
     shape = (_ROWS, _LENGTH)
     keys = jax.random.split(jax.random.key(0), 3)
     states = jax.random.normal(keys[0], (*shape, _HIDDEN))
-    ids, originals = (jax.random.randint(key, shape, 0, _VOCABULARY)
-                      for key in keys[1:])
+    ids, originals = (
+      jax.random.randint(key, shape, 0, _VOCABULARY) for key in keys[1:]
+    )
     run = functools.partial(_run_words, loss, ids, originals)
   else:
     states = jax.random.normal(jax.random.key(0), (2, *shape)) * 3
@@ -217,20 +264,29 @@ def _try_rows(loss: PairLoss) -> str:
     rows = jnp.moveaxis(rows, 1, -1)
   touched = jnp.any(rows.reshape(_ROWS, _ROWS, -1) != 0, axis=-1)
   if bool(jnp.any(touched & ~jnp.eye(_ROWS, dtype=bool))):
-    return ('what a pair adds depends on other pairs; declare is_coupled=True '
-            'and set compute.engine=padded')
+    return (
+      'what a pair adds depends on other pairs; declare is_coupled=True '
+      'and set compute.engine=padded'
+    )
   per_row = values.reshape(_ROWS, -1).sum(1)
   if bool(jnp.any(jnp.any(touched, axis=1) & (per_row == 0))):
-    return ('its gradient must be 0 where it is 0; compute.engine=packed '
-            'skips the backward pass there')
+    return (
+      'its gradient must be 0 where it is 0; compute.engine=packed '
+      'skips the backward pass there'
+    )
   return ''
 
 
 def _wrong_shape(values: Any, shape: Sequence[int]) -> str:
   found = getattr(values, 'shape', None)
-  return '' if found == tuple(shape) else (
+  return (
+    ''
+    if found == tuple(shape)
+    else (
       f'it must return one number per pair or word, {tuple(shape)}, got '
-      f'{found or type(values).__name__}')
+      f'{found or type(values).__name__}'
+    )
+  )
 
 
 def _made_up(shape: tuple[int, ...], seed: int) -> Match:
@@ -242,12 +298,17 @@ def _run_match(loss: PairLoss, logits: jax.Array) -> jax.Array:
   return loss.function(*(Match(x, jax.nn.sigmoid(x)) for x in logits))
 
 
-def _run_words(loss: PairLoss, ids: jax.Array, originals: jax.Array,
-               states: jax.Array) -> jax.Array:
-  sizes = {'disc_logits': 2, 'mlm_logits': _VOCABULARY,
-           'correction_logits': _VOCABULARY}
+def _run_words(
+  loss: PairLoss, ids: jax.Array, originals: jax.Array, states: jax.Array
+) -> jax.Array:
+  sizes = {
+    'disc_logits': 2,
+    'mlm_logits': _VOCABULARY,
+    'correction_logits': _VOCABULARY,
+  }
 
   def read(head: str, x: jax.Array) -> jax.Array:
     matrix = jax.random.normal(jax.random.key(7), (_HIDDEN, sizes[head]))
     return jnp.matmul(x, matrix)
+
   return loss.function(read, states, ids, originals)

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 
 
-def triplet_loss(positive_probs: jax.Array, negative_probs: jax.Array, *,
-                 margin: float) -> jax.Array:
+def triplet_loss(
+  positive_probs: jax.Array, negative_probs: jax.Array, *, margin: float
+) -> jax.Array:
   """Returns max(0, margin + s(negative) - s(positive)), float32 [...].
 
   Args:

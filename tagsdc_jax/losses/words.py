@@ -20,13 +20,18 @@ def word_loss(logits: jax.Array, token_ids: jax.Array) -> jax.Array:
     token_ids: int32 [...], the original tokens.
   """
   return optax.softmax_cross_entropy_with_integer_labels(
-      logits.astype(jnp.float32), token_ids)
+    logits.astype(jnp.float32), token_ids
+  )
 
 
-def discrimination_loss(disc_logits: jax.Array, is_same: jax.Array, *,
-                        replaced_weight: float, kept_weight: float,
-                        cross_entropy: CrossEntropy = word_loss
-                        ) -> jax.Array:
+def discrimination_loss(
+  disc_logits: jax.Array,
+  is_same: jax.Array,
+  *,
+  replaced_weight: float,
+  kept_weight: float,
+  cross_entropy: CrossEntropy = word_loss,
+) -> jax.Array:
   """Returns the weighted cross-entropy per token, float32 [...].
 
   The weights scale the terms; a mean over tokens is not divided by them.
@@ -42,8 +47,9 @@ def discrimination_loss(disc_logits: jax.Array, is_same: jax.Array, *,
   return loss * jnp.where(is_same, kept_weight, replaced_weight)
 
 
-def masked_mean(values: jax.Array, where: jax.Array,
-                axis: int | tuple[int, ...]) -> jax.Array:
+def masked_mean(
+  values: jax.Array, where: jax.Array, axis: int | tuple[int, ...]
+) -> jax.Array:
   """Returns the mean over the places that count, 0 where none does.
 
   Values at other places may be anything, infinite or NaN included, and get

@@ -21,8 +21,9 @@ def _mix(x: UInt32[Array, '...']) -> UInt32[Array, '...']:
   return x ^ (x >> 16)
 
 
-def random_bits(key: Key[Array, ''] | Key[Array, 'rows'], site: int,
-                shape: tuple[int, ...]) -> UInt32[Array, '...']:
+def random_bits(
+  key: Key[Array, ''] | Key[Array, 'rows'], site: int, shape: tuple[int, ...]
+) -> UInt32[Array, '...']:
   """Returns random bits, a function of (key, site, place in the array).
 
   With a key per row, a row's bits are a function of its key and of the place
@@ -42,14 +43,17 @@ def random_bits(key: Key[Array, ''] | Key[Array, 'rows'], site: int,
   place = jnp.zeros(shape, jnp.uint32)
   for axis in range(first, len(shape)):
     place += jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * jnp.uint32(
-        strides[axis] % 2**32)
-  site_word = _mix(
-      words[..., 1] ^ jnp.uint32(0x9E3779B9 * (site + 1) % 2**32))
+      strides[axis] % 2**32
+    )
+  site_word = _mix(words[..., 1] ^ jnp.uint32(0x9E3779B9 * (site + 1) % 2**32))
   return _mix(_mix(place ^ words[..., 0]) + site_word)
 
 
-def keys_at(row_keys: Key[Array, 'rows'], rows: Int[Array, 'tokens'],
-            places: Int[Array, 'tokens']) -> Key[Array, 'tokens']:
+def keys_at(
+  row_keys: Key[Array, 'rows'],
+  rows: Int[Array, 'tokens'],
+  places: Int[Array, 'tokens'],
+) -> Key[Array, 'tokens']:
   """Returns a key per token, a function of its row's key and its place.
 
   Args:
@@ -63,7 +67,7 @@ def keys_at(row_keys: Key[Array, 'rows'], rows: Int[Array, 'tokens'],
 
 
 def _strides(shape: tuple[int, ...]) -> list[int]:
-  return [math.prod(shape[axis + 1:]) for axis in range(len(shape))]
+  return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
 
 def _fixed_strides(shape: tuple[int, ...]) -> list[int]:
@@ -76,9 +80,12 @@ def _fixed_strides(shape: tuple[int, ...]) -> list[int]:
   return [0] + [2 ** (bits * (axes - 1 - i)) for i in range(axes)]
 
 
-def dropout(x: Float[Array, '*shape'], rate: float,
-            key: Key[Array, ''] | Key[Array, 'rows'] | None,
-            site: int) -> Float[Array, '*shape']:
+def dropout(
+  x: Float[Array, '*shape'],
+  rate: float,
+  key: Key[Array, ''] | Key[Array, 'rows'] | None,
+  site: int,
+) -> Float[Array, '*shape']:
   """Zeroes a share `rate` of x and scales the rest up; x itself if no key.
 
   Args:

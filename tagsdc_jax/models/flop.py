@@ -19,8 +19,9 @@ Count = Int[arrays.Array, '*rows']
 Flop = Float[arrays.Array, '*rows']
 
 
-def encoder(model: settings.Model, lengths: Count,
-            num_outputs: Count | int) -> Flop:
+def encoder(
+  model: settings.Model, lengths: Count, num_outputs: Count | int
+) -> Flop:
   """Returns the FLOP of one pass per row.
 
   Args:
@@ -35,12 +36,13 @@ def encoder(model: settings.Model, lengths: Count,
   feed_forward = 4 * hidden * inner
   inner_layer = n * (8 * hidden**2 + feed_forward) + 4 * hidden * n**2
   if isinstance(num_outputs, int) and num_outputs == 1:
-    last_layer = (8 * hidden**2 + feed_forward
-                  + 4 * model.num_heads * hidden * n)
+    last_layer = 8 * hidden**2 + feed_forward + 4 * model.num_heads * hidden * n
   else:
-    last_layer = (4 * hidden**2 * n
-                  + num_outputs * (4.0 * hidden**2 + feed_forward)
-                  + 4 * hidden * n * num_outputs)
+    last_layer = (
+      4 * hidden**2 * n
+      + num_outputs * (4.0 * hidden**2 + feed_forward)
+      + 4 * hidden * n * num_outputs
+    )
   return (model.num_layers - 1) * inner_layer + last_layer
 
 
@@ -67,5 +69,6 @@ def word(model: settings.Model) -> float:
 
 def regions(model: settings.Model, num_regions: Count) -> Flop:
   """Returns the FLOP of embedding each image."""
-  return 2.0 * model.hidden_size * (
-      model.feature_size + _BOX_SIZE) * num_regions
+  return (
+    2.0 * model.hidden_size * (model.feature_size + _BOX_SIZE) * num_regions
+  )

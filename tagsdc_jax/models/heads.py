@@ -14,8 +14,14 @@ from tagsdc_jax.arrays import Array
 from tagsdc_jax.models import layers
 
 # All heads, by the names of their parameters, and those that decode words.
-NAMES = ('pooler', 'rank_output', 'itm_output', 'mlm_output', 'disc_output',
-         'correction_output')
+NAMES = (
+  'pooler',
+  'rank_output',
+  'itm_output',
+  'mlm_output',
+  'disc_output',
+  'correction_output',
+)
 WORD_HEADS = {'mlm_output', 'correction_output'}
 
 
@@ -26,11 +32,15 @@ class Pooler(nn.Module):
   dtype: DTypeLike
 
   @nn.compact
-  def __call__(self, states: Float[Array, 'rows T D']
-               ) -> Float[Array, 'rows D']:
+  def __call__(
+    self, states: Float[Array, 'rows T D']
+  ) -> Float[Array, 'rows D']:
     """Returns what the scores of a row are computed from."""
-    return jnp.tanh(layers.dense(self.config, self.config.hidden_size,
-                                 self.dtype, 'dense')(states[:, 0]))
+    return jnp.tanh(
+      layers.dense(self.config, self.config.hidden_size, self.dtype, 'dense')(
+        states[:, 0]
+      )
+    )
 
 
 class WordHead(nn.Module):
@@ -43,23 +53,25 @@ class WordHead(nn.Module):
     config = self.config
     self.dense = layers.dense(config, config.hidden_size, self.dtype, None)
     self.norm = layers.layer_norm(self.dtype, None)
-    self.bias = self.param('bias', nn.initializers.zeros,
-                           (config.vocab_size,))
+    self.bias = self.param('bias', nn.initializers.zeros, (config.vocab_size,))
 
-  def transform(self, states: Float[Array, '*words D']
-                ) -> Float[Array, '*words D']:
+  def transform(
+    self, states: Float[Array, '*words D']
+  ) -> Float[Array, '*words D']:
     """Returns what the tied decoder is applied to."""
     return self.norm(layers.gelu(self.dense(states)))
 
-  def add_bias(self, logits: Float[Array, '*words V']
-               ) -> Float[Array, '*words V']:
+  def add_bias(
+    self, logits: Float[Array, '*words V']
+  ) -> Float[Array, '*words V']:
     """Returns float32, or float64 if the network computes in that."""
     logits = logits.astype(layers.score_dtype(self.dtype))
     # A product, for its gradient's sake: XLA's sum over the rows takes a fifth
     # of the head's time on a CPU, a product next to none. Exact on all devices.
     ones = jnp.ones((*logits.shape[:-1], 1), logits.dtype)
-    return logits + jnp.matmul(ones, self.bias[None],
-                               precision=jax.lax.Precision.HIGHEST)
+    return logits + jnp.matmul(
+      ones, self.bias[None], precision=jax.lax.Precision.HIGHEST
+    )
 
 
 def parameters(params: Any, names: Collection[str]) -> dict[str, Any]:

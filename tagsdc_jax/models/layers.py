@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Key, Shaped
 
 from tagsdc_jax import settings
 from tagsdc_jax.arrays import Array
-from tagsdc_jax.models import dropout, token_layout as layouts
+from tagsdc_jax.models import dropout
+from tagsdc_jax.models import token_layout as layouts
 
 # BERT's value; flax's default of 1e-6 changes outputs in the fourth digit.
 LAYER_NORM_EPSILON = 1e-12
@@ -27,15 +28,24 @@ def initializer(config: settings.Model) -> nn.initializers.Initializer:
   return nn.initializers.normal(config.initializer_range)
 
 
-def dense(config: settings.Model, features: int, dtype: DTypeLike,
-          name: str | None,
-          precision: jax.lax.Precision | None = None) -> nn.Dense:
+def dense(
+  config: settings.Model,
+  features: int,
+  dtype: DTypeLike,
+  name: str | None,
+  precision: jax.lax.Precision | None = None,
+) -> nn.Dense:
   """A linear layer with BERT's initialization; biases start at 0.
 
   `precision` of its product: None for the network's.
   """
-  return nn.Dense(features, dtype=dtype, kernel_init=initializer(config),
-                  name=name, precision=precision)
+  return nn.Dense(
+    features,
+    dtype=dtype,
+    kernel_init=initializer(config),
+    name=name,
+    precision=precision,
+  )
 
 
 def layer_norm(dtype: DTypeLike, name: str | None) -> nn.LayerNorm:
@@ -62,22 +72,31 @@ class HeadProjection(nn.Module):
 
   def setup(self) -> None:
     hidden = self.config.hidden_size
-    self.kernel = self.param('kernel', initializer(self.config),
-                             (hidden, hidden))
+    self.kernel = self.param(
+      'kernel', initializer(self.config), (hidden, hidden)
+    )
     self.bias = self.param('bias', nn.initializers.zeros, (hidden,))
 
-  def __call__(self, x: Float[Array, 'tokens D']
-               ) -> tuple[Float[Array, 'tokens D'], Float[Array, 'D']]:
+  def __call__(
+    self, x: Float[Array, 'tokens D']
+  ) -> tuple[Float[Array, 'tokens D'], Float[Array, 'D']]:
     """Returns x times the kernel, and the bias, which is not added."""
     return x @ self.kernel.astype(self.dtype), self.bias.astype(self.dtype)
 
-  def by_head(self) -> tuple[Float[Array, 'D heads head_size'],
-                             Float[Array, 'heads head_size']]:
+  def by_head(
+    self,
+  ) -> tuple[
+    Float[Array, 'D heads head_size'], Float[Array, 'heads head_size']
+  ]:
     """Returns the kernel and the bias; head_size = D / heads."""
-    shape = (self.config.num_heads,
-             self.config.hidden_size // self.config.num_heads)
-    return (self.kernel.astype(self.dtype).reshape(-1, *shape),
-            self.bias.astype(self.dtype).reshape(shape))
+    shape = (
+      self.config.num_heads,
+      self.config.hidden_size // self.config.num_heads,
+    )
+    return (
+      self.kernel.astype(self.dtype).reshape(-1, *shape),
+      self.bias.astype(self.dtype).reshape(shape),
+    )
 
 
 class _Given(NamedTuple):
@@ -85,6 +104,7 @@ class _Given(NamedTuple):
 
   Of the tokens of a chunk, or of its rows as [rows, T].
   """
+
   token_mask: Bool[Array, 'tokens'] | Bool[Array, 'rows T']  # True where real.
   dropout_keys: Key[Array, 'rows'] | None
 
@@ -97,10 +117,14 @@ class Attention(nn.Module):
   implementation: str = 'plain'  # One of settings.ATTENTION.
 
   @nn.compact
-  def __call__(self, x: Float[Array, 'tokens D'],
-               token_mask: Bool[Array, 'tokens'], layout: layouts.Layout,
-               first_only: bool, dropout_keys: Key[Array, 'rows'] | None
-               ) -> Float[Array, 'tokens D'] | Float[Array, 'rows D']:
+  def __call__(
+    self,
+    x: Float[Array, 'tokens D'],
+    token_mask: Bool[Array, 'tokens'],
+    layout: layouts.Layout,
+    first_only: bool,
+    dropout_keys: Key[Array, 'rows'] | None,
+  ) -> Float[Array, 'tokens D'] | Float[Array, 'rows D']:
     """Returns the result for all tokens, or for each row's first token only.
 
     Args:
@@ -112,29 +136,36 @@ class Attention(nn.Module):
       dropout_keys: one per row, or None for no dropout.
     """
     config = self.config
-    query, key, value = (HeadProjection(config, self.dtype, name=name)
-                         for name in ('query', 'key', 'value'))
+    query, key, value = (
+      HeadProjection(config, self.dtype, name=name)
+      for name in ('query', 'key', 'value')
+    )
     given = _Given(token_mask, dropout_keys)
     if first_only:
       mixed = _attend_from_first(config, query, key, value, x, layout, given)
     else:
       mixed = layout.by_row(
-          functools.partial(_attend, config, self.implementation),
-          (query(x), key(x), value(x)), given)
+        functools.partial(_attend, config, self.implementation),
+        (query(x), key(x), value(x)),
+        given,
+      )
     return dense(config, config.hidden_size, self.dtype, 'output')(mixed)
 
 
-def _weigh(config: settings.Model,
-           logits: Float[Array, 'rows heads queries T'],
-           given: _Given) -> Float[Array, 'rows heads queries T']:
+def _weigh(
+  config: settings.Model,
+  logits: Float[Array, 'rows heads queries T'],
+  given: _Given,
+) -> Float[Array, 'rows heads queries T']:
   """Returns attention weights for the products of queries and keys."""
   dtype = logits.dtype
   logits = logits.astype(score_dtype(dtype))
-  logits /= (config.hidden_size // config.num_heads)**0.5
+  logits /= (config.hidden_size // config.num_heads) ** 0.5
   # The reference adds -10000, which is exactly zero weight in float32. The
   # lowest float does the same and stays finite for rows without any token.
-  logits = jnp.where(given.token_mask[:, None, None, :], logits,
-                     jnp.finfo(jnp.float32).min)
+  logits = jnp.where(
+    given.token_mask[:, None, None, :], logits, jnp.finfo(jnp.float32).min
+  )
   probs = nn.softmax(logits).astype(dtype)
   return dropout.dropout(probs, config.dropout_rate, given.dropout_keys, 0)
 
@@ -142,26 +173,33 @@ def _weigh(config: settings.Model,
 def _of_rows(given: _Given, num_rows: int, length: int) -> _Given:
   """Returns the mask as [num_rows, length] and the keys as [num_rows]."""
   keys = given.dropout_keys
-  return _Given(_split(given.token_mask, num_rows, length),
-                None if keys is None else keys[:num_rows])
+  return _Given(
+    _split(given.token_mask, num_rows, length),
+    None if keys is None else keys[:num_rows],
+  )
 
 
-def _split(x: Shaped[Array, 'tokens ...'], num_rows: int,
-           length: int) -> Shaped[Array, 'rows T ...']:
+def _split(
+  x: Shaped[Array, 'tokens ...'], num_rows: int, length: int
+) -> Shaped[Array, 'rows T ...']:
   """Returns the first num_rows * length tokens as rows."""
-  return x[:num_rows * length].reshape(num_rows, length, *x.shape[1:])
+  return x[: num_rows * length].reshape(num_rows, length, *x.shape[1:])
 
 
-def _pad(x: Float[Array, 'rows ...'],
-         number: int) -> Float[Array, 'padded ...']:
+def _pad(
+  x: Float[Array, 'rows ...'], number: int
+) -> Float[Array, 'padded ...']:
   """Returns x padded at its end with zeros to a number of rows."""
   return jnp.pad(x, [(0, number - x.shape[0])] + [(0, 0)] * (x.ndim - 1))
 
 
-def _attend(config: settings.Model, implementation: str, length: int,
-            projected: tuple[tuple[Float[Array, 'tokens D'],
-                                   Float[Array, 'D']], ...],
-            given: _Given) -> Float[Array, 'tokens D']:
+def _attend(
+  config: settings.Model,
+  implementation: str,
+  length: int,
+  projected: tuple[tuple[Float[Array, 'tokens D'], Float[Array, 'D']], ...],
+  given: _Given,
+) -> Float[Array, 'tokens D']:
   """Returns the result of attention for all tokens, each to those of its row.
 
   Args:
@@ -175,28 +213,40 @@ def _attend(config: settings.Model, implementation: str, length: int,
   num_rows = num_tokens // length
   given = _of_rows(given, num_rows, length)
   queries, keys, values = (
-      (_split(x, num_rows, length) + bias[None, None]).reshape(
-          num_rows, length, config.num_heads, -1) for x, bias in projected)
+    (_split(x, num_rows, length) + bias[None, None]).reshape(
+      num_rows, length, config.num_heads, -1
+    )
+    for x, bias in projected
+  )
   if given.dropout_keys is None and implementation != 'plain':
     # cuDNN never writes the weights to memory and skips what lies beyond a
     # row's length.
     mixed = jax.nn.dot_product_attention(  # type: ignore[call-overload]
-        queries, keys, values, implementation=implementation,
-        key_value_seq_lengths=jnp.sum(given.token_mask, axis=1,
-                                      dtype=jnp.int32))
+      queries,
+      keys,
+      values,
+      implementation=implementation,
+      key_value_seq_lengths=jnp.sum(given.token_mask, axis=1, dtype=jnp.int32),
+    )
   else:
     # Heads first: a CPU's batched products want their matrices contiguous, and
     # not rows with rows.
-    probs = _weigh(config, queries.transpose(0, 2, 1, 3)
-                   @ keys.transpose(0, 2, 3, 1), given)
+    probs = _weigh(
+      config, queries.transpose(0, 2, 1, 3) @ keys.transpose(0, 2, 3, 1), given
+    )
     mixed = (probs @ values.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)
   return _pad(mixed.reshape(num_rows * length, -1), num_tokens)
 
 
-def _attend_from_first(config: settings.Model, query: HeadProjection,
-                       key: HeadProjection, value: HeadProjection,
-                       x: Float[Array, 'tokens D'], layout: layouts.Layout,
-                       given: _Given) -> Float[Array, 'rows D']:
+def _attend_from_first(
+  config: settings.Model,
+  query: HeadProjection,
+  key: HeadProjection,
+  value: HeadProjection,
+  x: Float[Array, 'tokens D'],
+  layout: layouts.Layout,
+  given: _Given,
+) -> Float[Array, 'rows D']:
   """Returns the result of attention for each row's first token.
 
   Keys and values are linear in x, so the query can go through the keys'
@@ -216,21 +266,30 @@ def _attend_from_first(config: settings.Model, query: HeadProjection,
   queries = (first + bias[None]).reshape(len(first), config.num_heads, -1)
   kernel, bias = key.by_head()
   mixed, sums = layout.by_row(
-      functools.partial(_mix_for_first, config),
-      (jnp.einsum('nhd,chd->nhc', queries, kernel),
-       jnp.einsum('nhd,hd->nh', queries, bias), x), given)
+    functools.partial(_mix_for_first, config),
+    (
+      jnp.einsum('nhd,chd->nhc', queries, kernel),
+      jnp.einsum('nhd,hd->nh', queries, bias),
+      x,
+    ),
+    given,
+  )
   kernel, bias = value.by_head()
   mixed = jnp.einsum('nhc,chd->nhd', mixed, kernel)
   # With dropout the weights do not add up to 1.
   return (mixed + sums[..., None] * bias[None]).reshape(first.shape)
 
 
-def _mix_for_first(config: settings.Model, length: int,
-                   floats: tuple[Float[Array, 'rows heads D'],
-                                 Float[Array, 'rows heads'],
-                                 Float[Array, 'tokens D']],
-                   given: _Given) -> tuple[Float[Array, 'rows heads D'],
-                                           Float[Array, 'rows heads']]:
+def _mix_for_first(
+  config: settings.Model,
+  length: int,
+  floats: tuple[
+    Float[Array, 'rows heads D'],
+    Float[Array, 'rows heads'],
+    Float[Array, 'tokens D'],
+  ],
+  given: _Given,
+) -> tuple[Float[Array, 'rows heads D'], Float[Array, 'rows heads']]:
   """Returns weighted sums of each row's tokens, and the sums of the weights.
 
   Args:
@@ -243,11 +302,14 @@ def _mix_for_first(config: settings.Model, length: int,
   max_rows, num_rows = len(queries), len(x) // length
   given = _of_rows(given, num_rows, length)
   x = _split(x, num_rows, length)
-  logits = (jnp.einsum('nhc,nkc->nhk', queries[:num_rows], x)
-            + bias[:num_rows, :, None])
+  logits = (
+    jnp.einsum('nhc,nkc->nhk', queries[:num_rows], x) + bias[:num_rows, :, None]
+  )
   probs = _weigh(config, logits[:, :, None], given)[:, :, 0]
-  return (_pad(jnp.einsum('nhk,nkc->nhc', probs, x), max_rows),
-          _pad(jnp.sum(probs, -1), max_rows))
+  return (
+    _pad(jnp.einsum('nhk,nkc->nhc', probs, x), max_rows),
+    _pad(jnp.sum(probs, -1), max_rows),
+  )
 
 
 class EncoderLayer(nn.Module):
@@ -258,10 +320,14 @@ class EncoderLayer(nn.Module):
   attention: str = 'plain'  # One of settings.ATTENTION.
 
   @nn.compact
-  def __call__(self, x: Float[Array, 'tokens D'],
-               token_mask: Bool[Array, 'tokens'], layout: layouts.Layout,
-               first_only: bool, dropout_keys: Key[Array, 'rows'] | None
-               ) -> Float[Array, 'tokens D'] | Float[Array, 'rows D']:
+  def __call__(
+    self,
+    x: Float[Array, 'tokens D'],
+    token_mask: Bool[Array, 'tokens'],
+    layout: layouts.Layout,
+    first_only: bool,
+    dropout_keys: Key[Array, 'rows'] | None,
+  ) -> Float[Array, 'tokens D'] | Float[Array, 'rows D']:
     """Returns the states behind this layer; arguments as for `Attention`."""
     config = self.config
     keys = None
@@ -275,13 +341,14 @@ class EncoderLayer(nn.Module):
     def drop(y: Float[Array, '*shape'], site: int) -> Float[Array, '*shape']:
       return dropout.dropout(y, config.dropout_rate, keys, site)
 
-    attended = Attention(config, self.dtype, self.attention,
-                         name='attention')(
-        x, token_mask, layout, first_only, dropout_keys)
+    attended = Attention(config, self.dtype, self.attention, name='attention')(
+      x, token_mask, layout, first_only, dropout_keys
+    )
     if first_only:
       x = layout.leading(x, 1)[:, 0]
     x = layer_norm(self.dtype, 'attention_norm')(x + drop(attended, 1))
-    hidden = gelu(dense(config, config.intermediate_size, self.dtype,
-                        'intermediate')(x))
+    hidden = gelu(
+      dense(config, config.intermediate_size, self.dtype, 'intermediate')(x)
+    )
     output = dense(config, config.hidden_size, self.dtype, 'output')(hidden)
     return layer_norm(self.dtype, 'output_norm')(x + drop(output, 2))

@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Int, Key
 
 from tagsdc_jax import settings
 from tagsdc_jax.arrays import Array
-from tagsdc_jax.models import heads, layers, token_layout as layouts, uniter
+from tagsdc_jax.models import heads, layers, uniter
+from tagsdc_jax.models import token_layout as layouts
 
 
 class RetrievalModel(nn.Module):
@@ -33,50 +34,64 @@ class RetrievalModel(nn.Module):
     config, dtype = self.config, self.dtype
     self.text_embeddings = uniter.TextEmbeddings(config, dtype)
     self.image_embeddings = uniter.ImageEmbeddings(config, dtype)
-    self.encoder = uniter.Encoder(config, dtype, self.attention,
-                                  self.recompute_layers)
+    self.encoder = uniter.Encoder(
+      config, dtype, self.attention, self.recompute_layers
+    )
     self.pooler = heads.Pooler(config, dtype)
     # Scores are float32 wherever and however the encoder computes.
     scores = layers.score_dtype(dtype)
     self.rank_output, self.itm_output, self.disc_output = (
-        layers.dense(config, size, scores, None, jax.lax.Precision.HIGHEST)
-        for size in (1, 2, 2))
+      layers.dense(config, size, scores, None, jax.lax.Precision.HIGHEST)
+      for size in (1, 2, 2)
+    )
     self.mlm_output = heads.WordHead(config, dtype)
     self.correction_output = heads.WordHead(config, dtype)
 
-  def embed_text(self, token_ids: Int[Array, 'rows L'],
-                 dropout_key: Key[Array, ''] | None = None
-                 ) -> Float[Array, 'rows L D']:
+  def embed_text(
+    self,
+    token_ids: Int[Array, 'rows L'],
+    dropout_key: Key[Array, ''] | None = None,
+  ) -> Float[Array, 'rows L D']:
     """Returns the embeddings of texts."""
     return self.text_embeddings(token_ids, dropout_key)
 
-  def embed_image(self, features: Float[Array, 'rows R F'],
-                  boxes: Float[Array, 'rows R 7'],
-                  dropout_key: Key[Array, ''] | None = None
-                  ) -> Float[Array, 'rows R D']:
+  def embed_image(
+    self,
+    features: Float[Array, 'rows R F'],
+    boxes: Float[Array, 'rows R 7'],
+    dropout_key: Key[Array, ''] | None = None,
+  ) -> Float[Array, 'rows R D']:
     """Returns the embeddings of images; see `uniter.ImageEmbeddings`."""
     return self.image_embeddings(
-        features, boxes, self.text_embeddings.type_row(uniter.IMAGE_TYPE),
-        dropout_key)
+      features,
+      boxes,
+      self.text_embeddings.type_row(uniter.IMAGE_TYPE),
+      dropout_key,
+    )
 
-  def mask_regions(self, features: Float[Array, 'rows R F'],
-                   is_masked: Bool[Array, 'rows R']
-                   ) -> Float[Array, 'rows R F']:
+  def mask_regions(
+    self, features: Float[Array, 'rows R F'], is_masked: Bool[Array, 'rows R']
+  ) -> Float[Array, 'rows R F']:
     """Returns region features, the learned vector added where masked.
 
     Neither phase masks regions; UNITER's pretraining does.
     """
     return self.image_embeddings.mask_regions(features, is_masked)
 
-  def pooled(self, states: Float[Array, 'rows states D']
-             ) -> Float[Array, 'rows D']:
+  def pooled(
+    self, states: Float[Array, 'rows states D']
+  ) -> Float[Array, 'rows D']:
     """Returns what scores are computed from, for each row's leading states."""
     return self.pooler(states)
 
-  def encode(self, embeddings: Float[Array, 'rows T D'],
-             token_mask: Bool[Array, 'rows T'], *, num_outputs: int,
-             dropout_key: Key[Array, ''] | None = None
-             ) -> Float[Array, 'rows num_outputs D']:
+  def encode(
+    self,
+    embeddings: Float[Array, 'rows T D'],
+    token_mask: Bool[Array, 'rows T'],
+    *,
+    num_outputs: int,
+    dropout_key: Key[Array, ''] | None = None,
+  ) -> Float[Array, 'rows num_outputs D']:
     """Returns the last layer's leading states.
 
     Args:
@@ -86,19 +101,27 @@ class RetrievalModel(nn.Module):
       dropout_key: None for no dropout.
     """
     num_rows, length = token_mask.shape
-    keys = (None if dropout_key is None
-            else jax.random.split(dropout_key, num_rows))
+    keys = (
+      None if dropout_key is None else jax.random.split(dropout_key, num_rows)
+    )
     return self.encode_tokens(
-        embeddings.reshape(-1, embeddings.shape[-1]), token_mask.reshape(-1),
-        layouts.rectangle(num_rows, length), num_outputs=num_outputs,
-        dropout_keys=keys)
+      embeddings.reshape(-1, embeddings.shape[-1]),
+      token_mask.reshape(-1),
+      layouts.rectangle(num_rows, length),
+      num_outputs=num_outputs,
+      dropout_keys=keys,
+    )
 
-  def encode_tokens(self, embeddings: Float[Array, 'tokens D'],
-                    token_mask: Bool[Array, 'tokens'],
-                    layout: layouts.Layout, *, num_outputs: int,
-                    dropout_keys: Key[Array, 'rows'] | None = None,
-                    reads_all: Bool[Array, ''] | None = None
-                    ) -> Float[Array, 'rows num_outputs D']:
+  def encode_tokens(
+    self,
+    embeddings: Float[Array, 'tokens D'],
+    token_mask: Bool[Array, 'tokens'],
+    layout: layouts.Layout,
+    *,
+    num_outputs: int,
+    dropout_keys: Key[Array, 'rows'] | None = None,
+    reads_all: Bool[Array, ''] | None = None,
+  ) -> Float[Array, 'rows num_outputs D']:
     """Returns the last layer's leading states; see `uniter.Encoder`.
 
     Args:
@@ -109,64 +132,84 @@ class RetrievalModel(nn.Module):
       dropout_keys: one per row, or None for no dropout.
       reads_all: False if only the first state of each row is read.
     """
-    return self.encoder(embeddings, token_mask, layout,
-                        num_outputs=num_outputs, dropout_keys=dropout_keys,
-                        reads_all=reads_all)
+    return self.encoder(
+      embeddings,
+      token_mask,
+      layout,
+      num_outputs=num_outputs,
+      dropout_keys=dropout_keys,
+      reads_all=reads_all,
+    )
 
-  def match_logits(self, states: Float[Array, 'rows states D']
-                   ) -> Float[Array, 'rows']:
+  def match_logits(
+    self, states: Float[Array, 'rows states D']
+  ) -> Float[Array, 'rows']:
     """Returns the raw matching score of each row, float32."""
     return self.rank_output(self.pooler(states))[:, 0]
 
-  def itm_logits(self, states: Float[Array, 'rows states D']
-                 ) -> Float[Array, 'rows 2']:
+  def itm_logits(
+    self, states: Float[Array, 'rows states D']
+  ) -> Float[Array, 'rows 2']:
     """Returns the logits of no match and match, float32."""
     return self.itm_output(self.pooler(states))
 
-  def mlm_logits(self, states: Float[Array, '*words D']
-                 ) -> Float[Array, '*words V']:
+  def mlm_logits(
+    self, states: Float[Array, '*words D']
+  ) -> Float[Array, '*words V']:
     """Returns float32 logits for the states of masked positions."""
     return self._word_logits(self.mlm_output, states)
 
-  def correction_logits(self, states: Float[Array, '*words D']
-                        ) -> Float[Array, '*words V']:
+  def correction_logits(
+    self, states: Float[Array, '*words D']
+  ) -> Float[Array, '*words V']:
     """Returns float32 logits for the states of replaced positions."""
     return self._word_logits(self.correction_output, states)
 
-  def disc_logits(self, states: Float[Array, '*words D']
-                  ) -> Float[Array, '*words 2']:
+  def disc_logits(
+    self, states: Float[Array, '*words D']
+  ) -> Float[Array, '*words 2']:
     """Returns the logits of replaced word and same word, float32."""
     return self.disc_output(states)
 
-  def _word_logits(self, head: heads.WordHead,
-                   states: Float[Array, '*words D']
-                   ) -> Float[Array, '*words V']:
+  def _word_logits(
+    self, head: heads.WordHead, states: Float[Array, '*words D']
+  ) -> Float[Array, '*words V']:
     decoded = self.text_embeddings.decode(head.transform(states))
     return head.add_bias(decoded)
 
-  def every_output(self, token_ids: Int[Array, 'rows L'],
-                   features: Float[Array, 'rows R F'],
-                   boxes: Float[Array, 'rows R 7']
-                   ) -> tuple[Float[Array, '...'], ...]:
+  def every_output(
+    self,
+    token_ids: Int[Array, 'rows L'],
+    features: Float[Array, 'rows R F'],
+    boxes: Float[Array, 'rows R 7'],
+  ) -> tuple[Float[Array, '...'], ...]:
     """Uses every parameter once: the method that `init` is called with."""
     text = self.embed_text(token_ids)
     embeddings = jnp.concatenate(
-        [text, self.embed_image(features, boxes)], axis=1)
+      [text, self.embed_image(features, boxes)], axis=1
+    )
     mask = jnp.ones(embeddings.shape[:2], bool)
     states = self.encode(embeddings, mask, num_outputs=text.shape[1])
-    return (self.match_logits(states), self.itm_logits(states),
-            self.mlm_logits(states), self.correction_logits(states),
-            self.disc_logits(states))
+    return (
+      self.match_logits(states),
+      self.itm_logits(states),
+      self.mlm_logits(states),
+      self.correction_logits(states),
+      self.disc_logits(states),
+    )
 
 
 def precision(model: RetrievalModel) -> str:
   """Returns the precision that it computes in, for people and results."""
-  return (f'{jnp.dtype(model.dtype).name}, {model.matmul_precision} on '
-          f'{jax.default_backend()}')
+  return (
+    f'{jnp.dtype(model.dtype).name}, {model.matmul_precision} on '
+    f'{jax.default_backend()}'
+  )
 
 
-def apply(model: RetrievalModel, params: Any, method: str, *args: Any,
-          **kwargs: Any) -> Any:
+def apply(
+  model: RetrievalModel, params: Any, method: str, *args: Any, **kwargs: Any
+) -> Any:
   """Returns the result of a method of the network for these parameters.
 
   The products in it, and in its gradient, have the precision that the network
@@ -177,19 +220,25 @@ def apply(model: RetrievalModel, params: Any, method: str, *args: Any,
 
 
 def init_parameters(model: RetrievalModel, key: Key[Array, '']) -> dict:
-  """Returns fresh float32 parameters, initialized as the release does but for
-  one bias: that of the box projection, see `uniter.centering_bias`."""
+  """Returns fresh float32 parameters.
+
+  Initialized as the release does but for one bias: that of the box
+  projection, see `uniter.centering_bias`.
+  """
   c = model.config
-  variables = jax.jit(functools.partial(
-      model.init, method=RetrievalModel.every_output))(
-          key, jnp.zeros((1, 2), jnp.int32),
-          jnp.zeros((1, 1, c.feature_size)), jnp.zeros((1, 1, 7)))
+  variables = jax.jit(
+    functools.partial(model.init, method=RetrievalModel.every_output)
+  )(
+    key,
+    jnp.zeros((1, 2), jnp.int32),
+    jnp.zeros((1, 1, c.feature_size)),
+    jnp.zeros((1, 1, 7)),
+  )
   params = variables['params']
   images = params['image_embeddings']
   projection = images['box_projection']
   centered = projection | {'bias': uniter.centering_bias(projection['kernel'])}
-  return params | {
-      'image_embeddings': images | {'box_projection': centered}}
+  return params | {'image_embeddings': images | {'box_projection': centered}}
 
 
 def parameter_shapes(model: RetrievalModel) -> dict:

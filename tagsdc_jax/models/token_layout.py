@@ -28,6 +28,7 @@ class Layout:
   Rows padded to length l lie one after the other, tokens // l of them; the
   tokens that are left, fewer than l, belong to no row.
   """
+
   rows: Int[Array, 'tokens']  # The row each token belongs to.
   places: Int[Array, 'tokens']  # Where in its row.
   choice: Int[Array, '']  # Which of the lengths it is.
@@ -49,15 +50,17 @@ class Layout:
     """How many rows there are."""
     return self.rows.shape[0] // self.length
 
-  def leading(self, x: Shaped[Array, 'tokens ...'],
-              number: int) -> Shaped[Array, 'rows number ...']:
+  def leading(
+    self, x: Shaped[Array, 'tokens ...'], number: int
+  ) -> Shaped[Array, 'rows number ...']:
     """Returns the first `number` tokens of each of max_rows rows.
 
     Rows beyond num_rows, and places beyond the length, hold other tokens.
     """
     if len(self.buckets) == 1:
-      return x[:self.max_rows * self.buckets[0]].reshape(
-          self.max_rows, self.buckets[0], *x.shape[1:])[:, :number]
+      return x[: self.max_rows * self.buckets[0]].reshape(
+        self.max_rows, self.buckets[0], *x.shape[1:]
+      )[:, :number]
     first = jnp.arange(self.max_rows)[:, None] * self.length
     return x.at[first + jnp.arange(number)[None]].get(mode='clip')
 
@@ -77,14 +80,14 @@ class Layout:
       return function(self.buckets[0], floats, others)
     # The backward pass is traced when the network's precision, which
     # `retrieval.apply` sets, is no longer in force: it is taken along.
-    precision = (
-        jax.config.jax_default_matmul_precision)  # type: ignore[attr-defined]
+    precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
     function = functools.partial(_run_precisely, function, precision)
     return _switch(function, self.buckets, floats, others, self.choice)
 
 
-def of_bucket(buckets: Sequence[int], choice: Int[Array, ''],
-              num_tokens: int) -> Layout:
+def of_bucket(
+  buckets: Sequence[int], choice: Int[Array, ''], num_tokens: int
+) -> Layout:
   """Returns the layout of num_tokens tokens, at least the last length."""
   length = jnp.asarray(buckets, jnp.int32)[choice]
   token = jnp.arange(num_tokens, dtype=jnp.int32)
@@ -96,36 +99,59 @@ def rectangle(num_rows: int, length: int) -> Layout:
   return of_bucket((length,), jnp.int32(0), num_rows * length)
 
 
-def _run_precisely(function: RowFunction, precision: str | None,
-                   length: int, floats: Any, others: Any) -> Any:
+def _run_precisely(
+  function: RowFunction,
+  precision: str | None,
+  length: int,
+  floats: Any,
+  others: Any,
+) -> Any:
   with jax.default_matmul_precision(precision):
     return function(length, floats, others)
 
 
-def _run(function: RowFunction, lengths: tuple[int, ...], floats: Any,
-         others: Any, choice: jax.Array) -> Any:
-  return jax.lax.switch(choice, [functools.partial(function, length)
-                                 for length in lengths], floats, others)
+def _run(
+  function: RowFunction,
+  lengths: tuple[int, ...],
+  floats: Any,
+  others: Any,
+  choice: jax.Array,
+) -> Any:
+  return jax.lax.switch(
+    choice,
+    [functools.partial(function, length) for length in lengths],
+    floats,
+    others,
+  )
 
 
 _switch = jax.custom_vjp(_run, nondiff_argnums=(0, 1))
 
 
-def _switch_fwd(function: RowFunction, lengths: tuple[int, ...],
-                *arguments: Any) -> tuple[Any, Any]:
+def _switch_fwd(
+  function: RowFunction, lengths: tuple[int, ...], *arguments: Any
+) -> tuple[Any, Any]:
   return _run(function, lengths, *arguments), arguments
 
 
-def _switch_bwd(function: RowFunction, lengths: tuple[int, ...],
-                arguments: Any, cotangents: Any) -> tuple[Any, None, None]:
+def _switch_bwd(
+  function: RowFunction,
+  lengths: tuple[int, ...],
+  arguments: Any,
+  cotangents: Any,
+) -> tuple[Any, None, None]:
   def pull_back(length: int, floats: Any, others: Any) -> Any:
     given, cotangents = others
-    return jax.vjp(lambda x: function(length, x, given),
-                   floats)[1](cotangents)[0]
+    return jax.vjp(lambda x: function(length, x, given), floats)[1](cotangents)[
+      0
+    ]
 
   floats, others, choice = arguments
-  return _run(pull_back, lengths, floats, (others, cotangents),
-              choice), None, None
+  return (
+    _run(pull_back, lengths, floats, (others, cotangents), choice),
+    None,
+    None,
+  )
 
 
 _switch.defvjp(_switch_fwd, _switch_bwd)

@@ -16,7 +16,8 @@ from jaxtyping import Bool, Float, Int, Key
 
 from tagsdc_jax import settings
 from tagsdc_jax.arrays import Array
-from tagsdc_jax.models import dropout, layers, token_layout as layouts
+from tagsdc_jax.models import dropout, layers
+from tagsdc_jax.models import token_layout as layouts
 
 TEXT_TYPE, IMAGE_TYPE = 0, 1
 # An ordinary box: x1, y1, x2, y2, w, h, w * h as shares of the picture.
@@ -35,8 +36,11 @@ def centering_bias(kernel: Float[Array, '7 D']) -> Float[Array, 'D']:
   Args:
     kernel: of the box projection.
   """
-  return -jnp.matmul(jnp.asarray(_ORDINARY_BOX, kernel.dtype), kernel,
-                     precision=jax.lax.Precision.HIGHEST)
+  return -jnp.matmul(
+    jnp.asarray(_ORDINARY_BOX, kernel.dtype),
+    kernel,
+    precision=jax.lax.Precision.HIGHEST,
+  )
 
 
 class TextEmbeddings(nn.Module):
@@ -49,25 +53,32 @@ class TextEmbeddings(nn.Module):
     config = self.config
 
     def table(rows: int) -> nn.Embed:
-      return nn.Embed(rows, config.hidden_size, dtype=self.dtype,
-                      embedding_init=layers.initializer(config))
+      return nn.Embed(
+        rows,
+        config.hidden_size,
+        dtype=self.dtype,
+        embedding_init=layers.initializer(config),
+      )
 
     self.word = table(config.vocab_size)
     self.position = table(config.max_positions)
     self.token_type = table(config.num_token_types)
     self.norm = layers.layer_norm(self.dtype, None)
 
-  def __call__(self, token_ids: Int[Array, 'rows L'],
-               dropout_key: Key[Array, ''] | None) -> Float[Array, 'rows L D']:
+  def __call__(
+    self, token_ids: Int[Array, 'rows L'], dropout_key: Key[Array, ''] | None
+  ) -> Float[Array, 'rows L D']:
     """Returns the embeddings; no dropout if the key is None."""
     words = self.word(token_ids)
     if not self.config.train_padding_row:
-      words = jnp.where((token_ids == 0)[..., None],
-                        jax.lax.stop_gradient(words), words)
+      words = jnp.where(
+        (token_ids == 0)[..., None], jax.lax.stop_gradient(words), words
+      )
     positions = self.position(jnp.arange(token_ids.shape[-1]))
     x = words + positions[None] + self.type_row(TEXT_TYPE)
-    return dropout.dropout(self.norm(x), self.config.dropout_rate,
-                           dropout_key, 0)
+    return dropout.dropout(
+      self.norm(x), self.config.dropout_rate, dropout_key, 0
+    )
 
   def type_row(self, token_type: int) -> Float[Array, '1 1 D']:
     """Returns the token-type embedding."""
@@ -87,8 +98,10 @@ class ImageEmbeddings(nn.Module):
   def setup(self) -> None:
     config = self.config
     self.region_mask_embedding = self.param(
-        'region_mask_embedding', layers.initializer(config),
-        (2, config.feature_size))
+      'region_mask_embedding',
+      layers.initializer(config),
+      (2, config.feature_size),
+    )
 
     def projection() -> nn.Dense:
       return layers.dense(config, config.hidden_size, self.dtype, None)
@@ -99,9 +112,9 @@ class ImageEmbeddings(nn.Module):
     self.box_norm = layers.layer_norm(self.dtype, None)
     self.norm = layers.layer_norm(self.dtype, None)
 
-  def mask_regions(self, features: Float[Array, 'rows R F'],
-                   is_masked: Bool[Array, 'rows R']
-                   ) -> Float[Array, 'rows R F']:
+  def mask_regions(
+    self, features: Float[Array, 'rows R F'], is_masked: Bool[Array, 'rows R']
+  ) -> Float[Array, 'rows R F']:
     """Returns the features, a learned vector added where masked.
 
     Of the table's two rows the first stands for regions that are not masked:
@@ -110,10 +123,13 @@ class ImageEmbeddings(nn.Module):
     masked = features + self.region_mask_embedding[1].reshape(1, 1, -1)
     return jnp.where(is_masked[..., None], masked, features)
 
-  def __call__(self, features: Float[Array, 'rows R F'],
-               boxes: Float[Array, 'rows R 7'],
-               type_row: Float[Array, '1 1 D'],
-               dropout_key: Key[Array, ''] | None) -> Float[Array, 'rows R D']:
+  def __call__(
+    self,
+    features: Float[Array, 'rows R F'],
+    boxes: Float[Array, 'rows R 7'],
+    type_row: Float[Array, '1 1 D'],
+    dropout_key: Key[Array, ''] | None,
+  ) -> Float[Array, 'rows R D']:
     """Returns the embeddings of images.
 
     Args:
@@ -122,11 +138,14 @@ class ImageEmbeddings(nn.Module):
       type_row: token-type embedding of images.
       dropout_key: None for no dropout.
     """
-    x = (self.feature_norm(self.feature_projection(features.astype(self.dtype)))
-         + self.box_norm(self.box_projection(boxes.astype(self.dtype)))
-         + type_row)
-    return dropout.dropout(self.norm(x), self.config.dropout_rate, dropout_key,
-                           0)
+    x = (
+      self.feature_norm(self.feature_projection(features.astype(self.dtype)))
+      + self.box_norm(self.box_projection(boxes.astype(self.dtype)))
+      + type_row
+    )
+    return dropout.dropout(
+      self.norm(x), self.config.dropout_rate, dropout_key, 0
+    )
 
 
 class Encoder(nn.Module):
@@ -144,11 +163,16 @@ class Encoder(nn.Module):
   recompute_layers: bool = False  # In backward passes, see settings.Compute.
 
   @nn.compact
-  def __call__(self, x: Float[Array, 'tokens D'],
-               token_mask: Bool[Array, 'tokens'], layout: layouts.Layout, *,
-               num_outputs: int, dropout_keys: Key[Array, 'rows'] | None,
-               reads_all: Bool[Array, ''] | None = None
-               ) -> Float[Array, 'rows num_outputs D']:
+  def __call__(
+    self,
+    x: Float[Array, 'tokens D'],
+    token_mask: Bool[Array, 'tokens'],
+    layout: layouts.Layout,
+    *,
+    num_outputs: int,
+    dropout_keys: Key[Array, 'rows'] | None,
+    reads_all: Bool[Array, ''] | None = None,
+  ) -> Float[Array, 'rows num_outputs D']:
     """Returns the last layer's states of each row's leading tokens.
 
     Args:
@@ -162,41 +186,55 @@ class Encoder(nn.Module):
       reads_all: whether more than each row's first state is read; if not, the
         others come back as 0 and cost nothing. None means True.
     """
-    layer = layers.EncoderLayer(self.config, self.dtype, self.attention,
-                                parent=None)
+    layer = layers.EncoderLayer(
+      self.config, self.dtype, self.attention, parent=None
+    )
 
     def init(key: Key[Array, '']) -> Any:
-      return layer.init(key, x[:1], token_mask[:1], layouts.rectangle(1, 1),
-                        False, None)['params']
+      return layer.init(
+        key, x[:1], token_mask[:1], layouts.rectangle(1, 1), False, None
+      )['params']
 
-    is_merged = (self.has_variable('params', 'layers')
-                 and not self.has_variable('params', 'last_layer'))
+    is_merged = self.has_variable('params', 'layers') and not self.has_variable(
+      'params', 'last_layer'
+    )
     num_stacked = self.config.num_layers - (not is_merged)
-    last = (None if is_merged
-            else self._layer_parameters('last_layer', init))
+    last = None if is_merged else self._layer_parameters('last_layer', init)
     keys = _layer_keys(dropout_keys, self.config.num_layers)
 
-    def apply(x: Float[Array, 'tokens D'], params: Any,
-              keys: Key[Array, 'rows'] | None, first_only: bool) -> Any:
-      return layer.apply({'params': params}, x, token_mask, layout, first_only,
-                         keys)
+    def apply(
+      x: Float[Array, 'tokens D'],
+      params: Any,
+      keys: Key[Array, 'rows'] | None,
+      first_only: bool,
+    ) -> Any:
+      return layer.apply(
+        {'params': params}, x, token_mask, layout, first_only, keys
+      )
 
     # A scan's body needs no guard against common subexpressions.
-    run = (jax.checkpoint(apply, prevent_cse=False, static_argnums=(3,))
-           if self.recompute_layers else apply)
+    run = (
+      jax.checkpoint(apply, prevent_cse=False, static_argnums=(3,))
+      if self.recompute_layers
+      else apply
+    )
     if num_stacked:
-      stacked = self._layer_parameters('layers', lambda key: jax.vmap(init)(
-          jax.random.split(key, num_stacked)))
+      stacked = self._layer_parameters(
+        'layers', lambda key: jax.vmap(init)(jax.random.split(key, num_stacked))
+      )
       x, _ = jax.lax.scan(
-          lambda x, layer_params: (run(x, *layer_params, False), None),
-          x, (stacked, None if keys is None else keys[:num_stacked]),
-          length=num_stacked)
+        lambda x, layer_params: (run(x, *layer_params, False), None),
+        x,
+        (stacked, None if keys is None else keys[:num_stacked]),
+        length=num_stacked,
+      )
     if is_merged:
       return layout.leading(x, num_outputs)
     keys = None if keys is None else keys[-1]
 
-    def run_last(first_only: bool, x: Float[Array, 'tokens D']
-                 ) -> Float[Array, 'rows num_outputs D']:
+    def run_last(
+      first_only: bool, x: Float[Array, 'tokens D']
+    ) -> Float[Array, 'rows num_outputs D']:
       x = run(x, last, keys, first_only)
       if not first_only:
         return layout.leading(x, num_outputs)
@@ -204,8 +242,12 @@ class Encoder(nn.Module):
 
     if num_outputs == 1 or reads_all is None:
       return run_last(num_outputs == 1, x)
-    return jax.lax.cond(reads_all, functools.partial(run_last, False),
-                        functools.partial(run_last, True), x)
+    return jax.lax.cond(
+      reads_all,
+      functools.partial(run_last, False),
+      functools.partial(run_last, True),
+      x,
+    )
 
   def _layer_parameters(self, name: str, init: Callable) -> Any:
     # `self.param` traces `init` again to check the shapes of given parameters,
@@ -224,14 +266,19 @@ def merge_layers(encoder: Any) -> Any:
   last = jax.tree.map(lambda x: x[None], encoder['last_layer'])
   if 'layers' not in encoder:
     return {'layers': last}
-  return {'layers': jax.tree.map(lambda *xs: jnp.concatenate(xs),
-                                 encoder['layers'], last)}
+  return {
+    'layers': jax.tree.map(
+      lambda *xs: jnp.concatenate(xs), encoder['layers'], last
+    )
+  }
 
 
-def _layer_keys(row_keys: Key[Array, 'rows'] | None, num_layers: int
-                ) -> Key[Array, 'num_layers rows'] | None:
+def _layer_keys(
+  row_keys: Key[Array, 'rows'] | None, num_layers: int
+) -> Key[Array, 'num_layers rows'] | None:
   """Returns a key per layer and row."""
   if row_keys is None:
     return None
-  return jax.vmap(lambda key: jax.random.split(key, num_layers),
-                  out_axes=1)(row_keys)
+  return jax.vmap(lambda key: jax.random.split(key, num_layers), out_axes=1)(
+    row_keys
+  )

@@ -1,13 +1,25 @@
 """The sources of negatives by name."""
 
 from tagsdc_jax import settings
-from tagsdc_jax.negatives import (mask_refill, retrieved, source,
-                                  static_refill, word_swap)
+from tagsdc_jax.negatives import (
+  mask_refill,
+  retrieved,
+  source,
+  static_refill,
+  word_swap,
+)
 
 # By the name that `negatives.sources` gives.
-BUILT_IN = {own.name: own for own in (
-    retrieved.IMAGES, retrieved.TEXTS, mask_refill.MASK_REFILL,
-    static_refill.STATIC_REFILL, word_swap.WORD_SWAP)}
+BUILT_IN = {
+  own.name: own
+  for own in (
+    retrieved.IMAGES,
+    retrieved.TEXTS,
+    mask_refill.MASK_REFILL,
+    static_refill.STATIC_REFILL,
+    word_swap.WORD_SWAP,
+  )
+}
 
 
 def of_settings(config: settings.Settings) -> tuple[source.Source, ...]:

@@ -15,6 +15,7 @@ from tagsdc_jax.negatives import filters, source
 @struct.dataclass
 class Table:
   """The positives' own, then the pool's, then what the sources wrote."""
+
   texts: arrays.Texts
   images: arrays.Images
 
@@ -22,6 +23,7 @@ class Table:
 @struct.dataclass
 class Candidates:
   """What one source proposes, C for each positive."""
+
   text_rows: jax.Array  # int32 [B, C], rows of the table
   image_rows: jax.Array  # int32 [B, C]
   is_valid: jax.Array  # bool [B, C]
@@ -29,8 +31,9 @@ class Candidates:
   sentences: source.Sentences | None  # Of a source that writes.
 
 
-def propose(sources: Sequence[source.Source], inputs: source.Inputs
-            ) -> tuple[Table, tuple[Candidates, ...]]:
+def propose(
+  sources: Sequence[source.Source], inputs: source.Inputs
+) -> tuple[Table, tuple[Candidates, ...]]:
   """Asks every source, and filters what they wrote.
 
   Args:
@@ -41,49 +44,82 @@ def propose(sources: Sequence[source.Source], inputs: source.Inputs
     The table, and the candidates of each source.
   """
   batch = inputs.batch
-  table = Table(*(jax.tree.map(lambda a, b: jnp.concatenate([a, b]), own, pool)
-                  for own, pool in ((batch.texts, batch.pool_texts),
-                                    (batch.images, batch.pool_images))))
+  table = Table(
+    *(
+      jax.tree.map(lambda a, b: jnp.concatenate([a, b]), own, pool)
+      for own, pool in (
+        (batch.texts, batch.pool_texts),
+        (batch.images, batch.pool_images),
+      )
+    )
+  )
   num_positives = batch.texts.num_tokens.shape[0]
   own = jnp.arange(num_positives, dtype=jnp.int32)[:, None]
   found = []
   num_writers = 0
   for one in sources:
-    keys = source.Keys(*(jax.random.fold_in(key, num_writers) for key
-                         in inputs.keys)) if num_writers else inputs.keys
+    keys = (
+      source.Keys(
+        *(jax.random.fold_in(key, num_writers) for key in inputs.keys)
+      )
+      if num_writers
+      else inputs.keys
+    )
     given = one.propose(inputs._replace(keys=keys))
     _check(one, given, batch)
     same_as = sentences = None
     if isinstance(given, source.Sentences):
       num_writers += 1
-      given = _filtered(given, batch, inputs.engine.task.settings.negatives
-                        .exclude)
+      given = _filtered(
+        given, batch, inputs.engine.task.settings.negatives.exclude
+      )
       shape, first = given.is_valid.shape, table.texts.num_tokens.shape[0]
-      rows = first + jnp.arange(given.is_valid.size,
-                                dtype=jnp.int32).reshape(shape)
-      table = dataclasses.replace(table, texts=arrays.Texts(*(
-          jnp.concatenate([a, b.reshape(-1, *a.shape[1:])]) for a, b in (
+      rows = first + jnp.arange(given.is_valid.size, dtype=jnp.int32).reshape(
+        shape
+      )
+      table = dataclasses.replace(
+        table,
+        texts=arrays.Texts(
+          *(
+            jnp.concatenate([a, b.reshape(-1, *a.shape[1:])])
+            for a, b in (
               (table.texts.token_ids, given.token_ids),
-              (table.texts.num_tokens, given.num_tokens)))))
+              (table.texts.num_tokens, given.num_tokens),
+            )
+          )
+        ),
+      )
       sentences = given
     else:
       shape, rows = given.rows.shape, num_positives + given.rows
       same_as = given.same_as
     rows_of = {'text': own, 'image': own} | {one.replaces: rows}
-    found.append(Candidates(
+    found.append(
+      Candidates(
         jnp.broadcast_to(rows_of['text'], shape),
-        jnp.broadcast_to(rows_of['image'], shape), given.is_valid, same_as,
-        sentences))
+        jnp.broadcast_to(rows_of['image'], shape),
+        given.is_valid,
+        same_as,
+        sentences,
+      )
+    )
   return table, tuple(found)
 
 
-def _filtered(sentences: source.Sentences, batch: arrays.MicroBatch,
-              exclude: str) -> source.Sentences:
+def _filtered(
+  sentences: source.Sentences, batch: arrays.MicroBatch, exclude: str
+) -> source.Sentences:
   """Returns sentences less those that are no negatives."""
   return dataclasses.replace(
-      sentences, is_valid=sentences.is_valid & filters.valid_candidates(
-          sentences.token_ids, batch.texts.token_ids, batch.references,
-          exclude=exclude))
+    sentences,
+    is_valid=sentences.is_valid
+    & filters.valid_candidates(
+      sentences.token_ids,
+      batch.texts.token_ids,
+      batch.references,
+      exclude=exclude,
+    ),
+  )
 
 
 def _check(one: source.Source, given: Any, batch: arrays.MicroBatch) -> None:
@@ -91,25 +127,31 @@ def _check(one: source.Source, given: Any, batch: arrays.MicroBatch) -> None:
   kind = source.Sentences if one.writes else source.Retrieved
   if not isinstance(given, kind):
     raise errors.UserError(
-        f'the source {one.name} of negatives.sources must return '
-        f'source.{kind.__name__}, got {type(given).__name__}')
+      f'the source {one.name} of negatives.sources must return '
+      f'source.{kind.__name__}, got {type(given).__name__}'
+    )
   num_positives, length = batch.texts.token_ids.shape
   shape: tuple[Any, ...] = (num_positives, None)
   expected = {'is_valid': (shape, jnp.bool_)}
   if one.writes:
     shape = (num_positives, given.is_valid.shape[-1])
     expected |= {
-        'num_tokens': (shape, jnp.int32),
-        'token_ids': ((*shape, length), jnp.int32),
-        'is_target': ((*shape, length), jnp.bool_),
-        'originals': ((*shape, length), jnp.int32)}
+      'num_tokens': (shape, jnp.int32),
+      'token_ids': ((*shape, length), jnp.int32),
+      'is_target': ((*shape, length), jnp.bool_),
+      'originals': ((*shape, length), jnp.int32),
+    }
   else:
     expected |= {'rows': (shape, jnp.int32)}
   for name, (sizes, dtype) in expected.items():
     value = getattr(given, name)
     actual = (getattr(value, 'shape', None), getattr(value, 'dtype', None))
-    if (actual[0] is None or not arrays.shape_fits(actual[0], sizes)
-        or actual[1] != dtype):
+    if (
+      actual[0] is None
+      or not arrays.shape_fits(actual[0], sizes)
+      or actual[1] != dtype
+    ):
       raise errors.UserError(
-          f'the source {one.name} of negatives.sources: {name} must be '
-          f'{jnp.dtype(dtype).name} {sizes}, got {actual[1]} {actual[0]}')
+        f'the source {one.name} of negatives.sources: {name} must be '
+        f'{jnp.dtype(dtype).name} {sizes}, got {actual[1]} {actual[0]}'
+      )

@@ -24,10 +24,12 @@ def is_made_of(candidates: jax.Array, references: jax.Array) -> jax.Array:
     candidates: int32 [B, G, L].
     references: int32 [B, C, L].
   """
+
   def one(rows: jax.Array, words: jax.Array) -> jax.Array:
     words = jnp.sort(words.reshape(-1))
     place = jnp.minimum(jnp.searchsorted(words, rows), words.size - 1)
     return jnp.all(words[place] == rows, axis=-1)
+
   return jax.vmap(one)(candidates, references)
 
 
@@ -60,30 +62,41 @@ def first_equal(rows: jax.Array) -> jax.Array:
   high, low = jnp.sum(mixed ^ (mixed >> 13), axis=-1, dtype=jnp.uint32)
   places = jnp.arange(num_rows, dtype=jnp.int32)
   high, low, places = jax.lax.sort((high, low, places), num_keys=3)
-  starts = jnp.concatenate([
-      jnp.ones(1, bool), (high[1:] != high[:-1]) | (low[1:] != low[:-1])])
-  start_of_run = jax.lax.cummax(
-      jnp.where(starts, jnp.arange(num_rows), 0))
+  starts = jnp.concatenate(
+    [jnp.ones(1, bool), (high[1:] != high[:-1]) | (low[1:] != low[:-1])]
+  )
+  start_of_run = jax.lax.cummax(jnp.where(starts, jnp.arange(num_rows), 0))
   leader = places[start_of_run]
   same = jnp.all(rows[places] == rows[leader], axis=-1)
-  return jnp.zeros(num_rows, jnp.int32).at[places].set(
-      jnp.where(same, leader, places))
+  return (
+    jnp.zeros(num_rows, jnp.int32)
+    .at[places]
+    .set(jnp.where(same, leader, places))
+  )
 
 
 # Which candidates are true of the image for sure, or might be. By the name of
 # `negatives.exclude`: (candidates, captions [B, L], references) -> bool [B, G].
 IS_EXCLUDED: dict[str, Callable[..., jax.Array]] = {
-    'caption': lambda candidates, captions, references: is_reference(
-        candidates, captions[:, None]),
-    'image': lambda candidates, captions, references: is_reference(
-        candidates, references),
-    'words': lambda candidates, captions, references: is_made_of(
-        candidates, references),
+  'caption': lambda candidates, captions, references: is_reference(
+    candidates, captions[:, None]
+  ),
+  'image': lambda candidates, captions, references: is_reference(
+    candidates, references
+  ),
+  'words': lambda candidates, captions, references: is_made_of(
+    candidates, references
+  ),
 }
 
 
-def valid_candidates(candidates: jax.Array, captions: jax.Array,
-                     references: jax.Array, *, exclude: str) -> jax.Array:
+def valid_candidates(
+  candidates: jax.Array,
+  captions: jax.Array,
+  references: jax.Array,
+  *,
+  exclude: str,
+) -> jax.Array:
   """Returns which candidates may be negatives, bool [B, G].
 
   Repetitions may not; of equal candidates the first survives.

@@ -7,23 +7,32 @@ import jax.numpy as jnp
 
 from tagsdc_jax import arrays
 from tagsdc_jax.engines import engine as engines
-from tagsdc_jax.negatives import (masked_words, masking, refilling, source)
+from tagsdc_jax.negatives import masked_words, masking, refilling, source
 
 
 def mask_refill(inputs: source.Inputs) -> source.Sentences:
   """Returns K * S refilled sentences per caption, and the MLM loss."""
   masked, uniforms = draw(inputs.engine.task, inputs.batch, inputs.keys)
   mlm, _, sampled = masked_words.predict(
-      inputs.engine, inputs.params, inputs.batch, masked, uniforms,
-      inputs.keys.dropout)
+    inputs.engine,
+    inputs.params,
+    inputs.batch,
+    masked,
+    uniforms,
+    inputs.keys.dropout,
+  )
   return dataclasses.replace(
-      refilled(inputs.batch, masked.is_target, sampled),
-      losses={'mlm': mlm}, work=masked_words.work_of(
-          inputs.batch, masked.is_target, has_gradient=True))
+    refilled(inputs.batch, masked.is_target, sampled),
+    losses={'mlm': mlm},
+    work=masked_words.work_of(
+      inputs.batch, masked.is_target, has_gradient=True
+    ),
+  )
 
 
-def draw(task: engines.Task, batch: arrays.MicroBatch, keys: source.Keys
-         ) -> tuple[masking.MaskedText, jax.Array]:
+def draw(
+  task: engines.Task, batch: arrays.MicroBatch, keys: source.Keys
+) -> tuple[masking.MaskedText, jax.Array]:
   """Returns masked captions, and the uniforms that refills are drawn with.
 
   Args:
@@ -35,17 +44,23 @@ def draw(task: engines.Task, batch: arrays.MicroBatch, keys: source.Keys
   """
   config = task.settings.negatives
   masked = masking.mask_tokens(
-      keys.mask, batch.texts.token_ids, masking.units(
-          config.unit, batch.phrase_counts, batch.texts.num_tokens),
-      num_copies=config.num_copies, mask_rate=config.mask_rate,
-      mask_id=task.mask_id, random_range=task.random_range)
+    keys.mask,
+    batch.texts.token_ids,
+    masking.units(config.unit, batch.phrase_counts, batch.texts.num_tokens),
+    num_copies=config.num_copies,
+    mask_rate=config.mask_rate,
+    mask_id=task.mask_id,
+    random_range=task.random_range,
+  )
   uniforms = refilling.draw_uniforms(
-      keys.refill, masked.is_target.size, config.num_samples)
+    keys.refill, masked.is_target.size, config.num_samples
+  )
   return masked, uniforms.reshape(*masked.is_target.shape, -1, 2)
 
 
-def refilled(batch: arrays.MicroBatch, is_target: jax.Array,
-             sampled: jax.Array) -> source.Sentences:
+def refilled(
+  batch: arrays.MicroBatch, is_target: jax.Array, sampled: jax.Array
+) -> source.Sentences:
   """Returns the captions with other words at the targets.
 
   Args:
@@ -59,10 +74,12 @@ def refilled(batch: arrays.MicroBatch, is_target: jax.Array,
   token_ids = refilling.refill(captions.token_ids, is_target, sampled)
   shape = token_ids.shape
   return source.Sentences(
-      token_ids, jnp.broadcast_to(captions.num_tokens[:, None], shape[:2]),
-      jnp.ones(shape[:2], bool), jnp.repeat(is_target, num_samples, axis=1),
-      jnp.broadcast_to(captions.token_ids[:, None], shape))
+    token_ids,
+    jnp.broadcast_to(captions.num_tokens[:, None], shape[:2]),
+    jnp.ones(shape[:2], bool),
+    jnp.repeat(is_target, num_samples, axis=1),
+    jnp.broadcast_to(captions.token_ids[:, None], shape),
+  )
 
 
-MASK_REFILL = source.Source('mask_refill', mask_refill,
-                            trains=('mlm_output',))
+MASK_REFILL = source.Source('mask_refill', mask_refill, trains=('mlm_output',))

@@ -15,10 +15,14 @@ from tagsdc_jax.models import heads
 from tagsdc_jax.negatives import masking, refilling
 
 
-def predict(engine: engines.Engine, params: Any, batch: arrays.MicroBatch,
-            masked: masking.MaskedText, uniforms: jax.Array,
-            dropout_key: jax.Array
-            ) -> tuple[jax.Array, jax.Array, jax.Array]:
+def predict(
+  engine: engines.Engine,
+  params: Any,
+  batch: arrays.MicroBatch,
+  masked: masking.MaskedText,
+  uniforms: jax.Array,
+  dropout_key: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Runs the masked captions with their images and reads the targets.
 
   One pass, with dropout, serves the MLM loss and the refills. Logits exist at
@@ -42,29 +46,46 @@ def predict(engine: engines.Engine, params: Any, batch: arrays.MicroBatch,
   def repeat(x: jax.Array) -> jax.Array:
     return jnp.repeat(x[:, None], num_copies, axis=1)
 
-  texts = engine.embed_text(params, arrays.Texts(
+  texts = engine.embed_text(
+    params,
+    arrays.Texts(
       masked.token_ids.reshape(-1, length),
-      repeat(batch.texts.num_tokens).reshape(-1)), text_key)
+      repeat(batch.texts.num_tokens).reshape(-1),
+    ),
+    text_key,
+  )
   images = engine.embed_image(params, batch.images, image_key)
   labels = repeat(batch.texts.token_ids)
-  weights = jax.grad(lambda losses: jnp.mean(words.masked_mean(
-      losses, masked.is_target, (1, 2))))(jnp.zeros(labels.shape))
+  weights = jax.grad(
+    lambda losses: jnp.mean(words.masked_mean(losses, masked.is_target, (1, 2)))
+  )(jnp.zeros(labels.shape))
   every = jnp.ones(num_positives * num_copies, bool)
   flat = lambda x: x.reshape(len(every), *x.shape[2:])
   rows = engines.Rows(
-      jnp.arange(len(every)), flat(repeat(jnp.arange(num_positives))), every,
-      every, (), jax.tree.map(flat, (labels, uniforms, masked.is_target,
-                                     weights)))
+    jnp.arange(len(every)),
+    flat(repeat(jnp.arange(num_positives))),
+    every,
+    every,
+    (),
+    jax.tree.map(flat, (labels, uniforms, masked.is_target, weights)),
+  )
   total, (losses, sampled) = engine.loss(
-      functools.partial(_row_losses, engine), params,
-      heads.parameters(params, ('mlm_output',)), texts, images, rows,
-      encoder_key, num_outputs=length)
+    functools.partial(_row_losses, engine),
+    params,
+    heads.parameters(params, ('mlm_output',)),
+    texts,
+    images,
+    rows,
+    encoder_key,
+    num_outputs=length,
+  )
   like = lambda x: x.reshape(num_positives, num_copies, *x.shape[1:])
   return total, like(losses), like(sampled)
 
 
-def work_of(batch: arrays.MicroBatch, is_target: jax.Array, *,
-            has_gradient: bool) -> work.Work:
+def work_of(
+  batch: arrays.MicroBatch, is_target: jax.Array, *, has_gradient: bool
+) -> work.Work:
   """Returns the work of `predict`.
 
   Args:
@@ -75,19 +96,27 @@ def work_of(batch: arrays.MicroBatch, is_target: jax.Array, *,
   tokens, regions = batch.texts.num_tokens, batch.images.num_regions
   shape = is_target.shape[:2]
   rows = work.rows(
-      jnp.broadcast_to((tokens + regions)[:, None], shape), is_pooled=False,
-      has_gradient=has_gradient,
-      outputs=jnp.broadcast_to(tokens[:, None], shape))
+    jnp.broadcast_to((tokens + regions)[:, None], shape),
+    is_pooled=False,
+    has_gradient=has_gradient,
+    outputs=jnp.broadcast_to(tokens[:, None], shape),
+  )
   return dataclasses.replace(
-      rows,
-      words=jnp.sum(is_target) * (
-          work.WITH_GRADIENT if has_gradient else work.FORWARD),
-      regions=jnp.sum(regions) * (
-          work.REGIONS_WITH_GRADIENT if has_gradient else work.FORWARD))
+    rows,
+    words=jnp.sum(is_target)
+    * (work.WITH_GRADIENT if has_gradient else work.FORWARD),
+    regions=jnp.sum(regions)
+    * (work.REGIONS_WITH_GRADIENT if has_gradient else work.FORWARD),
+  )
 
 
-def _row_losses(engine: engines.Engine, head: Any, states: jax.Array,
-                inputs: tuple, constants: Any) -> tuple[jax.Array, Any]:
+def _row_losses(
+  engine: engines.Engine,
+  head: Any,
+  states: jax.Array,
+  inputs: tuple,
+  constants: Any,
+) -> tuple[jax.Array, Any]:
   """Returns what some rows add to L_mlm; see `engine.RowLosses`."""
   del inputs
   labels, uniforms, is_target, weights = constants
@@ -96,22 +125,34 @@ def _row_losses(engine: engines.Engine, head: Any, states: jax.Array,
     label, uniform, weight = rows
     logits = engine.read(head, 'mlm_logits', hidden)
     losses = words.word_loss(logits, label)
-    return jnp.sum(weight * losses), (losses, refilling.sample_tokens(
-        uniform, jax.lax.stop_gradient(logits),
-        engine.task.settings.negatives.temperature))
+    return jnp.sum(weight * losses), (
+      losses,
+      refilling.sample_tokens(
+        uniform,
+        jax.lax.stop_gradient(logits),
+        engine.task.settings.negatives.temperature,
+      ),
+    )
 
-  return at_positions(engine, read, head, states, (labels, uniforms, weights),
-                      is_target)
+  return at_positions(
+    engine, read, head, states, (labels, uniforms, weights), is_target
+  )
 
 
-def at_positions(engine: engines.Engine, losses: engines.PositionLosses,
-                 head: Any, states: jax.Array, constants: Any,
-                 is_target: jax.Array) -> tuple[jax.Array, Any]:
+def at_positions(
+  engine: engines.Engine,
+  losses: engines.PositionLosses,
+  head: Any,
+  states: jax.Array,
+  constants: Any,
+  is_target: jax.Array,
+) -> tuple[jax.Array, Any]:
   """As `Engine.position_losses`, of arrays with any leading axes [..., L]."""
   leading = is_target.shape
-  flat = lambda x: x.reshape(is_target.size, *x.shape[len(leading):])
+  flat = lambda x: x.reshape(is_target.size, *x.shape[len(leading) :])
   total, values = engine.position_losses(
-      losses, head, flat(states), jax.tree.map(flat, constants),
-      flat(is_target))
-  return total, jax.tree.map(lambda x: x.reshape(*leading, *x.shape[1:]),
-                             values)
+    losses, head, flat(states), jax.tree.map(flat, constants), flat(is_target)
+  )
+  return total, jax.tree.map(
+    lambda x: x.reshape(*leading, *x.shape[1:]), values
+  )

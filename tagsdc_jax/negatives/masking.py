@@ -12,6 +12,7 @@ MASK_SHARE, RANDOM_SHARE = 0.8, 0.1  # The rest stays as it is.
 @struct.dataclass
 class MaskedText:
   """K masked copies of each caption."""
+
   token_ids: jax.Array  # int32 [B, K, L]
   is_target: jax.Array  # bool [B, K, L]
 
@@ -35,8 +36,9 @@ def phrase_probs(phrase_counts: jax.Array, mask_rate: float) -> jax.Array:
   return total / jnp.maximum(size, 1.0)
 
 
-def units(unit: str, phrase_counts: jax.Array,
-          num_tokens: jax.Array) -> jax.Array:
+def units(
+  unit: str, phrase_counts: jax.Array, num_tokens: jax.Array
+) -> jax.Array:
   """Returns what is masked as one, as `phrase_counts`.
 
   Args:
@@ -53,14 +55,16 @@ def units(unit: str, phrase_counts: jax.Array,
   place = jnp.arange(length)[None]
   is_word = (place > 0) & (place < num_tokens[:, None] - 1)
   tokens = jnp.eye(length, dtype=jnp.int8)[None] * is_word[:, None].astype(
-      jnp.int8)
+    jnp.int8
+  )
   if unit == 'token':
     return tokens
   return jnp.concatenate([phrase_counts, tokens], axis=1)
 
 
-def choose_phrases(key: jax.Array, phrase_counts: jax.Array, *,
-                   num_copies: int, mask_rate: float) -> jax.Array:
+def choose_phrases(
+  key: jax.Array, phrase_counts: jax.Array, *, num_copies: int, mask_rate: float
+) -> jax.Array:
   """Returns which phrases each copy masks, bool [B, K, P].
 
   Each phrase independently; where none was chosen, one of them uniformly.
@@ -78,15 +82,23 @@ def choose_phrases(key: jax.Array, phrase_counts: jax.Array, *,
   is_chosen = jax.random.uniform(choose_key, shape) < probs[:, None]
   exists = jnp.any(phrase_counts > 0, axis=-1)[:, None]
   ticket = jnp.where(exists, jax.random.uniform(fallback_key, shape), -1.0)
-  fallback = jax.nn.one_hot(jnp.argmax(ticket, axis=-1), num_phrases,
-                            dtype=bool)
+  fallback = jax.nn.one_hot(
+    jnp.argmax(ticket, axis=-1), num_phrases, dtype=bool
+  )
   none_chosen = ~jnp.any(is_chosen, axis=-1, keepdims=True)
   return jnp.where(none_chosen, fallback & exists, is_chosen)
 
 
-def mask_tokens(key: jax.Array, token_ids: jax.Array, phrase_counts: jax.Array,
-                *, num_copies: int, mask_rate: float, mask_id: int,
-                random_range: tuple[int, int]) -> MaskedText:
+def mask_tokens(
+  key: jax.Array,
+  token_ids: jax.Array,
+  phrase_counts: jax.Array,
+  *,
+  num_copies: int,
+  mask_rate: float,
+  mask_id: int,
+  random_range: tuple[int, int],
+) -> MaskedText:
   """Masks the tokens of randomly chosen phrases.
 
   Every position of a chosen phrase is a target, once however many chosen
@@ -111,17 +123,25 @@ def mask_tokens(key: jax.Array, token_ids: jax.Array, phrase_counts: jax.Array,
   batch, length = token_ids.shape
   arrays.check_shape('phrase_counts', phrase_counts, (batch, None, length))
   phrase_key, kind_key, token_key = jax.random.split(key, 3)
-  is_chosen = choose_phrases(phrase_key, phrase_counts, num_copies=num_copies,
-                             mask_rate=mask_rate)
+  is_chosen = choose_phrases(
+    phrase_key, phrase_counts, num_copies=num_copies, mask_rate=mask_rate
+  )
   listed = (phrase_counts > 0).astype(jnp.float32)
-  hits = jnp.einsum('bkp,bpl->bkl', is_chosen.astype(jnp.float32), listed,
-                    precision=jax.lax.Precision.HIGHEST)
+  hits = jnp.einsum(
+    'bkp,bpl->bkl',
+    is_chosen.astype(jnp.float32),
+    listed,
+    precision=jax.lax.Precision.HIGHEST,
+  )
   is_target = hits > 0.5
   original = jnp.broadcast_to(token_ids[:, None], is_target.shape)
   kind = jax.random.uniform(kind_key, is_target.shape)
-  random_ids = jax.random.randint(token_key, is_target.shape, *random_range,
-                                  dtype=token_ids.dtype)
+  random_ids = jax.random.randint(
+    token_key, is_target.shape, *random_range, dtype=token_ids.dtype
+  )
   replaced = jnp.where(
-      kind < MASK_SHARE, mask_id,
-      jnp.where(kind < MASK_SHARE + RANDOM_SHARE, random_ids, original))
+    kind < MASK_SHARE,
+    mask_id,
+    jnp.where(kind < MASK_SHARE + RANDOM_SHARE, random_ids, original),
+  )
   return MaskedText(jnp.where(is_target, replaced, original), is_target)

@@ -16,6 +16,7 @@ from tagsdc_jax.negatives import candidates as candidates_of
 @struct.dataclass
 class Selected:
   """The selected hard negatives of each source, hardest first."""
+
   indices: jax.Array  # int32 [B, sources, H], among the source's candidates
   text_rows: jax.Array  # int32 [B, sources, H], rows of the table
   image_rows: jax.Array  # int32 [B, sources, H]
@@ -23,8 +24,9 @@ class Selected:
   logits: jax.Array  # float32 [B, sources, H], scores without dropout
 
 
-def select_hardest(match_logits: jax.Array, is_valid: jax.Array,
-                   num_hard: int) -> tuple[jax.Array, jax.Array]:
+def select_hardest(
+  match_logits: jax.Array, is_valid: jax.Array, num_hard: int
+) -> tuple[jax.Array, jax.Array]:
   """Returns the candidates that the matcher likes best.
 
   Args:
@@ -40,9 +42,13 @@ def select_hardest(match_logits: jax.Array, is_valid: jax.Array,
   return indices, jnp.take_along_axis(is_valid, indices, axis=1)
 
 
-def hardest(engine: engines.Engine, params: Any, table: candidates_of.Table,
-            candidates: Sequence[candidates_of.Candidates],
-            num_hard: Sequence[int]) -> Selected:
+def hardest(
+  engine: engines.Engine,
+  params: Any,
+  table: candidates_of.Table,
+  candidates: Sequence[candidates_of.Candidates],
+  num_hard: Sequence[int],
+) -> Selected:
   """Scores all candidates in one queue and selects the hardest of each source.
 
   Without dropout and without gradient. Texts and images are embedded once
@@ -58,17 +64,21 @@ def hardest(engine: engines.Engine, params: Any, table: candidates_of.Table,
   params = jax.lax.stop_gradient(params)
   flat = lambda arrays: jnp.concatenate([x.reshape(-1) for x in arrays])
   logits = engine.score(
-      params, engine.embed_text(params, table.texts),
-      engine.embed_image(params, table.images),
-      flat([c.text_rows for c in candidates]),
-      flat([c.image_rows for c in candidates]),
-      flat([scored(c) for c in candidates]))
+    params,
+    engine.embed_text(params, table.texts),
+    engine.embed_image(params, table.images),
+    flat([c.text_rows for c in candidates]),
+    flat([c.image_rows for c in candidates]),
+    flat([scored(c) for c in candidates]),
+  )
   sizes = [c.is_valid.size for c in candidates]
-  ends = [sum(sizes[:i + 1]) for i in range(len(sizes) - 1)]
+  ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
   selected = [
-      _select(c, own.reshape(c.is_valid.shape), number, max(num_hard))
-      for c, own, number in zip(candidates, jnp.split(logits, ends), num_hard,
-                                strict=True)]
+    _select(c, own.reshape(c.is_valid.shape), number, max(num_hard))
+    for c, own, number in zip(
+      candidates, jnp.split(logits, ends), num_hard, strict=True
+    )
+  ]
   return jax.tree.map(lambda *x: jnp.stack(x, axis=1), *selected)
 
 
@@ -80,29 +90,39 @@ def scored(candidates: candidates_of.Candidates) -> jax.Array:
   return candidates.is_valid & (same_as == jnp.arange(len(same_as)))[None]
 
 
-def words_of(table: candidates_of.Table,
-             candidates: Sequence[candidates_of.Candidates],
-             selected: Selected) -> pair_losses.Words:
+def words_of(
+  table: candidates_of.Table,
+  candidates: Sequence[candidates_of.Candidates],
+  selected: Selected,
+) -> pair_losses.Words:
   """Returns the words of the selected sentences, [B, sources, H, L].
 
   Of retrieved negatives all of it is 0.
   """
   token_ids = table.texts.token_ids[selected.text_rows]
   is_token = arrays.length_mask(
-      table.texts.num_tokens[selected.text_rows], token_ids.shape[-1])
+    table.texts.num_tokens[selected.text_rows], token_ids.shape[-1]
+  )
   found = []
   for number, one in enumerate(candidates):
     ids, filled = token_ids[:, number], selected.is_filled[:, number, :, None]
     no = jnp.zeros(ids.shape, bool)
     if one.sentences is None:
-      found.append(pair_losses.Words(jnp.zeros_like(ids), jnp.zeros_like(ids),
-                                     no, no))
+      found.append(
+        pair_losses.Words(jnp.zeros_like(ids), jnp.zeros_like(ids), no, no)
+      )
       continue
     take = lambda rows, i=selected.indices[:, number]: jnp.take_along_axis(
-        rows, i[..., None], axis=1)
-    found.append(pair_losses.Words(
-        ids, take(one.sentences.originals), is_token[:, number] & filled,
-        take(one.sentences.is_target) & filled))
+      rows, i[..., None], axis=1
+    )
+    found.append(
+      pair_losses.Words(
+        ids,
+        take(one.sentences.originals),
+        is_token[:, number] & filled,
+        take(one.sentences.is_target) & filled,
+      )
+    )
   return jax.tree.map(lambda *x: jnp.stack(x, axis=1), *found)
 
 
@@ -111,20 +131,23 @@ def num_hard_of(config: settings.Negatives) -> tuple[int, ...]:
   return config.num_hard_by_source or (config.num_hard,) * len(config.sources)
 
 
-def _select(one: candidates_of.Candidates, logits: jax.Array, number: int,
-            num_hard: int) -> Selected:
+def _select(
+  one: candidates_of.Candidates, logits: jax.Array, number: int, num_hard: int
+) -> Selected:
   """Returns a source's hardest candidates, [B, H]; its own h are filled."""
   if one.same_as is not None:
     logits = logits[:, one.same_as]
   # A source may propose fewer than H; the last candidate fills up, not valid.
   missing = max(0, num_hard - one.is_valid.shape[1])
-  is_valid, logits = (jnp.pad(x, ((0, 0), (0, missing)))
-                      for x in (one.is_valid, logits))
+  is_valid, logits = (
+    jnp.pad(x, ((0, 0), (0, missing))) for x in (one.is_valid, logits)
+  )
   indices, is_filled = select_hardest(logits, is_valid, num_hard)
   if number < num_hard:
     is_filled &= (jnp.arange(num_hard) < number)[None]
   if missing:
     indices = jnp.minimum(indices, one.is_valid.shape[1] - 1)
   take = lambda x: jnp.take_along_axis(x, indices, axis=1)
-  return Selected(indices, take(one.text_rows), take(one.image_rows),
-                  is_filled, take(logits))
+  return Selected(
+    indices, take(one.text_rows), take(one.image_rows), is_filled, take(logits)
+  )

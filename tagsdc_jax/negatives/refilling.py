@@ -10,14 +10,16 @@ from tagsdc_jax import arrays
 BLOCK = 128
 
 
-def draw_uniforms(key: jax.Array, num_targets: int,
-                  num_samples: int) -> jax.Array:
+def draw_uniforms(
+  key: jax.Array, num_targets: int, num_samples: int
+) -> jax.Array:
   """Returns what `sample_tokens` consumes, float32 [M, S, 2] in [0, 1)."""
   return jax.random.uniform(key, (num_targets, num_samples, 2))
 
 
-def sample_tokens(uniforms: jax.Array, logits: jax.Array,
-                  temperature: float) -> jax.Array:
+def sample_tokens(
+  uniforms: jax.Array, logits: jax.Array, temperature: float
+) -> jax.Array:
   """Draws from softmax(logits / temperature) by inverse CDF.
 
   Two levels: first a block of 128 words by the blocks' cumulative mass, then
@@ -58,13 +60,15 @@ def _invert(weights: jax.Array, uniforms: jax.Array) -> jax.Array:
   cumulative = jnp.cumsum(weights, axis=-1)
   # u < 1 but u * total may round up to the total: stay just below it.
   total = cumulative[..., -1]
-  threshold = jnp.minimum(uniforms * total,
-                          jnp.nextafter(total, jnp.float32(0)))
+  threshold = jnp.minimum(
+    uniforms * total, jnp.nextafter(total, jnp.float32(0))
+  )
   return jnp.sum(cumulative <= threshold[..., None], axis=-1, dtype=jnp.int32)
 
 
-def refill(masked_from: jax.Array, is_target: jax.Array,
-           sampled: jax.Array) -> jax.Array:
+def refill(
+  masked_from: jax.Array, is_target: jax.Array, sampled: jax.Array
+) -> jax.Array:
   """Overwrites the targets; everything else is the original caption.
 
   Args:
@@ -76,6 +80,7 @@ def refill(masked_from: jax.Array, is_target: jax.Array,
   """
   batch, num_copies, length, num_samples = sampled.shape
   by_sample = jnp.swapaxes(sampled, 2, 3)
-  candidates = jnp.where(is_target[:, :, None], by_sample,
-                         masked_from[:, None, None])
+  candidates = jnp.where(
+    is_target[:, :, None], by_sample, masked_from[:, None, None]
+  )
   return candidates.reshape(batch, num_copies * num_samples, length)

@@ -19,8 +19,11 @@ def texts(inputs: source.Inputs) -> source.Retrieved:
   Images of the pool are all different; their captions need not be.
   """
   batch = inputs.batch
-  return source.Retrieved(_every(_shape(batch)), other_texts(batch),
-                          first_equal_texts(batch.pool_texts))
+  return source.Retrieved(
+    _every(_shape(batch)),
+    other_texts(batch),
+    first_equal_texts(batch.pool_texts),
+  )
 
 
 def other_texts(batch: arrays.MicroBatch) -> jax.Array:
@@ -29,19 +32,20 @@ def other_texts(batch: arrays.MicroBatch) -> jax.Array:
   People say the same of different pictures: a caption of another image that
   equals one of the image's own is true of it.
   """
-  return ~filters.is_reference(batch.pool_texts.token_ids[None],
-                               batch.references)
+  return ~filters.is_reference(
+    batch.pool_texts.token_ids[None], batch.references
+  )
 
 
 def first_equal_texts(pool: arrays.Texts) -> jax.Array:
   """Returns the number of the first text that equals each, int32 [N]."""
-  return filters.first_equal(jnp.concatenate(
-      [pool.token_ids, pool.num_tokens[:, None]], axis=1))
+  return filters.first_equal(
+    jnp.concatenate([pool.token_ids, pool.num_tokens[:, None]], axis=1)
+  )
 
 
 def _shape(batch: arrays.MicroBatch) -> tuple[int, int]:
-  return (batch.texts.num_tokens.shape[0],
-          batch.pool_texts.num_tokens.shape[0])
+  return (batch.texts.num_tokens.shape[0], batch.pool_texts.num_tokens.shape[0])
 
 
 def _every(shape: tuple[int, int]) -> jax.Array:

@@ -20,6 +20,7 @@ from tagsdc_jax.engines.work import Work
 
 class Keys(NamedTuple):
   """PRNG keys of a source in one micro-batch; each is used once."""
+
   mask: jax.Array
   refill: jax.Array
   dropout: jax.Array
@@ -36,6 +37,7 @@ class Inputs(NamedTuple):
     batch: positives with their phrases, and the retrieved pool.
     keys: of this source alone.
   """
+
   engine: Engine
   params: Any
   start_params: Any
@@ -50,6 +52,7 @@ class Sentences:
   What equals another one of the same positive, or a caption of the image (see
   negatives.exclude), is left out by the caller.
   """
+
   token_ids: jax.Array  # int32 [B, C, L], with [CLS] and [SEP], then [PAD]
   num_tokens: jax.Array  # int32 [B, C], [CLS] and [SEP] included
   is_valid: jax.Array  # bool [B, C], which of them there are
@@ -65,6 +68,7 @@ class Sentences:
 @struct.dataclass
 class Retrieved:
   """Rows of the micro-batch's pool, C of them."""
+
   rows: jax.Array  # int32 [B, C]
   is_valid: jax.Array  # bool [B, C]
   # int32 [C], the first candidate that is equal to each, whose score serves
@@ -84,6 +88,7 @@ class Source:
     trains: heads that its losses train.
     needs_start: whether it takes the parameters that the phase began with.
   """
+
   name: str
   propose: Callable[[Inputs], Sentences | Retrieved]
   replaces: str = 'text'
@@ -92,8 +97,11 @@ class Source:
   needs_start: bool = False
 
 
-def find(names: tuple[str, ...], built_in: Mapping[str, Source],
-         config: settings.Settings) -> tuple[Source, ...]:
+def find(
+  names: tuple[str, ...],
+  built_in: Mapping[str, Source],
+  config: settings.Settings,
+) -> tuple[Source, ...]:
   """Returns the sources of some names.
 
   Args:
@@ -106,17 +114,23 @@ def find(names: tuple[str, ...], built_in: Mapping[str, Source],
   """
   found = []
   for name in names:
-    given = extensions.find(name, built_in, 'negatives.sources',
-                            config.extensions)
+    given = extensions.find(
+      name, built_in, 'negatives.sources', config.extensions
+    )
     if not isinstance(given, Source):
       given = Source(name.partition(':')[2], given)
     if extensions.is_own(name):
-      given = dataclasses.replace(given, propose=functools.partial(
-          extensions.call, given.propose, f'negatives.sources {name}'))
+      given = dataclasses.replace(
+        given,
+        propose=functools.partial(
+          extensions.call, given.propose, f'negatives.sources {name}'
+        ),
+      )
     found.append(given)
   own = [source.name for source in found]
   twice = [name for name in own if own.count(name) > 1]
   if twice:
-    raise errors.UserError(f'negatives.sources has {twice[0]} twice; name each '
-                           'source once')
+    raise errors.UserError(
+      f'negatives.sources has {twice[0]} twice; name each source once'
+    )
   return tuple(found)

@@ -18,31 +18,42 @@ def word_swap(inputs: source.Inputs) -> source.Sentences:
   # A pair at least, so that there is something to choose from.
   missing = max(0, 2 - batch.phrase_kinds.shape[1])
   kinds = jnp.pad(batch.phrase_kinds, ((0, 0), (0, missing)))
-  starts, ends, is_whole = spans(jnp.pad(
-      batch.phrase_counts, ((0, 0), (0, missing), (0, 0))))
+  starts, ends, is_whole = spans(
+    jnp.pad(batch.phrase_counts, ((0, 0), (0, missing), (0, 0)))
+  )
   num_phrases = kinds.shape[1]
   first, second = jnp.triu_indices(num_phrases, 1)
   # Of two phrases the one further left comes first.
   is_left = starts[:, first] <= starts[:, second]
-  left, right = (jnp.where(is_left, a, b) for a, b in (
-      (first[None], second[None]), (second[None], first[None])))
+  left, right = (
+    jnp.where(is_left, a, b)
+    for a, b in ((first[None], second[None]), (second[None], first[None]))
+  )
   of = lambda x, rows: jnp.take_along_axis(x, rows, axis=1)
-  is_pair = (is_whole[:, first] & is_whole[:, second] & (kinds[:, first] > 0)
-             & (kinds[:, first] == kinds[:, second])
-             & (of(ends, left) <= of(starts, right)))
+  is_pair = (
+    is_whole[:, first]
+    & is_whole[:, second]
+    & (kinds[:, first] > 0)
+    & (kinds[:, first] == kinds[:, second])
+    & (of(ends, left) <= of(starts, right))
+  )
   tickets = jnp.where(
-      is_pair, jax.random.uniform(inputs.keys.mask, is_pair.shape), -1.0)
-  number = min(inputs.engine.task.settings.negatives.num_swaps,
-               tickets.shape[1])
+    is_pair, jax.random.uniform(inputs.keys.mask, is_pair.shape), -1.0
+  )
+  number = min(
+    inputs.engine.task.settings.negatives.num_swaps, tickets.shape[1]
+  )
   tickets, chosen = jax.lax.top_k(tickets, number)
   left, right = of(left, chosen), of(right, chosen)
-  return _swapped(batch.texts.token_ids, batch.texts.num_tokens,
-                  *(of(x, rows)[..., None] for rows in (left, right)
-                    for x in (starts, ends)), is_valid=tickets >= 0)
+  return _swapped(
+    batch.texts.token_ids,
+    batch.texts.num_tokens,
+    *(of(x, rows)[..., None] for rows in (left, right) for x in (starts, ends)),
+    is_valid=tickets >= 0,
+  )
 
 
-def spans(phrase_counts: jax.Array
-          ) -> tuple[jax.Array, jax.Array, jax.Array]:
+def spans(phrase_counts: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Returns where phrases start and end, and which are unbroken.
 
   Args:
@@ -59,9 +70,16 @@ def spans(phrase_counts: jax.Array
   return starts, ends, (counts > 0) & (ends - starts == counts)
 
 
-def _swapped(token_ids: jax.Array, num_tokens: jax.Array, start: jax.Array,
-             end: jax.Array, later: jax.Array, last: jax.Array, *,
-             is_valid: jax.Array) -> source.Sentences:
+def _swapped(
+  token_ids: jax.Array,
+  num_tokens: jax.Array,
+  start: jax.Array,
+  end: jax.Array,
+  later: jax.Array,
+  last: jax.Array,
+  *,
+  is_valid: jax.Array,
+) -> source.Sentences:
   """Returns captions with [start, end) and [later, last) exchanged.
 
   Args:
@@ -84,18 +102,27 @@ def _swapped(token_ids: jax.Array, num_tokens: jax.Array, start: jax.Array,
   old = jnp.where(is_between, place - (last - later) + (end - start), old)
   old = jnp.where(is_second, start + place - moved, old)
   take = lambda places: jnp.take_along_axis(
-      jnp.broadcast_to(token_ids[:, None], places.shape), places, axis=2)
+    jnp.broadcast_to(token_ids[:, None], places.shape), places, axis=2
+  )
   new_ids = take(old)
   # Word by word, what had stood at the head of the exchanged phrases.
-  before = jnp.where(is_first, place, jnp.where(is_second,
-                                                later + place - moved, old))
+  before = jnp.where(
+    is_first, place, jnp.where(is_second, later + place - moved, old)
+  )
   has_original = (is_first & (place < end)) | (is_second & (before < last))
   is_changed = is_first | is_second
-  originals = jnp.where(is_changed & ~has_original, -1, take(
-      jnp.clip(before, 0, place.shape[-1] - 1)))
+  originals = jnp.where(
+    is_changed & ~has_original,
+    -1,
+    take(jnp.clip(before, 0, place.shape[-1] - 1)),
+  )
   return source.Sentences(
-      new_ids, jnp.broadcast_to(num_tokens[:, None], is_valid.shape), is_valid,
-      is_changed & has_original, originals)
+    new_ids,
+    jnp.broadcast_to(num_tokens[:, None], is_valid.shape),
+    is_valid,
+    is_changed & has_original,
+    originals,
+  )
 
 
 WORD_SWAP = source.Source('word_swap', word_swap)

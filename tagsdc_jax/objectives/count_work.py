@@ -1,4 +1,4 @@
-"""The work that stages 1 and 2 need, see `engines.work`."""
+"""The work that each phase needs, see `engines.work`."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,17 +6,21 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from tagsdc_jax import arrays
 from tagsdc_jax.engines import work
 from tagsdc_jax.losses.pair_losses import PairLoss, Words
 from tagsdc_jax.negatives import candidates as candidates_of
-from tagsdc_jax.negatives import mining
+from tagsdc_jax.negatives import masked_words, mining
 
 
-def of_negatives(table: candidates_of.Table,
-                 candidates: Sequence[candidates_of.Candidates],
-                 selected: mining.Selected, losses: Sequence[PairLoss],
-                 values: dict[str, jax.Array],
-                 words: Words | None) -> work.Work:
+def of_negatives(
+  table: candidates_of.Table,
+  candidates: Sequence[candidates_of.Candidates],
+  selected: mining.Selected,
+  losses: Sequence[PairLoss],
+  values: dict[str, jax.Array],
+  words: Words | None,
+) -> work.Work:
   """Returns the work of a micro-batch.
 
   Args:
@@ -38,26 +42,67 @@ def of_negatives(table: candidates_of.Table,
   lengths = tokens[selected.text_rows] + regions[selected.image_rows]
   works = [work.rows(own, has_gradient=jnp.any(pulls_back, axis=(1, 2)))]
   num_embedded = jnp.sum(regions) + work.REGIONS_WITH_GRADIENT * jnp.sum(
-      regions[:num_positives])
+    regions[:num_positives]
+  )
   num_words = jnp.int32(0)
   for i, one in enumerate(candidates):
-    works.append(work.rows(
-        tokens[one.text_rows] + regions[one.image_rows], mining.scored(one)))
+    works.append(
+      work.rows(
+        tokens[one.text_rows] + regions[one.image_rows], mining.scored(one)
+      )
+    )
     reads = one.sentences is not None and words is not None
-    works.append(work.rows(
-        lengths[:, i], filled[:, i], has_gradient=reads | pulls_back[:, i],
-        outputs=tokens[selected.text_rows[:, i]] if reads else 1))
+    works.append(
+      work.rows(
+        lengths[:, i],
+        filled[:, i],
+        has_gradient=reads | pulls_back[:, i],
+        outputs=tokens[selected.text_rows[:, i]] if reads else 1,
+      )
+    )
     if one.sentences is not None and one.sentences.work is not None:
       works.append(one.sentences.work)
     # Another image than the positive's own.
     is_other = selected.image_rows[:, i] >= num_positives
     num_embedded += jnp.sum(
-        regions[selected.image_rows[:, i]] * is_other * filled[:, i]
-        * (1 + pulls_back[:, i]))
+      regions[selected.image_rows[:, i]]
+      * is_other
+      * filled[:, i]
+      * (1 + pulls_back[:, i])
+    )
   if words is not None:
     heads = sum(loss.only_targets for loss in losses)
     num_words += work.WITH_GRADIENT * heads * jnp.sum(words.is_target)
   joined = work.join(works)
   return dataclasses.replace(
-      joined, words=joined.words + num_words,
-      regions=joined.regions + num_embedded)
+    joined,
+    words=joined.words + num_words,
+    regions=joined.regions + num_embedded,
+  )
+
+
+def of_pretraining(
+  batch: arrays.MicroBatch,
+  is_target: jax.Array,
+  pairs: jax.Array,
+  is_counted: jax.Array,
+) -> work.Work:
+  """Returns the work of the masked copies and of the pairs.
+
+  Args:
+    batch: captions and images.
+    is_target: bool [B, K, L].
+    pairs: int32 [B, n], images that each caption is run with.
+    is_counted: bool [B, n], of these the ones that the loss counts.
+  """
+  regions = batch.images.num_regions
+  lengths = batch.texts.num_tokens[:, None] + regions[pairs]
+  rows = work.rows(lengths, is_counted, has_gradient=True)
+  return work.join(
+    [
+      masked_words.work_of(batch, is_target, has_gradient=True),
+      dataclasses.replace(
+        rows, regions=work.REGIONS_WITH_GRADIENT * jnp.sum(regions)
+      ),
+    ]
+  )

@@ -5,56 +5,32 @@ from the settings. Numbers are those of docs/method.md.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from tagsdc_jax import arrays, settings
+from tagsdc_jax import arrays
 from tagsdc_jax.engines import engine as engines
 from tagsdc_jax.engines import work
-from tagsdc_jax.losses import pair_losses, total
+from tagsdc_jax.losses import total
 from tagsdc_jax.losses import words as word_losses
 from tagsdc_jax.negatives import candidates as candidates_of
-from tagsdc_jax.negatives import built_in, mining, source
-from tagsdc_jax.objectives import selected_pairs
-from tagsdc_jax.objectives import count_work
-from tagsdc_jax.objectives import objective
+from tagsdc_jax.negatives import mining, source
+from tagsdc_jax.objectives import count_work, selected_pairs
+from tagsdc_jax.objectives import parts as parts_of
+from tagsdc_jax.training import step
 from tagsdc_jax.training.keys import MicroBatchKeys
 
 
-class Parts(NamedTuple):
-  """What a phase is made of; static."""
-  sources: tuple[source.Source, ...]
-  losses: tuple[pair_losses.PairLoss, ...]
-  num_hard: tuple[int, ...]  # h of each source.
-  weights: dict[str, float]  # Of every mean that is part of the loss.
-
-  @property
-  def trained_heads(self) -> set[str]:
-    """Heads that one of the losses reads."""
-    return {head for loss in self.losses for head in loss.heads} | {
-        head for one in self.sources for head in one.trains}
-
-
-def parts_of(config: settings.Settings) -> Parts:
-  """Returns what the settings name; raises UserError for what is not there."""
-  found = built_in.of_settings(config)
-  losses = pair_losses.of_settings(config)
-  of_source = config.losses.weight_by_source or [
-      config.losses.synthetic if one.writes else 1.0 for one in found]
-  weights = {'mlm': config.losses.mlm}
-  for loss in losses:
-    weights[loss.name] = loss.weight
-    for one, weight in zip(found, of_source, strict=True):
-      weights[f'{loss.name}_{one.name}'] = loss.weight * (
-          1.0 if loss.reads_words else weight)
-  return Parts(found, losses, mining.num_hard_of(config.negatives), weights)
-
-
-def loss(engine: engines.Engine, parts: Parts, params: Any, start_params: Any,
-         batch: arrays.MicroBatch, batch_keys: MicroBatchKeys
-         ) -> tuple[jax.Array, tuple[objective.Metrics, work.Work]]:
+def loss(
+  engine: engines.Engine,
+  parts: parts_of.Parts,
+  params: Any,
+  start_params: Any,
+  batch: arrays.MicroBatch,
+  batch_keys: MicroBatchKeys,
+) -> tuple[jax.Array, tuple[step.Metrics, work.Work]]:
   """Returns the loss of a micro-batch, its metrics, and the work it took.
 
   Args:
@@ -69,48 +45,74 @@ def loss(engine: engines.Engine, parts: Parts, params: Any, start_params: Any,
 
   # 1. Candidates: retrieved images and texts, and sentences that the sources
   # write (6 to 8); what writing them trains, L_mlm (4).
-  table, candidates = candidates_of.propose(parts.sources, source.Inputs(
-      engine, params, start_params, batch,
-      source.Keys(batch_keys.mask, batch_keys.refill, source_key)))
+  table, candidates = candidates_of.propose(
+    parts.sources,
+    source.Inputs(
+      engine,
+      params,
+      start_params,
+      batch,
+      source.Keys(batch_keys.mask, batch_keys.refill, source_key),
+    ),
+  )
 
   # 2. The h hardest of each source, without gradient and dropout (9).
   selected = mining.hardest(engine, params, table, candidates, parts.num_hard)
 
   # 3. Losses of each pair: the triplet loss (10 to 12); in stage 2 word
   # discrimination and correction (13, 14).
-  words = (mining.words_of(table, candidates, selected)
-           if any(one.reads_words for one in parts.losses) else None)
+  words = (
+    mining.words_of(table, candidates, selected)
+    if any(one.reads_words for one in parts.losses)
+    else None
+  )
   lost, outcome = selected_pairs.run(
-      engine, parts.sources, parts.losses, parts.weights, params, table,
-      selected, words, pair_key)
+    engine, parts, params, table, selected, words, pair_key
+  )
 
   # 4. The weighted sum (15).
-  written = {name: value for one in candidates if one.sentences is not None
-             for name, value in one.sentences.losses.items()}
-  lost += total.weighted_sum(written, dict.fromkeys(written, 1.0)
-                             | parts.weights)
-  metrics = objective.means(outcome.losses | written, **_metrics(
-      parts.sources, candidates, selected, outcome))
-  return lost, (metrics, count_work.of_negatives(
-      table, candidates, selected, parts.losses, outcome.values, words))
+  written = {
+    name: value
+    for one in candidates
+    if one.sentences is not None
+    for name, value in one.sentences.losses.items()
+  }
+  lost += total.weighted_sum(
+    written, dict.fromkeys(written, 1.0) | parts.weights
+  )
+  metrics = step.means(
+    outcome.losses | written,
+    **_metrics(parts.sources, candidates, selected, outcome),
+  )
+  return lost, (
+    metrics,
+    count_work.of_negatives(
+      table, candidates, selected, parts.losses, outcome.values, words
+    ),
+  )
 
 
-def _metrics(sources: Sequence[source.Source],
-             candidates: Sequence[candidates_of.Candidates],
-             selected: mining.Selected,
-             outcome: selected_pairs.Outcome) -> objective.Metrics:
+def _metrics(
+  sources: Sequence[source.Source],
+  candidates: Sequence[candidates_of.Candidates],
+  selected: mining.Selected,
+  outcome: selected_pairs.Outcome,
+) -> step.Metrics:
   """Returns what is logged of the sentences of each source, float32 []."""
-  found: objective.Metrics = {}
+  found: step.Metrics = {}
   for i, (one, own) in enumerate(zip(sources, candidates, strict=True)):
     if own.sentences is None:
       continue
     is_below = outcome.negatives[:, i] < outcome.positive[:, None]
     filled = selected.is_filled[:, i]
     found |= {
-        f'{one.name}_valid': jnp.mean(own.is_valid),
-        f'{one.name}_filled': jnp.mean(filled),
-        f'{one.name}_targets': jnp.mean(
-            jnp.sum(own.sentences.is_target, axis=-1)),
-        f'{one.name}_accuracy': word_losses.masked_mean(
-            is_below.astype(jnp.float32), filled, (0, 1))}
+      f'{one.name}_valid': jnp.mean(own.is_valid),
+      f'{one.name}_filled': jnp.mean(filled),
+      f'{one.name}_targets': jnp.mean(
+        jnp.sum(own.sentences.is_target, axis=-1)
+      ),
+      f'{one.name}_accuracy': word_losses.masked_mean(
+        is_below.astype(jnp.float32), filled, (0, 1)
+      ),
+    }
   return found

@@ -1,6 +1,5 @@
 """Pretraining: masked words, and image-text matching inside the batch."""
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -11,15 +10,20 @@ from tagsdc_jax.engines import engine as engines
 from tagsdc_jax.engines import work
 from tagsdc_jax.losses import matching, total, words
 from tagsdc_jax.negatives import masked_words, masking
-from tagsdc_jax.objectives import objective
+from tagsdc_jax.objectives import count_work
+from tagsdc_jax.training import step
 from tagsdc_jax.training.keys import MicroBatchKeys
 
 TRAINED_HEADS = ('pooler', 'itm_output', 'mlm_output')
 
 
-def loss(engine: engines.Engine, params: Any, start_params: Any,
-         batch: arrays.MicroBatch, batch_keys: MicroBatchKeys
-         ) -> tuple[jax.Array, tuple[objective.Metrics, work.Work]]:
+def loss(
+  engine: engines.Engine,
+  params: Any,
+  start_params: Any,
+  batch: arrays.MicroBatch,
+  batch_keys: MicroBatchKeys,
+) -> tuple[jax.Array, tuple[step.Metrics, work.Work]]:
   """Returns MLM, and matching against other images of the batch.
 
   Args:
@@ -33,52 +37,68 @@ def loss(engine: engines.Engine, params: Any, start_params: Any,
   task = engine.task
   config, weights = task.settings.negatives, task.settings.losses
   mlm_key, text_key, image_key, encoder_key = jax.random.split(
-      batch_keys.dropout, 4)
+    batch_keys.dropout, 4
+  )
 
   # Masked language modeling (docs/method.md, 4).
   masked = masking.mask_tokens(
-      batch_keys.mask, batch.texts.token_ids, masking.units(
-          config.unit, batch.phrase_counts, batch.texts.num_tokens),
-      num_copies=config.num_copies, mask_rate=config.mask_rate,
-      mask_id=task.mask_id, random_range=task.random_range)
+    batch_keys.mask,
+    batch.texts.token_ids,
+    masking.units(config.unit, batch.phrase_counts, batch.texts.num_tokens),
+    num_copies=config.num_copies,
+    mask_rate=config.mask_rate,
+    mask_id=task.mask_id,
+    random_range=task.random_range,
+  )
   no_samples = jnp.zeros((*masked.is_target.shape, 0, 2))
-  mlm, *_ = masked_words.predict(engine, params, batch, masked, no_samples,
-                                 mlm_key)
+  mlm, *_ = masked_words.predict(
+    engine, params, batch, masked, no_samples, mlm_key
+  )
 
   # Image-text matching (docs/method.md, 5): a caption with its image and with
   # others of the batch.
-  partners = in_batch_partners(batch_keys.pairing,
-                               batch.texts.num_tokens.shape[0],
-                               config.num_in_batch)
+  partners = in_batch_partners(
+    batch_keys.pairing, batch.texts.num_tokens.shape[0], config.num_in_batch
+  )
   pairs = jnp.concatenate([jnp.arange(len(partners))[:, None], partners], 1)
   texts = engine.embed_text(params, batch.texts, text_key)
   images = engine.embed_image(params, batch.images, image_key)
   states = engine.encode(
-      params,
-      jax.tree.map(lambda x: jnp.repeat(x, pairs.shape[1], axis=0), texts),
-      jax.tree.map(lambda x: x[pairs.reshape(-1)], images),
-      num_outputs=1, dropout_key=encoder_key)
+    params,
+    jax.tree.map(lambda x: jnp.repeat(x, pairs.shape[1], axis=0), texts),
+    jax.tree.map(lambda x: x[pairs.reshape(-1)], images),
+    num_outputs=1,
+    dropout_key=encoder_key,
+  )
   logits = engine.read(params, 'itm_logits', states).reshape(*pairs.shape, 2)
   is_match = jnp.arange(pairs.shape[1])[None] == 0
-  losses = matching.matching_loss(logits, jnp.broadcast_to(is_match,
-                                                           pairs.shape))
+  losses = matching.matching_loss(
+    logits, jnp.broadcast_to(is_match, pairs.shape)
+  )
   # The same image, under another caption, is no negative. Positive and
   # negatives weigh the same, however many there are.
   is_other = batch.image_numbers[pairs] != batch.image_numbers[:, None]
-  per_positive = 0.5 * (losses[:, 0] + words.masked_mean(
-      losses[:, 1:], is_other[:, 1:], 1))
+  per_positive = 0.5 * (
+    losses[:, 0] + words.masked_mean(losses[:, 1:], is_other[:, 1:], 1)
+  )
 
   is_right = (jnp.argmax(logits, -1) == 1) == is_match
   is_counted = is_match | is_other
   parts = {'matching': per_positive, 'mlm': mlm}
   return total.weighted_sum(parts, {'matching': 1.0, 'mlm': weights.mlm}), (
-      objective.means(parts, matching_accuracy=words.masked_mean(
-          is_right.astype(jnp.float32), is_counted, (0, 1))),
-      work_of(batch, masked.is_target, pairs, is_counted))
+    step.means(
+      parts,
+      matching_accuracy=words.masked_mean(
+        is_right.astype(jnp.float32), is_counted, (0, 1)
+      ),
+    ),
+    count_work.of_pretraining(batch, masked.is_target, pairs, is_counted),
+  )
 
 
-def in_batch_partners(key: jax.Array, batch: int,
-                      num_partners: int) -> jax.Array:
+def in_batch_partners(
+  key: jax.Array, batch: int, num_partners: int
+) -> jax.Array:
   """Returns distinct other rows for each row, int32 [B, num_partners].
 
   Row b meets rows b + shift for distinct random shifts, so that every image
@@ -86,22 +106,3 @@ def in_batch_partners(key: jax.Array, batch: int,
   """
   shifts = 1 + jax.random.permutation(key, batch - 1)[:num_partners]
   return (jnp.arange(batch)[:, None] + shifts[None]) % batch
-
-
-def work_of(batch: arrays.MicroBatch, is_target: jax.Array, pairs: jax.Array,
-            is_counted: jax.Array) -> work.Work:
-  """Returns the work of the masked copies and of the pairs.
-
-  Args:
-    batch: captions and images.
-    is_target: bool [B, K, L].
-    pairs: int32 [B, n], images that each caption is run with.
-    is_counted: bool [B, n], of these the ones that the loss counts.
-  """
-  regions = batch.images.num_regions
-  lengths = batch.texts.num_tokens[:, None] + regions[pairs]
-  rows = work.rows(lengths, is_counted, has_gradient=True)
-  return work.join([
-      masked_words.work_of(batch, is_target, has_gradient=True),
-      dataclasses.replace(
-          rows, regions=work.REGIONS_WITH_GRADIENT * jnp.sum(regions))])

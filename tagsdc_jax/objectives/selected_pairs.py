@@ -14,11 +14,13 @@ from tagsdc_jax.losses import pair_losses, total
 from tagsdc_jax.losses.pair_losses import Match, PairLoss, Words
 from tagsdc_jax.models import heads as heads_of
 from tagsdc_jax.negatives import candidates, masked_words, mining, source
+from tagsdc_jax.objectives.parts import Parts
 
 
 @struct.dataclass
 class Outcome:
   """What became of the selected negatives; no gradient."""
+
   positive: jax.Array  # float32 [B], matching probabilities
   negatives: jax.Array  # float32 [B, sources, H]
   # Loss -> float32 [B, sources, H], or [B, sources, H, L] of words.
@@ -26,11 +28,15 @@ class Outcome:
   losses: dict[str, jax.Array]  # Loss and source -> float32 [B], the means
 
 
-def run(engine: engines.Engine, sources: Sequence[source.Source],
-        losses: Sequence[PairLoss], weights: dict[str, float], params: Any,
-        table: candidates.Table, selected: mining.Selected,
-        words: Words | None, dropout_key: jax.Array
-        ) -> tuple[jax.Array, Outcome]:
+def run(
+  engine: engines.Engine,
+  parts: Parts,
+  params: Any,
+  table: candidates.Table,
+  selected: mining.Selected,
+  words: Words | None,
+  dropout_key: jax.Array,
+) -> tuple[jax.Array, Outcome]:
   """Returns what the selected negatives add to the loss.
 
   Every text and image is embedded once, with one draw of dropout, for all
@@ -38,9 +44,7 @@ def run(engine: engines.Engine, sources: Sequence[source.Source],
 
   Args:
     engine: runs the network.
-    sources: of the negatives.
-    losses: of each pair.
-    weights: of the means that `Outcome.losses` holds.
+    parts: sources, pair losses, and the weights of `Outcome.losses`.
     params: parameters.
     table: texts and images.
     selected: rows of the table.
@@ -49,23 +53,35 @@ def run(engine: engines.Engine, sources: Sequence[source.Source],
   Returns:
     The weighted sum of the means, float32 [], with gradient; and the rest.
   """
+  sources, losses, weights = parts.sources, parts.losses, parts.weights
   text_key, image_key, own_key, pair_key = jax.random.split(dropout_key, 4)
-  own_texts, own_images, text_rows, image_rows = _gather(table, selected,
-                                                         sources)
+  own_texts, own_images, text_rows, image_rows = _gather(
+    table, selected, sources
+  )
   texts = engine.embed_text(params, own_texts, text_key)
   images = engine.embed_image(params, own_images, image_key)
   num_positives = len(selected.is_filled)
   own = lambda x: x.reshape(num_positives, -1, *x.shape[1:])[:, 0]
-  positive = _match(engine, params, engine.encode(
-      params, jax.tree.map(own, texts), jax.tree.map(own, images),
-      num_outputs=1, dropout_key=own_key))
+  positive = _match(
+    engine,
+    params,
+    engine.encode(
+      params,
+      jax.tree.map(own, texts),
+      jax.tree.map(own, images),
+      num_outputs=1,
+      dropout_key=own_key,
+    ),
+  )
 
   shape = selected.is_filled.shape
   positives = jax.tree.map(
-      lambda x: jnp.broadcast_to(x[:, None, None], shape), positive)
+    lambda x: jnp.broadcast_to(x[:, None, None], shape), positive
+  )
   means = functools.partial(_means, sources, losses, selected.is_filled, words)
-  value_weights = jax.grad(lambda values: total.weighted_sum(
-      means(values), weights))(_zeros(losses, words, shape))
+  value_weights = jax.grad(
+    lambda values: total.weighted_sum(means(values), weights)
+  )(_zeros(losses, words, shape))
   is_likely = _is_likely(losses, positives, selected.logits)
   heads, num_outputs, reads_all = set(pair_losses.MATCH_HEADS), 1, None
   if words is not None:
@@ -77,22 +93,47 @@ def run(engine: engines.Engine, sources: Sequence[source.Source],
   for loss in losses:
     heads |= set(loss.heads)
   flat = lambda x: x.reshape(-1, *x.shape[3:])
-  rows = engines.Rows(*jax.tree.map(flat, (
-      text_rows, image_rows, selected.is_filled, is_likely, positives,
-      (value_weights, words), reads_all)))
+  rows = engines.Rows(
+    *jax.tree.map(
+      flat,
+      (
+        text_rows,
+        image_rows,
+        selected.is_filled,
+        is_likely,
+        positives,
+        (value_weights, words),
+        reads_all,
+      ),
+    )
+  )
   lost, (probs, values) = engine.loss(
-      functools.partial(row_losses, engine, tuple(losses), shape), params,
-      heads_of.parameters(params, sorted(heads)), texts, images, rows,
-      pair_key, num_outputs=num_outputs)
-  probs, values = jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]),
-                               (probs, values))
+    functools.partial(row_losses, engine, tuple(losses), shape),
+    params,
+    heads_of.parameters(params, sorted(heads)),
+    texts,
+    images,
+    rows,
+    pair_key,
+    num_outputs=num_outputs,
+  )
+  probs, values = jax.tree.map(
+    lambda x: x.reshape(*shape, *x.shape[1:]), (probs, values)
+  )
   return lost, jax.lax.stop_gradient(
-      Outcome(positive.probs, probs, values, means(values)))
+    Outcome(positive.probs, probs, values, means(values))
+  )
 
 
-def row_losses(engine: engines.Engine, losses: Sequence[PairLoss],
-               shape: tuple[int, ...], heads: Any, states: jax.Array,
-               positive: Match, constants: Any) -> tuple[jax.Array, Any]:
+def row_losses(
+  engine: engines.Engine,
+  losses: Sequence[PairLoss],
+  shape: tuple[int, ...],
+  heads: Any,
+  states: jax.Array,
+  positive: Match,
+  constants: Any,
+) -> tuple[jax.Array, Any]:
   """Returns what some rows add to the loss; see `engine.RowLosses`.
 
   Args:
@@ -118,13 +159,21 @@ def row_losses(engine: engines.Engine, losses: Sequence[PairLoss],
     elif not loss.reads_words:
       value = loss.function(positive, negative)
     elif not loss.only_targets:
-      value = loss.function(functools.partial(engine.read, heads), states,
-                            words.token_ids, words.originals)
+      value = loss.function(
+        functools.partial(engine.read, heads),
+        states,
+        words.token_ids,
+        words.originals,
+      )
     else:
       more, values[loss.name] = masked_words.at_positions(
-          engine, functools.partial(position_losses, engine, loss),
-          heads_of.parameters(heads, loss.heads), states,
-          (words.token_ids, words.originals, weight), words.is_target)
+        engine,
+        functools.partial(position_losses, engine, loss),
+        heads_of.parameters(heads, loss.heads),
+        states,
+        (words.token_ids, words.originals, weight),
+        words.is_target,
+      )
       lost += more
       continue
     lost += jnp.sum(weight * value)
@@ -132,9 +181,13 @@ def row_losses(engine: engines.Engine, losses: Sequence[PairLoss],
   return lost, jax.lax.stop_gradient((negative.probs, values))
 
 
-def position_losses(engine: engines.Engine, loss: PairLoss, head: Any,
-                    states: jax.Array, constants: Any
-                    ) -> tuple[jax.Array, jax.Array]:
+def position_losses(
+  engine: engines.Engine,
+  loss: PairLoss,
+  head: Any,
+  states: jax.Array,
+  constants: Any,
+) -> tuple[jax.Array, jax.Array]:
   """Returns what words lose together, and each; see `engine.PositionLosses`.
 
   Args:
@@ -145,21 +198,30 @@ def position_losses(engine: engines.Engine, loss: PairLoss, head: Any,
     constants: words, the caption's words and weights, [...] each.
   """
   token_ids, originals, weight = constants
-  values = loss.function(functools.partial(engine.read, head), states,
-                         token_ids, originals)
+  values = loss.function(
+    functools.partial(engine.read, head), states, token_ids, originals
+  )
   return jnp.sum(weight * values), values
 
 
-def _coupled(loss: PairLoss, shape: tuple[int, ...], positive: Match,
-             negative: Match, is_filled: jax.Array) -> jax.Array:
+def _coupled(
+  loss: PairLoss,
+  shape: tuple[int, ...],
+  positive: Match,
+  negative: Match,
+  is_filled: jax.Array,
+) -> jax.Array:
   """Returns an equal share of a positive's loss for each of its negatives."""
   by_positive = lambda x: x.reshape(shape)
   is_filled = by_positive(is_filled)
   value = loss.function(
-      jax.tree.map(lambda x: by_positive(x)[:, 0, 0], positive),
-      jax.tree.map(by_positive, negative), is_filled)
+    jax.tree.map(lambda x: by_positive(x)[:, 0, 0], positive),
+    jax.tree.map(by_positive, negative),
+    is_filled,
+  )
   share = is_filled / jnp.maximum(
-      jnp.sum(is_filled, axis=(1, 2), keepdims=True), 1)
+    jnp.sum(is_filled, axis=(1, 2), keepdims=True), 1
+  )
   return (value[:, None, None] * share).reshape(-1)
 
 
@@ -168,9 +230,13 @@ def _match(engine: engines.Engine, params: Any, states: jax.Array) -> Match:
   return Match(logits, jax.nn.sigmoid(logits))
 
 
-def _means(sources: Sequence[source.Source], losses: Sequence[PairLoss],
-           is_filled: jax.Array, words: Words | None,
-           values: dict[str, jax.Array]) -> dict[str, jax.Array]:
+def _means(
+  sources: Sequence[source.Source],
+  losses: Sequence[PairLoss],
+  is_filled: jax.Array,
+  words: Words | None,
+  values: dict[str, jax.Array],
+) -> dict[str, jax.Array]:
   """Returns the means per positive, float32 [B]: linear in the values."""
   found = {}
   for loss in losses:
@@ -182,31 +248,43 @@ def _means(sources: Sequence[source.Source], losses: Sequence[PairLoss],
       if loss.reads_words and not one.writes:
         continue
       found[f'{loss.name}_{one.name}'] = pair_losses.mean_per_positive(
-          loss, value[:, i], is_filled[:, i],
-          jax.tree.map(lambda x, i=i: x[:, i], words))
+        loss,
+        value[:, i],
+        is_filled[:, i],
+        jax.tree.map(lambda x, i=i: x[:, i], words),
+      )
   return found
 
 
-def _zeros(losses: Sequence[PairLoss], words: Words | None,
-           shape: tuple[int, ...]) -> dict[str, jax.Array]:
-  return {loss.name: jnp.zeros(
-      words.token_ids.shape if words is not None and loss.reads_words
-      else shape) for loss in losses}
+def _zeros(
+  losses: Sequence[PairLoss], words: Words | None, shape: tuple[int, ...]
+) -> dict[str, jax.Array]:
+  return {
+    loss.name: jnp.zeros(
+      words.token_ids.shape if words is not None and loss.reads_words else shape
+    )
+    for loss in losses
+  }
 
 
-def _is_likely(losses: Sequence[PairLoss], positives: Match,
-               logits: jax.Array) -> jax.Array:
+def _is_likely(
+  losses: Sequence[PairLoss], positives: Match, logits: jax.Array
+) -> jax.Array:
   """Returns which pairs probably lose something, by their first scores."""
   negatives = Match(logits, jax.nn.sigmoid(logits))
-  found = [loss.function(positives, negatives) > 0 for loss in losses
-           if not loss.reads_words and not loss.is_coupled]
-  return functools.reduce(jnp.logical_or, found,
-                          jnp.zeros(logits.shape, bool))
+  found = [
+    loss.function(positives, negatives) > 0
+    for loss in losses
+    if not loss.reads_words and not loss.is_coupled
+  ]
+  return functools.reduce(jnp.logical_or, found, jnp.zeros(logits.shape, bool))
 
 
-def _gather(table: candidates.Table, selected: mining.Selected,
-            sources: Sequence[source.Source]
-            ) -> tuple[arrays.Texts, arrays.Images, jax.Array, jax.Array]:
+def _gather(
+  table: candidates.Table,
+  selected: mining.Selected,
+  sources: Sequence[source.Source],
+) -> tuple[arrays.Texts, arrays.Images, jax.Array, jax.Array]:
   """Returns the texts and images that the selected pairs consist of.
 
   Each positive's own text, then the H texts of each source that replaces it;
@@ -219,19 +297,26 @@ def _gather(table: candidates.Table, selected: mining.Selected,
   first = jnp.arange(num_positives, dtype=jnp.int32)[:, None]
   found: list[Any] = []
   for side, values, rows in (
-      ('text', table.texts, selected.text_rows),
-      ('image', table.images, selected.image_rows)):
+    ('text', table.texts, selected.text_rows),
+    ('image', table.images, selected.image_rows),
+  ):
     used, places = [first], []
     for i, one in enumerate(sources):
       is_own = one.replaces != side
       start = 0 if is_own else 1 + num_hard * (len(used) - 1)
-      places.append(jnp.full(num_hard, start, jnp.int32) if is_own
-                    else start + jnp.arange(num_hard, dtype=jnp.int32))
+      places.append(
+        jnp.full(num_hard, start, jnp.int32)
+        if is_own
+        else start + jnp.arange(num_hard, dtype=jnp.int32)
+      )
       if not is_own:
         used.append(rows[:, i])
     taken = jnp.concatenate(used, axis=1)
-    found.append((
+    found.append(
+      (
         jax.tree.map(lambda x, t=taken.reshape(-1): x[t], values),
-        first[..., None] * taken.shape[1] + jnp.stack(places)[None]))
+        first[..., None] * taken.shape[1] + jnp.stack(places)[None],
+      )
+    )
   (texts, text_rows), (images, image_rows) = found
   return texts, images, text_rows, image_rows

@@ -25,14 +25,18 @@ Choose = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
 @struct.dataclass
 class Rows:
   """Pairs of a text and an image."""
+
   texts: arrays.Texts  # [M, L]
   images: arrays.Images  # [M, R, .]
   places: jax.Array  # int32 [M, L + R], of each token among [text, regions]
   mask: jax.Array  # bool [M, L + R], True where real
 
 
-def pair_rows(texts: arrays.Texts, images: arrays.Images,
-              image_start: jax.Array | None = None) -> Rows:
+def pair_rows(
+  texts: arrays.Texts,
+  images: arrays.Images,
+  image_start: jax.Array | None = None,
+) -> Rows:
   """Returns pairs row by row; a single text or image goes to all rows.
 
   Args:
@@ -44,18 +48,24 @@ def pair_rows(texts: arrays.Texts, images: arrays.Images,
   """
   count = max(texts.num_tokens.shape[0], images.num_regions.shape[0])
   texts, images = jax.tree.map(
-      lambda x: jnp.broadcast_to(x, (count, *x.shape[1:])), (texts, images))
+    lambda x: jnp.broadcast_to(x, (count, *x.shape[1:])), (texts, images)
+  )
   length, regions = texts.token_ids.shape[1], images.boxes.shape[1]
   text_width = jnp.max(texts.num_tokens)
   start = text_width if image_start is None else image_start
   tokens = texts.num_tokens[:, None]
-  place = jnp.broadcast_to(jnp.arange(length + regions)[None],
-                           (count, length + regions))
+  place = jnp.broadcast_to(
+    jnp.arange(length + regions)[None], (count, length + regions)
+  )
   index = jnp.where(place < tokens, place, start + place - tokens)
   # From the release's padded width to ours.
   index = jnp.where(index < text_width, index, index - text_width + length)
-  return Rows(texts, images, jnp.minimum(index, length + regions - 1),
-              place < tokens + images.num_regions[:, None])
+  return Rows(
+    texts,
+    images,
+    jnp.minimum(index, length + regions - 1),
+    place < tokens + images.num_regions[:, None],
+  )
 
 
 def first_word_only(rows: Rows) -> Rows:
@@ -72,23 +82,41 @@ def take(rows: Rows, indices: jax.Array) -> Rows:
   return jax.tree.map(lambda x: x[indices], rows)
 
 
-def encode(engine: Engine, params: Any, rows: Rows, *, num_outputs: int,
-           dropout_key: jax.Array | None = None) -> jax.Array:
+def encode(
+  engine: Engine,
+  params: Any,
+  rows: Rows,
+  *,
+  num_outputs: int,
+  dropout_key: jax.Array | None = None,
+) -> jax.Array:
   """Returns float [M, num_outputs, D]; dropout if a key is given."""
   text_key, image_key, encoder_key = (
-      (None,) * 3 if dropout_key is None else jax.random.split(dropout_key, 3))
-  states = jnp.concatenate([
+    (None,) * 3 if dropout_key is None else jax.random.split(dropout_key, 3)
+  )
+  states = jnp.concatenate(
+    [
       engine.embed_text(params, rows.texts, text_key).states,
-      engine.embed_image(params, rows.images, image_key).states], axis=1)
+      engine.embed_image(params, rows.images, image_key).states,
+    ],
+    axis=1,
+  )
   joined = jnp.take_along_axis(states, rows.places[..., None], axis=1)
   return retrieval.apply(
-      engine.task.model, params, 'encode', joined, rows.mask,
-      num_outputs=num_outputs, dropout_key=encoder_key)
+    engine.task.model,
+    params,
+    'encode',
+    joined,
+    rows.mask,
+    num_outputs=num_outputs,
+    dropout_key=encoder_key,
+  )
 
 
 @struct.dataclass
 class Ranked:
   """A positive against its candidates."""
+
   match_logits: jax.Array  # float32 [1 + N], without gradient and dropout
   indices: jax.Array  # int32 [H] into the candidates
   is_filled: jax.Array  # bool [H]
@@ -96,8 +124,13 @@ class Ranked:
   losses: jax.Array  # float32 [H], with gradient
 
 
-def rank(engine: Engine, params: Any, rows: Rows, choose: Choose,
-         dropout_key: jax.Array) -> Ranked:
+def rank(
+  engine: Engine,
+  params: Any,
+  rows: Rows,
+  choose: Choose,
+  dropout_key: jax.Array,
+) -> Ranked:
   """Scores all rows, keeps the hardest, runs them again with gradient.
 
   Args:
@@ -107,8 +140,8 @@ def rank(engine: Engine, params: Any, rows: Rows, choose: Choose,
     choose: picks among the candidates' raw scores [N].
     dropout_key: PRNG key, used once.
   """
-  def match_logits(params: Any, rows: Rows,
-                   key: jax.Array | None) -> jax.Array:
+
+  def match_logits(params: Any, rows: Rows, key: jax.Array | None) -> jax.Array:
     states = encode(engine, params, rows, num_outputs=1, dropout_key=key)
     return engine.read(params, 'match_logits', states)
 
@@ -117,5 +150,6 @@ def rank(engine: Engine, params: Any, rows: Rows, choose: Choose,
   selected = take(rows, jnp.concatenate([jnp.zeros(1, jnp.int32), 1 + indices]))
   probs = jax.nn.sigmoid(match_logits(params, selected, dropout_key))
   losses = triplet.triplet_loss(
-      probs[:1], probs[1:], margin=engine.task.settings.losses.margin)
+    probs[:1], probs[1:], margin=engine.task.settings.losses.margin
+  )
   return Ranked(logits, indices, is_filled, probs, losses)

@@ -25,12 +25,15 @@ class PairedMicroBatches(loader.MicroBatches):
   def caption_numbers(self, number: int) -> list[int]:
     """Returns a caption of each of two independent shuffles."""
     second = np.random.SeedSequence([self.seed, _SECOND]).generate_state(1)
-    return [*self.shuffled(number, self.seed),
-            *self.shuffled(number, int(second[0]))]
+    return [
+      *self.shuffled(number, self.seed),
+      *self.shuffled(number, int(second[0])),
+    ]
 
-  def pool(self, number: int,
-           image_numbers: list[int]) -> tuple[np.ndarray, np.ndarray]:
+  def pool(
+    self, number: int, image_numbers: list[int]
+  ) -> tuple[np.ndarray, np.ndarray]:
     """Returns N images not of the first row, N texts not of the second."""
-    images, _ = super().pool(number, image_numbers[:self.positives])
-    _, texts = super().pool(number, image_numbers[self.positives:])
+    images, _ = super().pool(number, image_numbers[: self.positives])
+    _, texts = super().pool(number, image_numbers[self.positives :])
     return images, texts

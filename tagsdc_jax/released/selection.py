@@ -32,13 +32,18 @@ def penalties(is_excluded: jax.Array, is_repeated: jax.Array) -> jax.Array:
     is_excluded: bool, e.g. whether the candidate is the caption itself.
     is_repeated: bool, whether an equal candidate counts instead.
   """
-  return (EXCLUDED_PENALTY * is_excluded.astype(jnp.float32)
-          + REPEATED_PENALTY * is_repeated.astype(jnp.float32))
+  return EXCLUDED_PENALTY * is_excluded.astype(
+    jnp.float32
+  ) + REPEATED_PENALTY * is_repeated.astype(jnp.float32)
 
 
-def choose(scores: jax.Array, is_excluded: jax.Array, is_repeated: jax.Array,
-           num_hard: int, quirks: settings.Quirks
-           ) -> tuple[jax.Array, jax.Array]:
+def choose(
+  scores: jax.Array,
+  is_excluded: jax.Array,
+  is_repeated: jax.Array,
+  num_hard: int,
+  quirks: settings.Quirks,
+) -> tuple[jax.Array, jax.Array]:
   """Returns the hardest candidates as the quirks have it.
 
   Args:
@@ -52,8 +57,11 @@ def choose(scores: jax.Array, is_excluded: jax.Array, is_repeated: jax.Array,
     them count in the loss.
   """
   is_clean = ~is_excluded & ~is_repeated
-  below = (penalties(is_excluded, is_repeated) if quirks.penalties
-           else jnp.where(is_clean, 0.0, _LEFT_OUT))
+  below = (
+    penalties(is_excluded, is_repeated)
+    if quirks.penalties
+    else jnp.where(is_clean, 0.0, _LEFT_OUT)
+  )
   _, indices = jax.lax.top_k(scores - below, num_hard)
   if quirks.fill_up:
     return indices, jnp.ones(indices.shape, bool)

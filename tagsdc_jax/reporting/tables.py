@@ -9,13 +9,13 @@ from rich.table import Table
 
 from tagsdc_jax.evaluation import recall
 
-
 # Name of the second count; see `recall.with_equal`.
 EQUAL = '  equal sentences right'
 
 
-def print_recalls(rows: Sequence[tuple[str, dict[str, Any]]],
-                  title: str) -> None:
+def print_recalls(
+  rows: Sequence[tuple[str, dict[str, Any]]], title: str
+) -> None:
   """Prints recalls in per cent, one line per named evaluation result.
 
   Args:
@@ -37,19 +37,29 @@ def print_recalls(rows: Sequence[tuple[str, dict[str, Any]]],
       guess = chance(result)
       if before != (result['images'], result['captions'], guess):
         before = result['images'], result['captions'], guess
-        table.add_row(f'chance among {result["images"]} images',
-                      *_cells(guess), '', '', style='dim')
+        table.add_row(
+          f'chance among {result["images"]} images',
+          *_cells(guess),
+          '',
+          '',
+          style='dim',
+        )
     pace = result.get('pairs_per_second')
-    table.add_row(name, *_cells(result), f'{result["rsum"]:.1f}',
-                  '' if pace is None else f'{pace:,.0f}')
+    table.add_row(
+      name,
+      *_cells(result),
+      f'{result["rsum"]:.1f}',
+      '' if pace is None else f'{pace:,.0f}',
+    )
     if 'equal_sentences' in result:
       equal = result['equal_sentences']
       table.add_row(EQUAL, *_cells(equal), f'{equal["rsum"]:.1f}', '')
   _print(table, 120)
 
 
-def print_precisions(rows: Sequence[tuple[str, dict[str, Any]]],
-                     title: str) -> None:
+def print_precisions(
+  rows: Sequence[tuple[str, dict[str, Any]]], title: str
+) -> None:
   """Prints what `coco_truths.precisions` returns, one line per result."""
   table = Table(title=title)
   table.add_column('', no_wrap=True)
@@ -59,8 +69,10 @@ def print_precisions(rows: Sequence[tuple[str, dict[str, Any]]],
       table.add_column(f'{way.split("_")[0]} {shown}', justify='right')
 
   def add(name: str, result: dict[str, Any]) -> None:
-    table.add_row(name, *(f'{result[way][kind]:.1f}' for way in recall.WAYS
-                          for kind in kinds))
+    table.add_row(
+      name,
+      *(f'{result[way][kind]:.1f}' for way in recall.WAYS for kind in kinds),
+    )
 
   for name, result in rows:
     add(name, result)
@@ -69,8 +81,9 @@ def print_precisions(rows: Sequence[tuple[str, dict[str, Any]]],
   _print(table)
 
 
-def print_numbers(rows: Sequence[tuple[str, dict[str, Any]]],
-                  title: str) -> None:
+def print_numbers(
+  rows: Sequence[tuple[str, dict[str, Any]]], title: str
+) -> None:
   """Prints what a user's protocol counts, one line per number.
 
   Args:
@@ -91,8 +104,11 @@ def _flat(numbers: dict[str, Any], group: str = '') -> dict[str, float]:
   """Returns numbers by dotted names."""
   found: dict[str, float] = {}
   for key, value in numbers.items():
-    found |= (_flat(value, f'{group}{key}.') if isinstance(value, dict)
-              else {f'{group}{key}': value})
+    found |= (
+      _flat(value, f'{group}{key}.')
+      if isinstance(value, dict)
+      else {f'{group}{key}': value}
+    )
   return found
 
 
@@ -111,12 +127,20 @@ def print_phases(entries: Sequence[dict[str, Any]]) -> None:
     table.add_column(name, justify='right')
   guess = chance(entries[0])
   # Of a caption and its foil either may score higher.
-  table.add_row(f'chance among {entries[0]["images"]} images',
-                *_cells(guess), '50.0', '', style='dim')
+  table.add_row(
+    f'chance among {entries[0]["images"]} images',
+    *_cells(guess),
+    '50.0',
+    '',
+    style='dim',
+  )
   for entry in entries:
     table.add_row(
-        entry['name'], *_cells(entry | {'mean_r1': recall.mean_r1(entry)}),
-        f'{entry["foil_accuracy"]["all"]:.1f}', f'{entry["seconds"]:.0f}')
+      entry['name'],
+      *_cells(entry | {'mean_r1': recall.mean_r1(entry)}),
+      f'{entry["foil_accuracy"]["all"]:.1f}',
+      f'{entry["seconds"]:.0f}',
+    )
   _print(table)
 
 
@@ -151,12 +175,12 @@ def chance(result: dict[str, Any]) -> dict[str, Any]:
   """
   images, captions = result['images'], result['captions']
   return result.get('chance') or recall.chance(
-      images, [captions / images] * images)
+    images, [captions / images] * images
+  )
 
 
 def _cells(result: dict[str, Any]) -> list[str]:
-  values = [result[way][f'r{k}'] for way in recall.WAYS
-            for k in recall.CUTOFFS]
+  values = [result[way][f'r{k}'] for way in recall.WAYS for k in recall.CUTOFFS]
   return [f'{value:.1f}' for value in [*values, result['mean_r1']]]
 
 

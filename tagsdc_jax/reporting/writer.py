@@ -44,10 +44,14 @@ class MetricsWriter:
   full disk and leaves the caller waiting for ever.
   """
 
-  def __init__(self, run_dir: Path, first_update: int = 0,
-               watch: watchdog.Watch = watchdog.UNWATCHED,
-               check: Callable[[], None] = lambda: None,
-               about: Mapping[str, str] = MappingProxyType({})) -> None:
+  def __init__(
+    self,
+    run_dir: Path,
+    first_update: int = 0,
+    watch: watchdog.Watch = watchdog.UNWATCHED,
+    check: Callable[[], None] = lambda: None,
+    about: Mapping[str, str] = MappingProxyType({}),
+  ) -> None:
     """Opens both.
 
     Args:
@@ -67,10 +71,13 @@ class MetricsWriter:
       goes_on = any(board.iterdir())
       self._board = event_file_writer.EventsWriter(str(board / 'events'))
       if goes_on:  # TensorBoard then drops what comes later in other files.
-        self._board.write_event(event_pb2.Event(
-            wall_time=time.time(), step=first_update + 1,
-            session_log=event_pb2.SessionLog(
-                status=event_pb2.SessionLog.START)))
+        self._board.write_event(
+          event_pb2.Event(
+            wall_time=time.time(),
+            step=first_update + 1,
+            session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START),
+          )
+        )
       self._board.flush()
 
   def write(self, update: int, kind: str, values: dict[str, float]) -> None:
@@ -93,9 +100,13 @@ class MetricsWriter:
       self._lines.write(json.dumps(line) + '\n')
       self._lines.flush()
       for name, value in values.items():
-        self._board.write_event(event_pb2.Event(
-            wall_time=time.time(), step=update,
-            summary=summary.scalar(f'{kind}/{name}', value)))
+        self._board.write_event(
+          event_pb2.Event(
+            wall_time=time.time(),
+            step=update,
+            summary=summary.scalar(f'{kind}/{name}', value),
+          )
+        )
       self._board.flush()
 
   def close(self) -> None:
@@ -128,7 +139,10 @@ def _key(line: bytes) -> tuple[int, str] | None:
   """Returns the update and kind of a line, None if it was cut."""
   try:
     content: Any = json.loads(line)
-    return ((int(content['update']), str(content['kind']))
-            if line.endswith(b'\n') else None)
+    return (
+      (int(content['update']), str(content['kind']))
+      if line.endswith(b'\n')
+      else None
+    )
   except (ValueError, TypeError, KeyError):
     return None

@@ -9,7 +9,6 @@ from tagsdc_jax.data import loader
 from tagsdc_jax.engines import engine
 from tagsdc_jax.runtime import memory, parallel, progress
 from tagsdc_jax.training import device_feed, state, step
-from tagsdc_jax.objectives import objective
 
 
 def num_slices(task: engine.Task, devices: list[jax.Device]) -> int:
@@ -20,14 +19,20 @@ def num_slices(task: engine.Task, devices: list[jax.Device]) -> int:
   """
   config = task.settings
   return loader.count_slices(
-      config.batch.micro_batches, len(devices) * jax.process_count(),
-      config.compute.micro_batches_at_once)
+    config.batch.micro_batches,
+    len(devices) * jax.process_count(),
+    config.compute.micro_batches_at_once,
+  )
 
 
-def compile_update(task: engine.Task, minimized: objective.Objective,
-                   tx: optax.GradientTransformation,
-                   source: loader.MicroBatches, host_state: state.TrainState,
-                   devices: list[jax.Device]) -> device_feed.Programs:
+def compile_update(
+  task: engine.Task,
+  minimized: step.Objective,
+  tx: optax.GradientTransformation,
+  source: loader.MicroBatches,
+  host_state: state.TrainState,
+  devices: list[jax.Device],
+) -> device_feed.Programs:
   """Returns the update over the devices of all processes.
 
   One program if the inputs come at once. Of several slices each goes through
@@ -46,29 +51,44 @@ def compile_update(task: engine.Task, minimized: objective.Objective,
   """
   config = task.settings
   slices = num_slices(task, devices)
-  inputs = loader.update_shapes(source, config.batch.micro_batches,
-                                len(devices), jax.process_count(), slices)
+  inputs = loader.update_shapes(
+    source,
+    config.batch.micro_batches,
+    len(devices),
+    jax.process_count(),
+    slices,
+  )
   memory.check_inputs(config, inputs, source.data.region_bytes)
   batch = parallel.of_one_device(inputs)
 
   def build(function: Any, donated: tuple[int, ...], *arguments: Any) -> Any:
     program = parallel.compile_step(
-        parallel.pmap_step(function, parallel.all_devices(devices), donated),
-        arguments, len(devices))
+      parallel.pmap_step(function, parallel.all_devices(devices), donated),
+      arguments,
+      len(devices),
+    )
     memory.check_program(config, program, devices)
     return program
 
   with progress.waiting('compiling the train step (usually 20 to 60 s)'):
     if slices == 1:
-      return device_feed.Programs(build(
-          step.make_train_step(config, minimized, tx, parallel.AXIS), (0,),
-          host_state, batch))
+      return device_feed.Programs(
+        build(
+          step.make_train_step(config, minimized, tx, parallel.AXIS),
+          (0,),
+          host_state,
+          batch,
+        )
+      )
     start = step.make_start(config, minimized, batch)
     sums = jax.eval_shape(start, host_state)
     return device_feed.Programs(
-        step=build(step.make_update(config, tx, parallel.AXIS), (0,),
-                   host_state, sums),
-        start=build(start, (), host_state),
-        accumulate=build(step.make_accumulate(config, minimized), (0,), sums,
-                         host_state, batch),
-        num_slices=slices)
+      step=build(
+        step.make_update(config, tx, parallel.AXIS), (0,), host_state, sums
+      ),
+      start=build(start, (), host_state),
+      accumulate=build(
+        step.make_accumulate(config, minimized), (0,), sums, host_state, batch
+      ),
+      num_slices=slices,
+    )

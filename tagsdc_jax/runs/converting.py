@@ -5,8 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from tagsdc_jax import errors, files, settings, shipped
-from tagsdc_jax.conversion import (checking, converting, model_config,
-                                   name_rules, reading, tying)
+from tagsdc_jax.conversion import (
+  checking,
+  converting,
+  model_config,
+  name_rules,
+  reading,
+  tying,
+)
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.runs import folder, setup
 from tagsdc_jax.runtime import progress
@@ -15,16 +21,26 @@ from tagsdc_jax.training import checkpoints, head_init
 # Heads that UNITER's authors take, by this many numbers each.
 _HEAD_SIZE = 64
 # Settings of the network that shapes of parameters tell.
-_SHAPED = ('num_layers', 'hidden_size', 'intermediate_size', 'max_positions',
-           'num_token_types', 'vocab_size', 'feature_size')
+_SHAPED = (
+  'num_layers',
+  'hidden_size',
+  'intermediate_size',
+  'max_positions',
+  'num_token_types',
+  'vocab_size',
+  'feature_size',
+)
 _LOADED_BY = {
-    'pretrain': 'for stage 1 of the release to start from (--checkpoint)',
-    'tags': 'for UniterForNSGD', 'dc': 'for UniterForNSGD2'}
+  'pretrain': 'for stage 1 of the release to start from (--checkpoint)',
+  'tags': 'for UniterForNSGD',
+  'dc': 'for UniterForNSGD2',
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Hints:
   """What a file of weights does not tell."""
+
   config: settings.Settings  # Data, dropout and what else its sizes leave.
   model_config: Path | None = None  # The release's JSON.
   num_heads: int | None = None
@@ -48,8 +64,9 @@ def to_checkpoint(source: Path, target: Path, hints: Hints) -> list[str]:
   reading.check_name(source)
   if reading.has_name(target):
     raise errors.UserError(
-        f'{source} becomes a folder, but {target} is the name of a file of '
-        'weights; give another name')
+      f'{source} becomes a folder, but {target} is the name of a file of '
+      'weights; give another name'
+    )
   _check_new(target)
   known = model_config.read(hints.model_config) if hints.model_config else {}
   with progress.waiting(f'reading {source}'):
@@ -67,35 +84,64 @@ def to_checkpoint(source: Path, target: Path, hints: Hints) -> list[str]:
     tying.settle(weights, contents.phase, hints.tied, source)
   model = dataclasses.replace(hints.config.model, **known | contents.sizes)
   num_heads, reason = _num_heads(model, known, hints)
-  config = _settings(hints.config, contents.phase, dataclasses.replace(
-      model, num_heads=num_heads))
-  params = head_init.start_heads(converting.to_parameters(weights),
-                                 contents.phase, settings.PHASES[-1])
+  config = _settings(
+    hints.config,
+    contents.phase,
+    dataclasses.replace(model, num_heads=num_heads),
+  )
+  params = head_init.start_heads(
+    converting.to_parameters(weights), contents.phase, settings.PHASES[-1]
+  )
   del weights  # Layers are copied into stacks.
   checkpoints.check_parameters(
-      params, retrieval.parameter_shapes(setup.make_model(config)), source)
+    params, retrieval.parameter_shapes(setup.make_model(config)), source
+  )
   with progress.waiting(f'writing {target}'):
-    _export(target, params, {
-        'phase': contents.phase, 'update': 0,
-        'settings': settings.flatten(config), 'versions': folder.versions(),
-        'converted_from': source.name})
-  sizes = ', '.join(f'{name} {getattr(config.model, name)}'
-                    for name in _SHAPED)
-  lines = [f'{source}: {checking.LAYOUTS[contents.phase]}, {num_tensors} '
-           f'tensors, {sizes}', f'num_heads {num_heads}, {reason}']
-  lines += [f'all names began with {wrapper}, which was taken off'
-            ] if wrapper else []
-  lines += [f'{count} tensors were {kind}: '
-            + ('rounded to float32' if kind == 'float64' else
-               'now float32, exactly') for kind, count in widened.items()]
-  lines += [f'not taken, {len(contents.dropped)} tensors of heads that only '
-            f'pretraining uses: {", ".join(contents.dropped)}'
-            ] if contents.dropped else []
-  lines += [f'not in the file, start as the phase that trains them does: '
-            f'{", ".join(name_rules.heads_after(contents.phase))}'
-            ] if name_rules.heads_after(contents.phase) else []
-  return [*lines, f'wrote {target}, for --config.init_from={target} and '
-          'tagsdc evaluate']
+    _export(
+      target,
+      params,
+      {
+        'phase': contents.phase,
+        'update': 0,
+        'settings': settings.flatten(config),
+        'versions': folder.versions(),
+        'converted_from': source.name,
+      },
+    )
+  sizes = ', '.join(f'{name} {getattr(config.model, name)}' for name in _SHAPED)
+  lines = [
+    f'{source}: {checking.LAYOUTS[contents.phase]}, {num_tensors} '
+    f'tensors, {sizes}',
+    f'num_heads {num_heads}, {reason}',
+  ]
+  lines += (
+    [f'all names began with {wrapper}, which was taken off'] if wrapper else []
+  )
+  lines += [
+    f'{count} tensors were {kind}: '
+    + ('rounded to float32' if kind == 'float64' else 'now float32, exactly')
+    for kind, count in widened.items()
+  ]
+  lines += (
+    [
+      f'not taken, {len(contents.dropped)} tensors of heads that only '
+      f'pretraining uses: {", ".join(contents.dropped)}'
+    ]
+    if contents.dropped
+    else []
+  )
+  lines += (
+    [
+      f'not in the file, start as the phase that trains them does: '
+      f'{", ".join(name_rules.heads_after(contents.phase))}'
+    ]
+    if name_rules.heads_after(contents.phase)
+    else []
+  )
+  return [
+    *lines,
+    f'wrote {target}, for --config.init_from={target} and tagsdc evaluate',
+  ]
 
 
 def to_file(source: str, target: Path) -> list[str]:
@@ -115,81 +161,120 @@ def to_file(source: str, target: Path) -> list[str]:
   loaded = checkpoints.load(shipped.find(source))
   phase, config = loaded.about['phase'], checkpoints.settings_of(loaded)
   checkpoints.check_parameters(
-      loaded.parameters, retrieval.parameter_shapes(
-          setup.make_model(config)), loaded.path)
+    loaded.parameters,
+    retrieval.parameter_shapes(setup.make_model(config)),
+    loaded.path,
+  )
   weights = converting.from_parameters(loaded.parameters, phase)
   del loaded
   with progress.waiting(f'writing {target}'):
-    files.write_whole(target, lambda file: reading.write(
-        Path(file.name), target.suffix, weights))
+    files.write_whole(
+      target,
+      lambda file: reading.write(Path(file.name), target.suffix, weights),
+    )
   left_out = name_rules.heads_after(phase)
-  lines = [f'left out, for {checking.LAYOUTS[phase]} has not trained them: '
-           f'{", ".join(left_out)}'] if left_out else []
-  return [*lines, f'wrote {target}: {checking.LAYOUTS[phase]}, '
-          f'{len(weights)} tensors, num_heads {config.model.num_heads}, '
-          f'{_LOADED_BY[phase]}']
+  lines = (
+    [
+      f'left out, for {checking.LAYOUTS[phase]} has not trained them: '
+      f'{", ".join(left_out)}'
+    ]
+    if left_out
+    else []
+  )
+  return [
+    *lines,
+    f'wrote {target}: {checking.LAYOUTS[phase]}, '
+    f'{len(weights)} tensors, num_heads {config.model.num_heads}, '
+    f'{_LOADED_BY[phase]}',
+  ]
 
 
-def _check_sizes(source: Path, actual: dict[str, int], config: Path | None,
-                 told: dict[str, Any]) -> None:
+def _check_sizes(
+  source: Path,
+  actual: dict[str, int],
+  config: Path | None,
+  told: dict[str, Any],
+) -> None:
   """Raises UserError unless sizes are those that a model config tells."""
-  differing = [f'{name} is {actual[name]} in {source}, {told[name]} in {config}'
-               for name in _SHAPED if told.get(name, actual[name])
-               != actual[name]]
+  differing = [
+    f'{name} is {actual[name]} in {source}, {told[name]} in {config}'
+    for name in _SHAPED
+    if told.get(name, actual[name]) != actual[name]
+  ]
   if differing:
-    raise errors.UserError(f'{"; ".join(differing)}; give the config that the '
-                           'weights were made with')
+    raise errors.UserError(
+      f'{"; ".join(differing)}; give the config that the weights were made with'
+    )
 
 
-def _num_heads(model: settings.Model, known: dict[str, Any],
-               hints: Hints) -> tuple[int, str]:
+def _num_heads(
+  model: settings.Model, known: dict[str, Any], hints: Hints
+) -> tuple[int, str]:
   """Returns how many heads attention has, and who says so."""
   given, told = hints.num_heads, known.get('num_heads')
   if given is not None and told not in (None, given):
-    raise errors.UserError(f'--num-heads is {given}, but {hints.model_config} '
-                           f'has {told}; give one of them')
+    raise errors.UserError(
+      f'--num-heads is {given}, but {hints.model_config} '
+      f'has {told}; give one of them'
+    )
   if given is not None:
     number, reason = given, 'as --num-heads says'
   elif told is not None:
     number, reason = told, f'as {hints.model_config} says'
   else:
-    number, reason = model.hidden_size // _HEAD_SIZE, (
+    number, reason = (
+      model.hidden_size // _HEAD_SIZE,
+      (
         f'assumed: hidden_size / {_HEAD_SIZE}, as in UNITER; if that is wrong '
-        'scores are too, so give --model-config or --num-heads')
+        'scores are too, so give --model-config or --num-heads'
+      ),
+    )
     if model.hidden_size % _HEAD_SIZE:
       raise errors.UserError(
-          'the number of attention heads is not in the weights, and '
-          f'hidden_size {model.hidden_size} is no multiple of {_HEAD_SIZE}; '
-          'give --model-config or --num-heads')
+        'the number of attention heads is not in the weights, and '
+        f'hidden_size {model.hidden_size} is no multiple of {_HEAD_SIZE}; '
+        'give --model-config or --num-heads'
+      )
   if number < 1 or model.hidden_size % number:
     raise errors.UserError(
-        f'hidden_size {model.hidden_size} must be divisible by the number of '
-        f'attention heads, got {number}; give the number that the weights '
-        'were trained with')
+      f'hidden_size {model.hidden_size} must be divisible by the number of '
+      f'attention heads, got {number}; give the number that the weights '
+      'were trained with'
+    )
   return number, reason
 
 
-def _settings(base: settings.Settings, phase: str,
-              model: settings.Model) -> settings.Settings:
+def _settings(
+  base: settings.Settings, phase: str, model: settings.Model
+) -> settings.Settings:
   """Returns settings that are valid for the phase, whatever the base's is."""
   negatives = base.negatives
   if phase == 'pretrain':
-    negatives = dataclasses.replace(negatives, num_in_batch=min(
-        negatives.num_in_batch, base.batch.positives - 1))
+    negatives = dataclasses.replace(
+      negatives,
+      num_in_batch=min(negatives.num_in_batch, base.batch.positives - 1),
+    )
   try:
-    return settings.from_flat(settings.flatten(dataclasses.replace(
-        base, phase=phase, model=model, negatives=negatives, init_from='')))
+    return settings.from_flat(
+      settings.flatten(
+        dataclasses.replace(
+          base, phase=phase, model=model, negatives=negatives, init_from=''
+        )
+      )
+    )
   except ValueError as error:
     raise errors.UserError(
-        f'the settings for phase {phase}: {error}; give --config, or '
-        '--model-config, with others') from error
+      f'the settings for phase {phase}: {error}; give --config, or '
+      '--model-config, with others'
+    ) from error
 
 
 def _check_new(target: Path) -> None:
   """Raises UserError before the work if the target is there or cannot be."""
   if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-    raise errors.UserError(f'{target} is there already; remove it, or give '
-                           'another path')
+    raise errors.UserError(
+      f'{target} is there already; remove it, or give another path'
+    )
   if not target.is_dir():
     files.check_target(target)
 

@@ -17,10 +17,12 @@ from tagsdc_jax.training import checkpoints
 PRETRAINED = f'{shipped.PREFIX}world_pretrain'
 
 
-def run_demo(run_dir: Path, configs: Mapping[str, settings.Settings],
-             is_from_scratch: bool,
-             show: Callable[[dict[str, Any]], None] = lambda results: None
-             ) -> tuple[dict[str, Any], Path]:
+def run_demo(
+  run_dir: Path,
+  configs: Mapping[str, settings.Settings],
+  is_from_scratch: bool,
+  show: Callable[[dict[str, Any]], None] = lambda results: None,
+) -> tuple[dict[str, Any], Path]:
   """Runs the demo or continues it; finished phases are not run again.
 
   Args:
@@ -40,8 +42,9 @@ def run_demo(run_dir: Path, configs: Mapping[str, settings.Settings],
     return results, report.write_report(run_dir)
 
 
-def _run_phases(run_dir: Path, configs: Mapping[str, settings.Settings],
-                is_from_scratch: bool) -> dict[str, Any]:
+def _run_phases(
+  run_dir: Path, configs: Mapping[str, settings.Settings], is_from_scratch: bool
+) -> dict[str, Any]:
   seed = configs['tags'].seed
   results = _claim(run_dir, {'seed': seed, 'from_scratch': is_from_scratch})
   done = {entry['name']: entry for entry in results['phases']}
@@ -50,8 +53,11 @@ def _run_phases(run_dir: Path, configs: Mapping[str, settings.Settings],
     is_shipped = phase == 'pretrain' and not is_from_scratch
     if phase not in done:
       config = dataclasses.replace(config, init_from=init_from)
-      ended = (_judge_shipped(config) if is_shipped
-               else training.train(config, run_dir / phase))
+      ended = (
+        _judge_shipped(config)
+        if is_shipped
+        else training.train(config, run_dir / phase)
+      )
       results['phases'].append(_entry(phase, ended))
       results['parameters_sha256'] = ended['parameters_sha256']
       files.write_json(run_dir / folder.RESULTS, results)
@@ -65,8 +71,9 @@ def _claim(run_dir: Path, choices: dict[str, Any]) -> dict[str, Any]:
   if not path.exists():
     if not folder.is_free(run_dir):
       raise errors.UserError(
-          f'{run_dir} is not empty and holds no {folder.RESULTS} of a demo; '
-          'give an empty or new folder as --run-dir')
+        f'{run_dir} is not empty and holds no {folder.RESULTS} of a demo; '
+        'give an empty or new folder as --run-dir'
+      )
     fresh = choices | {'phases': [], 'parameters_sha256': ''}
     files.write_json(path, fresh)
     return fresh
@@ -74,13 +81,15 @@ def _claim(run_dir: Path, choices: dict[str, Any]) -> dict[str, Any]:
     results = json.loads(path.read_text(encoding='utf-8'))
     found = {name: results[name] for name in (*choices, 'phases')}
   except (OSError, ValueError, KeyError, TypeError) as error:
-    raise errors.UserError(f'{path} is not of a demo ({error}); give another '
-                           '--run-dir') from error
+    raise errors.UserError(
+      f'{path} is not of a demo ({error}); give another --run-dir'
+    ) from error
   for name, value in choices.items():
     if found[name] != value:
       raise errors.UserError(
-          f'{run_dir} holds a demo with {name} = {found[name]}, now {value}; '
-          'continue it as it was begun, or give another --run-dir')
+        f'{run_dir} holds a demo with {name} = {found[name]}, now {value}; '
+        'continue it as it was begun, or give another --run-dir'
+      )
   return results
 
 
@@ -92,20 +101,39 @@ def _judge_shipped(config: settings.Settings) -> dict[str, Any]:
   config = setup.with_data_sizes(config, data)
   model = setup.make_model(config)
   loaded = checkpoints.load(shipped.find(PRETRAINED))
-  checkpoints.check_parameters(loaded.parameters,
-                               retrieval.parameter_shapes(model), loaded.path)
-  judged = judging.judge(model, parallel.replicate(loaded.parameters, devices),
-                         config, 'pretrain', data, devices)
+  checkpoints.check_parameters(
+    loaded.parameters, retrieval.parameter_shapes(model), loaded.path
+  )
+  judged = judging.judge(
+    model,
+    parallel.replicate(loaded.parameters, devices),
+    config,
+    'pretrain',
+    data,
+    devices,
+  )
   return judged | {
-      'parameters_sha256': hashing.parameters_sha256(loaded.parameters),
-      'seconds': time.perf_counter() - start}
+    'parameters_sha256': hashing.parameters_sha256(loaded.parameters),
+    'seconds': time.perf_counter() - start,
+  }
 
 
 def _entry(phase: str, ended: dict[str, Any]) -> dict[str, Any]:
   """Returns a phase's part of `results.json`, percentages 0 to 100."""
-  return {'name': phase, **ended['measures'],
-          **{key: ended['evaluation'][key] for key in (
-              'image_retrieval', 'text_retrieval', 'images', 'captions',
-              'chance', 'pairs_per_second')},
-          'seconds': ended['seconds'],
-          'parameters_sha256': ended['parameters_sha256']}
+  return {
+    'name': phase,
+    **ended['measures'],
+    **{
+      key: ended['evaluation'][key]
+      for key in (
+        'image_retrieval',
+        'text_retrieval',
+        'images',
+        'captions',
+        'chance',
+        'pairs_per_second',
+      )
+    },
+    'seconds': ended['seconds'],
+    'parameters_sha256': ended['parameters_sha256'],
+  }

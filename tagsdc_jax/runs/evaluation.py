@@ -12,8 +12,14 @@ import numpy as np
 
 from tagsdc_jax import settings
 from tagsdc_jax.data import dataset
-from tagsdc_jax.evaluation import (first_pass, matrix, protocols, recall,
-                                   score_cache, tiles)
+from tagsdc_jax.evaluation import (
+  first_pass,
+  matrix,
+  protocols,
+  recall,
+  score_cache,
+  tiles,
+)
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.runs import lock, setup
@@ -34,19 +40,25 @@ class Evaluated:
     cache: the finished parts, if they were kept; to be removed when nothing of
       it is needed.
   """
+
   result: dict[str, Any]
   scores: recall.Scores
   cache: score_cache.ScoreCache | None
 
 
-def evaluate(model: RetrievalModel, params: Any,
-             data: dataset.RetrievalDataset, config: settings.Settings,
-             phase: str, devices: list[jax.Device], *,
-             work_dir: Path | None = None,
-             chosen: Mapping[str, protocols.Protocol] | None = None,
-             first: first_pass.FirstPass | None = None,
-             watch: watchdog.Watch = watchdog.UNWATCHED
-             ) -> Evaluated:
+def evaluate(
+  model: RetrievalModel,
+  params: Any,
+  data: dataset.RetrievalDataset,
+  config: settings.Settings,
+  phase: str,
+  devices: list[jax.Device],
+  *,
+  work_dir: Path | None = None,
+  chosen: Mapping[str, protocols.Protocol] | None = None,
+  first: first_pass.FirstPass | None = None,
+  watch: watchdog.Watch = watchdog.UNWATCHED,
+) -> Evaluated:
   """Scores all pairs, or those of a first pass, and ranks both ways.
 
   All processes must call it alike; they divide the pairs.
@@ -80,9 +92,14 @@ def evaluate(model: RetrievalModel, params: Any,
     cache = None
     if work_dir is not None:
       cache = score_cache.ScoreCache(
-          work_dir, data.name.replace('/', '-'), score_cache.facts(
-              parallel.first(params), data, plan, config, first, devices),
-          plan.images, len(data.captions))
+        work_dir,
+        data.name.replace('/', '-'),
+        score_cache.facts(
+          parallel.first(params), data, plan, config, first, devices
+        ),
+        plan.images,
+        len(data.captions),
+      )
       stack.enter_context(_claimed(cache))
       missing = cache.missing(own, is_told=distributed.is_first())
     stack.enter_context(memory.explained(config, memory.SCORING, devices))
@@ -90,9 +107,17 @@ def evaluate(model: RetrievalModel, params: Any,
     start = time.perf_counter()
     with _progress(data, counts, own, missing) as advance:
       matrix.fill(
-          store, model, params, data, plan, missing, devices=devices,
-          wanted=None if first is None else first.wanted, progress=advance,
-          watch=watch)
+        store,
+        model,
+        params,
+        data,
+        plan,
+        missing,
+        devices=devices,
+        wanted=None if first is None else first.wanted,
+        progress=advance,
+        watch=watch,
+      )
     seconds = time.perf_counter() - start
     scored = sum(counts[part] for part in missing)
     with watch.waiting():
@@ -100,26 +125,38 @@ def evaluate(model: RetrievalModel, params: Any,
       scored = sum(counts) if cache is None else distributed.total(scored)
       if cache is not None and not distributed.is_first():
         return Evaluated({}, recall.Scores(np.zeros((0, 0))), cache)
-      scores = recall.Scores(store.joined(),
-                             None if first is None else first.scores)
+      scores = recall.Scores(
+        store.joined(), None if first is None else first.scores
+      )
     result = protocols.count(scores, data, config.quirks, chosen or {})
   result |= {
-      'seconds': seconds, 'pairs_per_second': scored / max(seconds, 1e-9),
-      'pairs_found': sum(counts) - scored,
-      'precision': retrieval.precision(model)}
-  result |= ({'padding': plan.padding} if first is None
-             else {'first_pass': first.about(data.captions_of_image)})
+    'seconds': seconds,
+    'pairs_per_second': scored / max(seconds, 1e-9),
+    'pairs_found': sum(counts) - scored,
+    'precision': retrieval.precision(model),
+  }
+  result |= (
+    {'padding': plan.padding}
+    if first is None
+    else {'first_pass': first.about(data.captions_of_image)}
+  )
   return Evaluated(result, scores, cache)
 
 
-def _pair_counts(plan: tiles.Plan, data: dataset.RetrievalDataset,
-                 first: first_pass.FirstPass | None) -> list[int]:
+def _pair_counts(
+  plan: tiles.Plan,
+  data: dataset.RetrievalDataset,
+  first: first_pass.FirstPass | None,
+) -> list[int]:
   """Returns how many pairs of each part are scored."""
   if first is None:
-    return [len(np.unique(images)) * len(data.captions)
-            for images in plan.images]
-  return [sum(len(first.wanted(int(i))) for i in images.reshape(-1))
-          for images in plan.images]
+    return [
+      len(np.unique(images)) * len(data.captions) for images in plan.images
+    ]
+  return [
+    sum(len(first.wanted(int(i))) for i in images.reshape(-1))
+    for images in plan.images
+  ]
 
 
 @contextlib.contextmanager
@@ -129,9 +166,11 @@ def _claimed(cache: score_cache.ScoreCache) -> Iterator[None]:
   Raises:
     UserError: if another one is at work.
   """
-  own = lock.Lock(cache.path / f'process_{jax.process_index()}.lock', 'wait '
-                  'for the same evaluation, or give another --work-dir',
-                  option='--work-dir')
+  own = lock.Lock(
+    cache.path / f'process_{jax.process_index()}.lock',
+    'wait for the same evaluation, or give another --work-dir',
+    option='--work-dir',
+  )
   with own.held():
     if distributed.is_first():
       cache.write_about()
@@ -139,18 +178,27 @@ def _claimed(cache: score_cache.ScoreCache) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _progress(data: dataset.RetrievalDataset, counts: list[int],
-              own: list[int], missing: list[int]
-              ) -> Iterator[matrix.Progress]:
+def _progress(
+  data: dataset.RetrievalDataset,
+  counts: list[int],
+  own: list[int],
+  missing: list[int],
+) -> Iterator[matrix.Progress]:
   """Shows a bar of all pairs; yields what moves it by pairs of this process.
 
   What the others score meanwhile is taken to be as much.
   """
   processes, left = jax.process_count(), sum(counts)
-  found = min(left, processes * sum(counts[part] for part in own
-                                    if part not in missing))
-  with progress.progress_bar(left, f'scoring {data.name}', 'pairs', found,
-                             is_shown=distributed.is_first()) as bar:
+  found = min(
+    left, processes * sum(counts[part] for part in own if part not in missing)
+  )
+  with progress.progress_bar(
+    left,
+    f'scoring {data.name}',
+    'pairs',
+    found,
+    is_shown=distributed.is_first(),
+  ) as bar:
     left -= found
 
     def advance(number: int) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 
 from tagsdc_jax import settings
 from tagsdc_jax.data import captions, dataset, opening
-from tagsdc_jax.data.world import dataset as world, scenes
+from tagsdc_jax.data.world import dataset as world
+from tagsdc_jax.data.world import scenes
 from tagsdc_jax.evaluation import equal_sentences, matrix, recall
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.reporting.page import content, pictures
@@ -40,8 +41,9 @@ def gather(checkpoint: Path) -> content.Examples:
   data = opening.open_split(config.data, 'test', config.extensions)
   config = setup.with_data_sizes(config, data)
   model = setup.make_model(config)
-  checkpoints.check_parameters(loaded.parameters,
-                               retrieval.parameter_shapes(model), loaded.path)
+  checkpoints.check_parameters(
+    loaded.parameters, retrieval.parameter_shapes(model), loaded.path
+  )
   setup.check_positions(config.model, data)
   phase, update = loaded.about['phase'], loaded.about['update']
   params = head_init.matching_parameters(loaded.parameters, phase)
@@ -49,18 +51,23 @@ def gather(checkpoint: Path) -> content.Examples:
   scored = choose_captions(data, shown, MAX_SCORED)
   scores = _score(model, params, part_of(data, shown, scored), config)
   return content.Examples(
-      phase=phase, update=update, data_name=data.name,
-      pictures=[
-          rank_captions(data, i, scored, column,
-                        _picture(config.data, data, i))
-          for i, column in zip(shown, scores.T, strict=True)],
-      negatives=_negatives(config, params, data, update),
-      num_captions=len(scored), all_captions=len(data.captions),
-      has_oracle=config.data.source == 'world')
+    phase=phase,
+    update=update,
+    data_name=data.name,
+    pictures=[
+      rank_captions(data, i, scored, column, _picture(config.data, data, i))
+      for i, column in zip(shown, scores.T, strict=True)
+    ],
+    negatives=_negatives(config, params, data, update),
+    num_captions=len(scored),
+    all_captions=len(data.captions),
+    has_oracle=config.data.source == 'world',
+  )
 
 
-def choose_images(data: dataset.RetrievalDataset, count: int,
-                  stream: int) -> list[int]:
+def choose_images(
+  data: dataset.RetrievalDataset, count: int, stream: int
+) -> list[int]:
   """Returns numbers of images with captions, one of each stretch.
 
   Args:
@@ -74,8 +81,9 @@ def choose_images(data: dataset.RetrievalDataset, count: int,
   return [int(rng.choice(stretch)) for stretch in stretches]
 
 
-def choose_captions(data: dataset.RetrievalDataset, images: Sequence[int],
-                    most: int) -> list[int]:
+def choose_captions(
+  data: dataset.RetrievalDataset, images: Sequence[int], most: int
+) -> list[int]:
   """Returns the captions to score: all, or the images' own and others.
 
   Args:
@@ -93,8 +101,11 @@ def choose_captions(data: dataset.RetrievalDataset, images: Sequence[int],
   return sorted([*own, *map(int, drawn)])
 
 
-def part_of(data: dataset.RetrievalDataset, images: Sequence[int],
-            caption_numbers: Sequence[int]) -> dataset.RetrievalDataset:
+def part_of(
+  data: dataset.RetrievalDataset,
+  images: Sequence[int],
+  caption_numbers: Sequence[int],
+) -> dataset.RetrievalDataset:
   """Returns a data set of some images and captions, in the given order.
 
   Captions of images that are left out keep those images' numbers: only the
@@ -102,19 +113,25 @@ def part_of(data: dataset.RetrievalDataset, images: Sequence[int],
   """
   places = {caption: row for row, caption in enumerate(caption_numbers)}
   return dataclasses.replace(
-      data, captions=[data.captions[c] for c in caption_numbers],
-      image_ids=[data.image_ids[i] for i in images],
-      image_keys=[data.image_keys[i] for i in images],
-      captions_of_image=[
-          tuple(places[c] for c in data.captions_of_image[i])
-          for i in images],
-      read_regions=lambda row: data.read_regions(images[row]),
-      num_regions=data.num_regions[np.array(images)])
+    data,
+    captions=[data.captions[c] for c in caption_numbers],
+    image_ids=[data.image_ids[i] for i in images],
+    image_keys=[data.image_keys[i] for i in images],
+    captions_of_image=[
+      tuple(places[c] for c in data.captions_of_image[i]) for i in images
+    ],
+    read_regions=lambda row: data.read_regions(images[row]),
+    num_regions=data.num_regions[np.array(images)],
+  )
 
 
-def rank_captions(data: dataset.RetrievalDataset, image: int,
-                  scored: Sequence[int], scores: np.ndarray,
-                  picture: content.Picture) -> content.PictureExample:
+def rank_captions(
+  data: dataset.RetrievalDataset,
+  image: int,
+  scored: Sequence[int],
+  scores: np.ndarray,
+  picture: content.Picture,
+) -> content.PictureExample:
   """Returns the best captions of one image and its own best one.
 
   Args:
@@ -124,17 +141,24 @@ def rank_captions(data: dataset.RetrievalDataset, image: int,
     scores: float32 [captions], raw matching scores with the image.
     picture: the image for people.
   """
-  own = [row for row, number in enumerate(scored)
-         if data.captions[number].image == image]
+  own = [
+    row
+    for row, number in enumerate(scored)
+    if data.captions[number].image == image
+  ]
 
   def caption(row: int, rank: int) -> content.RankedCaption:
     found = data.captions[scored[row]]
     return content.RankedCaption(
-        found.text or captions.to_words(found.token_ids, data.vocabulary),
-        rank, example_negatives.sigmoid(scores[row]), row in own)
+      found.text or captions.to_words(found.token_ids, data.vocabulary),
+      rank,
+      example_negatives.sigmoid(scores[row]),
+      row in own,
+    )
 
-  twins = equal_sentences.find([data.captions[number] for number in scored]
-                               ).twins(own)
+  twins = equal_sentences.find(
+    [data.captions[number] for number in scored]
+  ).twins(own)
   # As in the recalls: ties count against the model, but for those with a
   # caption of another image that is word for word one of its own.
   is_twin = np.isin(np.arange(len(scored)), twins[:, 1])
@@ -142,13 +166,18 @@ def rank_captions(data: dataset.RetrievalDataset, image: int,
   best = own[int(np.argmax(scores[own]))]
   rank = int(recall.text_ranks(scores[:, None], [own], [twins])[0]) + 1
   return content.PictureExample(
-      picture, [caption(int(row), place + 1)
-                for place, row in enumerate(order)], caption(best, rank))
+    picture,
+    [caption(int(row), place + 1) for place, row in enumerate(order)],
+    caption(best, rank),
+  )
 
 
-def _score(model: retrieval.RetrievalModel, params: dict,
-           data: dataset.RetrievalDataset,
-           config: settings.Settings) -> np.ndarray:
+def _score(
+  model: retrieval.RetrievalModel,
+  params: dict,
+  data: dataset.RetrievalDataset,
+  config: settings.Settings,
+) -> np.ndarray:
   # One device: the run may have had more than this machine has. One image
   # per tile, so that the bar moves.
   devices = parallel.local_devices(1)
@@ -157,25 +186,41 @@ def _score(model: retrieval.RetrievalModel, params: dict,
   pairs = len(data.captions) * len(data.image_ids)
   with progress.progress_bar(pairs, 'example pictures', 'pairs') as bar:
     return matrix.score_matrix(
-        model, parallel.replicate(params, devices), data, tiles,
-        devices=devices, progress=bar.update)
+      model,
+      parallel.replicate(params, devices),
+      data,
+      tiles,
+      devices=devices,
+      progress=bar.update,
+    )
 
 
-def _negatives(config: settings.Settings, params: dict,
-               data: dataset.RetrievalDataset,
-               update: int) -> list[content.NegativesExample]:
+def _negatives(
+  config: settings.Settings,
+  params: dict,
+  data: dataset.RetrievalDataset,
+  update: int,
+) -> list[content.NegativesExample]:
   rng = np.random.default_rng([_SEED, _CAPTIONS, 1])
-  numbers = [int(rng.choice(data.captions_of_image[i]))
-             for i in choose_images(data, NUM_CAPTIONS, _CAPTIONS)]
+  numbers = [
+    int(rng.choice(data.captions_of_image[i]))
+    for i in choose_images(data, NUM_CAPTIONS, _CAPTIONS)
+  ]
   maker = example_negatives.Maker(config, params, data, update)
   known = _scenes(config.data)
   found = []
-  with progress.progress_bar(len(numbers), 'example negatives',
-                             'captions') as bar:
+  with progress.progress_bar(
+    len(numbers), 'example negatives', 'captions'
+  ) as bar:
     for number in numbers:
       image = data.captions[number].image
-      found.append(maker.make(number, _picture(config.data, data, image),
-                              known[image] if known else None))
+      found.append(
+        maker.make(
+          number,
+          _picture(config.data, data, image),
+          known[image] if known else None,
+        )
+      )
       bar.update(1)
   return found
 
@@ -183,17 +228,25 @@ def _negatives(config: settings.Settings, params: dict,
 def _scenes(config: settings.Data) -> list[scenes.Scene]:
   if config.source != 'world':
     return []
-  return world.load_scenes('test', data_dir=config.root or None,
-                           size=config.world_size)  # type: ignore[arg-type]
+  return world.load_scenes(
+    'test',
+    data_dir=config.root or None,
+    size=config.world_size,  # type: ignore[arg-type]
+  )
 
 
-def _picture(config: settings.Data, data: dataset.RetrievalDataset,
-             image: int) -> content.Picture:
+def _picture(
+  config: settings.Data, data: dataset.RetrievalDataset, image: int
+) -> content.Picture:
   png = None
   if config.source == 'world':
-    png = pictures.to_png(world.load_picture(
-        'test', image, data_dir=config.root or None,
-        size=config.world_size))  # type: ignore[arg-type]
+    png = pictures.to_png(
+      world.load_picture(
+        'test',
+        image,
+        data_dir=config.root or None,
+        size=config.world_size,  # type: ignore[arg-type]
+      )
+    )
   boxes = data.read_regions(image).boxes[:, :4]
-  return content.Picture(data.image_ids[image], png,
-                         boxes.tolist())
+  return content.Picture(data.image_ids[image], png, boxes.tolist())

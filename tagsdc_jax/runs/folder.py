@@ -17,8 +17,15 @@ from tagsdc_jax.training import checkpoints, restoring
 
 CONFIG, RESULTS = 'config.json', 'results.json'
 METRICS = 'metrics.jsonl'
-_PACKAGES = ('tagsdc_jax', 'jax', 'jaxlib', 'flax', 'optax',
-             'orbax-checkpoint', 'numpy')
+_PACKAGES = (
+  'tagsdc_jax',
+  'jax',
+  'jaxlib',
+  'flax',
+  'optax',
+  'orbax-checkpoint',
+  'numpy',
+)
 
 
 def holds_run(run_dir: Path) -> bool:
@@ -36,8 +43,9 @@ def held(run_dir: Path) -> Iterator[lock.Lock]:
   Raises:
     UserError: if another run is at work there, or the file system refuses.
   """
-  own = lock.Lock(run_dir / lock.NAME, 'wait for it or stop it, or give '
-                  'another --run-dir')
+  own = lock.Lock(
+    run_dir / lock.NAME, 'wait for it or stop it, or give another --run-dir'
+  )
 
   def hold() -> None:
     with errors.named(run_dir):
@@ -67,8 +75,7 @@ def claimed(run_dir: Path, config: settings.Settings) -> Iterator[lock.Lock]:
     try:
       yield own
     except (errors.UserError, errors.Stopped, KeyboardInterrupt):
-      if (distributed.is_first() and own.is_held()
-          and not _has_saved(run_dir)):
+      if distributed.is_first() and own.is_held() and not _has_saved(run_dir):
         for name in (CONFIG, METRICS):
           (run_dir / name).unlink(missing_ok=True)
         for name in ('checkpoints', 'tensorboard'):
@@ -87,8 +94,9 @@ def claim(run_dir: Path, config: settings.Settings) -> None:
   if not holds_run(run_dir):
     if not is_free(run_dir):
       raise errors.UserError(
-          f'{run_dir} is not empty and holds no {CONFIG}; give an empty or '
-          'new folder as --run-dir')
+        f'{run_dir} is not empty and holds no {CONFIG}; give an empty or '
+        'new folder as --run-dir'
+      )
   else:
     _check_same(run_dir, read_config(run_dir), flat)
   with errors.named(run_dir):
@@ -99,57 +107,80 @@ def claim(run_dir: Path, config: settings.Settings) -> None:
 
 
 def is_free(run_dir: Path) -> bool:
-  """Returns whether a folder is new, or holds only a lock and what killed
-  writes have left."""
+  """Returns whether a folder is new.
+
+  It may hold a lock and what killed writes have left.
+  """
   with errors.named(run_dir, 'read'):
     return not run_dir.is_dir() or all(
-        path.name == lock.NAME or files.is_leftover(path)
-        for path in run_dir.iterdir())
+      path.name == lock.NAME or files.is_leftover(path)
+      for path in run_dir.iterdir()
+    )
 
 
 def check_not_of_a_run(path: Path) -> None:
-  """Raises UserError if a file that a user wants written is one that a run
-  keeps: its settings, metrics, results, lock, checkpoints."""
+  """Raises UserError if a file to be written is one that a run keeps.
+
+  These are its settings, metrics, results, lock and checkpoints.
+  """
   place = Path(os.path.realpath(path))
   for run_dir in place.parents:
     parts = place.relative_to(run_dir).parts
-    if ((parts[0] == 'checkpoints'
-         or parts in ((CONFIG,), (METRICS,), (RESULTS,), (lock.NAME,)))
-        and (run_dir / CONFIG).is_file()
-        and (run_dir / 'checkpoints').is_dir()):
-      raise errors.UserError(f'{path} is a file of the run in {run_dir}, which '
-                             'it would replace; give another path')
+    if (
+      (
+        parts[0] == 'checkpoints'
+        or parts in ((CONFIG,), (METRICS,), (RESULTS,), (lock.NAME,))
+      )
+      and (run_dir / CONFIG).is_file()
+      and (run_dir / 'checkpoints').is_dir()
+    ):
+      raise errors.UserError(
+        f'{path} is a file of the run in {run_dir}, which '
+        'it would replace; give another path'
+      )
 
 
-def _check_same(run_dir: Path, before: dict[str, Any],
-                now: dict[str, Any]) -> None:
+def _check_same(
+  run_dir: Path, before: dict[str, Any], now: dict[str, Any]
+) -> None:
   # A setting that is younger than the folder had its default there, or what
   # its preset sets.
-  before = (settings.flatten(settings.Settings())
-            | settings.PRESETS.get(str(before.get('preset')), {})
-            | settings.respelled(before))
-  changed = [key for key in sorted(before.keys() | now.keys())
-             if before.get(key) != now.get(key)
-             and key not in settings.FREE_TO_CHANGE]
+  before = (
+    settings.flatten(settings.Settings())
+    | settings.PRESETS.get(str(before.get('preset')), {})
+    | settings.respelled(before)
+  )
+  changed = [
+    key
+    for key in sorted(before.keys() | now.keys())
+    if before.get(key) != now.get(key) and key not in settings.FREE_TO_CHANGE
+  ]
   if not changed:
     return
-  shown = '; '.join(f'{key} was {before.get(key)!r}, now {now.get(key)!r}'
-                    for key in changed[:3])
+  shown = '; '.join(
+    f'{key} was {before.get(key)!r}, now {now.get(key)!r}'
+    for key in changed[:3]
+  )
   more = f' and {len(changed) - 3} more' if len(changed) > 3 else ''
-  remedy = ('Give another --run-dir, or the same settings to continue'
-            if _has_saved(run_dir) else
-            'It has saved nothing yet: if it has ended, remove the folder, or '
-            'give another --run-dir')
+  remedy = (
+    'Give another --run-dir, or the same settings to continue'
+    if _has_saved(run_dir)
+    else 'It has saved nothing yet: if it has ended, remove the folder, or '
+    'give another --run-dir'
+  )
   raise errors.UserError(
-      f'run folder {run_dir} belongs to a run of other settings: {shown}'
-      f'{more}; only {", ".join(settings.FREE_TO_CHANGE)} may change. '
-      f'{remedy}')
+    f'run folder {run_dir} belongs to a run of other settings: {shown}'
+    f'{more}; only {", ".join(settings.FREE_TO_CHANGE)} may change. '
+    f'{remedy}'
+  )
 
 
 def _has_saved(run_dir: Path) -> bool:
   try:
-    return any(restoring.by_update(run_dir / 'checkpoints' / kind)
-               for kind in checkpoints.KINDS)
+    return any(
+      restoring.by_update(run_dir / 'checkpoints' / kind)
+      for kind in checkpoints.KINDS
+    )
   except errors.UserError:
     return True  # What may not be read may be there.
 
@@ -166,11 +197,14 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     return dict(content['settings'].items())
   except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
     raise errors.UserError(
-        f'{run_dir} holds no readable {CONFIG} of a run ({error}); give the '
-        'folder of a run') from error
+      f'{run_dir} holds no readable {CONFIG} of a run ({error}); give the '
+      'folder of a run'
+    ) from error
 
 
 def versions() -> dict[str, str]:
   """Returns Python's and the packages' versions."""
-  return {'python': platform.python_version(),
-          **{name: metadata.version(name) for name in _PACKAGES}}
+  return {
+    'python': platform.python_version(),
+    **{name: metadata.version(name) for name in _PACKAGES},
+  }

@@ -17,22 +17,28 @@ from tagsdc_jax.training import checkpoints, state
 
 # Updates looked at before anything is said of the input.
 _ENOUGH = 20
-_AVERAGED = ('seconds', 'seconds_input', 'seconds_hooks',
-             'gflop_per_positive')
+_AVERAGED = ('seconds', 'seconds_input', 'seconds_hooks', 'gflop_per_positive')
 
 
 @dataclasses.dataclass
 class Best:
   """Best validation so far; the run's only memory besides its state."""
+
   mean_r1: float = -1.0
 
 
 class Report:
   """Moves the bar; every `log_every` updates writes metrics and a line."""
 
-  def __init__(self, config: settings.Settings, metrics: writer.Metrics,
-               bar: Any, last: int, devices: list[jax.Device],
-               peak: float) -> None:
+  def __init__(
+    self,
+    config: settings.Settings,
+    metrics: writer.Metrics,
+    bar: Any,
+    last: int,
+    devices: list[jax.Device],
+    peak: float,
+  ) -> None:
     """Makes it.
 
     Args:
@@ -55,18 +61,26 @@ class Report:
     self._since.append({name: values[name] for name in _AVERAGED})
     if update % self._config.log_every and update != self._last:
       return
-    values |= {name: sum(v[name] for v in self._since) / len(self._since)
-               for name in _AVERAGED}
+    values |= {
+      name: sum(v[name] for v in self._since) / len(self._since)
+      for name in _AVERAGED
+    }
     self._since = []
     batch = self._config.batch
-    pace = (batch.positives * batch.micro_batches
-            / max(values['seconds'] - values['seconds_hooks'], 1e-9))
+    pace = (
+      batch.positives
+      * batch.micro_batches
+      / max(values['seconds'] - values['seconds_hooks'], 1e-9)
+    )
     flops = pace * values['gflop_per_positive'] * 1e9 / len(self._devices)
-    values |= {'positives_per_second_per_device': pace / len(self._devices),
-               'flop_per_second_per_device': flops,
-               'share_of_peak': flops / self._peak}
+    values |= {
+      'positives_per_second_per_device': pace / len(self._devices),
+      'flop_per_second_per_device': flops,
+      'share_of_peak': flops / self._peak,
+    }
     self._bar.set_postfix_str(
-        f'loss {values["loss"]:.4f}, {pace:,.1f} positives/s', refresh=False)
+      f'loss {values["loss"]:.4f}, {pace:,.1f} positives/s', refresh=False
+    )
     progress.tell(self._bar)
     self._metrics.write(update, 'train', values | _memory(self._devices))
 
@@ -74,9 +88,13 @@ class Report:
     """Says once if the devices mostly wait for data."""
     self._seen, self._late = self._seen + 1, self._late + int(is_late)
     if self._seen == _ENOUGH and self._late > _ENOUGH / 2:
-      print(f'the devices waited for data in {self._late} of the first '
-            f'{_ENOUGH} updates; raise data.num_threads or '
-            'data.num_prefetched', file=sys.stderr, flush=True)
+      print(
+        f'the devices waited for data in {self._late} of the first '
+        f'{_ENOUGH} updates; raise data.num_threads or '
+        'data.num_prefetched',
+        file=sys.stderr,
+        flush=True,
+      )
 
 
 def _memory(devices: list[jax.Device]) -> dict[str, float]:
@@ -85,12 +103,12 @@ def _memory(devices: list[jax.Device]) -> dict[str, float]:
   host = {'host_peak_bytes': kilobytes * 1024.0}
   pages = Path('/proc/self/statm')  # Linux.
   if pages.exists():
-    host['host_bytes'] = float(int(pages.read_text('ascii').split()[1])
-                               * resource.getpagesize())
+    host['host_bytes'] = float(
+      int(pages.read_text('ascii').split()[1]) * resource.getpagesize()
+    )
   own = [d for d in devices if d.process_index == jax.process_index()]
   held = (own[0].memory_stats() or {}).get('peak_bytes_in_use')
-  return host | (
-      {} if held is None else {'device_peak_bytes': float(held)})
+  return host | ({} if held is None else {'device_peak_bytes': float(held)})
 
 
 class Save:
@@ -99,8 +117,13 @@ class Save:
   Also before a validation, which may be long, and at an early end.
   """
 
-  def __init__(self, config: settings.Settings,
-               saves: checkpoints.Checkpoints, best: Best, last: int) -> None:
+  def __init__(
+    self,
+    config: settings.Settings,
+    saves: checkpoints.Checkpoints,
+    best: Best,
+    last: int,
+  ) -> None:
     self._config, self._saves, self._best = config, saves, best
     self._last = last
 
@@ -108,8 +131,9 @@ class Save:
     """See `loop.Hook`."""
     return self._newest_is_due(update) or self._is_kept(update)
 
-  def __call__(self, update: int, train_state: state.TrainState,
-               is_stopping: bool) -> None:
+  def __call__(
+    self, update: int, train_state: state.TrainState, is_stopping: bool
+  ) -> None:
     """See `loop.Hook`."""
     host_state = parallel.first(train_state)
     about = about_run(self._config, self._best)
@@ -120,8 +144,10 @@ class Save:
 
   def _newest_is_due(self, update: int) -> bool:
     return update > 0 and (
-        update % self._config.checkpoint_every == 0 or update == self._last
-        or is_validation_due(self._config, update))
+      update % self._config.checkpoint_every == 0
+      or update == self._last
+      or is_validation_due(self._config, update)
+    )
 
   def _is_kept(self, update: int) -> bool:
     return update in self._config.keep_at_updates
@@ -136,11 +162,15 @@ class Validation:
 
   final: dict[str, Any] | None = None  # The result after the last update.
 
-  def __init__(self, config: settings.Settings,
-               saves: checkpoints.Checkpoints, metrics: writer.Metrics,
-               best: Best, evaluate: Callable[[Any], dict[str, Any]]) -> None:
-    """Makes the hook; `evaluate` takes parameters on this process's devices.
-    """
+  def __init__(
+    self,
+    config: settings.Settings,
+    saves: checkpoints.Checkpoints,
+    metrics: writer.Metrics,
+    best: Best,
+    evaluate: Callable[[Any], dict[str, Any]],
+  ) -> None:
+    """Makes the hook; `evaluate` takes parameters on this process's devices."""
     self._config, self._saves, self._metrics = config, saves, metrics
     self._best, self._evaluate = best, evaluate
 
@@ -148,35 +178,47 @@ class Validation:
     """See `loop.Hook`."""
     return is_validation_due(self._config, update)
 
-  def __call__(self, update: int, train_state: state.TrainState,
-               is_stopping: bool) -> None:
+  def __call__(
+    self, update: int, train_state: state.TrainState, is_stopping: bool
+  ) -> None:
     """See `loop.Hook`."""
     if is_stopping:
       return
     result = self._evaluate(parallel.local(train_state.params))
     self.final = result if update == self._config.num_updates else None
-    scalars = {f'{way.split("_")[0]}_{k}': v
-               for way in ('image_retrieval', 'text_retrieval')
-               for k, v in result[way].items()}
-    scalars |= {k: result[k] for k in ('mean_r1', 'seconds',
-                                       'pairs_per_second')}
+    scalars = {
+      f'{way.split("_")[0]}_{k}': v
+      for way in ('image_retrieval', 'text_retrieval')
+      for k, v in result[way].items()
+    }
+    scalars |= {
+      k: result[k] for k in ('mean_r1', 'seconds', 'pairs_per_second')
+    }
     self._metrics.write(update, 'validation', scalars)
     if result['mean_r1'] > self._best.mean_r1:
       self._best.mean_r1 = result['mean_r1']
-      self._saves.save('best', parallel.first(train_state),
-                       about_run(self._config, self._best, result))
+      self._saves.save(
+        'best',
+        parallel.first(train_state),
+        about_run(self._config, self._best, result),
+      )
 
 
 class Profile:
   """Writes a trace of the updates that `profile` names, e.g. "10-12"."""
 
-  def __init__(self, config: settings.Settings, run_dir: Path,
-               watch: watchdog.Watch = watchdog.UNWATCHED) -> None:
+  def __init__(
+    self,
+    config: settings.Settings,
+    run_dir: Path,
+    watch: watchdog.Watch = watchdog.UNWATCHED,
+  ) -> None:
     self._watch = watch
     self._first, last = settings.profiled_updates(config.profile)
     # A trace that is not ended is not written.
-    self._last = min(last, config.stop_at_update or config.num_updates,
-                     config.num_updates)
+    self._last = min(
+      last, config.stop_at_update or config.num_updates, config.num_updates
+    )
     if self._first > self._last:
       self._last = 0
     self._path, self._is_running = run_dir / 'profile', False
@@ -185,8 +227,9 @@ class Profile:
     """See `loop.Hook`."""
     return self._last > 0 and update in (self._first - 1, self._last)
 
-  def __call__(self, update: int, train_state: state.TrainState,
-               is_stopping: bool) -> None:
+  def __call__(
+    self, update: int, train_state: state.TrainState, is_stopping: bool
+  ) -> None:
     """See `loop.Hook`."""
     if self._is_running:
       with self._watch.during(watchdog.TRACING):
@@ -201,11 +244,13 @@ class Profile:
 def is_validation_due(config: settings.Settings, update: int) -> bool:
   """Returns whether an update is followed by a validation."""
   return update == config.num_updates or bool(
-      config.eval_every and update and update % config.eval_every == 0)
+    config.eval_every and update and update % config.eval_every == 0
+  )
 
 
-def about_run(config: settings.Settings, best: Best,
-              result: dict[str, Any] | None = None) -> dict[str, Any]:
+def about_run(
+  config: settings.Settings, best: Best, result: dict[str, Any] | None = None
+) -> dict[str, Any]:
   """Returns the facts that a checkpoint carries.
 
   Args:
@@ -213,7 +258,10 @@ def about_run(config: settings.Settings, best: Best,
     best: as of now.
     result: of the validation that chose the checkpoint.
   """
-  about = {'phase': config.phase, 'best_mean_r1': best.mean_r1,
-           'settings': settings.flatten(config),
-           'versions': folder.versions()}
+  about = {
+    'phase': config.phase,
+    'best_mean_r1': best.mean_r1,
+    'settings': settings.flatten(config),
+    'versions': folder.versions(),
+  }
   return about | ({'validation': result} if result else {})

@@ -11,10 +11,15 @@ from tagsdc_jax.runs import evaluation, world_measures
 from tagsdc_jax.runtime import memory, watchdog
 
 
-def judge(model: RetrievalModel, params: Any, config: settings.Settings,
-          phase: str, train: dataset.RetrievalDataset,
-          devices: list[jax.Device], start_params: Any = None
-          ) -> dict[str, Any]:
+def judge(
+  model: RetrievalModel,
+  params: Any,
+  config: settings.Settings,
+  phase: str,
+  train: dataset.RetrievalDataset,
+  devices: list[jax.Device],
+  start_params: Any = None,
+) -> dict[str, Any]:
   """Evaluates on the test split, and asks the embedded world's oracle.
 
   Args:
@@ -31,12 +36,16 @@ def judge(model: RetrievalModel, params: Any, config: settings.Settings,
   """
   watch = watchdog.Watch(config.hang_seconds)
   test = opening.open_split(config.data, 'test', config.extensions)
-  result = evaluation.evaluate(model, params, test, config, phase, devices,
-                               watch=watch).result
+  result = evaluation.evaluate(
+    model, params, test, config, phase, devices, watch=watch
+  ).result
   measures = None
   if config.data.source == 'world':
-    with memory.explained(config, memory.TRAINING, devices), (
-        watch.during(watchdog.OTHER)):
-      measures = world_measures.measure(params, config, phase, train, devices,
-                                        start_params)
+    with (
+      memory.explained(config, memory.TRAINING, devices),
+      watch.during(watchdog.OTHER),
+    ):
+      measures = world_measures.measure(
+        params, config, phase, train, devices, start_params
+      )
   return {'evaluation': result, 'measures': measures}

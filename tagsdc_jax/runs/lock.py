@@ -48,8 +48,9 @@ class Lock:
     self._path, self._remedy, self._option = path, remedy, option
     self._token = secrets.token_hex(8)
     self._about = _this_process() | {
-        'token': self._token,
-        'since': time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime())}
+      'token': self._token,
+      'since': time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime()),
+    }
     self._file: int | None = None
     self._beats = 0
     self._looked = 0.0
@@ -93,9 +94,10 @@ class Lock:
     """
     if not self.is_held():
       raise errors.UserError(
-          f'{self._path.parent} was taken over by '
-          f'{_name(_holder(_read(self._path)))} while this process stood '
-          'still; it ends, and what it saved before is there')
+        f'{self._path.parent} was taken over by '
+        f'{_name(_holder(_read(self._path)))} while this process stood '
+        'still; it ends, and what it saved before is there'
+      )
 
   def _is_taken(self, is_settled: bool) -> bool:
     """Returns whether it could be taken; if not, look again.
@@ -135,8 +137,9 @@ class Lock:
   def _is_silent(self, content: bytes) -> bool:
     """Returns whether another machine's process renews nothing."""
     with progress.waiting(
-        f'{self._path.parent} is held by {_name(_holder(content))}, on another '
-        f'machine; looking for {_PATIENCE:.0f} s whether that is at work'):
+      f'{self._path.parent} is held by {_name(_holder(content))}, on another '
+      f'machine; looking for {_PATIENCE:.0f} s whether that is at work'
+    ):
       end = time.monotonic() + _PATIENCE
       while time.monotonic() < end:
         time.sleep(_LOOK)
@@ -148,8 +151,9 @@ class Lock:
     return True
 
   def _refusal(self, holder: dict[str, Any]) -> errors.UserError:
-    return errors.UserError(f'{self._path.parent} is in use by '
-                            f'{_name(holder)}; {self._remedy}')
+    return errors.UserError(
+      f'{self._path.parent} is in use by {_name(holder)}; {self._remedy}'
+    )
 
   def _beat(self) -> None:
     seconds = _FIRST_BEAT
@@ -200,11 +204,14 @@ def _lock(file: int) -> bool:
 
 
 def _this_process() -> dict[str, Any]:
-  return {'host': socket.gethostname(), 'pid': os.getpid(),
-          'start': _start(os.getpid()),
-          # Machines and containers may share a name; these two they do not.
-          'boot': _text('/proc/sys/kernel/random/boot_id'),
-          'space': _link('/proc/self/ns/pid')}
+  return {
+    'host': socket.gethostname(),
+    'pid': os.getpid(),
+    'start': _start(os.getpid()),
+    # Machines and containers may share a name; these two they do not.
+    'boot': _text('/proc/sys/kernel/random/boot_id'),
+    'space': _link('/proc/self/ns/pid'),
+  }
 
 
 def _place(process: dict[str, Any]) -> tuple[Any, ...]:
@@ -214,23 +221,28 @@ def _place(process: dict[str, Any]) -> tuple[Any, ...]:
 
 def _is_alive(process: dict[str, Any]) -> bool:
   """Returns whether a process of this machine is there; else False."""
-  return (_place(process) == _place(_this_process())
-          and process.get('start') is not None
-          and _start(process['pid']) == process['start'])
+  return (
+    _place(process) == _place(_this_process())
+    and process.get('start') is not None
+    and _start(process['pid']) == process['start']
+  )
 
 
 def _start(pid: int) -> str | None:
   """Returns when a process began, in the system's ticks; None: it is dead."""
-  state, *rest = (_text(f'/proc/{pid}/stat') or ') X').rpartition(
-      ')')[2].split()
+  state, *rest = (
+    (_text(f'/proc/{pid}/stat') or ') X').rpartition(')')[2].split()
+  )
   return rest[18] if state not in 'ZX' else None
 
 
 def _name(process: dict[str, Any]) -> str:
   if not process:
     return 'another process'
-  return (f'process {process.get("pid")} on {process.get("host")} since '
-          f'{process.get("since")}')
+  return (
+    f'process {process.get("pid")} on {process.get("host")} since '
+    f'{process.get("since")}'
+  )
 
 
 def _holder(content: bytes) -> dict[str, Any]:
@@ -272,5 +284,6 @@ def _inode(path: Path) -> int | None:
 
 def _now() -> float:
   """Returns seconds that go on where the process or the machine sleeps."""
-  return time.clock_gettime(getattr(time, 'CLOCK_BOOTTIME',
-                                    time.CLOCK_MONOTONIC))
+  return time.clock_gettime(
+    getattr(time, 'CLOCK_BOOTTIME', time.CLOCK_MONOTONIC)
+  )

@@ -38,32 +38,44 @@ def read_report(run_dir: Path) -> content.Report:
   results = _read_json(run_dir / folder.RESULTS)
   folders = _phase_folders(run_dir)
   entries = {entry.get('name'): entry for entry in results.get('phases') or ()}
-  names = [name for name in settings.PHASES
-           if name in folders or name in entries]
+  names = [
+    name for name in settings.PHASES if name in folders or name in entries
+  ]
   if not names:
     raise errors.UserError(
-        f'{run_dir} holds no run ({folder.CONFIG} is missing, in it and in '
-        f'{", ".join(settings.PHASES)}); give the folder of a run or of a '
-        'demo')
+      f'{run_dir} holds no run ({folder.CONFIG} is missing, in it and in '
+      f'{", ".join(settings.PHASES)}); give the folder of a run or of a '
+      'demo'
+    )
   logs = {'pretrain': _shipped_weights(folders)} | folders
-  phases = _with_sizes([
-      _read_phase(name, folders.get(name), entries.get(name) or {},
-                  logs.get(name)) for name in names], results)
+  phases = _with_sizes(
+    [
+      _read_phase(
+        name, folders.get(name), entries.get(name) or {}, logs.get(name)
+      )
+      for name in names
+    ],
+    results,
+  )
   notes = [note for phase in phases for note in _notes(phase)]
   if not folder.holds_run(run_dir):
-    later = settings.PHASES[settings.PHASES.index(names[-1]) + 1:]
+    later = settings.PHASES[settings.PHASES.index(names[-1]) + 1 :]
     notes += [f'{rendering.LABELS[name]} has not begun.' for name in later]
   found, problem = _gather_examples(folders)
   return content.Report(
-      run_dir.resolve().name, phases, found, [*notes, *problem])
+    run_dir.resolve().name, phases, found, [*notes, *problem]
+  )
 
 
 def _phase_folders(run_dir: Path) -> dict[str, Path]:
   """Returns phase -> run folder: the folder itself, or those within."""
   if folder.holds_run(run_dir):
     return {folder.read_config(run_dir).get('phase', ''): run_dir}
-  return {name: run_dir / name for name in settings.PHASES
-          if folder.holds_run(run_dir / name)}
+  return {
+    name: run_dir / name
+    for name in settings.PHASES
+    if folder.holds_run(run_dir / name)
+  }
 
 
 def _shipped_weights(folders: dict[str, Path]) -> Path | None:
@@ -78,8 +90,9 @@ def _shipped_weights(folders: dict[str, Path]) -> Path | None:
   return None
 
 
-def _read_phase(name: str, run_dir: Path | None, entry: dict[str, Any],
-                log_dir: Path | None) -> content.Phase:
+def _read_phase(
+  name: str, run_dir: Path | None, entry: dict[str, Any], log_dir: Path | None
+) -> content.Phase:
   """Returns a phase.
 
   Args:
@@ -93,8 +106,9 @@ def _read_phase(name: str, run_dir: Path | None, entry: dict[str, Any],
   if run_dir is not None:
     results = _read_json(run_dir / folder.RESULTS)
     facts = {
-        'settings': folder.read_config(run_dir),
-        'versions': _read_json(run_dir / folder.CONFIG).get('versions') or {}}
+      'settings': folder.read_config(run_dir),
+      'versions': _read_json(run_dir / folder.CONFIG).get('versions') or {},
+    }
   lines = read_metrics(log_dir / folder.METRICS) if log_dir else []
   done = max((int(line['update']) for line in lines), default=0)
   if results.get('updates', done) < done:
@@ -104,15 +118,19 @@ def _read_phase(name: str, run_dir: Path | None, entry: dict[str, Any],
     test = {**(test or {}), **entry}
   measures = results.get('measures') or {}
   return content.Phase(
-      name, test=test, validation=results.get('validation'),
-      seconds=entry.get('seconds', results.get('seconds')),
-      updates=results.get('updates', done),
-      parameters_sha256=entry.get('parameters_sha256', results.get(
-          'parameters_sha256', '')),
-      measures={key: entry.get(key) or measures.get(key)
-                for key in _MEASURES},
-      train=[x for x in lines if x['kind'] == 'train'],
-      validations=[x for x in lines if x['kind'] == 'validation'], **facts)
+    name,
+    test=test,
+    validation=results.get('validation'),
+    seconds=entry.get('seconds', results.get('seconds')),
+    updates=results.get('updates', done),
+    parameters_sha256=entry.get(
+      'parameters_sha256', results.get('parameters_sha256', '')
+    ),
+    measures={key: entry.get(key) or measures.get(key) for key in _MEASURES},
+    train=[x for x in lines if x['kind'] == 'train'],
+    validations=[x for x in lines if x['kind'] == 'validation'],
+    **facts,
+  )
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -137,30 +155,40 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
   return [found[key] for key in sorted(found)]
 
 
-def _with_sizes(phases: list[content.Phase],
-                results: dict[str, Any]) -> list[content.Phase]:
+def _with_sizes(
+  phases: list[content.Phase], results: dict[str, Any]
+) -> list[content.Phase]:
   """Returns phases whose test results all know the split that they share."""
   known = [results, *(phase.test or {} for phase in phases)]
-  sizes = {key: next((x[key] for x in known if x.get(key)), None)
-           for key in ('images', 'captions', 'chance')}
-  return [dataclasses.replace(phase, test=phase.test and sizes | phase.test)
-          for phase in phases]
+  sizes = {
+    key: next((x[key] for x in known if x.get(key)), None)
+    for key in ('images', 'captions', 'chance')
+  }
+  return [
+    dataclasses.replace(phase, test=phase.test and sizes | phase.test)
+    for phase in phases
+  ]
 
 
 def _notes(phase: content.Phase) -> list[str]:
   """Returns what an unfinished phase lacks."""
   label = rendering.LABELS[phase.name]
   if phase.test is None:
-    done = (f'{phase.updates} of {phase.settings["num_updates"]} updates are '
-            'done, and there' if phase.settings else 'there')
+    done = (
+      f'{phase.updates} of {phase.settings["num_updates"]} updates are '
+      'done, and there'
+      if phase.settings
+      else 'there'
+    )
     return [f'{label} is not finished: {done} are no test results yet.']
   if not phase.train:
     return [f'{label} has no curves here: its weights come with the package.']
   return []
 
 
-def _gather_examples(folders: dict[str, Path]
-                     ) -> tuple[content.Examples | None, list[str]]:
+def _gather_examples(
+  folders: dict[str, Path],
+) -> tuple[content.Examples | None, list[str]]:
   """Returns examples of the last phase, or why there are none."""
   if not folders:
     return None, ['There are no examples: the folder holds no checkpoint.']
@@ -180,6 +208,7 @@ def _read_json(path: Path) -> dict[str, Any]:
   except (OSError, ValueError) as error:
     raise errors.UserError(f'{path} cannot be read: {error}') from error
   if not isinstance(found, dict):
-    raise errors.UserError(f'{path} must hold a JSON object, got '
-                           f'{type(found).__name__}')
+    raise errors.UserError(
+      f'{path} must hold a JSON object, got {type(found).__name__}'
+    )
   return found

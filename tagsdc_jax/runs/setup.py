@@ -17,20 +17,24 @@ from tagsdc_jax.engines.packed import engine as packed
 from tagsdc_jax.models import heads
 from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.objectives import hard_negatives, pretraining
+from tagsdc_jax.objectives import parts as parts_of
 from tagsdc_jax.released import objective as released
-from tagsdc_jax.objectives import objective
+from tagsdc_jax.training import step
 
 # By the name that `compute.engine` gives.
 ENGINES: dict[str, Callable[[engine.Task], engine.Engine]] = {
-    'packed': packed.Packed, 'padded': padded.Padded}
+  'packed': packed.Packed,
+  'padded': padded.Padded,
+}
 
 # Pairs drawn to learn how long texts and images are together.
 _SAMPLED_PAIRS = 100_000
 _MOST_INT32 = 2**31 - 1
 
 
-def with_data_sizes(config: settings.Settings,
-                    data: dataset.RetrievalDataset) -> settings.Settings:
+def with_data_sizes(
+  config: settings.Settings, data: dataset.RetrievalDataset
+) -> settings.Settings:
   """Returns the settings with vocabulary and feature size filled in.
 
   Raises:
@@ -38,32 +42,35 @@ def with_data_sizes(config: settings.Settings,
   """
   _check_sizes(config.model, data)
   return dataclasses.replace(
-      config, model=dataclasses.replace(config.model, **_sizes_of(data)))
+    config, model=dataclasses.replace(config.model, **_sizes_of(data))
+  )
 
 
-def check_data(config: settings.Model,
-               data: dataset.RetrievalDataset) -> None:
+def check_data(config: settings.Model, data: dataset.RetrievalDataset) -> None:
   """Raises UserError if a split does not fit the network."""
   _check_sizes(config, data)
   check_positions(config, data)
 
 
 def _sizes_of(data: dataset.RetrievalDataset) -> dict[str, Any]:
-  return {'vocab_size': data.vocabulary.size,
-          'feature_size': data.feature_size}
+  return {'vocab_size': data.vocabulary.size, 'feature_size': data.feature_size}
 
 
-def _check_sizes(config: settings.Model,
-                 data: dataset.RetrievalDataset) -> None:
-  units = {'vocab_size': 'tokens in its vocabulary',
-           'feature_size': 'numbers per region'}
+def _check_sizes(
+  config: settings.Model, data: dataset.RetrievalDataset
+) -> None:
+  units = {
+    'vocab_size': 'tokens in its vocabulary',
+    'feature_size': 'numbers per region',
+  }
   for name, size in _sizes_of(data).items():
     wanted = getattr(config, name)
     if wanted not in (0, size):
       raise errors.UserError(
-          f'{data.name} has {size} {units[name]}, but the network takes '
-          f'{wanted} (model.{name}); give data made like the training data, '
-          f'or train with model.{name}=0 to take the data\'s')
+        f'{data.name} has {size} {units[name]}, but the network takes '
+        f'{wanted} (model.{name}); give data made like the training data, '
+        f"or train with model.{name}=0 to take the data's"
+      )
 
 
 def make_model(config: settings.Settings) -> RetrievalModel:
@@ -75,16 +82,21 @@ def make_model(config: settings.Settings) -> RetrievalModel:
   compute = config.compute
   if compute.attention == 'cudnn' and jax.default_backend() != 'gpu':
     raise errors.UserError(
-        'compute.attention=cudnn needs a GPU, this machine computes on '
-        f'{jax.default_backend()}; give compute.attention=plain')
-  return RetrievalModel(config.model, dtype=jnp.dtype(compute.dtype),
-                        attention=compute.attention,
-                        recompute_layers=compute.recompute_layers,
-                        matmul_precision=compute.matmul_precision)
+      'compute.attention=cudnn needs a GPU, this machine computes on '
+      f'{jax.default_backend()}; give compute.attention=plain'
+    )
+  return RetrievalModel(
+    config.model,
+    dtype=jnp.dtype(compute.dtype),
+    attention=compute.attention,
+    recompute_layers=compute.recompute_layers,
+    matmul_precision=compute.matmul_precision,
+  )
 
 
-def check_positions(config: settings.Model,
-                    data: dataset.RetrievalDataset) -> None:
+def check_positions(
+  config: settings.Model, data: dataset.RetrievalDataset
+) -> None:
   """Raises UserError if captions are longer than the network has positions.
 
   Without it, look-ups beyond the table would silently take its last row.
@@ -92,14 +104,18 @@ def check_positions(config: settings.Model,
   longest = max(len(c.token_ids) for c in data.captions) + 2
   if longest > config.max_positions:
     raise errors.UserError(
-        f'captions of {data.name} have up to {longest} tokens with [CLS] and '
-        f'[SEP], but model.max_positions is {config.max_positions}; train '
-        'with more positions, or with shorter captions '
-        '(data.max_caption_tokens)')
+      f'captions of {data.name} have up to {longest} tokens with [CLS] and '
+      f'[SEP], but model.max_positions is {config.max_positions}; train '
+      'with more positions, or with shorter captions '
+      '(data.max_caption_tokens)'
+    )
 
 
-def make_task(config: settings.Settings, data: dataset.RetrievalDataset,
-              shapes: assembling.Shapes) -> engine.Task:
+def make_task(
+  config: settings.Settings,
+  data: dataset.RetrievalDataset,
+  shapes: assembling.Shapes,
+) -> engine.Task:
   """Returns what is fixed during training.
 
   Args:
@@ -116,17 +132,24 @@ def make_task(config: settings.Settings, data: dataset.RetrievalDataset,
   # A fixed seed: buckets must not differ between the runs of one folder.
   rng = np.random.default_rng(0)
   texts = np.array([len(c.token_ids) + 2 for c in data.captions])
-  sums = (rng.choice(texts, _SAMPLED_PAIRS)
-          + rng.choice(data.num_regions, _SAMPLED_PAIRS))
+  sums = rng.choice(texts, _SAMPLED_PAIRS) + rng.choice(
+    data.num_regions, _SAMPLED_PAIRS
+  )
   score_buckets, gradient_buckets = (
-      chunks.length_buckets(sums, length + shapes.max_regions, number)
-      for number in (config.compute.num_score_buckets,
-                     config.compute.num_gradient_buckets))
+    chunks.length_buckets(sums, length + shapes.max_regions, number)
+    for number in (
+      config.compute.num_score_buckets,
+      config.compute.num_gradient_buckets,
+    )
+  )
   return engine.Task(
-      model=make_model(config), settings=config,
-      mask_id=data.vocabulary.mask,
-      random_range=data.vocabulary.random_range,
-      score_buckets=score_buckets, gradient_buckets=gradient_buckets)
+    model=make_model(config),
+    settings=config,
+    mask_id=data.vocabulary.mask,
+    random_range=data.vocabulary.random_range,
+    score_buckets=score_buckets,
+    gradient_buckets=gradient_buckets,
+  )
 
 
 def _check_sentences(config: settings.Settings, length: int) -> None:
@@ -134,15 +157,17 @@ def _check_sentences(config: settings.Settings, length: int) -> None:
   sentences = config.batch.positives * n.num_copies * n.num_samples
   if config.phase != 'pretrain' and sentences * length > _MOST_INT32:
     raise errors.UserError(
-        'batch.positives x negatives.num_copies x negatives.num_samples must '
-        f'be at most {_MOST_INT32 // length} with captions of up to {length} '
-        f'tokens, got {config.batch.positives} x {n.num_copies} x '
-        f'{n.num_samples}')
+      'batch.positives x negatives.num_copies x negatives.num_samples must '
+      f'be at most {_MOST_INT32 // length} with captions of up to {length} '
+      f'tokens, got {config.batch.positives} x {n.num_copies} x '
+      f'{n.num_samples}'
+    )
 
 
 class Phase(NamedTuple):
   """What a run minimizes."""
-  objective: objective.Objective
+
+  objective: step.Objective
   untrained: tuple[str, ...]  # Parameters that no loss reads.
   needs_start: bool  # Whether it takes the parameters that it began with.
 
@@ -155,14 +180,22 @@ def make_phase(task: engine.Task) -> Phase:
   """
   config, own = task.settings, make_engine(task)
   if config.phase == 'pretrain':
-    return Phase(functools.partial(pretraining.loss, own),
-                 untrained(pretraining.TRAINED_HEADS), False)
-  parts = hard_negatives.parts_of(config)
-  minimized = (functools.partial(released.loss, own)
-               if config.quirks.plain_step
-               else functools.partial(hard_negatives.loss, own, parts))
-  return Phase(minimized, untrained(parts.trained_heads),
-               any(one.needs_start for one in parts.sources))
+    return Phase(
+      functools.partial(pretraining.loss, own),
+      untrained(pretraining.TRAINED_HEADS),
+      False,
+    )
+  parts = parts_of.of_settings(config)
+  minimized = (
+    functools.partial(released.loss, own)
+    if config.quirks.plain_step
+    else functools.partial(hard_negatives.loss, own, parts)
+  )
+  return Phase(
+    minimized,
+    untrained(parts.trained_heads),
+    any(one.needs_start for one in parts.sources),
+  )
 
 
 def make_engine(task: engine.Task) -> engine.Engine:
@@ -176,5 +209,7 @@ def untrained(trained_heads: Collection[str]) -> tuple[str, ...]:
   Args:
     trained_heads: those that a loss reads.
   """
-  return (*(name for name in heads.NAMES if name not in trained_heads),
-          'region_mask_embedding')
+  return (
+    *(name for name in heads.NAMES if name not in trained_heads),
+    'region_mask_embedding',
+  )

@@ -33,23 +33,28 @@ def ship(run_dir: Path, target: Path, commands: list[str]) -> dict:
   config = settings.from_flat(loaded.about['settings'])
   if 'evaluation' not in results or config.init_from or config.data.root:
     raise errors.UserError(
-        f'{run_dir} must be a finished run from scratch on the world in its '
-        'own folder (init_from and data.root empty)')
-  about = {key: loaded.about[key] for key in (
-      'phase', 'update', 'settings', 'versions')}
+      f'{run_dir} must be a finished run from scratch on the world in its '
+      'own folder (init_from and data.root empty)'
+    )
+  about = {
+    key: loaded.about[key]
+    for key in ('phase', 'update', 'settings', 'versions')
+  }
   checkpoints.export(target, loaded.parameters, about)
   shutil.copy(run_dir / folder.METRICS, target / folder.METRICS)
   recipe = {
-      'commands': commands, 'updates': update,
-      'seconds': results['seconds'],
-      'machine': f'{platform.machine()}, {platform.system()}',
-      'parameters_sha256': hashing.parameters_sha256(loaded.parameters),
-      'evaluation': results['evaluation'], 'measures': results['measures']}
+    'commands': commands,
+    'updates': update,
+    'seconds': results['seconds'],
+    'machine': f'{platform.machine()}, {platform.system()}',
+    'parameters_sha256': hashing.parameters_sha256(loaded.parameters),
+    'evaluation': results['evaluation'],
+    'measures': results['measures'],
+  }
   files.write_json(target / shipped.RECIPE, recipe)
   return recipe
 
 
 if __name__ == '__main__':
-  made = ship(paths.local(sys.argv[1]), paths.local(sys.argv[2]),
-              sys.argv[3:])
+  made = ship(paths.local(sys.argv[1]), paths.local(sys.argv[2]), sys.argv[3:])
   print(json.dumps(made, indent=1))

@@ -17,12 +17,26 @@ from tagsdc_jax.engines import engine
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.released import heads, paired_batches
 from tagsdc_jax.reporting import writer
-from tagsdc_jax.runs import (compiling, evaluation, folder, hooks, judging,
-                             lock, setup)
-from tagsdc_jax.runtime import (distributed, hashing, memory, parallel,
-                                peak_flop, preemption, progress, watchdog)
-from tagsdc_jax.training import (checkpoints, head_init, loop, optimizer,
-                                 state)
+from tagsdc_jax.runs import (
+  compiling,
+  evaluation,
+  folder,
+  hooks,
+  judging,
+  lock,
+  setup,
+)
+from tagsdc_jax.runtime import (
+  distributed,
+  hashing,
+  memory,
+  parallel,
+  peak_flop,
+  preemption,
+  progress,
+  watchdog,
+)
+from tagsdc_jax.training import checkpoints, head_init, loop, optimizer, state
 
 
 def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
@@ -45,8 +59,10 @@ def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
   """
   start = time.perf_counter()
   notice = preemption.Notice(
-      config.stop_seconds, f'{run_dir}: give the same command again to '
-      'continue', preemption.exit_code())
+    config.stop_seconds,
+    f'{run_dir}: give the same command again to continue',
+    preemption.exit_code(),
+  )
   with notice.listening(), contextlib.ExitStack() as whole_run:
     if jax.process_count() > 1:
       # One of several is not to leave alone: they agree after an update.
@@ -54,8 +70,13 @@ def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
     return _train(config, run_dir, notice, whole_run, start)
 
 
-def _train(config: settings.Settings, run_dir: Path, notice: preemption.Notice,
-           whole_run: contextlib.ExitStack, start: float) -> dict[str, Any]:
+def _train(
+  config: settings.Settings,
+  run_dir: Path,
+  notice: preemption.Notice,
+  whole_run: contextlib.ExitStack,
+  start: float,
+) -> dict[str, Any]:
   devices = parallel.local_devices(config.num_devices)
   everywhere = parallel.all_devices(devices)
   data = opening.open_split(config.data, 'train', config.extensions)
@@ -63,12 +84,16 @@ def _train(config: settings.Settings, run_dir: Path, notice: preemption.Notice,
   shapes = assembling.shapes_of(data)
   task = setup.make_task(config, data, shapes)
   phase = setup.make_phase(task)
-  memory.check_network(config, retrieval.parameter_shapes(task.model),
-                       phase.needs_start)
-  splits = {split: opening.open_split(config.data, split, config.extensions)
-            for split in ('validation', 'test')}
-  validation = opening.first_images(splits['validation'],
-                                    config.evaluation.validation_images)
+  memory.check_network(
+    config, retrieval.parameter_shapes(task.model), phase.needs_start
+  )
+  splits = {
+    split: opening.open_split(config.data, split, config.extensions)
+    for split in ('validation', 'test')
+  }
+  validation = opening.first_images(
+    splits['validation'], config.evaluation.validation_images
+  )
   # What is wrong with the test split shows now, not after the training.
   for split in (validation, splits['test']):
     setup.check_data(config.model, split)
@@ -76,73 +101,132 @@ def _train(config: settings.Settings, run_dir: Path, notice: preemption.Notice,
 
   source = _source(config, data, shapes)
   slices = compiling.num_slices(task, devices)
-  tx = optimizer.make_optimizer(config.optimizer, config.num_updates,
-                                phase.untrained)
+  tx = optimizer.make_optimizer(
+    config.optimizer, config.num_updates, phase.untrained
+  )
   fresh = _fresh_state(task, tx, phase.needs_start)
   # A wrong init_from must not leave a folder that is bound to it.
   started = None if folder.holds_run(run_dir) else _start_phase(task, fresh)
   watch = watchdog.Watch(config.hang_seconds)
   own = whole_run.enter_context(folder.claimed(run_dir, config))
   with contextlib.ExitStack() as stack:
-    saves = stack.enter_context(contextlib.closing(
-        checkpoints.Checkpoints(run_dir, watch, own.check)))
+    saves = stack.enter_context(
+      contextlib.closing(checkpoints.Checkpoints(run_dir, watch, own.check))
+    )
     host_state, best = _restore(saves, fresh)
     in_train = _find_overlaps(config, data, splits)
     if not int(host_state.update):
       host_state = started or _start_phase(task, fresh)
     first = int(host_state.update)
-    metrics = stack.enter_context(contextlib.closing(
+    metrics = stack.enter_context(
+      contextlib.closing(
         writer.MetricsWriter(
-            run_dir, first, watch, own.check,
-            {'precision': retrieval.precision(task.model)})
-        if distributed.is_first() else writer.NoMetrics()))
+          run_dir,
+          first,
+          watch,
+          own.check,
+          {'precision': retrieval.precision(task.model)},
+        )
+        if distributed.is_first()
+        else writer.NoMetrics()
+      )
+    )
     stack.enter_context(memory.explained(config, memory.TRAINING, devices))
-    last = min(config.stop_at_update or config.num_updates,
-               config.num_updates)
-    programs = None if first >= last else compiling.compile_update(
-        task, phase.objective, tx, source, host_state, devices)
-    batches = watch.each(watchdog.DATA, loader.iterate_updates(
-        source, micro_batches=config.batch.micro_batches, first_update=first,
-        num_updates=last, num_devices=len(devices),
-        process=jax.process_index(), num_processes=jax.process_count(),
+    last = min(config.stop_at_update or config.num_updates, config.num_updates)
+    programs = (
+      None
+      if first >= last
+      else compiling.compile_update(
+        task, phase.objective, tx, source, host_state, devices
+      )
+    )
+    batches = watch.each(
+      watchdog.DATA,
+      loader.iterate_updates(
+        source,
+        micro_batches=config.batch.micro_batches,
+        first_update=first,
+        num_updates=last,
+        num_devices=len(devices),
+        process=jax.process_index(),
+        num_processes=jax.process_count(),
         num_threads=config.data.num_threads,
-        num_prefetched=config.data.num_prefetched, num_slices=slices))
+        num_prefetched=config.data.num_prefetched,
+        num_slices=slices,
+      ),
+    )
 
     def evaluate(params: Any) -> dict[str, Any]:
       with notice.interrupting():
-        return evaluation.evaluate(task.model, params, validation, config,
-                                   config.phase, devices, watch=watch).result
+        return evaluation.evaluate(
+          task.model,
+          params,
+          validation,
+          config,
+          config.phase,
+          devices,
+          watch=watch,
+        ).result
 
     validate = hooks.Validation(config, saves, metrics, best, evaluate)
     bar = stack.enter_context(
-        progress.progress_bar(last, config.phase, 'updates', first,
-                              is_shown=distributed.is_first()))
+      progress.progress_bar(
+        last, config.phase, 'updates', first, is_shown=distributed.is_first()
+      )
+    )
     stack.enter_context(notice.deferring())
     device_state, done = loop.run(
-        programs, parallel.replicate(host_state, everywhere), batches,
-        devices=everywhere, first_update=first, last_update=last,
-        report=hooks.Report(
-            config, metrics, bar, last, everywhere,
-            peak_flop.flop_per_second(devices[0], config.compute.dtype,
-                                      config.compute.matmul_precision)),
-        hooks=[hooks.Profile(config, run_dir, watch),
-               hooks.Save(config, saves, best, last), validate],
-        is_stopping=lambda: notice.is_given,
-        explain=lambda number: _describe(source, number), watch=watch)
+      programs,
+      parallel.replicate(host_state, everywhere),
+      batches,
+      devices=everywhere,
+      first_update=first,
+      last_update=last,
+      report=hooks.Report(
+        config,
+        metrics,
+        bar,
+        last,
+        everywhere,
+        peak_flop.flop_per_second(
+          devices[0], config.compute.dtype, config.compute.matmul_precision
+        ),
+      ),
+      hooks=[
+        hooks.Profile(config, run_dir, watch),
+        hooks.Save(config, saves, best, last),
+        validate,
+      ],
+      is_stopping=lambda: notice.is_given,
+      explain=lambda number: _describe(source, number),
+      watch=watch,
+    )
     final = parallel.first(device_state)
     distributed.on_first(saves.wait)
   if done < last:
-    raise notice.stopped(f'asked to leave, saved after update {done} of '
-                         f'{config.num_updates}')
+    raise notice.stopped(
+      f'asked to leave, saved after update {done} of {config.num_updates}'
+    )
   with notice.interrupting():
-    return _finish(task, final, device_state, devices,
-                   data, validate.final, in_train, run_dir, own,
-                   time.perf_counter() - start)
+    return _finish(
+      task,
+      final,
+      device_state,
+      devices,
+      data,
+      validate.final,
+      in_train,
+      run_dir,
+      own,
+      time.perf_counter() - start,
+    )
 
 
-def _find_overlaps(config: settings.Settings, train: dataset.RetrievalDataset,
-                   splits: dict[str, dataset.RetrievalDataset]
-                   ) -> dict[str, Any]:
+def _find_overlaps(
+  config: settings.Settings,
+  train: dataset.RetrievalDataset,
+  splits: dict[str, dataset.RetrievalDataset],
+) -> dict[str, Any]:
   """Returns what each split shares with train; the first process says it."""
   found = {}
   contents = dataset.contents_of(train)
@@ -156,13 +240,16 @@ def _find_overlaps(config: settings.Settings, train: dataset.RetrievalDataset,
   return found
 
 
-def _restore(saves: checkpoints.Checkpoints, fresh: state.TrainState
-             ) -> tuple[state.TrainState, hooks.Best]:
+def _restore(
+  saves: checkpoints.Checkpoints, fresh: state.TrainState
+) -> tuple[state.TrainState, hooks.Best]:
   """Returns the newest whole state and the best validation, or fresh ones."""
   saved = saves.newest(fresh)
   host_state, best = (
-      (saved[0], hooks.Best(saved[1]['best_mean_r1'])) if saved
-      else (fresh, hooks.Best()))
+    (saved[0], hooks.Best(saved[1]['best_mean_r1']))
+    if saved
+    else (fresh, hooks.Best())
+  )
   update = int(host_state.update)
   distributed.check_equal(update, 'the update that the run goes on from')
   saves.put_aside(update)
@@ -171,33 +258,48 @@ def _restore(saves: checkpoints.Checkpoints, fresh: state.TrainState
 
 def _describe(source: loader.MicroBatches, number: int) -> str:
   """Returns what a micro-batch holds, for a message."""
-  ids = [source.data.captions[i].caption_id
-         for i in source.caption_numbers(number)]
+  ids = [
+    source.data.captions[i].caption_id for i in source.caption_numbers(number)
+  ]
   return f'micro-batch {number} with captions {", ".join(ids)}'
 
 
-def _source(config: settings.Settings, data: dataset.RetrievalDataset,
-            shapes: assembling.Shapes) -> loader.MicroBatches:
+def _source(
+  config: settings.Settings,
+  data: dataset.RetrievalDataset,
+  shapes: assembling.Shapes,
+) -> loader.MicroBatches:
   is_pretraining = config.phase == 'pretrain'
   is_paired = config.quirks.other_caption and not is_pretraining
-  kind = (paired_batches.PairedMicroBatches if is_paired
-          else loader.MicroBatches)
-  return kind(data, shapes, config.seed, config.batch.positives,
-              0 if is_pretraining else config.negatives.pool_size)
+  kind = paired_batches.PairedMicroBatches if is_paired else loader.MicroBatches
+  return kind(
+    data,
+    shapes,
+    config.seed,
+    config.batch.positives,
+    0 if is_pretraining else config.negatives.pool_size,
+  )
 
 
-def _fresh_state(task: engine.Task, tx: optax.GradientTransformation,
-                 needs_start: bool) -> state.TrainState:
+def _fresh_state(
+  task: engine.Task, tx: optax.GradientTransformation, needs_start: bool
+) -> state.TrainState:
   """Returns fresh parameters in host memory, and no updates done."""
-  params = jax.tree.map(np.asarray, retrieval.init_parameters(
-      task.model, jax.random.key(task.settings.seed)))
-  return state.TrainState(np.int32(0), params,
-                          jax.tree.map(np.asarray, tx.init(params)),
-                          params if needs_start else None)
+  params = jax.tree.map(
+    np.asarray,
+    retrieval.init_parameters(task.model, jax.random.key(task.settings.seed)),
+  )
+  return state.TrainState(
+    np.int32(0),
+    params,
+    jax.tree.map(np.asarray, tx.init(params)),
+    params if needs_start else None,
+  )
 
 
-def _start_phase(task: engine.Task,
-                 fresh: state.TrainState) -> state.TrainState:
+def _start_phase(
+  task: engine.Task, fresh: state.TrainState
+) -> state.TrainState:
   """Returns the state that a phase begins with, from `init_from` if given."""
   config = task.settings
   params, came_from = fresh.params, 'pretrain'
@@ -206,35 +308,52 @@ def _start_phase(task: engine.Task,
     checkpoints.check_model(loaded, config)
     checkpoints.check_parameters(loaded.parameters, params, loaded.path)
     params, came_from = loaded.parameters, loaded.about['phase']
-    if (settings.PHASES.index(came_from)
-        > settings.PHASES.index(config.phase)):
+    if settings.PHASES.index(came_from) > settings.PHASES.index(config.phase):
       raise errors.UserError(
-          f'init_from = {config.init_from} was trained in phase {came_from}, '
-          f'which comes after {config.phase}; give an earlier one')
+        f'init_from = {config.init_from} was trained in phase {came_from}, '
+        f'which comes after {config.phase}; give an earlier one'
+      )
   start = heads if config.quirks.reset_rank_head else head_init
   params = start.start_heads(params, came_from, config.phase)
   return dataclasses.replace(
-      fresh, params=params,
-      start_params=None if fresh.start_params is None else params)
+    fresh,
+    params=params,
+    start_params=None if fresh.start_params is None else params,
+  )
 
 
-def _finish(task: engine.Task, final: state.TrainState,
-            device_state: state.TrainState,
-            devices: list[jax.Device], train_data: dataset.RetrievalDataset,
-            validated: dict[str, Any] | None, in_train: dict[str, Any],
-            run_dir: Path, own: lock.Lock, seconds: float) -> dict[str, Any]:
+def _finish(
+  task: engine.Task,
+  final: state.TrainState,
+  device_state: state.TrainState,
+  devices: list[jax.Device],
+  train_data: dataset.RetrievalDataset,
+  validated: dict[str, Any] | None,
+  in_train: dict[str, Any],
+  run_dir: Path,
+  own: lock.Lock,
+  seconds: float,
+) -> dict[str, Any]:
   """Evaluates a run that has ended and writes `results.json`."""
   config = task.settings
   results: dict[str, Any] = {
-      'phase': config.phase, 'updates': int(final.update),
-      'parameters_sha256': hashing.parameters_sha256(final.params),
-      'seconds': seconds}
+    'phase': config.phase,
+    'updates': int(final.update),
+    'parameters_sha256': hashing.parameters_sha256(final.params),
+    'seconds': seconds,
+  }
   if int(final.update) == config.num_updates:
     results['validation'] = validated
     results['in_train'] = in_train
     results |= judging.judge(
-        task.model, parallel.local(device_state.params), config, config.phase,
-        train_data, devices, parallel.local(device_state.start_params))
+      task.model,
+      parallel.local(device_state.params),
+      config,
+      config.phase,
+      train_data,
+      devices,
+      parallel.local(device_state.start_params),
+    )
 
   def write() -> None:
     own.check()

@@ -16,13 +16,14 @@ import numpy as np
 
 from tagsdc_jax import arrays, settings
 from tagsdc_jax.data import assembling, dataset, loader, opening
-from tagsdc_jax.data.world import (dataset as world, foils, oracle,
-                                   scenes as world_scenes)
+from tagsdc_jax.data.world import dataset as world
+from tagsdc_jax.data.world import foils, oracle
+from tagsdc_jax.data.world import scenes as world_scenes
 from tagsdc_jax.engines import engine
 from tagsdc_jax.evaluation import foils as foil_evaluation
 from tagsdc_jax.negatives import candidates as candidates_of
 from tagsdc_jax.negatives import mining, source
-from tagsdc_jax.objectives import hard_negatives
+from tagsdc_jax.objectives import parts as parts_of
 from tagsdc_jax.runs import setup
 from tagsdc_jax.runtime import parallel, progress
 from tagsdc_jax.training import head_init, keys
@@ -45,30 +46,40 @@ class MeasuredBatches(loader.MicroBatches):
   one picture of its split only, so a pool from there would hold no sentence
   that is still true; the pools that training meets do.
   """
+
   num_images: int = 0
   num_captions: int = 0
 
   def caption_numbers(self, number: int) -> list[int]:
     """Returns one caption of each of the next pictures."""
     first = number * self.positives
-    return [self.data.captions_of_image[image][0]
-            for image in range(first, first + self.positives)]
+    return [
+      self.data.captions_of_image[image][0]
+      for image in range(first, first + self.positives)
+    ]
 
-  def pool(self, number: int,
-           image_numbers: list[int]) -> tuple[np.ndarray, np.ndarray]:
+  def pool(
+    self, number: int, image_numbers: list[int]
+  ) -> tuple[np.ndarray, np.ndarray]:
     """Returns N images and N captions of the training split."""
     rng = np.random.default_rng([self.seed, number])
     firsts = self.num_images, self.num_captions
     sizes = len(self.data.image_ids), len(self.data.captions)
     images, texts = (
-        rng.choice(np.arange(first, size), self.pool_size, replace=False)
-        for first, size in zip(firsts, sizes))
+      rng.choice(np.arange(first, size), self.pool_size, replace=False)
+      for first, size in zip(firsts, sizes)
+    )
     return images, texts
 
 
-def measure(params: Any, config: settings.Settings, phase: str,
-            train: dataset.RetrievalDataset,
-            devices: list[jax.Device], start_params: Any = None) -> Measures:
+def measure(
+  params: Any,
+  config: settings.Settings,
+  phase: str,
+  train: dataset.RetrievalDataset,
+  devices: list[jax.Device],
+  start_params: Any = None,
+) -> Measures:
   """Measures parameters on the validation split of the world.
 
   Args:
@@ -89,52 +100,88 @@ def measure(params: Any, config: settings.Settings, phase: str,
   params = head_init.matching_parameters(params, phase)
   data = opening.open_split(config.data, 'validation')
   scenes = world.load_scenes(
-      'validation', data_dir=config.data.root or None,
-      size=config.data.world_size)  # type: ignore[arg-type]
+    'validation',
+    data_dir=config.data.root or None,
+    size=config.data.world_size,  # type: ignore[arg-type]
+  )
   measures: Measures = {
-      'foil_accuracy': foil_evaluation.foil_accuracy(
-          setup.make_model(config), params, data,
-          foils.make_foils(data, scenes, _SEED), devices=devices),
-      'synthetic_negatives': None, 'retrieved_negatives': None}
+    'foil_accuracy': foil_evaluation.foil_accuracy(
+      setup.make_model(config),
+      params,
+      data,
+      foils.make_foils(data, scenes, _SEED),
+      devices=devices,
+    ),
+    'synthetic_negatives': None,
+    'retrieved_negatives': None,
+  }
   if phase == 'pretrain':
     return measures
   synthetic, retrieved = _judge_negatives(
-      params, params if start_params is None else start_params, config, data,
-      scenes, train, devices[0])
-  return measures | {'synthetic_negatives': shares(synthetic),
-                     'retrieved_negatives': shares(retrieved)}
+    params,
+    params if start_params is None else start_params,
+    config,
+    data,
+    scenes,
+    train,
+    devices[0],
+  )
+  return measures | {
+    'synthetic_negatives': shares(synthetic),
+    'retrieved_negatives': shares(retrieved),
+  }
 
 
 def _judge_negatives(
-    params: Any, start_params: Any, config: settings.Settings,
-    data: dataset.RetrievalDataset, scenes: Sequence[world_scenes.Scene],
-    train: dataset.RetrievalDataset, device: jax.Device
-    ) -> tuple[list[str], list[str]]:
+  params: Any,
+  start_params: Any,
+  config: settings.Settings,
+  data: dataset.RetrievalDataset,
+  scenes: Sequence[world_scenes.Scene],
+  train: dataset.RetrievalDataset,
+  device: jax.Device,
+) -> tuple[list[str], list[str]]:
   """Returns verdicts on written sentences and on the hardest texts."""
   joined = opening.join_datasets(data, train)
   shapes = assembling.shapes_of(joined)
   # Only what matters here, so that runs share the compiled program; and no
   # dropout, as the parameters are measured and not one draw.
   config = settings.Settings(
-      seed=_SEED, phase='tags', negatives=config.negatives,
-      model=dataclasses.replace(config.model, dropout_rate=0.0),
-      compute=config.compute, extensions=config.extensions)
+    seed=_SEED,
+    phase='tags',
+    negatives=config.negatives,
+    model=dataclasses.replace(config.model, dropout_rate=0.0),
+    compute=config.compute,
+    extensions=config.extensions,
+  )
   program = _program(setup.make_task(config, joined, shapes), device)
-  sources = hard_negatives.parts_of(config).sources
-  own, begun = jax.tree.map(lambda x: x.addressable_shards[0].data,
-                            (params, start_params))
+  sources = parts_of.of_settings(config).sources
+  own, begun = jax.tree.map(
+    lambda x: x.addressable_shards[0].data, (params, start_params)
+  )
   positives = min(_POSITIVES, len(data.image_ids))
   batches = MeasuredBatches(
-      joined, shapes, _SEED, positives, config.negatives.pool_size,
-      num_images=len(data.image_ids), num_captions=len(data.captions))
+    joined,
+    shapes,
+    _SEED,
+    positives,
+    config.negatives.pool_size,
+    num_images=len(data.image_ids),
+    num_captions=len(data.captions),
+  )
   synthetic: list[str] = []
   retrieved: list[str] = []
   count = min(_PICTURES, len(data.image_ids)) // positives
   with progress.progress_bar(count, 'judging negatives', 'batches') as bar:
     for number in range(count):
       batch = batches[number]
-      proposed, selected = parallel.first(program(own, begun, parallel.put(
-          jax.tree.map(lambda x: x[None], batch), [device])))
+      proposed, selected = parallel.first(
+        program(
+          own,
+          begun,
+          parallel.put(jax.tree.map(lambda x: x[None], batch), [device]),
+        )
+      )
       found = _ask_oracle(batch, proposed, selected, sources, scenes)
       synthetic += found[0]
       retrieved += found[1]
@@ -142,11 +189,13 @@ def _judge_negatives(
   return synthetic, retrieved
 
 
-def _ask_oracle(batch: arrays.MicroBatch, candidates: _Proposed,
-                selected: mining.Selected,
-                sources: Sequence[source.Source],
-                scenes: Sequence[world_scenes.Scene]
-                ) -> tuple[list[str], list[str]]:
+def _ask_oracle(
+  batch: arrays.MicroBatch,
+  candidates: _Proposed,
+  selected: mining.Selected,
+  sources: Sequence[source.Source],
+  scenes: Sequence[world_scenes.Scene],
+) -> tuple[list[str], list[str]]:
   """Returns verdicts on a micro-batch's sentences and hardest texts."""
   synthetic: list[str] = []
   retrieved: list[str] = []
@@ -154,8 +203,10 @@ def _ask_oracle(batch: arrays.MicroBatch, candidates: _Proposed,
   token_ids, num_tokens = table.texts.token_ids, table.texts.num_tokens
 
   def judge(rows: arrays.Array, scene: world_scenes.Scene) -> list[str]:
-    return [oracle.judge_ids(token_ids[row, 1:num_tokens[row] - 1], scene)
-            for row in rows]
+    return [
+      oracle.judge_ids(token_ids[row, 1 : num_tokens[row] - 1], scene)
+      for row in rows
+    ]
 
   for i, image in enumerate(batch.image_numbers):
     for number, (one, own) in enumerate(zip(sources, proposed, strict=True)):
@@ -163,8 +214,7 @@ def _ask_oracle(batch: arrays.MicroBatch, candidates: _Proposed,
         synthetic += judge(own.text_rows[i][own.is_valid[i]], scenes[image])
       elif one.replaces == 'text':
         filled = selected.is_filled[i, number]
-        retrieved += judge(selected.text_rows[i, number][filled],
-                           scenes[image])
+        retrieved += judge(selected.text_rows[i, number][filled], scenes[image])
   return synthetic, retrieved
 
 
@@ -180,17 +230,32 @@ def shares(verdicts: Iterable[str]) -> dict[str, float] | None:
 @functools.lru_cache(maxsize=4)
 def _program(task: engine.Task, device: jax.Device) -> Callable:
   own = setup.make_engine(task)
-  parts = hard_negatives.parts_of(task.settings)
+  parts = parts_of.of_settings(task.settings)
 
-  def make(params: Any, start_params: Any, batch: arrays.MicroBatch
-           ) -> tuple[_Proposed, mining.Selected]:
-    batch_keys = keys.micro_batch_keys(task.settings.seed, jnp.int32(0),
-                                       batch.number)
-    table, proposed = candidates_of.propose(parts.sources, source.Inputs(
-        own, params, start_params, batch, source.Keys(
-            batch_keys.mask, batch_keys.refill, batch_keys.dropout)))
+  def make(
+    params: Any, start_params: Any, batch: arrays.MicroBatch
+  ) -> tuple[_Proposed, mining.Selected]:
+    batch_keys = keys.micro_batch_keys(
+      task.settings.seed, jnp.int32(0), batch.number
+    )
+    table, proposed = candidates_of.propose(
+      parts.sources,
+      source.Inputs(
+        own,
+        params,
+        start_params,
+        batch,
+        source.Keys(batch_keys.mask, batch_keys.refill, batch_keys.dropout),
+      ),
+    )
     selected = mining.hardest(own, params, table, proposed, parts.num_hard)
     # Of the candidates, what the oracle is asked about.
-    return (table, tuple(dataclasses.replace(
-        one, same_as=None, sentences=None) for one in proposed)), selected
+    return (
+      table,
+      tuple(
+        dataclasses.replace(one, same_as=None, sentences=None)
+        for one in proposed
+      ),
+    ), selected
+
   return parallel.pmap_function(make, [device])

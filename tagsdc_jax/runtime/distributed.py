@@ -21,16 +21,24 @@ from tagsdc_jax import errors
 from tagsdc_jax.runtime import timer
 
 # Where a scheduler does not tell, these do: all three, or none.
-ADDRESS, COUNT, INDEX = ('JAX_COORDINATOR_ADDRESS', 'JAX_NUM_PROCESSES',
-                         'JAX_PROCESS_ID')
+ADDRESS, COUNT, INDEX = (
+  'JAX_COORDINATOR_ADDRESS',
+  'JAX_NUM_PROCESSES',
+  'JAX_PROCESS_ID',
+)
 # One of the schedulers that JAX knows, e.g. gcetpu on TPU VMs.
 CLUSTER = 'TAGSDC_CLUSTER'
 # Optional, read by JAX.
 _BIND, _PORT = 'JAX_COORDINATOR_BIND_ADDRESS', 'JAX_COORDINATOR_PORT'
 _DEVICES = 'JAX_LOCAL_DEVICE_IDS'
 # What JAX reads of SLURM, whole numbers but the last.
-_SLURM = ('SLURM_JOB_ID', 'SLURM_NTASKS', 'SLURM_PROCID', 'SLURM_LOCALID',
-          'SLURM_STEP_NODELIST')
+_SLURM = (
+  'SLURM_JOB_ID',
+  'SLURM_NTASKS',
+  'SLURM_PROCID',
+  'SLURM_LOCALID',
+  'SLURM_STEP_NODELIST',
+)
 _NUMBERS = (*_SLURM[:-1], _PORT, 'JAX_PARTITION_INDEX', 'JAX_SLICE_INDEX')
 # Exit code of a process that ends because another one did.
 LEFT_ALONE = 3
@@ -42,11 +50,19 @@ _PARTING = 10.0
 # Seconds until a machine must know its own name, and answer itself.
 _NAMED, _ANSWERED = 30.0, 5.0
 # Numbers that are gathered at once, so that devices have room for them.
-_GATHERED = 2 ** 24
+_GATHERED = 2**24
 # How the runtime and Gloo say that another process is gone.
-_GONE = ('Gloo', 'gloo', 'Connection closed by peer', 'Connection reset',
-         'heartbeat', 'coordination service', 'UNAVAILABLE',
-         'DEADLINE_EXCEEDED', 'Barrier')
+_GONE = (
+  'Gloo',
+  'gloo',
+  'Connection closed by peer',
+  'Connection reset',
+  'heartbeat',
+  'coordination service',
+  'UNAVAILABLE',
+  'DEADLINE_EXCEEDED',
+  'Barrier',
+)
 
 
 def start() -> None:
@@ -62,6 +78,7 @@ def start() -> None:
     return
   # Not above: launch/bench.sh runs where tqdm is missing.
   from tagsdc_jax.runtime import progress
+
   check_variables(options, os.environ)
   address = options.get('coordinator_address')
   port = _port_of(options, os.environ)
@@ -76,18 +93,24 @@ def start() -> None:
   place = f' at {address}' if address else ''
   failed = f'the other processes cannot be joined{place}'
   try:
-    with progress.waiting(
-        f'waiting for {whom}{place}, at most {_START} s'), _ended_after(
-            _START, f'{failed}: {whom} did not come within {_START} s; '
-            f'{_remedy(options)}'):
+    with (
+      progress.waiting(f'waiting for {whom}{place}, at most {_START} s'),
+      _ended_after(
+        _START,
+        f'{failed}: {whom} did not come within {_START} s; {_remedy(options)}',
+      ),
+    ):
       jax.distributed.initialize(
-          **options, initialization_timeout=2 * _START,
-          heartbeat_timeout_seconds=_SILENCE,
-          shutdown_timeout_seconds=_FAREWELL)
+        **options,
+        initialization_timeout=2 * _START,
+        heartbeat_timeout_seconds=_SILENCE,
+        shutdown_timeout_seconds=_FAREWELL,
+      )
   # Each way of asking a scheduler has errors of its own.
   except Exception as error:
     raise errors.UserError(
-        f'{failed} ({_first_line(error)}); {_remedy(options)}') from error
+      f'{failed} ({_first_line(error)}); {_remedy(options)}'
+    ) from error
   # Gloo gives processes half a minute to meet for the first time: now.
   is_any(False)
 
@@ -98,6 +121,7 @@ def _ended_after(seconds: float, line: str) -> Iterator[None]:
 
   The runtime would end it with an abortion and without one.
   """
+
   def end() -> None:
     print(f'\ntagsdc: {line}', file=sys.stderr, flush=True)
     os._exit(2)
@@ -114,8 +138,11 @@ def find_options(environment: Mapping[str, str]) -> dict[str, Any] | None:
   Raises:
     UserError: if it names an impossible process.
   """
-  given = {name: environment[name] for name in (ADDRESS, COUNT, INDEX)
-           if environment.get(name)}
+  given = {
+    name: environment[name]
+    for name in (ADDRESS, COUNT, INDEX)
+    if environment.get(name)
+  }
   if given:
     return _explicit(given)
   if environment.get(CLUSTER):
@@ -133,19 +160,27 @@ def _explicit(given: Mapping[str, str]) -> dict[str, Any] | None:
   missing = [name for name in (ADDRESS, COUNT, INDEX) if name not in given]
   if missing:
     raise errors.UserError(
-        f'{", ".join(given)} in the environment needs {" and ".join(missing)} '
-        'as well: address host:port of the first process, how many processes, '
-        'and which one this is, from 0')
+      f'{", ".join(given)} in the environment needs {" and ".join(missing)} '
+      'as well: address host:port of the first process, how many processes, '
+      'and which one this is, from 0'
+    )
   count = _whole_number(COUNT, given[COUNT], 1)
   index = _whole_number(INDEX, given[INDEX], 0, count - 1)
   _split(ADDRESS, given[ADDRESS])
-  return None if count == 1 else {
-      'coordinator_address': given[ADDRESS], 'num_processes': count,
-      'process_id': index}
+  return (
+    None
+    if count == 1
+    else {
+      'coordinator_address': given[ADDRESS],
+      'num_processes': count,
+      'process_id': index,
+    }
+  )
 
 
-def check_variables(options: Mapping[str, Any],
-                    environment: Mapping[str, str]) -> None:
+def check_variables(
+  options: Mapping[str, Any], environment: Mapping[str, str]
+) -> None:
   """Raises UserError where JAX could not read what else it reads.
 
   Args:
@@ -156,13 +191,15 @@ def check_variables(options: Mapping[str, Any],
     missing = [name for name in _SLURM if not environment.get(name)]
     if missing:
       raise errors.UserError(
-          f'{", ".join(missing)} of SLURM missing in the environment of '
-          'several processes; start them with srun and pass its variables on, '
-          f'or give {ADDRESS}, {COUNT} and {INDEX}')
+        f'{", ".join(missing)} of SLURM missing in the environment of '
+        'several processes; start them with srun and pass its variables on, '
+        f'or give {ADDRESS}, {COUNT} and {INDEX}'
+      )
   for name in _NUMBERS:
     if environment.get(name):
-      _whole_number(name, environment[name],
-                    *((1, 65535) if name == _PORT else ()))
+      _whole_number(
+        name, environment[name], *((1, 65535) if name == _PORT else ())
+      )
   for part in environment.get(_DEVICES, '').split(','):
     if part:
       _whole_number(_DEVICES, part)
@@ -170,33 +207,45 @@ def check_variables(options: Mapping[str, Any],
     _split(_BIND, environment[_BIND])
 
 
-def _whole_number(name: str, text: str, least: int = 0,
-                  most: int | None = None) -> int:
+def _whole_number(
+  name: str, text: str, least: int = 0, most: int | None = None
+) -> int:
   """Returns a variable's value; raises UserError if it is none."""
   text = text.strip()
-  if (text.isascii() and text.isdecimal() and int(text) >= least
-      and (most is None or int(text) <= most)):
+  if (
+    text.isascii()
+    and text.isdecimal()
+    and int(text) >= least
+    and (most is None or int(text) <= most)
+  ):
     return int(text)
   up_to = 'on' if most is None else f'to {most}'
-  raise errors.UserError(f'{name} must be a whole number from {least} {up_to}, '
-                         f'got {text!r}')
+  raise errors.UserError(
+    f'{name} must be a whole number from {least} {up_to}, got {text!r}'
+  )
 
 
 def _split(name: str, address: str) -> tuple[str, int]:
   """Returns host and port of a variable; raises UserError if it has none."""
   host, _, port = address.rpartition(':')
   is_ipv6 = host.startswith('[') and host.endswith(']')
-  if (not host or ':' in host and not is_ipv6
-      or not (port.isascii() and port.isdecimal())
-      or not 1 <= int(port) <= 65535):
+  if (
+    not host
+    or ':' in host
+    and not is_ipv6
+    or not (port.isascii() and port.isdecimal())
+    or not 1 <= int(port) <= 65535
+  ):
     raise errors.UserError(
-        f'{name} must be host:port of the first process, with a port from 1 '
-        f'to 65535 and an address of IPv6 in brackets, got {address!r}')
+      f'{name} must be host:port of the first process, with a port from 1 '
+      f'to 65535 and an address of IPv6 in brackets, got {address!r}'
+    )
   return host.strip('[]'), int(port)
 
 
-def _port_of(options: Mapping[str, Any],
-             environment: Mapping[str, str]) -> int | None:
+def _port_of(
+  options: Mapping[str, Any], environment: Mapping[str, str]
+) -> int | None:
   """Returns the port where the first process listens, None if not known."""
   if 'coordinator_address' in options:
     return _split(ADDRESS, options['coordinator_address'])[1]
@@ -207,8 +256,9 @@ def _port_of(options: Mapping[str, Any],
   return None
 
 
-def _check_coordinator(address: str | None, port: int,
-                       bind: str | None) -> None:
+def _check_coordinator(
+  address: str | None, port: int, bind: str | None
+) -> None:
   """Raises UserError unless the others can find this process.
 
   JAX would die of a segmentation fault, or wait for itself elsewhere.
@@ -222,23 +272,25 @@ def _check_coordinator(address: str | None, port: int,
   is_ipv6 = ':' in host and socket.has_dualstack_ipv6()
   try:
     listener = socket.create_server(
-        (host if is_ipv6 or bind else '', port),
-        family=socket.AF_INET6 if is_ipv6 else socket.AF_INET,
-        dualstack_ipv6=is_ipv6)
+      (host if is_ipv6 or bind else '', port),
+      family=socket.AF_INET6 if is_ipv6 else socket.AF_INET,
+      dualstack_ipv6=is_ipv6,
+    )
   except OSError as error:
     raise errors.UserError(
-        f'port {port} of this machine, at which the other processes are to '
-        f'find the first one ({address or "as the scheduler says"}), cannot be '
-        f'had: {os.strerror(error.errno or 0)}; end what uses it, perhaps an '
-        f'earlier run, or give another port in {ADDRESS} to all processes'
-        ) from error
+      f'port {port} of this machine, at which the other processes are to '
+      f'find the first one ({address or "as the scheduler says"}), cannot be '
+      f'had: {os.strerror(error.errno or 0)}; end what uses it, perhaps an '
+      f'earlier run, or give another port in {ADDRESS} to all processes'
+    ) from error
   with listener:
     reason = address and _astray(_split(ADDRESS, address), listener)
   if reason:
     raise errors.UserError(
-        f'{ADDRESS} = {address} does not lead to this machine, which has '
-        f'{INDEX} = 0 ({reason}); give host:port of the machine where the '
-        'process with 0 runs to all processes')
+      f'{ADDRESS} = {address} does not lead to this machine, which has '
+      f'{INDEX} = 0 ({reason}); give host:port of the machine where the '
+      'process with 0 runs to all processes'
+    )
 
 
 def _astray(place: tuple[str, int], listener: socket.socket) -> str | None:
@@ -246,8 +298,11 @@ def _astray(place: tuple[str, int], listener: socket.socket) -> str | None:
   end = time.monotonic() + _NAMED
   while True:
     try:
-      return (None if _leads_here(place, listener) else
-              'another machine or program answers')
+      return (
+        None
+        if _leads_here(place, listener)
+        else 'another machine or program answers'
+      )
     except socket.gaierror as error:  # Pods get their names late.
       if time.monotonic() > end:
         return error.strerror
@@ -277,11 +332,15 @@ def _leads_here(place: tuple[str, int], listener: socket.socket) -> bool:
 def _remedy(options: Mapping[str, Any]) -> str:
   method = options.get('cluster_detection_method')
   if method is None:
-    return (f'start all of them with the same {ADDRESS}, host:port of the '
-            f'first one, within {_START} s')
-  return (f'{method} was asked as the environment says ({CLUSTER}, SLURM_... '
-          f'or TPU_WORKER_HOSTNAMES): correct that, or give {ADDRESS}, '
-          f'{COUNT} and {INDEX}')
+    return (
+      f'start all of them with the same {ADDRESS}, host:port of the '
+      f'first one, within {_START} s'
+    )
+  return (
+    f'{method} was asked as the environment says ({CLUSTER}, SLURM_... '
+    f'or TPU_WORKER_HOSTNAMES): correct that, or give {ADDRESS}, '
+    f'{COUNT} and {INDEX}'
+  )
 
 
 def is_first() -> bool:
@@ -301,8 +360,9 @@ def total(number: int) -> int:
   if jax.process_count() == 1:
     return number
   # Two halves: JAX has no integers of 64 bits unless told otherwise.
-  halves = np.asarray(multihost_utils.process_allgather(
-      np.array(divmod(number, 2**30), np.int32)))
+  halves = np.asarray(
+    multihost_utils.process_allgather(np.array(divmod(number, 2**30), np.int32))
+  )
   high, low = halves.sum(axis=0, dtype=np.int64)
   return int(high) * 2**30 + int(low)
 
@@ -312,11 +372,15 @@ def add_up(array: np.ndarray) -> np.ndarray:
   count = jax.process_count()
   if count == 1:
     return array
-  pieces = np.array_split(array.reshape(-1),
-                          max(1, array.size * count // _GATHERED))
-  return np.concatenate([
+  pieces = np.array_split(
+    array.reshape(-1), max(1, array.size * count // _GATHERED)
+  )
+  return np.concatenate(
+    [
       np.asarray(multihost_utils.process_allgather(piece)).sum(axis=0)
-      for piece in pieces]).reshape(array.shape)
+      for piece in pieces
+    ]
+  ).reshape(array.shape)
 
 
 def on_first(action: Callable[[], None]) -> None:
@@ -347,9 +411,10 @@ def check_equal(value: int, meaning: str) -> None:
   values = np.asarray(multihost_utils.process_allgather(np.int32(value)))
   if np.any(values != values[0]):
     raise errors.UserError(
-        f'{meaning} must be the same in all processes, got {value} in process '
-        f'{jax.process_index()} and {values.tolist()} in all; give a '
-        '--run-dir on a disk that all machines share')
+      f'{meaning} must be the same in all processes, got {value} in process '
+      f'{jax.process_index()} and {values.tolist()} in all; give a '
+      '--run-dir on a disk that all machines share'
+    )
 
 
 class LeftAlone(Exception):
@@ -360,10 +425,13 @@ def is_left_alone(error: BaseException) -> bool:
   """Returns whether an error only says that another process is gone."""
   if isinstance(error, LeftAlone):
     return True
-  return (jax.distributed.is_initialized()
-          and isinstance(error, (jax.errors.JaxRuntimeError, RuntimeError,
-                                 ValueError))
-          and any(words in str(error) for words in _GONE))
+  return (
+    jax.distributed.is_initialized()
+    and isinstance(
+      error, (jax.errors.JaxRuntimeError, RuntimeError, ValueError)
+    )
+    and any(words in str(error) for words in _GONE)
+  )
 
 
 def leave(code: int, is_asked: bool = False) -> int:
@@ -378,8 +446,10 @@ def leave(code: int, is_asked: bool = False) -> int:
       them.
   """
   if is_asked and jax.distributed.is_initialized():
-    with timer.after(_PARTING, lambda: os._exit(code)), (
-        contextlib.suppress(RuntimeError)):
+    with (
+      timer.after(_PARTING, lambda: os._exit(code)),
+      contextlib.suppress(RuntimeError),
+    ):
       jax.distributed.shutdown()
   if code and jax.distributed.is_initialized():
     sys.stdout.flush()

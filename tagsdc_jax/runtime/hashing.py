@@ -30,16 +30,22 @@ def sha256(parts: Iterable[bytes | memoryview]) -> bytes:
 def parameters_sha256(params: Any) -> str:
   """Returns the hash of all float32 bytes, names in sorted order."""
   flat = traverse_util.flatten_dict(params, sep='/')
-  return sha256(np.ascontiguousarray(leaf, '<f4').tobytes()
-                for _, leaf in sorted(flat.items())).hex()
+  return sha256(
+    np.ascontiguousarray(leaf, '<f4').tobytes()
+    for _, leaf in sorted(flat.items())
+  ).hex()
 
 
 def arrays_sha256(*arrays: np.ndarray) -> str:
   """Returns the hash of dtypes, shapes and bytes."""
   return sha256(
-      part for array in arrays for part in (
-          f'{array.dtype} {array.shape}\n'.encode(),
-          np.ascontiguousarray(array).tobytes())).hex()
+    part
+    for array in arrays
+    for part in (
+      f'{array.dtype} {array.shape}\n'.encode(),
+      np.ascontiguousarray(array).tobytes(),
+    )
+  ).hex()
 
 
 def file_sha256(path: Path) -> str:
@@ -48,8 +54,9 @@ def file_sha256(path: Path) -> str:
     return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
-def with_hashes(about: dict[str, Any],
-                arrays: Mapping[str, Any]) -> dict[str, Any]:
+def with_hashes(
+  about: dict[str, Any], arrays: Mapping[str, Any]
+) -> dict[str, Any]:
   """Returns the facts with a hash of every array and of themselves.
 
   Args:
@@ -73,10 +80,16 @@ def check_hashes(about: dict[str, Any], arrays: Mapping[str, Any]) -> None:
   if kept is None:
     return
   found = {'about': _of_facts(about)} | _of_arrays(arrays)
-  expected = {name: value for name, value in kept.items()
-              if name.split('/')[0] in {'about', *arrays}}
-  wrong = sorted(name for name in found.keys() | expected.keys()
-                 if found.get(name) != expected.get(name))
+  expected = {
+    name: value
+    for name, value in kept.items()
+    if name.split('/')[0] in {'about', *arrays}
+  }
+  wrong = sorted(
+    name
+    for name in found.keys() | expected.keys()
+    if found.get(name) != expected.get(name)
+  )
   if wrong:
     more = f' (and {len(wrong) - 1} more)' if len(wrong) > 1 else ''
     raise ValueError(f'{wrong[0]} is not what was saved{more}')
@@ -88,9 +101,10 @@ def _of_facts(about: dict[str, Any]) -> str:
 
 def _of_arrays(arrays: Mapping[str, Any]) -> dict[str, str]:
   leaves = [
-      (f'{part}/{jax.tree_util.keystr(path, simple=True, separator="/")}',
-       leaf) for part, tree in arrays.items()
-      for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
+    (f'{part}/{jax.tree_util.keystr(path, simple=True, separator="/")}', leaf)
+    for part, tree in arrays.items()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  ]
   # Threads: hashing large buffers lets go of the interpreter.
   with futures.ThreadPoolExecutor() as pool:
     digests = pool.map(lambda leaf: _of_array(np.asarray(leaf[1])), leaves)
@@ -98,8 +112,10 @@ def _of_arrays(arrays: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _of_array(array: np.ndarray) -> str:
-  return _digest(str((array.dtype.str, array.shape)).encode(),
-                 np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+  return _digest(
+    str((array.dtype.str, array.shape)).encode(),
+    np.ascontiguousarray(array).reshape(-1).view(np.uint8).data,
+  )
 
 
 def _digest(*parts: bytes | memoryview) -> str:

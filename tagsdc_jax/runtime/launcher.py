@@ -55,35 +55,51 @@ def run(command: Sequence[str], processes: int, devices: int) -> int:
       started.append(child)
       tails.append(collections.deque(maxlen=40))
       if index:
-        threading.Thread(target=_keep, args=(child, tails[index]),
-                         daemon=True).start()
+        threading.Thread(
+          target=_keep, args=(child, tails[index]), daemon=True
+        ).start()
     codes = _watch(started)
   culprit = _culprit(codes)
   if culprit is None:
     return 0
   if culprit:
     sys.stderr.write(''.join(tails[culprit]))
-  print(f'process {culprit} of {processes} (numbered from 0) '
-        f'{_how(codes[culprit])}; the others were stopped. What was saved '
-        'last is there: give the same command again to continue',
-        file=sys.stderr, flush=True)
+  print(
+    f'process {culprit} of {processes} (numbered from 0) '
+    f'{_how(codes[culprit])}; the others were stopped. What was saved '
+    'last is there: give the same command again to continue',
+    file=sys.stderr,
+    flush=True,
+  )
   return 1
 
 
-def _start(command: Sequence[str], address: str, processes: int, index: int,
-           devices: int) -> subprocess.Popen:
+def _start(
+  command: Sequence[str], address: str, processes: int, index: int, devices: int
+) -> subprocess.Popen:
   environment = os.environ | {
-      distributed.ADDRESS: address, distributed.COUNT: str(processes),
-      distributed.INDEX: str(index)}
+    distributed.ADDRESS: address,
+    distributed.COUNT: str(processes),
+    distributed.INDEX: str(index),
+  }
   if devices:
-    environment['XLA_FLAGS'] = (f'{os.environ.get("XLA_FLAGS", "")} '
-                                f'{_DEVICES}={devices}').strip()
+    environment['XLA_FLAGS'] = (
+      f'{os.environ.get("XLA_FLAGS", "")} {_DEVICES}={devices}'
+    ).strip()
   # The first process talks for all; what others said is shown if they fail.
-  others = {} if index == 0 else {
-      'stdout': subprocess.DEVNULL, 'stderr': subprocess.PIPE, 'text': True,
-      'errors': 'replace'}
+  others = (
+    {}
+    if index == 0
+    else {
+      'stdout': subprocess.DEVNULL,
+      'stderr': subprocess.PIPE,
+      'text': True,
+      'errors': 'replace',
+    }
+  )
   return subprocess.Popen(  # type: ignore[call-overload]
-      list(command), env=environment, stdin=subprocess.DEVNULL, **others)
+    list(command), env=environment, stdin=subprocess.DEVNULL, **others
+  )
 
 
 def _keep(child: subprocess.Popen, tail: collections.deque[str]) -> None:
@@ -116,8 +132,16 @@ def _culprit(codes: Sequence[int | None]) -> int | None:
   Those that end because another one is missing say so by their codes.
   """
   followers = (distributed.LEFT_ALONE, _ABORTED)
-  ranks = [0 if code not in (None, 0, *followers) else 1 if code is None
-           else 2 if code else 3 for code in codes]
+  ranks = [
+    0
+    if code not in (None, 0, *followers)
+    else 1
+    if code is None
+    else 2
+    if code
+    else 3
+    for code in codes
+  ]
   first = min(range(len(codes)), key=lambda index: ranks[index])
   return None if ranks[first] == 3 else first
 
@@ -138,15 +162,18 @@ def _stopped(children: list[subprocess.Popen]) -> Iterator[None]:
 
   Those that are ignored already, as SIGHUP under `nohup`, stay so.
   """
+
   def forward(number: int, frame: object) -> None:
     del frame
     for child in children:
       if child.poll() is None:
         child.send_signal(number)
 
-  before = {number: signal.signal(number, forward)
-            for number in (*preemption.SIGNALS, signal.SIGINT)
-            if signal.getsignal(number) not in (signal.SIG_IGN, None)}
+  before = {
+    number: signal.signal(number, forward)
+    for number in (*preemption.SIGNALS, signal.SIGINT)
+    if signal.getsignal(number) not in (signal.SIG_IGN, None)
+  }
   try:
     yield
   finally:
@@ -173,25 +200,36 @@ def _held_port() -> Iterator[int]:
 def main(words: Sequence[str] | None = None) -> int:
   """Parses the command line and runs; returns the exit code."""
   parser = arguments.Parser(
-      prog='local_processes', description='Runs a command in several '
-      'processes of this machine, as one run.',
-      epilog='example: local_processes 2 --devices 2 -- tagsdc train '
-      '--config world_tags --run-dir runs/two')
-  parser.add_argument('processes', help='how many to start',
-                      type=arguments.of_kind(kinds.Whole(1, _MOST)))
-  parser.add_argument('--devices', default=0,
-                      type=arguments.of_kind(kinds.Whole(0, _MOST)),
-                      help='CPU devices of each (default: what JAX finds)')
-  parser.add_argument('--dry-run', action='store_true',
-                      help='print the commands, start nothing')
+    prog='local_processes',
+    description='Runs a command in several '
+    'processes of this machine, as one run.',
+    epilog='example: local_processes 2 --devices 2 -- tagsdc train '
+    '--config world_tags --run-dir runs/two',
+  )
+  parser.add_argument(
+    'processes',
+    help='how many to start',
+    type=arguments.of_kind(kinds.Whole(1, _MOST)),
+  )
+  parser.add_argument(
+    '--devices',
+    default=0,
+    type=arguments.of_kind(kinds.Whole(0, _MOST)),
+    help='CPU devices of each (default: what JAX finds)',
+  )
+  parser.add_argument(
+    '--dry-run', action='store_true', help='print the commands, start nothing'
+  )
   parser.add_argument('command', nargs='+', help='after --')
   args = parser.parse_args(words)
   if args.dry_run:
     for index in range(args.processes):
       flags = f'XLA_FLAGS={_DEVICES}={args.devices} ' if args.devices else ''
-      print(f'{distributed.ADDRESS}=127.0.0.1:PORT '
-            f'{distributed.COUNT}={args.processes} '
-            f'{distributed.INDEX}={index} {flags}{" ".join(args.command)}')
+      print(
+        f'{distributed.ADDRESS}=127.0.0.1:PORT '
+        f'{distributed.COUNT}={args.processes} '
+        f'{distributed.INDEX}={index} {flags}{" ".join(args.command)}'
+      )
     return 0
   return run(args.command, args.processes, args.devices)
 

@@ -24,16 +24,34 @@ TRAINING, SCORING = 'training', 'scoring'
 _HELD = 2
 # Settings to lower, largest effect first.
 _ON_DEVICE = {
-    'pretrain': ('batch.positives', 'negatives.num_copies',
-                 'compute.target_chunk'),
-    'tags': ('batch.positives', 'negatives.num_hard', 'negatives.num_copies',
-             'negatives.pool_size', 'compute.score_tokens',
-             'compute.gradient_tokens', 'compute.target_chunk')}
+  'pretrain': (
+    'batch.positives',
+    'negatives.num_copies',
+    'compute.target_chunk',
+  ),
+  'tags': (
+    'batch.positives',
+    'negatives.num_hard',
+    'negatives.num_copies',
+    'negatives.pool_size',
+    'compute.score_tokens',
+    'compute.gradient_tokens',
+    'compute.target_chunk',
+  ),
+}
 _ON_DEVICE['dc'] = _ON_DEVICE['tags']
-_ON_HOST = ('negatives.pool_size', 'batch.positives', 'batch.micro_batches',
-            'data.num_prefetched')
-_IN_NETWORK = ('model.hidden_size', 'model.num_layers',
-               'model.intermediate_size', 'model.max_positions')
+_ON_HOST = (
+  'negatives.pool_size',
+  'batch.positives',
+  'batch.micro_batches',
+  'data.num_prefetched',
+)
+_IN_NETWORK = (
+  'model.hidden_size',
+  'model.num_layers',
+  'model.intermediate_size',
+  'model.max_positions',
+)
 _IN_SCORING = ('evaluation.tile_texts', 'evaluation.tile_images')
 
 _UNITS = {'': 1, 'K': 2**10, 'M': 2**20, 'G': 2**30, 'T': 2**40}
@@ -44,8 +62,9 @@ _ASKED = re.compile(f'allocat(?:e|ing) (?:request for )?{_AMOUNT}')
 
 
 @contextmanager
-def explained(config: settings.Settings, doing: str,
-              devices: Sequence[jax.Device]) -> Iterator[None]:
+def explained(
+  config: settings.Settings, doing: str, devices: Sequence[jax.Device]
+) -> Iterator[None]:
   """Raises UserError where memory of the host or of a device runs out.
 
   Args:
@@ -56,18 +75,21 @@ def explained(config: settings.Settings, doing: str,
   try:
     yield
   except MemoryError as error:
-    raise _too_little(config, doing, _asked(str(error)), host_memory(),
-                      _on_host(config)) from error
+    raise _too_little(
+      config, doing, _asked(str(error)), host_memory(), _on_host(config)
+    ) from error
   except jax.errors.JaxRuntimeError as error:
     if 'RESOURCE_EXHAUSTED' not in str(error):
       raise
     needed, limit = _told(str(error), devices)
-    raise _too_little(config, doing, needed, limit,
-                      _on_device(config, doing)) from error
+    raise _too_little(
+      config, doing, needed, limit, _on_device(config, doing)
+    ) from error
 
 
-def check_network(config: settings.Settings, parameters: Any,
-                  needs_start: bool = False) -> None:
+def check_network(
+  config: settings.Settings, parameters: Any, needs_start: bool = False
+) -> None:
   """Raises UserError if parameters and optimizer cannot lie on the host.
 
   Args:
@@ -79,12 +101,12 @@ def check_network(config: settings.Settings, parameters: Any,
   needed = (3 + needs_start) * _num_bytes(parameters)
   limit = host_memory()
   if limit is not None and needed > limit:
-    raise _too_little(config, 'the network with its moments', needed, limit,
-                      _IN_NETWORK)
+    raise _too_little(
+      config, 'the network with its moments', needed, limit, _IN_NETWORK
+    )
 
 
-def check_inputs(config: settings.Settings, batch: Any,
-                 cached: int) -> None:
+def check_inputs(config: settings.Settings, batch: Any, cached: int) -> None:
   """Raises UserError if what the host will hold is more than there is.
 
   Linux would end the process without a word.
@@ -100,12 +122,18 @@ def check_inputs(config: settings.Settings, batch: Any,
     needed += cached
   limit = host_memory()
   if limit is not None and needed > limit:
-    raise _too_little(config, f'holding inputs of {_gib(inputs)} each',
-                      needed, limit, _on_host(config))
+    raise _too_little(
+      config,
+      f'holding inputs of {_gib(inputs)} each',
+      needed,
+      limit,
+      _on_host(config),
+    )
 
 
-def check_program(config: settings.Settings, program: Any,
-                  devices: Sequence[jax.Device]) -> None:
+def check_program(
+  config: settings.Settings, program: Any, devices: Sequence[jax.Device]
+) -> None:
   """Raises UserError if the compiled train step needs more than there is.
 
   Args:
@@ -118,8 +146,9 @@ def check_program(config: settings.Settings, program: Any,
     needed *= len(devices)
   limit = device_memory(devices)
   if limit is not None and needed > limit:
-    raise _too_little(config, 'the train step', needed, limit,
-                      _on_device(config, TRAINING))
+    raise _too_little(
+      config, 'the train step', needed, limit, _on_device(config, TRAINING)
+    )
 
 
 def device_memory(devices: Sequence[jax.Device]) -> int | None:
@@ -133,10 +162,16 @@ def host_memory() -> int | None:
   """Returns the bytes that a process can still take, None if not known."""
   found = []
   try:
-    rows = dict(line.split(':') for line in
-                Path('/proc/meminfo').read_text('ascii').splitlines())
-    found.append(sum(int(rows[name].split()[0]) * 1024
-                     for name in ('MemAvailable', 'SwapFree')))
+    rows = dict(
+      line.split(':')
+      for line in Path('/proc/meminfo').read_text('ascii').splitlines()
+    )
+    found.append(
+      sum(
+        int(rows[name].split()[0]) * 1024
+        for name in ('MemAvailable', 'SwapFree')
+      )
+    )
   except (OSError, ValueError, KeyError):
     if 'SC_PHYS_PAGES' in os.sysconf_names:
       found.append(os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'))
@@ -151,8 +186,10 @@ def host_memory() -> int | None:
 
 
 def _num_bytes(shapes: Any) -> int:
-  return sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize
-             for x in jax.tree.leaves(shapes))
+  return sum(
+    math.prod(x.shape) * np.dtype(x.dtype).itemsize
+    for x in jax.tree.leaves(shapes)
+  )
 
 
 def _on_device(config: settings.Settings, doing: str) -> Sequence[str]:
@@ -168,9 +205,13 @@ def _caches(config: settings.Settings) -> bool:
   return config.data.cache_regions and config.data.source != 'world'
 
 
-def _too_little(config: settings.Settings, doing: str, needed: float | None,
-                limit: float | None,
-                names: Sequence[str]) -> errors.UserError:
+def _too_little(
+  config: settings.Settings,
+  doing: str,
+  needed: float | None,
+  limit: float | None,
+  names: Sequence[str],
+) -> errors.UserError:
   """Returns the line: what is needed, what is there, what to lower."""
   factor, numbers = 1.0, 'more than there is'
   if needed and limit:
@@ -183,19 +224,24 @@ def _too_little(config: settings.Settings, doing: str, needed: float | None,
     remedies.append('compute.dtype=bfloat16 halves the activations')
   if names in _ON_DEVICE.values() and not config.compute.recompute_layers:
     remedies.append('compute.recompute_layers=true keeps fewer')
-  if (doing != SCORING and names != _IN_NETWORK
-      and config.batch.micro_batches > 1
-      and config.compute.micro_batches_at_once != 1):
+  if (
+    doing != SCORING
+    and names != _IN_NETWORK
+    and config.batch.micro_batches > 1
+    and config.compute.micro_batches_at_once != 1
+  ):
     remedies.append('compute.micro_batches_at_once=1 sends inputs in slices')
   if 'data.num_prefetched' in names and _caches(config):
     remedies.append('data.cache_regions=false keeps no region features')
   return errors.UserError(
-      f'out of memory: {doing} needs {numbers}; '
-      + ('; '.join(remedies) or 'take a machine with more'))
+    f'out of memory: {doing} needs {numbers}; '
+    + ('; '.join(remedies) or 'take a machine with more')
+  )
 
 
-def _lowered(config: settings.Settings, names: Sequence[str],
-             factor: float) -> list[str]:
+def _lowered(
+  config: settings.Settings, names: Sequence[str], factor: float
+) -> list[str]:
   """Returns "NAME from VALUE to LESS", divided by a power of two >= factor."""
   flat = settings.flatten(config)
   divisor = 2 ** max(1, math.ceil(math.log2(factor))) if factor > 1 else 2
@@ -211,8 +257,9 @@ def _lowered(config: settings.Settings, names: Sequence[str],
   return parts
 
 
-def _told(text: str, devices: Sequence[jax.Device]
-          ) -> tuple[float | None, float | None]:
+def _told(
+  text: str, devices: Sequence[jax.Device]
+) -> tuple[float | None, float | None]:
   """Returns the bytes needed and there, as far as XLA's error tells."""
   match = _USED_OF.search(text)
   if match:

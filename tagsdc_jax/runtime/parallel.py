@@ -25,9 +25,10 @@ def local_devices(number: int) -> list[jax.Device]:
   devices = jax.local_devices()
   if number > len(devices):
     raise errors.UserError(
-        f'num_devices must be at most {len(devices)}, the devices that this '
-        f'process sees ({devices[0].platform}), got {number}')
-  return devices[:number or None]
+      f'num_devices must be at most {len(devices)}, the devices that this '
+      f'process sees ({devices[0].platform}), got {number}'
+    )
+  return devices[: number or None]
 
 
 def all_devices(devices: Sequence[jax.Device]) -> list[jax.Device]:
@@ -36,12 +37,16 @@ def all_devices(devices: Sequence[jax.Device]) -> list[jax.Device]:
   Args:
     devices: this process's, from `local_devices`; the others take as many.
   """
-  return [device for process in range(jax.process_count())
-          for device in jax.local_devices(process_index=process)[:len(devices)]]
+  return [
+    device
+    for process in range(jax.process_count())
+    for device in jax.local_devices(process_index=process)[: len(devices)]
+  ]
 
 
-def pmap_step(step: Callable, devices: Sequence[jax.Device],
-              donated: tuple[int, ...] = (0,)) -> Callable:
+def pmap_step(
+  step: Callable, devices: Sequence[jax.Device], donated: tuple[int, ...] = (0,)
+) -> Callable:
   """Returns the step over all devices.
 
   Args:
@@ -49,12 +54,10 @@ def pmap_step(step: Callable, devices: Sequence[jax.Device],
     devices: those of all processes.
     donated: which arguments are gone afterwards, their memory used again.
   """
-  return jax.pmap(step, axis_name=AXIS, devices=devices,
-                  donate_argnums=donated)
+  return jax.pmap(step, axis_name=AXIS, devices=devices, donate_argnums=donated)
 
 
-def compile_step(step: Any, arguments: Sequence[Any],
-                 num_devices: int) -> Any:
+def compile_step(step: Any, arguments: Sequence[Any], num_devices: int) -> Any:
   """Returns a step from `pmap_step` compiled; it is called as before.
 
   What it takes and returns lies on the devices of all processes.
@@ -69,8 +72,7 @@ def compile_step(step: Any, arguments: Sequence[Any],
 
   def shape(x: Any) -> Any:
     # Not the ShapeDtypeStruct: with several processes pmap takes no such.
-    return jax.typeof(jax.ShapeDtypeStruct((everywhere, *np.shape(x)),
-                                           x.dtype))
+    return jax.typeof(jax.ShapeDtypeStruct((everywhere, *np.shape(x)), x.dtype))
 
   return step.lower(*jax.tree.map(shape, list(arguments))).compile()
 
@@ -78,7 +80,8 @@ def compile_step(step: Any, arguments: Sequence[Any],
 def of_one_device(tree: Any) -> Any:
   """Returns shapes without the axis of devices that leads them."""
   return jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), tree)
+    lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), tree
+  )
 
 
 def program_memory(program: Any) -> int:
@@ -86,12 +89,17 @@ def program_memory(program: Any) -> int:
   usage = program.memory_analysis()
   if usage is None:
     return 0
-  return (usage.argument_size_in_bytes + usage.output_size_in_bytes
-          + usage.temp_size_in_bytes - usage.alias_size_in_bytes)
+  return (
+    usage.argument_size_in_bytes
+    + usage.output_size_in_bytes
+    + usage.temp_size_in_bytes
+    - usage.alias_size_in_bytes
+  )
 
 
-def pmap_function(function: Callable,
-                  devices: Sequence[jax.Device]) -> Callable:
+def pmap_function(
+  function: Callable, devices: Sequence[jax.Device]
+) -> Callable:
   """Returns a function of device arrays that runs on every device."""
   return jax.pmap(function, axis_name=AXIS, devices=devices)
 
@@ -107,14 +115,17 @@ def put(tree: Any, devices: Sequence[jax.Device]) -> Any:
   if sharding.is_fully_addressable:
     return jax.device_put(tree, sharding)
   return jax.tree.map(
-      lambda x: jax.make_array_from_process_local_data(sharding, x), tree)
+    lambda x: jax.make_array_from_process_local_data(sharding, x), tree
+  )
 
 
 def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
   """Copies host arrays to every device, with a leading device axis."""
   count = len(_of_process(devices))
-  return put(jax.tree.map(
-      lambda x: np.broadcast_to(x, (count, *np.shape(x))), tree), devices)
+  return put(
+    jax.tree.map(lambda x: np.broadcast_to(x, (count, *np.shape(x))), tree),
+    devices,
+  )
 
 
 def local(tree: Any) -> Any:
@@ -122,13 +133,15 @@ def local(tree: Any) -> Any:
 
   The result is gone when the arrays are donated.
   """
+
   def part(array: jax.Array) -> jax.Array:
     if array.is_fully_addressable:
       return array
     shards = [s.data for s in array.addressable_shards]
     return jax.make_array_from_single_device_arrays(
-        (len(shards), *array.shape[1:]), _over([s.device for s in shards]),
-        shards)
+      (len(shards), *array.shape[1:]), _over([s.device for s in shards]), shards
+    )
+
   return jax.tree.map(part, tree)
 
 
@@ -141,8 +154,9 @@ def make_vote(devices: Sequence[jax.Device]) -> Callable[[bool], jax.Array]:
   Args:
     devices: those of all processes.
   """
-  count = jax.pmap(lambda x: jax.lax.psum(x, AXIS), axis_name=AXIS,
-                   devices=devices)
+  count = jax.pmap(
+    lambda x: jax.lax.psum(x, AXIS), axis_name=AXIS, devices=devices
+  )
   number = len(_of_process(devices))
   return lambda flag: count(np.full(number, flag, np.int32))
 
@@ -153,8 +167,7 @@ def first(tree: Any) -> Any:
   Reads the shard itself: indexing a sharded array would run a program. The
   result shares no memory with the device, so a later donation is harmless.
   """
-  return jax.tree.map(
-      lambda x: np.array(x.addressable_shards[0].data)[0], tree)
+  return jax.tree.map(lambda x: np.array(x.addressable_shards[0].data)[0], tree)
 
 
 def is_ready(array: Any) -> bool:
@@ -164,8 +177,7 @@ def is_ready(array: Any) -> bool:
 
 def gather(array: jax.Array) -> np.ndarray:
   """Copies this process's parts to the host, device axis in front."""
-  return np.concatenate([np.asarray(s.data)
-                         for s in array.addressable_shards])
+  return np.concatenate([np.asarray(s.data) for s in array.addressable_shards])
 
 
 def _of_process(devices: Sequence[jax.Device]) -> list[jax.Device]:

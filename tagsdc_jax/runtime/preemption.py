@@ -16,8 +16,13 @@ from typing import NoReturn
 
 from tagsdc_jax import errors
 
-SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2,
-           signal.SIGXCPU)
+SIGNALS = (
+  signal.SIGTERM,
+  signal.SIGHUP,
+  signal.SIGUSR1,
+  signal.SIGUSR2,
+  signal.SIGXCPU,
+)
 # Exit code of a run that was asked to leave, 0 if not set. Schedulers that take
 # 0 for the end of the training need another one.
 CODE = 'TAGSDC_STOPPED_CODE'
@@ -37,8 +42,10 @@ def exit_code(environment: Mapping[str, str] = os.environ) -> int:
   if not text:
     return 0
   if not (text.isascii() and text.isdecimal()) or int(text) > 255:
-    raise errors.UserError(f'{CODE} in the environment must be a whole number '
-                           f'from 0 to 255, got {text!r}')
+    raise errors.UserError(
+      f'{CODE} in the environment must be a whole number '
+      f'from 0 to 255, got {text!r}'
+    )
   return int(text)
 
 
@@ -75,8 +82,9 @@ class Notice:
   minute) a thread ends the process: what lies on disk is whole at any time.
   """
 
-  def __init__(self, seconds: float, line: str,
-               code: int | None = None) -> None:
+  def __init__(
+    self, seconds: float, line: str, code: int | None = None
+  ) -> None:
     """Makes one that listens inside `listening`.
 
     Args:
@@ -102,8 +110,9 @@ class Notice:
 
     def take(number: int, frame: FrameType | None) -> None:
       if self._interrupts and _swallows(frame):
-        again = threading.Timer(_AGAIN, signal.pthread_kill, (
-            threading.main_thread().ident, number))
+        again = threading.Timer(
+          _AGAIN, signal.pthread_kill, (threading.main_thread().ident, number)
+        )
         again.daemon = True
         again.start()
         return
@@ -111,14 +120,18 @@ class Notice:
         _drop(terminals)
       self._take(number)
 
-    before = {number: signal.signal(number, take) for number in SIGNALS
-              if signal.getsignal(number) not in (signal.SIG_IGN, None)}
+    before = {
+      number: signal.signal(number, take)
+      for number in SIGNALS
+      if signal.getsignal(number) not in (signal.SIG_IGN, None)
+    }
     readable, writable = os.pipe()
     os.set_blocking(writable, False)
     wakeup = signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
     ended = threading.Event()
-    threading.Thread(target=self._watch, args=(readable, set(before), ended),
-                     daemon=True).start()
+    threading.Thread(
+      target=self._watch, args=(readable, set(before), ended), daemon=True
+    ).start()
     try:
       yield
     finally:
@@ -167,17 +180,21 @@ class Notice:
   def _exit_code(self) -> int:
     return 128 + self._number if self._code is None else self._code
 
-  def _watch(self, readable: int, numbers: set[int],
-             ended: threading.Event) -> None:
+  def _watch(
+    self, readable: int, numbers: set[int], ended: threading.Event
+  ) -> None:
     """Ends the process if the main thread does not answer in time."""
     with open(readable, 'rb', buffering=0) as signals:
       while byte := signals.read(1):
         if byte[0] in numbers and not ended.wait(self._seconds):
           self._number = self._number or byte[0]
           try:
-            print('tagsdc: asked to leave, and an answer took too long; what '
-                  f'was saved last is there; {self._line}', file=sys.stderr,
-                  flush=True)
+            print(
+              'tagsdc: asked to leave, and an answer took too long; what '
+              f'was saved last is there; {self._line}',
+              file=sys.stderr,
+              flush=True,
+            )
           finally:  # The terminal may be gone.
             os._exit(self._exit_code())
 

@@ -26,8 +26,9 @@ class _Lines:
 
   delay = 0.0
 
-  def __init__(self, total: int, description: str, unit: str,
-               initial: int) -> None:
+  def __init__(
+    self, total: int, description: str, unit: str, initial: int
+  ) -> None:
     self._total, self._description, self._unit = total, description, unit
     self._initial = self._done = initial
     self._note = ''
@@ -46,8 +47,9 @@ class _Lines:
       return
     seconds = time.monotonic() - self._start
     self._next = seconds + min(seconds * (_GROWTH - 1) + _FIRST, _LONGEST)
-    left = ((self._total - self._done) * seconds
-            / max(self._done - self._initial, 1))
+    left = (
+      (self._total - self._done) * seconds / max(self._done - self._initial, 1)
+    )
     self._write(f'{tqdm.format_interval(left)} left')
 
   def set_postfix_str(self, note: str, refresh: bool = True) -> None:
@@ -67,14 +69,22 @@ class _Lines:
       self._write(f'took {tqdm.format_interval(seconds)}')
 
   def _write(self, text: str) -> None:
-    words = [f'{self._description}: {self._done:,} of {self._total:,} '
-             f'{self._unit}', text, self._note]
+    words = [
+      f'{self._description}: {self._done:,} of {self._total:,} {self._unit}',
+      text,
+      self._note,
+    ]
     _print(', '.join(word for word in words if word))
 
 
 @contextmanager
-def progress_bar(total: int, description: str, unit: str, initial: int = 0,
-                 is_shown: bool = True) -> Iterator[tqdm | _Lines]:
+def progress_bar(
+  total: int,
+  description: str,
+  unit: str,
+  initial: int = 0,
+  is_shown: bool = True,
+) -> Iterator[tqdm | _Lines]:
   """Gives a bar with rate and time left; quiet if done within a second.
 
   Args:
@@ -90,9 +100,17 @@ def progress_bar(total: int, description: str, unit: str, initial: int = 0,
     return
   if sys.stderr.isatty():
     # The time left is by the mean rate: validations come now and then.
-    bar = tqdm(total=total, desc=description, unit=unit, initial=initial,
-               delay=1.0, mininterval=0.5, unit_scale=total > 100_000,
-               smoothing=0, **_width())
+    bar = tqdm(
+      total=total,
+      desc=description,
+      unit=unit,
+      initial=initial,
+      delay=1.0,
+      mininterval=0.5,
+      unit_scale=total > 100_000,
+      smoothing=0,
+      **_width(),
+    )
   else:
     bar = _Lines(total, description, unit, initial)
   try:

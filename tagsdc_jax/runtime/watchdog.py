@@ -39,6 +39,7 @@ class Work(NamedTuple):
     first: how long it may take the first time, in `hang_seconds`.
     later: the same from then on.
   """
+
   doing: str
   look_at: str
   first: float = 1.0
@@ -52,8 +53,9 @@ READING = Work('reading a checkpoint', _RUN_DISK, _PATIENCE)
 SAVING = Work('writing a checkpoint', _RUN_DISK)
 WRITING = Work('writing results', _RUN_DISK)
 TRACING = Work('writing a trace', _RUN_DISK, _PATIENCE)
-SCORING = Work('scoring captions and images',
-               f'its devices and {_DATA_DISK}', _PATIENCE)
+SCORING = Work(
+  'scoring captions and images', f'its devices and {_DATA_DISK}', _PATIENCE
+)
 # What none of these is: it is not known how long it should take.
 OTHER = Work('at the same work', 'its machine', _PATIENCE, _PATIENCE)
 
@@ -72,8 +74,9 @@ class Watch:
     self._now: _Alarm | None = None  # Which is set; one at a time.
 
   @contextmanager
-  def during(self, work: Work, num_bytes: int = 0
-             ) -> Iterator[Callable[[], None]]:
+  def during(
+    self, work: Work, num_bytes: int = 0
+  ) -> Iterator[Callable[[], None]]:
     """Watches what is done inside, but for what is watched further inside.
 
     It must not wait for other processes, unless `waiting` says so.
@@ -88,8 +91,12 @@ class Watch:
     if not self._is_on():
       yield lambda: None
       return
-    alarm = self._alarm(work, work not in self._longest,
-                        num_bytes / _LEAST_SPEED, self._longest.get(work, 0.0))
+    alarm = self._alarm(
+      work,
+      work not in self._longest,
+      num_bytes / _LEAST_SPEED,
+      self._longest.get(work, 0.0),
+    )
     try:
       with self._set(alarm):
         yield alarm.set_anew
@@ -140,8 +147,9 @@ class Watch:
   def _is_on(self) -> bool:
     return jax.process_count() > 1 and self._seconds > 0
 
-  def _alarm(self, work: Work, is_first: bool, extra: float = 0.0,
-             longest: float = 0.0) -> '_Alarm':
+  def _alarm(
+    self, work: Work, is_first: bool, extra: float = 0.0, longest: float = 0.0
+  ) -> '_Alarm':
     least = self._seconds * (work.first if is_first else work.later)
     return _Alarm(work, least + extra, longest)
 
@@ -181,9 +189,12 @@ class _Alarm:
 
 
 def _end(work: Work, seconds: float) -> None:
-  print(f'tagsdc: process {jax.process_index()} of {jax.process_count()} '
-        f'(numbered from 0) has been {work.doing} for {seconds:.0f} s and '
-        f'ends; look at {work.look_at}, or raise hang_seconds; what was saved '
-        'last is there, give the same command again to continue',
-        file=sys.stderr, flush=True)
+  print(
+    f'tagsdc: process {jax.process_index()} of {jax.process_count()} '
+    f'(numbered from 0) has been {work.doing} for {seconds:.0f} s and '
+    f'ends; look at {work.look_at}, or raise hang_seconds; what was saved '
+    'last is there, give the same command again to continue',
+    file=sys.stderr,
+    flush=True,
+  )
   os._exit(HUNG)

@@ -5,23 +5,69 @@ differs; `from_config` freezes it into the dataclasses that the code takes.
 Nothing here imports jax, so that a config file loads at once.
 """
 
-from tagsdc_jax.settings.checks import (check_value, parse_value,
-                                        without_effect)
-from tagsdc_jax.settings.freezing import (default_config, flatten,
-                                          flatten_config, from_config,
-                                          from_flat, respelled)
+from tagsdc_jax.settings.checks import check_value, parse_value, without_effect
+from tagsdc_jax.settings.freezing import (
+  default_config,
+  flatten,
+  flatten_config,
+  from_config,
+  from_flat,
+  respelled,
+)
 from tagsdc_jax.settings.kinds import profiled_updates
 from tagsdc_jax.settings.presets import PRESETS, apply_preset
-from tagsdc_jax.settings.schema import (ALL, ATTENTION, DTYPES, EXCLUDED,
-                                        FREE_TO_CHANGE, PHASES, PRECISIONS,
-                                        SOURCES, WORLD_SIZES, Batch, Compute,
-                                        Data, Evaluation, Losses, Model,
-                                        Negatives, Optimizer, Quirks, Settings)
+from tagsdc_jax.settings.schema import (
+  ALL,
+  ATTENTION,
+  DTYPES,
+  EXCLUDED,
+  FREE_TO_CHANGE,
+  PHASES,
+  PRECISIONS,
+  SOURCES,
+  WORLD_SIZES,
+  Batch,
+  Compute,
+  Data,
+  Evaluation,
+  Losses,
+  Model,
+  Negatives,
+  Optimizer,
+  Quirks,
+  Settings,
+)
 
 __all__ = [
-    'ALL', 'ATTENTION', 'DTYPES', 'EXCLUDED', 'FREE_TO_CHANGE', 'PHASES',
-    'PRECISIONS', 'PRESETS', 'SOURCES', 'WORLD_SIZES', 'Batch', 'Compute',
-    'Data', 'Evaluation', 'Losses', 'Model', 'Negatives', 'Optimizer',
-    'Quirks', 'Settings', 'apply_preset', 'check_value', 'default_config',
-    'flatten', 'flatten_config', 'from_config', 'from_flat', 'parse_value',
-    'profiled_updates', 'respelled', 'without_effect']
+  'ALL',
+  'ATTENTION',
+  'DTYPES',
+  'EXCLUDED',
+  'FREE_TO_CHANGE',
+  'PHASES',
+  'PRECISIONS',
+  'PRESETS',
+  'SOURCES',
+  'WORLD_SIZES',
+  'Batch',
+  'Compute',
+  'Data',
+  'Evaluation',
+  'Losses',
+  'Model',
+  'Negatives',
+  'Optimizer',
+  'Quirks',
+  'Settings',
+  'apply_preset',
+  'check_value',
+  'default_config',
+  'flatten',
+  'flatten_config',
+  'from_config',
+  'from_flat',
+  'parse_value',
+  'profiled_updates',
+  'respelled',
+  'without_effect',
+]

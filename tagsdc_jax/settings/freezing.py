@@ -15,17 +15,22 @@ if TYPE_CHECKING:
 # Chunks were so many pairs once, now they are so many tokens.
 _REMOVED = ('compute.score_rows', 'compute.gradient_rows')
 # As run folders and checkpoints before version 0.2 have them.
-_RENAMED = {'compute.num_widths': 'compute.num_score_buckets',
-            'compute.num_gradient_widths': 'compute.num_gradient_buckets',
-            'evaluation.num_widths': 'evaluation.num_buckets'}
+_RENAMED = {
+  'compute.num_widths': 'compute.num_score_buckets',
+  'compute.num_gradient_widths': 'compute.num_gradient_buckets',
+  'evaluation.num_widths': 'evaluation.num_buckets',
+}
 _GROUPS: dict[str, Any] = {
-    field.name: field.type for field in dataclasses.fields(Settings)
-    if dataclasses.is_dataclass(field.type)}
+  field.name: field.type
+  for field in dataclasses.fields(Settings)
+  if dataclasses.is_dataclass(field.type)
+}
 
 
 def default_config() -> ml_collections.ConfigDict:
   """Returns the defaults as a `ConfigDict` that takes no other keys."""
   import ml_collections
+
   return ml_collections.ConfigDict(dataclasses.asdict(Settings())).lock()
 
 
@@ -45,19 +50,26 @@ def flatten_config(config: ml_collections.ConfigDict) -> dict[str, object]:
     ValueError: if groups or keys are not those of `default_config`.
   """
   import ml_collections
+
   flat: dict[str, object] = {}
   for name in config:
     group, is_group = config[name], name in _GROUPS
     if isinstance(group, ml_collections.ConfigDict) != is_group:
-      raise ValueError(f'{name} is {"a" if is_group else "no"} group of '
-                       f'settings, got {kinds.shown(group)}')
-    flat |= ({f'{name}.{key}': group[key] for key in group} if is_group
-             else {name: group})
+      raise ValueError(
+        f'{name} is {"a" if is_group else "no"} group of '
+        f'settings, got {kinds.shown(group)}'
+      )
+    flat |= (
+      {f'{name}.{key}': group[key] for key in group}
+      if is_group
+      else {name: group}
+    )
   _check_known(flat)
   missing = ALL.keys() - flat.keys()
   if missing:
-    raise ValueError(f'{min(missing)} is missing; start from '
-                     'settings.default_config()')
+    raise ValueError(
+      f'{min(missing)} is missing; start from settings.default_config()'
+    )
   return flat
 
 
@@ -68,7 +80,8 @@ def flatten(settings: Settings) -> dict[str, object]:
     parts = value.items() if isinstance(value, dict) else [('', value)]
     for key, leaf in parts:
       flat[f'{name}.{key}' if key else name] = (
-          list(leaf) if isinstance(leaf, tuple) else leaf)
+        list(leaf) if isinstance(leaf, tuple) else leaf
+      )
   return flat
 
 
@@ -83,13 +96,23 @@ def from_flat(flat: dict[str, object]) -> Settings:
   """
   flat = _by_new_name(flat)
   _check_known(flat)
-  values = {name: checks.check_value(name, flat[name]) for name in ALL
-            if name in flat}
-  groups: dict[str, Any] = {name: kind(**{
-      key.partition('.')[2]: value for key, value in values.items()
-      if key.startswith(f'{name}.')}) for name, kind in _GROUPS.items()}
-  result = Settings(**groups, **{name: value for name, value in values.items()
-                                 if '.' not in name})
+  values = {
+    name: checks.check_value(name, flat[name]) for name in ALL if name in flat
+  }
+  groups: dict[str, Any] = {
+    name: kind(
+      **{
+        key.partition('.')[2]: value
+        for key, value in values.items()
+        if key.startswith(f'{name}.')
+      }
+    )
+    for name, kind in _GROUPS.items()
+  }
+  result = Settings(
+    **groups,
+    **{name: value for name, value in values.items() if '.' not in name},
+  )
   checks.check_together(result)
   return result
 
@@ -100,14 +123,17 @@ def respelled(flat: dict[str, Any]) -> dict[str, Any]:
   Paths were kept with their `~` once, and some names were others. What makes
   no sense stays as it is.
   """
+
   def spell(name: str, value: Any) -> Any:
     try:
       value = checks.check_value(name, value)
     except (KeyError, ValueError):
       return value
     return list(value) if isinstance(value, tuple) else value
-  return {name: spell(name, value)
-          for name, value in _by_new_name(flat).items()}
+
+  return {
+    name: spell(name, value) for name, value in _by_new_name(flat).items()
+  }
 
 
 def _by_new_name(flat: dict[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class Kind:
   Attributes:
     off: what None means, for the message; '': None is not allowed.
   """
+
   off: str = dataclasses.field(default='', kw_only=True)
 
   def take(self, value: Any) -> Any:
@@ -65,6 +66,7 @@ class Kind:
 @dataclasses.dataclass(frozen=True)
 class Whole(Kind):
   """A whole number; both ends are allowed."""
+
   least: int
   most: int
 
@@ -85,6 +87,7 @@ class Whole(Kind):
 @dataclasses.dataclass(frozen=True)
 class Number(Kind):
   """A number; both ends are allowed."""
+
   least: float
   most: float
 
@@ -127,6 +130,7 @@ class Flag(Kind):
 @dataclasses.dataclass(frozen=True)
 class Choice(Kind):
   """One of some words."""
+
   words: tuple[str, ...]
 
   def _take(self, value: Any) -> str:
@@ -141,22 +145,27 @@ class Choice(Kind):
 @dataclasses.dataclass(frozen=True)
 class Named(Kind):
   """One of some words, or a user's `module:function`."""
+
   words: tuple[str, ...]
 
   def _take(self, value: Any) -> str:
     if not isinstance(value, str) or not (
-        value in self.words or _OWN.fullmatch(value)):
+      value in self.words or _OWN.fullmatch(value)
+    ):
       raise ValueError
     return value
 
   def _words(self) -> str:
-    return (f'one of {", ".join(self.words)}, or module:function of a file '
-            'beside your config')
+    return (
+      f'one of {", ".join(self.words)}, or module:function of a file '
+      'beside your config'
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class LocalPath(Kind):
   """A path on this machine, or a name that is none; `~` is expanded."""
+
   may_be_empty: bool = True
 
   def _take(self, value: Any) -> str:
@@ -189,6 +198,7 @@ class Updates(Kind):
 @dataclasses.dataclass(frozen=True)
 class Several(Kind):
   """Any number of values of one kind, a tuple."""
+
   of: Kind
 
   def _take(self, value: Any) -> tuple[Any, ...]:
@@ -208,8 +218,10 @@ class Several(Kind):
     if text[:1] + text[-1:] in ('()', '[]'):
       text = text[1:-1]
     try:
-      words = next(csv.reader([text], quotechar="'", skipinitialspace=True,
-                              strict=True), [])
+      words = next(
+        csv.reader([text], quotechar="'", skipinitialspace=True, strict=True),
+        [],
+      )
     except csv.Error as error:
       raise ValueError from error
     if words and not words[-1].strip():  # "5," is how Python writes one.
@@ -238,8 +250,9 @@ def profiled_updates(text: str) -> tuple[int, int]:
 
 def setting(default: Any, kind: Kind, meaning: str) -> Any:
   """Returns a dataclass's field with all that is known of a setting."""
-  return dataclasses.field(default=default, metadata={'kind': kind,
-                                                      'meaning': meaning})
+  return dataclasses.field(
+    default=default, metadata={'kind': kind, 'meaning': meaning}
+  )
 
 
 def taken(name: str, kind: Kind, value: Any) -> Any:

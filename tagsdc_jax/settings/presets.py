@@ -12,17 +12,19 @@ if TYPE_CHECKING:
 
 _QUIRKS = tuple(field.name for field in dataclasses.fields(Quirks))
 # Quirks that need `plain_step`.
-IN_PLAIN_STEP = _QUIRKS[:_QUIRKS.index('reset_rank_head')]
+IN_PLAIN_STEP = _QUIRKS[: _QUIRKS.index('reset_rank_head')]
 # Whole behaviors, as settings. Where the release crashes (stage 2 compares
 # candidates of one shape with captions of another) `as_released` compares with
 # the caption, as its stage 1 does.
 PRESETS: dict[str, dict[str, Any]] = {
-    'corrected': {f'quirks.{name}': False for name in _QUIRKS}
-    | {'negatives.exclude': 'image'},
-    'as_released': {f'quirks.{name}': True for name in _QUIRKS}
-    | {'negatives.exclude': 'caption',
-       # The release computes in float32; its own half precision is not ours.
-       'compute.matmul_precision': 'highest'},
+  'corrected': {f'quirks.{name}': False for name in _QUIRKS}
+  | {'negatives.exclude': 'image'},
+  'as_released': {f'quirks.{name}': True for name in _QUIRKS}
+  | {
+    'negatives.exclude': 'caption',
+    # The release computes in float32; its own half precision is not ours.
+    'compute.matmul_precision': 'highest',
+  },
 }
 
 
@@ -39,8 +41,9 @@ def apply_preset(config: ml_collections.ConfigDict, name: str) -> None:
     ValueError: if there is no such preset.
   """
   if name not in PRESETS:
-    raise ValueError(f'preset must be one of {", ".join(PRESETS)}, '
-                     f'got {name!r}')
+    raise ValueError(
+      f'preset must be one of {", ".join(PRESETS)}, got {name!r}'
+    )
   config.preset = name
   config.update_from_flattened_dict(PRESETS[name])
   if config.quirks.plain_step and config.phase != 'pretrain':

@@ -29,8 +29,9 @@ def find(init_from: str) -> Path:
   path = _ROOT / init_from.removeprefix(PREFIX)
   if path.parent != _ROOT or not (path / RECIPE).is_file():
     raise errors.UserError(
-        f'init_from = {init_from}: no such weights come with the package; '
-        f'there is {", ".join(PREFIX + name for name in names())}')
+      f'init_from = {init_from}: no such weights come with the package; '
+      f'there is {", ".join(PREFIX + name for name in names())}'
+    )
   return path
 
 
@@ -40,7 +41,9 @@ def names() -> list[str]:
 
 
 def recipe(name: str) -> dict[str, Any]:
-  """Returns how the weights were made: `command`, `machine`, `seconds`,
-  `parameters_sha256`, `updates`."""
+  """Returns how the weights were made.
+
+  `command`, `machine`, `seconds`, `parameters_sha256`, `updates`.
+  """
   text = (_ROOT / name / RECIPE).read_text(encoding='utf-8')
   return json.loads(text)

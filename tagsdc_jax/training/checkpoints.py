@@ -29,8 +29,11 @@ KINDS = ('newest', 'best', 'kept')
 # Newest ones kept: one could be damaged by a full disk.
 _NUM_NEWEST = 2
 # Settings of the network that another phase may change.
-_MAY_DIFFER = ('model.dropout_rate', 'model.initializer_range',
-               'model.train_padding_row')
+_MAY_DIFFER = (
+  'model.dropout_rate',
+  'model.initializer_range',
+  'model.train_padding_row',
+)
 # What TensorStore, which Orbax writes with, says of the system's errors.
 _SYSTEM_ERROR = re.compile(r"([^:]*) \[os_error_code='\d+'\]")
 
@@ -38,6 +41,7 @@ _SYSTEM_ERROR = re.compile(r"([^:]*) \[os_error_code='\d+'\]")
 @dataclasses.dataclass(frozen=True)
 class Loaded:
   """A checkpoint in host memory."""
+
   path: Path
   parameters: Any
   about: dict[str, Any]
@@ -46,9 +50,12 @@ class Loaded:
 class Checkpoints:
   """Saves of one run folder, in the background."""
 
-  def __init__(self, run_dir: Path,
-               watch: watchdog.Watch = watchdog.UNWATCHED,
-               check: Callable[[], None] = lambda: None) -> None:
+  def __init__(
+    self,
+    run_dir: Path,
+    watch: watchdog.Watch = watchdog.UNWATCHED,
+    check: Callable[[], None] = lambda: None,
+  ) -> None:
     """Makes the folders.
 
     Args:
@@ -71,14 +78,19 @@ class Checkpoints:
         if not os.access(place, os.W_OK | os.X_OK):
           raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         self._managers[kind] = ocp.CheckpointManager(
-            place, options=ocp.CheckpointManagerOptions(
-                max_to_keep=limits[kind], create=False,
-                # What a killed run has left half-written.
-                cleanup_tmp_directories=True,
-                multiprocessing_options=restoring.alone()))
+          place,
+          options=ocp.CheckpointManagerOptions(
+            max_to_keep=limits[kind],
+            create=False,
+            # What a killed run has left half-written.
+            cleanup_tmp_directories=True,
+            multiprocessing_options=restoring.alone(),
+          ),
+        )
 
-  def save(self, kind: str, train_state: state.TrainState,
-           about: dict[str, Any]) -> None:
+  def save(
+    self, kind: str, train_state: state.TrainState, about: dict[str, Any]
+  ) -> None:
     """Saves a state held in host memory, in the background.
 
     Nothing is done if that update is saved already. Processes other than the
@@ -94,31 +106,43 @@ class Checkpoints:
         nobody could go on from it.
     """
     update = int(train_state.update)
-    problem = arrays.not_finite(_named({
-        'parameters': train_state.params, 'optimizer': train_state.optimizer}))
+    problem = arrays.not_finite(
+      _named(
+        {'parameters': train_state.params, 'optimizer': train_state.optimizer}
+      )
+    )
     if problem:
       raise errors.UserError(
-          f'the state after update {update} is not finite, so it is not saved: '
-          f'{problem}; lower optimizer.learning_rate; the last checkpoint is '
-          'from before, and the same command continues from it')
+        f'the state after update {update} is not finite, so it is not saved: '
+        f'{problem}; lower optimizer.learning_rate; the last checkpoint is '
+        'from before, and the same command continues from it'
+      )
     manager = self._managers.get(kind)
     if manager is None or update in manager.all_steps():
       return
     self._check()
-    parts = {'parameters': train_state.params,
-             'optimizer': _by_path(train_state.optimizer)}
+    parts = {
+      'parameters': train_state.params,
+      'optimizer': _by_path(train_state.optimizer),
+    }
     if train_state.start_params is not None:
       parts['start_params'] = train_state.start_params
     self._num_bytes = sum(x.nbytes for x in jax.tree.leaves(parts))
     with self._writing(kind):
-      manager.save(update, force=True, args=ocp.args.Composite(
-          **{name: ocp.args.StandardSave(tree)
-             for name, tree in parts.items()},
+      manager.save(
+        update,
+        force=True,
+        args=ocp.args.Composite(
+          **{name: ocp.args.StandardSave(tree) for name, tree in parts.items()},
           about=ocp.args.JsonSave(
-              hashing.with_hashes(about | {'update': update}, parts))))
+            hashing.with_hashes(about | {'update': update}, parts)
+          ),
+        ),
+      )
 
-  def newest(self, template: state.TrainState
-             ) -> tuple[state.TrainState, dict[str, Any]] | None:
+  def newest(
+    self, template: state.TrainState
+  ) -> tuple[state.TrainState, dict[str, Any]] | None:
     """Returns the newest saved state and its facts, None if there is none.
 
     A damaged one is passed over, with a line that says so; see `put_aside`.
@@ -131,10 +155,14 @@ class Checkpoints:
     """
     with self._watch.during(watchdog.READING):
       found = restoring.first_whole(
-          restoring.by_update(self._root / 'newest'),
-          ('parameters', 'optimizer', *(
-              () if template.start_params is None else ('start_params',)),
-           'about'))
+        restoring.by_update(self._root / 'newest'),
+        (
+          'parameters',
+          'optimizer',
+          *(() if template.start_params is None else ('start_params',)),
+          'about',
+        ),
+      )
     if found is None:
       return None
     path, (parameters, optimizer, *start_params, about) = found
@@ -142,12 +170,17 @@ class Checkpoints:
       check_parameters(own, template.params, path)
       _check_numbers(own, path)
     return state.TrainState(
-        np.int32(about['update']), parameters,
-        _from_paths(template.optimizer, optimizer), *start_params), about
+      np.int32(about['update']),
+      parameters,
+      _from_paths(template.optimizer, optimizer),
+      *start_params,
+    ), about
 
   def put_aside(self, update: int) -> None:
-    """Moves newest checkpoints after `update`, the damaged ones, out of the
-    way; the run will save these updates again."""
+    """Moves damaged newest checkpoints, those after `update`, out of the way.
+
+    The run will save these updates again.
+    """
     manager = self._managers.get('newest')
     if manager is None:
       return
@@ -180,8 +213,10 @@ class Checkpoints:
   @contextmanager
   def _writing(self, kind: str) -> Iterator[None]:
     # What is waited for is written in the background: all of it, at worst.
-    with self._watch.during(watchdog.SAVING, self._num_bytes), _written(
-        self._root / kind):
+    with (
+      self._watch.during(watchdog.SAVING, self._num_bytes),
+      _written(self._root / kind),
+    ):
       yield
 
 
@@ -195,9 +230,14 @@ def export(path: Path, parameters: Any, about: dict[str, Any]) -> None:
   """
   parts = {'parameters': parameters}
   with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-    checkpointer.save(path.absolute(), force=True, args=ocp.args.Composite(
+    checkpointer.save(
+      path.absolute(),
+      force=True,
+      args=ocp.args.Composite(
         parameters=ocp.args.StandardSave(parameters),
-        about=ocp.args.JsonSave(hashing.with_hashes(about, parts))))
+        about=ocp.args.JsonSave(hashing.with_hashes(about, parts)),
+      ),
+    )
   # Of use on object stores only, and they name this machine's folders.
   for marker in path.rglob('commit_success.txt'):
     marker.unlink()
@@ -213,18 +253,27 @@ def load(path: Path) -> Loaded:
     UserError: if there is none, none is whole, one may not be read, or its
       numbers are of no use.
   """
-  candidates = [path] if (path / 'about').is_dir() else [
-      update for kind in ('best', 'newest')
-      for update in restoring.by_update(path / 'checkpoints' / kind)]
+  candidates = (
+    [path]
+    if (path / 'about').is_dir()
+    else [
+      update
+      for kind in ('best', 'newest')
+      for update in restoring.by_update(path / 'checkpoints' / kind)
+    ]
+  )
   found = restoring.first_whole(candidates, ('parameters', 'about'))
   if found is None:
     raise errors.UserError(
-        f'{path} must be a run folder with checkpoints, or a checkpoint '
-        'itself; found neither there')
+      f'{path} must be a run folder with checkpoints, or a checkpoint '
+      'itself; found neither there'
+    )
   place, (parameters, about) = found
   if 'phase' not in about:
-    raise errors.UserError(f'checkpoint {place} does not tell its '
-                           'phase; give one that `tagsdc train` has written')
+    raise errors.UserError(
+      f'checkpoint {place} does not tell its '
+      'phase; give one that `tagsdc train` has written'
+    )
   _check_numbers(parameters, place)
   return Loaded(place, parameters, about)
 
@@ -239,56 +288,73 @@ def settings_of(loaded: Loaded) -> settings.Settings:
     return settings.from_flat(loaded.about['settings'])
   except (ValueError, KeyError, TypeError, AttributeError) as error:
     raise errors.UserError(
-        f'the settings in checkpoint {loaded.path} cannot be used: {error}; '
-        'give one that this version of `tagsdc train` has written') from error
+      f'the settings in checkpoint {loaded.path} cannot be used: {error}; '
+      'give one that this version of `tagsdc train` has written'
+    ) from error
 
 
 def check_model(loaded: Loaded, config: settings.Settings) -> None:
   """Raises UserError unless the checkpoint's network is that of the config."""
   saved = loaded.about.get('settings', {})
-  differing = [f'{key} is {saved[key]}, here {value}'
-               for key, value in settings.flatten(config).items()
-               if key.startswith('model.') and key not in _MAY_DIFFER
-               and key in saved and saved[key] != value]
+  differing = [
+    f'{key} is {saved[key]}, here {value}'
+    for key, value in settings.flatten(config).items()
+    if key.startswith('model.')
+    and key not in _MAY_DIFFER
+    and key in saved
+    and saved[key] != value
+  ]
   if differing:
     raise errors.UserError(
-        f'checkpoint {loaded.path} is of another model: '
-        f'{"; ".join(differing)}. Set the config to the checkpoint\'s sizes, '
-        'or start from another checkpoint')
+      f'checkpoint {loaded.path} is of another model: '
+      f"{'; '.join(differing)}. Set the config to the checkpoint's sizes, "
+      'or start from another checkpoint'
+    )
 
 
 def check_parameters(actual: Any, expected: Any, path: Path) -> None:
   """Raises UserError unless names and shapes are those of the model."""
-  have, want = ({name: np.shape(x) for name, x in _named(tree).items()}
-                for tree in (actual, expected))
+  have, want = (
+    {name: np.shape(x) for name, x in _named(tree).items()}
+    for tree in (actual, expected)
+  )
   if have == want:
     return
-  differing = [f'{name} is {have.get(name, "missing")}, expected '
-               f'{want.get(name, "no such parameter")}'
-               for name in sorted(have.keys() | want.keys())
-               if have.get(name) != want.get(name)]
+  differing = [
+    f'{name} is {have.get(name, "missing")}, expected '
+    f'{want.get(name, "no such parameter")}'
+    for name in sorted(have.keys() | want.keys())
+    if have.get(name) != want.get(name)
+  ]
   raise errors.UserError(
-      f'checkpoint {path} is of another model: {differing[0]}'
-      + (f' (and {len(differing) - 1} more)' if len(differing) > 1 else '')
-      + '; set the config\'s model to the checkpoint\'s sizes')
+    f'checkpoint {path} is of another model: {differing[0]}'
+    + (f' (and {len(differing) - 1} more)' if len(differing) > 1 else '')
+    + "; set the config's model to the checkpoint's sizes"
+  )
 
 
 def _check_numbers(parameters: Any, path: Path) -> None:
   """Raises UserError unless all parameters are float32 and finite."""
   named = _named(parameters)
-  other = [f'{name} is {x.dtype}' for name, x in named.items()
-           if x.dtype != np.float32]
+  other = [
+    f'{name} is {x.dtype}' for name, x in named.items() if x.dtype != np.float32
+  ]
   if other:
     raise errors.UserError(
-        f'checkpoint {path} must hold float32 numbers: {other[0]}'
-        + (f', and {len(other) - 1} more of {len(named)} arrays are others'
-           if len(other) > 1 else '')
-        + '; give one that `tagsdc train` or `tagsdc convert` has written')
+      f'checkpoint {path} must hold float32 numbers: {other[0]}'
+      + (
+        f', and {len(other) - 1} more of {len(named)} arrays are others'
+        if len(other) > 1
+        else ''
+      )
+      + '; give one that `tagsdc train` or `tagsdc convert` has written'
+    )
   problem = arrays.not_finite(named)
   if problem:
     raise errors.UserError(
-        f'checkpoint {path} must hold finite numbers: {problem}; give an '
-        'earlier checkpoint, or other weights')
+      f'checkpoint {path} must hold finite numbers: {problem}; give an '
+      'earlier checkpoint, or other weights'
+    )
 
 
 @contextmanager
@@ -301,21 +367,27 @@ def _written(path: Path) -> Iterator[None]:
     reason = _SYSTEM_ERROR.search(str(error))
     if reason is None:
       raise
-    raise errors.UserError(f'{path} cannot be written: {reason[1].strip()}; '
-                           'give another --run-dir') from error
+    raise errors.UserError(
+      f'{path} cannot be written: {reason[1].strip()}; give another --run-dir'
+    ) from error
 
 
 def _named(tree: Any) -> dict[str, Any]:
   """Returns the leaves by their names for people."""
-  return {jax.tree_util.keystr(path, simple=True, separator='/'): leaf
-          for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+  return {
+    jax.tree_util.keystr(path, simple=True, separator='/'): leaf
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  }
 
 
 def _by_path(tree: Any) -> dict[str, np.ndarray]:
-  return {jax.tree_util.keystr(path): np.asarray(leaf)
-          for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+  return {
+    jax.tree_util.keystr(path): np.asarray(leaf)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  }
 
 
 def _from_paths(template: Any, leaves: dict[str, np.ndarray]) -> Any:
   return jax.tree_util.tree_map_with_path(
-      lambda path, _: leaves[jax.tree_util.keystr(path)], template)
+    lambda path, _: leaves[jax.tree_util.keystr(path)], template
+  )

@@ -27,6 +27,7 @@ class Programs:
       are donated.
     num_slices: of an update.
   """
+
   step: Callable
   start: Callable | None = None
   accumulate: Callable | None = None
@@ -39,8 +40,9 @@ class Feed:
   There are never more on them than those two.
   """
 
-  def __init__(self, batches: Iterator[arrays.MicroBatch],
-               devices: list[jax.Device]) -> None:
+  def __init__(
+    self, batches: Iterator[arrays.MicroBatch], devices: list[jax.Device]
+  ) -> None:
     """Makes it; `batches` are host arrays, `devices` those of all processes."""
     self._batches, self._devices = batches, devices
     self._running: collections.deque[jax.Array] = collections.deque()
@@ -74,8 +76,9 @@ class Feed:
     self.seconds += time.perf_counter() - start
 
 
-def run_update(programs: Programs, train_state: state.TrainState,
-               feed: Feed) -> tuple[state.TrainState, Metrics]:
+def run_update(
+  programs: Programs, train_state: state.TrainState, feed: Feed
+) -> tuple[state.TrainState, Metrics]:
   """Starts an update; the caller tells the feed of its metrics."""
   if programs.accumulate is None or programs.start is None:
     return programs.step(train_state, feed.take())

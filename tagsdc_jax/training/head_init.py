@@ -20,7 +20,7 @@ def start_heads(params: Any, came_from: str, phase: str) -> Any:
     phase: phase that is about to start.
   """
   params = dict(params)
-  new = PHASES[PHASES.index(came_from) + 1:PHASES.index(phase) + 1]
+  new = PHASES[PHASES.index(came_from) + 1 : PHASES.index(phase) + 1]
   if 'tags' in new:
     params = reset_rank_head(params)
   if 'dc' in new:
@@ -38,8 +38,9 @@ def reset_rank_head(params: Any) -> Any:
   Args:
     params: on the host; not changed.
   """
-  rank = {name: np.array(leaf[..., 1:])
-          for name, leaf in params['itm_output'].items()}
+  rank = {
+    name: np.array(leaf[..., 1:]) for name, leaf in params['itm_output'].items()
+  }
   return params | {'rank_output': rank}
 
 
@@ -55,8 +56,10 @@ def matching_parameters(params: Any, phase: str) -> Any:
   """
   if phase != 'pretrain':
     return params
-  rank = {name: leaf[..., 1:] - leaf[..., :1]
-          for name, leaf in params['itm_output'].items()}
+  rank = {
+    name: leaf[..., 1:] - leaf[..., :1]
+    for name, leaf in params['itm_output'].items()
+  }
   return params | {'rank_output': rank}
 
 

@@ -7,14 +7,16 @@ import jax
 
 class MicroBatchKeys(NamedTuple):
   """Keys of one micro-batch; each is used once."""
+
   mask: jax.Array
   refill: jax.Array
   dropout: jax.Array
   pairing: jax.Array
 
 
-def micro_batch_keys(seed: int, update: jax.Array,
-                     micro_batch: jax.Array) -> MicroBatchKeys:
+def micro_batch_keys(
+  seed: int, update: jax.Array, micro_batch: jax.Array
+) -> MicroBatchKeys:
   """Returns the keys of one micro-batch.
 
   A function of its arguments alone: a resumed run, or one on another number

@@ -25,15 +25,20 @@ class Hook(Protocol):
     Before the first update it is asked for the number of those done already.
     """
 
-  def __call__(self, update: int, train_state: state.TrainState,
-               is_stopping: bool) -> None:
-    """Acts; must not keep the state. The last update before an early end
-    comes to all hooks, due or not, with `is_stopping`."""
+  def __call__(
+    self, update: int, train_state: state.TrainState, is_stopping: bool
+  ) -> None:
+    """Acts; must not keep the state.
+
+    The last update before an early end comes to all hooks, due or not, with
+    `is_stopping`.
+    """
 
 
 @dataclasses.dataclass
 class _Running:
   """An update that the devices work on."""
+
   update: int
   metrics: dict[str, jax.Array]
   votes: jax.Array
@@ -42,6 +47,7 @@ class _Running:
 @dataclasses.dataclass
 class _Clock:
   """Seconds since the last report, and what part went where."""
+
   feed: device_feed.Feed
   start: float = dataclasses.field(default_factory=time.perf_counter)
   hooks: float = 0.0
@@ -49,20 +55,31 @@ class _Clock:
   def read(self) -> dict[str, float]:
     """Returns them as metrics, and starts again at zero."""
     now, feed = time.perf_counter(), self.feed
-    values = {'seconds': now - self.start, 'seconds_input': feed.seconds,
-              'seconds_hooks': self.hooks, 'input_late': float(feed.is_late)}
+    values = {
+      'seconds': now - self.start,
+      'seconds_input': feed.seconds,
+      'seconds_hooks': self.hooks,
+      'input_late': float(feed.is_late),
+    }
     self.start, self.hooks = now, 0.0
     feed.seconds, feed.is_late = 0.0, False
     return values
 
 
-def run(programs: device_feed.Programs | None, train_state: state.TrainState,
-        batches: Iterator[arrays.MicroBatch], *, devices: list[jax.Device],
-        first_update: int, last_update: int, report: Report,
-        hooks: Sequence[Hook], is_stopping: Callable[[], bool],
-        explain: Callable[[int], str],
-        watch: watchdog.Watch = watchdog.UNWATCHED
-        ) -> tuple[state.TrainState, int]:
+def run(
+  programs: device_feed.Programs | None,
+  train_state: state.TrainState,
+  batches: Iterator[arrays.MicroBatch],
+  *,
+  devices: list[jax.Device],
+  first_update: int,
+  last_update: int,
+  report: Report,
+  hooks: Sequence[Hook],
+  is_stopping: Callable[[], bool],
+  explain: Callable[[int], str],
+  watch: watchdog.Watch = watchdog.UNWATCHED,
+) -> tuple[state.TrainState, int]:
   """Runs updates first_update + 1 to last_update, unless asked to stop.
 
   Metrics are read one update late, so that the devices never wait for the
@@ -119,8 +136,11 @@ def run(programs: device_feed.Programs | None, train_state: state.TrainState,
     stops = late is not None and finish(late)
     feed.ran(metrics['loss'])
     late = running
-    if (stops or update == last_update
-        or any(hook.is_due(update) for hook in hooks)):
+    if (
+      stops
+      or update == last_update
+      or any(hook.is_due(update) for hook in hooks)
+    ):
       stops = finish(running) or stops
       late = None
       call(update, stops and update < last_update)
@@ -129,17 +149,21 @@ def run(programs: device_feed.Programs | None, train_state: state.TrainState,
   return train_state, last_update
 
 
-def _check_finite(update: int, values: dict[str, Any],
-                  explain: Callable[[int], str]) -> None:
+def _check_finite(
+  update: int, values: dict[str, Any], explain: Callable[[int], str]
+) -> None:
   """Removes `bad_micro_batch` from the metrics; raises if there is one."""
   bad = int(values.pop('bad_micro_batch'))
-  if (math.isfinite(values['loss'])
-      and math.isfinite(values['gradient_norm'])):
+  if math.isfinite(values['loss']) and math.isfinite(values['gradient_norm']):
     return
   parts = ', '.join(f'{k} {v:g}' for k, v in values.items())
-  where = f'its first in {explain(bad)}' if bad >= 0 else (
-      'the losses are finite, the gradient is not')
+  where = (
+    f'its first in {explain(bad)}'
+    if bad >= 0
+    else ('the losses are finite, the gradient is not')
+  )
   raise errors.UserError(
-      f'the loss of update {update} is not finite, {where} ({parts}); lower '
-      'optimizer.learning_rate, or look at these examples; the last '
-      'checkpoint is from before, and the same command continues from it')
+    f'the loss of update {update} is not finite, {where} ({parts}); lower '
+    'optimizer.learning_rate, or look at these examples; the last '
+    'checkpoint is from before, and the same command continues from it'
+  )

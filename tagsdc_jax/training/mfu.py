@@ -15,9 +15,14 @@ from tagsdc_jax.models import flop
 def gflop(model: settings.Model, needed: work.Work) -> jax.Array:
   """Returns the GFLOP of a micro-batch's work, float32 []."""
   per_row = jnp.where(
-      needed.outputs == 1, flop.encoder(model, needed.lengths, 1),
-      flop.encoder(model, needed.lengths, needed.outputs))
+    needed.outputs == 1,
+    flop.encoder(model, needed.lengths, 1),
+    flop.encoder(model, needed.lengths, needed.outputs),
+  )
   per_row += flop.pooled(model) * needed.is_pooled
   per_row = jnp.where(needed.lengths > 0, per_row * needed.passes, 0)
-  return 1e-9 * (jnp.sum(per_row) + flop.word(model) * needed.words
-                 + flop.regions(model, jnp.asarray(needed.regions)))
+  return 1e-9 * (
+    jnp.sum(per_row)
+    + flop.word(model) * needed.words
+    + flop.regions(model, jnp.asarray(needed.regions))
+  )

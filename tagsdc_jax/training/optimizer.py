@@ -15,8 +15,9 @@ from tagsdc_jax import settings
 DECAYED_NORMS = ('feature_norm', 'box_norm')
 
 
-def learning_rate(config: settings.Optimizer, num_updates: int,
-                  update: jax.Array) -> jax.Array:
+def learning_rate(
+  config: settings.Optimizer, num_updates: int, update: jax.Array
+) -> jax.Array:
   """Returns the rate of an update, float32 [].
 
   Args:
@@ -34,29 +35,34 @@ def learning_rate(config: settings.Optimizer, num_updates: int,
 
 def decay_mask(params: Any) -> Any:
   """Returns a tree of bools: which parameters are decayed."""
+
   def is_decayed(path: tuple[jax.tree_util.DictKey, ...], _: Any) -> bool:
     names = [entry.key for entry in path]
     if names[-1] == 'bias':
       return False
     return names[-1] != 'scale' or names[-2] in DECAYED_NORMS
+
   return jax.tree_util.tree_map_with_path(is_decayed, params)
 
 
 class AdamState(NamedTuple):
   """How many updates are done, and the moments."""
+
   updates: jax.Array
   first: Any
   second: Any
 
 
-def bert_adamw(config: settings.Optimizer,
-               num_updates: int) -> optax.GradientTransformation:
+def bert_adamw(
+  config: settings.Optimizer, num_updates: int
+) -> optax.GradientTransformation:
   """Early HuggingFace's AdamW.
 
   step = rate * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + eps): eps
   joins before the bias correction, unlike optax.adamw. The decay then takes
   rate * weight_decay of the weight as that step left it.
   """
+
   def init(params: Any) -> AdamState:
     zeros = lambda: jax.tree.map(jnp.zeros_like, params)
     return AdamState(jnp.zeros([], jnp.int32), zeros(), zeros())
@@ -64,16 +70,17 @@ def bert_adamw(config: settings.Optimizer,
   def update(grads: Any, state: AdamState, params: Any = None):
     b1, b2 = config.beta1, config.beta2
     count = state.updates + 1
-    first = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.first,
-                         grads)
-    second = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g,
-                          state.second, grads)
+    first = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.first, grads)
+    second = jax.tree.map(
+      lambda v, g: b2 * v + (1 - b2) * g * g, state.second, grads
+    )
     rate = learning_rate(config, num_updates, count)
     t = count.astype(jnp.float32)
-    step = rate * jnp.sqrt(1 - b2 ** t) / (1 - b1 ** t)
+    step = rate * jnp.sqrt(1 - b2**t) / (1 - b1**t)
 
-    def change(p: jax.Array, m: jax.Array, v: jax.Array,
-               is_decayed: bool) -> jax.Array:
+    def change(
+      p: jax.Array, m: jax.Array, v: jax.Array, is_decayed: bool
+    ) -> jax.Array:
       adam = -step * m / (jnp.sqrt(v) + config.epsilon)
       if not is_decayed:
         return adam
@@ -87,15 +94,18 @@ def bert_adamw(config: settings.Optimizer,
 
 def clip_by_norm(max_norm: float) -> optax.GradientTransformation:
   """Scales by max_norm / (norm + 1e-6) where that is below 1, as torch."""
+
   def update(grads: Any, state: optax.EmptyState, params: Any = None):
     del params
     scale = jnp.minimum(1.0, max_norm / (optax.tree.norm(grads) + 1e-6))
     return jax.tree.map(lambda g: g * scale, grads), state
+
   return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
 
 
-def make_optimizer(config: settings.Optimizer, num_updates: int,
-                   untrained: tuple[str, ...]) -> optax.GradientTransformation:
+def make_optimizer(
+  config: settings.Optimizer, num_updates: int, untrained: tuple[str, ...]
+) -> optax.GradientTransformation:
   """Returns clipping and AdamW; untrained parameters stay as they are.
 
   Args:
@@ -103,14 +113,22 @@ def make_optimizer(config: settings.Optimizer, num_updates: int,
     num_updates: length of the schedule.
     untrained: names of modules or parameters that the phase does not use.
   """
+
   def labels(params: Any) -> Any:
     flat = traverse_util.flatten_dict(params)
-    return traverse_util.unflatten_dict({
+    return traverse_util.unflatten_dict(
+      {
         path: 'still' if set(path) & set(untrained) else 'trained'
-        for path in flat})
+        for path in flat
+      }
+    )
 
   trained = optax.chain(
-      optax.identity() if config.clip_norm is None
-      else clip_by_norm(config.clip_norm), bert_adamw(config, num_updates))
+    optax.identity()
+    if config.clip_norm is None
+    else clip_by_norm(config.clip_norm),
+    bert_adamw(config, num_updates),
+  )
   return optax.multi_transform(
-      {'trained': trained, 'still': optax.set_to_zero()}, labels)
+    {'trained': trained, 'still': optax.set_to_zero()}, labels
+  )

@@ -20,8 +20,16 @@ from tagsdc_jax.runtime import hashing, progress
 
 # What is raised where files are damaged or missing. Anything else says nothing
 # about them: no memory, no device, a disk that is away.
-_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, EOFError,
-           FileNotFoundError, IsADirectoryError, NotADirectoryError)
+_DAMAGE = (
+  ValueError,
+  LookupError,
+  TypeError,
+  AttributeError,
+  EOFError,
+  FileNotFoundError,
+  IsADirectoryError,
+  NotADirectoryError,
+)
 # TensorStore, which Orbax reads with, passes the system's errors on in
 # ValueErrors.
 _SYSTEM_ERROR = re.compile(r"\[os_error_code='(\d+)'\]")
@@ -43,12 +51,15 @@ def by_update(folder: Path) -> list[Path]:
       names = os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
       return []
-  return [folder / name for name in sorted(
-      filter(str.isdecimal, names), key=int, reverse=True)]
+  return [
+    folder / name
+    for name in sorted(filter(str.isdecimal, names), key=int, reverse=True)
+  ]
 
 
-def first_whole(paths: Sequence[Path], names: tuple[str, ...]
-                ) -> tuple[Path, list[Any]] | None:
+def first_whole(
+  paths: Sequence[Path], names: tuple[str, ...]
+) -> tuple[Path, list[Any]] | None:
   """Returns the first that is whole; None if there are no paths.
 
   Raises:
@@ -65,8 +76,7 @@ def first_whole(paths: Sequence[Path], names: tuple[str, ...]
       first_error = first_error or error
       continue
     if first_error is not None:
-      print(f'{first_error}; going on from {path}', file=sys.stderr,
-            flush=True)
+      print(f'{first_error}; going on from {path}', file=sys.stderr, flush=True)
     return path, content
   if first_error is not None:
     raise first_error
@@ -81,14 +91,25 @@ def restore(path: Path, names: tuple[str, ...]) -> list[Any]:
     UserError: if the system refuses to read them.
   """
   try:
-    with progress.waiting(f'reading checkpoint {path}'), ocp.Checkpointer(
+    with (
+      progress.waiting(f'reading checkpoint {path}'),
+      ocp.Checkpointer(
         ocp.CompositeCheckpointHandler(
-            composite_options=ocp.CompositeOptions(
-                multiprocessing_options=alone())),
-        multiprocessing_options=alone()) as checkpointer:
-      items = ocp.args.Composite(**{
-          name: ocp.args.JsonRestore() if name == 'about' else
-          ocp.args.StandardRestore(_abstract(path / name)) for name in names})
+          composite_options=ocp.CompositeOptions(
+            multiprocessing_options=alone()
+          )
+        ),
+        multiprocessing_options=alone(),
+      ) as checkpointer,
+    ):
+      items = ocp.args.Composite(
+        **{
+          name: ocp.args.JsonRestore()
+          if name == 'about'
+          else ocp.args.StandardRestore(_abstract(path / name))
+          for name in names
+        }
+      )
       restored = checkpointer.restore(path.absolute(), args=items)
     parts = {name: restored[name] for name in names}
     about = parts.pop('about')
@@ -98,8 +119,9 @@ def restore(path: Path, names: tuple[str, ...]) -> list[Any]:
     if number is not None and int(number[1]) not in _MISSING:
       raise _unreadable(path, os.strerror(int(number[1]))) from error
     lines = str(error).splitlines() or [type(error).__name__]
-    raise Damaged(f'checkpoint {path} cannot be read: '
-                  f'{lines[0].rstrip(".")[:300]}') from error
+    raise Damaged(
+      f'checkpoint {path} cannot be read: {lines[0].rstrip(".")[:300]}'
+    ) from error
   except OSError as error:
     raise _unreadable(path, error.strerror or str(error)) from error
   return [restored[name] for name in names]
@@ -107,24 +129,27 @@ def restore(path: Path, names: tuple[str, ...]) -> list[Any]:
 
 def _unreadable(path: Path, reason: str) -> errors.UserError:
   return errors.UserError(
-      f'checkpoint {path} cannot be read: {reason}; nothing says that it is '
-      'damaged: mend that, then give the same command again')
+    f'checkpoint {path} cannot be read: {reason}; nothing says that it is '
+    'damaged: mend that, then give the same command again'
+  )
 
 
 def alone() -> ocp.options.MultiprocessingOptions:
   """Returns options with which this process waits for no other one."""
   process = jax.process_index()
   return ocp.options.MultiprocessingOptions(
-      primary_host=process, active_processes={process},
-      barrier_sync_key_prefix=f'process{process}')
+    primary_host=process,
+    active_processes={process},
+    barrier_sync_key_prefix=f'process{process}',
+  )
 
 
 def _check_allowed(path: Path, parts: tuple[str, ...]) -> None:
-  """Raises UserError if a file of these parts may not be read, or lies
-  elsewhere.
+  """Raises UserError if a file of these parts is unreadable or elsewhere.
 
   Orbax takes what it may not read for missing.
   """
+
   def fail(error: OSError) -> None:
     raise error
 
@@ -136,9 +161,10 @@ def _check_allowed(path: Path, parts: tuple[str, ...]) -> None:
           files.check_no_pointer(Path(folder, name))
   except PermissionError as error:
     raise errors.UserError(
-        f'checkpoint {path} cannot be read: permission denied for '
-        f'{error.filename}; change its owner or mode, then give the same '
-        'command again') from error
+      f'checkpoint {path} cannot be read: permission denied for '
+      f'{error.filename}; change its owner or mode, then give the same '
+      'command again'
+    ) from error
   except OSError:
     return  # `restore` tells.
 
@@ -146,7 +172,8 @@ def _check_allowed(path: Path, parts: tuple[str, ...]) -> None:
 def _abstract(path: Path) -> Any:
   """Returns numpy placeholders, so that arrays are restored to the host."""
   with ocp.StandardCheckpointer(
-      multiprocessing_options=alone()) as checkpointer:
+    multiprocessing_options=alone()
+  ) as checkpointer:
     metadata = checkpointer.metadata(path.absolute())
   tree = getattr(metadata, 'item_metadata', metadata)
   tree = getattr(tree, 'tree', tree)

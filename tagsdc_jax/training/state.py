@@ -14,6 +14,7 @@ class TrainState:
   Also the parameters that the phase began with, where a source of negatives
   takes them; else None.
   """
+
   update: Array  # int32 []
   params: Any
   optimizer: Any

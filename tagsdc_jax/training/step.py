@@ -11,11 +11,21 @@ import optax
 from flax import struct
 
 from tagsdc_jax import arrays, settings
+from tagsdc_jax.engines import work
 from tagsdc_jax.training import keys, mfu, optimizer, state
-from tagsdc_jax.objectives import objective
 
-Step = Callable[[state.TrainState, arrays.MicroBatch],
-                tuple[state.TrainState, objective.Metrics]]
+Metrics = dict[str, jax.Array]
+
+# What is minimized: (params, start_params, batch, keys) -> (loss float32 [],
+# (metrics, work)). start_params are those that the phase began with, None if
+# nobody asks.
+Objective = Callable[
+  [Any, Any, arrays.MicroBatch, keys.MicroBatchKeys],
+  tuple[jax.Array, tuple[Metrics, work.Work]],
+]
+Step = Callable[
+  [state.TrainState, arrays.MicroBatch], tuple[state.TrainState, Metrics]
+]
 
 _NONE = np.iinfo(np.int32).max
 
@@ -23,16 +33,30 @@ _NONE = np.iinfo(np.int32).max
 @struct.dataclass
 class Sums:
   """What a device has added up over the micro-batches of an update so far."""
+
   grads: Any
-  metrics: objective.Metrics
+  metrics: Metrics
   bad: jax.Array  # int32 [], first micro-batch whose loss is not finite
   count: jax.Array  # int32 [], how many micro-batches it were
 
 
-def make_train_step(config: settings.Settings,
-                    minimized: objective.Objective,
-                    tx: optax.GradientTransformation,
-                    axis_name: str | None) -> Step:
+def means(losses: Metrics, **others: Any) -> Metrics:
+  """Returns means over the micro-batch, float32 [] each, no gradient.
+
+  Losses are called `loss/NAME`; by that the page finds those of any phase.
+  """
+  found = {f'loss/{name}': jnp.mean(loss) for name, loss in losses.items()}
+  return jax.lax.stop_gradient(
+    found | {name: jnp.float32(x) for name, x in others.items()}
+  )
+
+
+def make_train_step(
+  config: settings.Settings,
+  minimized: Objective,
+  tx: optax.GradientTransformation,
+  axis_name: str | None,
+) -> Step:
   """Returns train_step(state, batches) -> (state, metrics).
 
   Args:
@@ -49,14 +73,16 @@ def make_train_step(config: settings.Settings,
   update = make_update(config, tx, axis_name)
 
   def train_step(train_state, batches):
-    return update(train_state, _add_up(config, minimized, train_state,
-                                       batches, None))
+    return update(
+      train_state, _add_up(config, minimized, train_state, batches, None)
+    )
 
   return train_step
 
 
-def make_accumulate(config: settings.Settings,
-                    minimized: objective.Objective) -> Callable:
+def make_accumulate(
+  config: settings.Settings, minimized: Objective
+) -> Callable:
   """Returns accumulate(sums, state, batches) -> (sums, last loss).
 
   For updates whose inputs come in several slices: it adds a slice to the sums,
@@ -64,6 +90,7 @@ def make_accumulate(config: settings.Settings,
   in one slice. The last loss is there when the slice is done, and outlives a
   donation of the sums.
   """
+
   def accumulate(sums, train_state, batches):
     added = _add_up(config, minimized, train_state, batches, sums)
     return added, added.metrics['loss'] - sums.metrics['loss']
@@ -71,8 +98,9 @@ def make_accumulate(config: settings.Settings,
   return accumulate
 
 
-def make_start(config: settings.Settings, minimized: objective.Objective,
-               batches: arrays.MicroBatch) -> Callable:
+def make_start(
+  config: settings.Settings, minimized: Objective, batches: arrays.MicroBatch
+) -> Callable:
   """Returns start(state) -> the sums before the first slice.
 
   Args:
@@ -80,22 +108,28 @@ def make_start(config: settings.Settings, minimized: objective.Objective,
     minimized: as above.
     batches: shapes of a device's slice.
   """
+
   def start(train_state):
     shapes = jax.eval_shape(
-        lambda s, b: _add_up(config, minimized, s, b, None), train_state,
-        batches)
+      lambda s, b: _add_up(config, minimized, s, b, None), train_state, batches
+    )
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     return zeros.replace(bad=jnp.full_like(zeros.bad, _NONE))
 
   return start
 
 
-def make_update(config: settings.Settings, tx: optax.GradientTransformation,
-                axis_name: str | None) -> Callable:
+def make_update(
+  config: settings.Settings,
+  tx: optax.GradientTransformation,
+  axis_name: str | None,
+) -> Callable:
   """Returns update(state, sums) -> (state, metrics), see `make_train_step`."""
+
   def update(train_state, sums):
-    grads, metrics = jax.tree.map(lambda x: x / sums.count,
-                                  (sums.grads, sums.metrics))
+    grads, metrics = jax.tree.map(
+      lambda x: x / sums.count, (sums.grads, sums.metrics)
+    )
     bad = sums.bad
     if axis_name is not None:
       grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
@@ -105,36 +139,51 @@ def make_update(config: settings.Settings, tx: optax.GradientTransformation,
     changes, optimizer_state = tx.update(grads, train_state.optimizer, params)
     number = train_state.update + 1
     metrics |= {
-        'bad_micro_batch': jnp.where(bad == _NONE, -1, bad),
-        'gradient_norm': optax.tree.norm(grads),
-        'learning_rate': optimizer.learning_rate(
-            config.optimizer, config.num_updates, number)}
+      'bad_micro_batch': jnp.where(bad == _NONE, -1, bad),
+      'gradient_norm': optax.tree.norm(grads),
+      'learning_rate': optimizer.learning_rate(
+        config.optimizer, config.num_updates, number
+      ),
+    }
     return dataclasses.replace(
-        train_state, update=number, params=optax.apply_updates(params, changes),
-        optimizer=optimizer_state), metrics
+      train_state,
+      update=number,
+      params=optax.apply_updates(params, changes),
+      optimizer=optimizer_state,
+    ), metrics
 
   return update
 
 
-def _add_up(config: settings.Settings, minimized: objective.Objective,
-            train_state: state.TrainState, batches: arrays.MicroBatch,
-            before: Sums | None) -> Sums:
+def _add_up(
+  config: settings.Settings,
+  minimized: Objective,
+  train_state: state.TrainState,
+  batches: arrays.MicroBatch,
+  before: Sums | None,
+) -> Sums:
   """Returns the sums over some micro-batches and those before them."""
   params = train_state.params
   gradient = jax.value_and_grad(minimized, has_aux=True)
 
   def accumulate(total, batch):
-    batch_keys = keys.micro_batch_keys(config.seed, train_state.update,
-                                       batch.number)
+    batch_keys = keys.micro_batch_keys(
+      config.seed, train_state.update, batch.number
+    )
     (loss, (metrics, work)), grads = gradient(
-        params, train_state.start_params, batch, batch_keys)
+      params, train_state.start_params, batch, batch_keys
+    )
     gflop = mfu.gflop(config.model, work) / len(batch.caption_numbers)
     return jax.tree.map(jnp.add, total, grads), metrics | {
-        'loss': loss, 'gflop_per_positive': gflop}
+      'loss': loss,
+      'gflop_per_positive': gflop,
+    }
 
   grads, parts = jax.lax.scan(
-      accumulate, (jax.tree.map(jnp.zeros_like, params) if before is None
-                   else before.grads), batches)
+    accumulate,
+    (jax.tree.map(jnp.zeros_like, params) if before is None else before.grads),
+    batches,
+  )
   metrics = jax.tree.map(lambda x: jnp.sum(x, axis=0), parts)
   bad = jnp.min(jnp.where(jnp.isfinite(parts['loss']), _NONE, batches.number))
   count = jnp.int32(len(batches.number))

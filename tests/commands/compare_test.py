@@ -29,8 +29,9 @@ def test_table_file_and_success(folder, tmp_path, capsys):
   assert 'five_captions/result (as_released)' in shown
   last = shown.strip().splitlines()[-1]
   result = json.loads(out.read_text())
-  assert last.startswith('all that was compared holds: '
-                         f'{result["counts"]["holds"]} holds;')
+  assert last.startswith(
+    f'all that was compared holds: {result["counts"]["holds"]} holds;'
+  )
   assert result['holds'] is True and result['x64'] is False
   item = next(i for i in result['items'] if i['name'] == 'tied_f16/result')
   assert item['holds'] is True and item['verdict'] == 'holds'
@@ -55,13 +56,15 @@ def test_failure(folder, tmp_path, capsys):
   assert 'NOT as recorded' in shown.strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize('arguments, message', [
+@pytest.mark.parametrize(
+  'arguments, message',
+  [
     (['nowhere'], 'nowhere must be a folder of recordings'),
     (['.'], 'holds no MANIFEST.json'),
     (['.', '--json', 'no/such.json'], 'folder no is missing'),
-])
-def test_errors_are_one_line(arguments, message, tmp_path, monkeypatch,
-                             capsys):
+  ],
+)
+def test_errors_are_one_line(arguments, message, tmp_path, monkeypatch, capsys):
   monkeypatch.chdir(tmp_path)
   assert main.main(['compare', *arguments]) == 2
   shown = capsys.readouterr()

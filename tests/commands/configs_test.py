@@ -17,10 +17,16 @@ def get_config():
 
 
 def test_overrides_apply_with_the_type_of_the_default():
-  config = configs.load('world_tags', [
-      '--config.optimizer.learning_rate=1e-5', '--config.num_updates=77',
-      '--config.data.root=some folder', '--config.data.cache_regions=false',
-      '--config.keep_at_updates=(10, 20)'])
+  config = configs.load(
+    'world_tags',
+    [
+      '--config.optimizer.learning_rate=1e-5',
+      '--config.num_updates=77',
+      '--config.data.root=some folder',
+      '--config.data.cache_regions=false',
+      '--config.keep_at_updates=(10, 20)',
+    ],
+  )
   assert config.optimizer.learning_rate == 1e-5
   assert config.num_updates == 77
   assert config.data.root == 'some folder'
@@ -31,8 +37,9 @@ def test_overrides_apply_with_the_type_of_the_default():
 def test_folders_can_be_one_or_several():
   one = configs.load('uniter_lmdb_small', ['--config.data.train_text=a/b.db'])
   assert one.data.train_text == ('a/b.db',)
-  two = configs.load('uniter_lmdb_small',
-                     ["--config.data.train_text=('a.db', 'b.db')"])
+  two = configs.load(
+    'uniter_lmdb_small', ["--config.data.train_text=('a.db', 'b.db')"]
+  )
   assert two.data.train_text == ('a.db', 'b.db')
 
 
@@ -52,26 +59,41 @@ def test_the_suffix_and_folder_of_our_own_may_be_given():
   assert configs.find('world_tags').is_file()
 
 
-@pytest.mark.parametrize('override, message', [
-    ('--config.optimizer.learning_rat=1',
-     'nearest: --config.optimizer.learning_rate'),
+@pytest.mark.parametrize(
+  'override, message',
+  [
+    (
+      '--config.optimizer.learning_rat=1',
+      'nearest: --config.optimizer.learning_rate',
+    ),
     ('--config.learning_rate=1', 'nearest: --config.optimizer.learning_rate'),
     ('--config.sed=1', 'nearest: --config.seed'),
     ('--config.num_updates', 'needs a value: --config.num_updates=VALUE'),
-    ('--config.num_updates=many',
-     '--config.num_updates must be a whole number from 1 to 16777216, got '
-     "'many'"),
-    ('--config.optimizer.learning_rate=fast',
-     "must be a number from 1e-12 to 1, got 'fast'"),
+    (
+      '--config.num_updates=many',
+      '--config.num_updates must be a whole number from 1 to 16777216, got '
+      "'many'",
+    ),
+    (
+      '--config.optimizer.learning_rate=fast',
+      "must be a number from 1e-12 to 1, got 'fast'",
+    ),
     ('--config.data.cache_regions=perhaps', 'must be true or false'),
-    ('--config.keep_at_updates=(1, a)',
-     'must be a whole number from 1 to 16777216, or several'),
-    ('--config.optimizer=1', 'is a group, not a setting; set one of '
-     'optimizer.learning_rate'),
+    (
+      '--config.keep_at_updates=(1, a)',
+      'must be a whole number from 1 to 16777216, or several',
+    ),
+    (
+      '--config.optimizer=1',
+      'is a group, not a setting; set one of optimizer.learning_rate',
+    ),
     ('--config.phase=stage1', 'one of pretrain, tags, dc'),
-    ('--config.negatives.temperature=0',
-     'must be a number from 1e-06 to 1e+06'),
-])
+    (
+      '--config.negatives.temperature=0',
+      'must be a number from 1e-06 to 1e+06',
+    ),
+  ],
+)
 def test_a_bad_override_is_a_user_error_of_one_line(override, message):
   with pytest.raises(errors.UserError) as caught:
     configs.load('world_tags', [override])
@@ -94,22 +116,30 @@ def get_config():
 """
 
 
-@pytest.mark.parametrize('content, message', [
+@pytest.mark.parametrize(
+  'content, message',
+  [
     ('def get_config(:\n', 'line 1: SyntaxError: '),
     ('\nimport no_such_module\n', 'line 2: ModuleNotFoundError: '),
     ('def get_config():\n  return settngs.x\n', 'line 2: NameError: '),
     ('raise SystemExit("bye")', 'line 1: SystemExit: bye'),
     ('x = 1\n', 'must define get_config()'),
     ('def get_config():\n  return None\n', 'must return settings.default_'),
-    (CHANGED.replace('CHANGE', 'sed = 1'),
-     'line 5: sed is no setting; nearest: seed'),
-    (CHANGED.replace('CHANGE', 'num_updates = "many"'),
-     'line 5: num_updates must be a whole number from 1 to 16777216, got '
-     'many'),
+    (
+      CHANGED.replace('CHANGE', 'sed = 1'),
+      'line 5: sed is no setting; nearest: seed',
+    ),
+    (
+      CHANGED.replace('CHANGE', 'num_updates = "many"'),
+      'line 5: num_updates must be a whole number from 1 to 16777216, got many',
+    ),
     (CHANGED.replace('CHANGE', 'optimizer = 3'), 'optimizer is a group of'),
-    (CHANGED.replace('CHANGE', 'optimizer.learning_rate = None'),
-     'optimizer.learning_rate must be a number from 1e-12 to 1, got None'),
-])
+    (
+      CHANGED.replace('CHANGE', 'optimizer.learning_rate = None'),
+      'optimizer.learning_rate must be a number from 1e-12 to 1, got None',
+    ),
+  ],
+)
 def test_a_broken_file_is_a_user_error(tmp_path, content, message):
   path = tmp_path / 'broken.py'
   path.write_text(content, 'utf-8')

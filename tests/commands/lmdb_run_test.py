@@ -16,27 +16,50 @@ from tagsdc_jax.training import checkpoints, head_init
 TOY = Path(__file__).parents[1] / 'golden' / 'recordings' / 'lmdb'
 STORE = 'img_db/toy/feat_th0.2_max100_min10'
 TEXT = 'txt_db/itm_toy.db'
-DATA = [f'--config.data.root={TOY}',
-        f"--config.data.train_text=('{TEXT}',)",
-        f"--config.data.train_images=('{STORE}',)",
-        *(f'--config.data.{split}_{what}={value}'
-          for split in ('validation', 'test')
-          for what, value in (('text', TEXT), ('images', STORE)))]
-SMALL = ['--config.model.num_layers=1', '--config.model.hidden_size=16',
-         '--config.model.num_heads=2', '--config.model.intermediate_size=32',
-         '--config.model.max_positions=64', '--config.batch.positives=4',
-         '--config.num_updates=2', '--config.optimizer.warmup_updates=1',
-         '--config.negatives.num_in_batch=2', '--config.num_devices=1',
-         '--config.compute.num_score_buckets=1',
-         '--config.compute.num_gradient_buckets=1',
-         '--config.evaluation.num_buckets=2']
+DATA = [
+  f'--config.data.root={TOY}',
+  f"--config.data.train_text=('{TEXT}',)",
+  f"--config.data.train_images=('{STORE}',)",
+  *(
+    f'--config.data.{split}_{what}={value}'
+    for split in ('validation', 'test')
+    for what, value in (('text', TEXT), ('images', STORE))
+  ),
+]
+SMALL = [
+  '--config.model.num_layers=1',
+  '--config.model.hidden_size=16',
+  '--config.model.num_heads=2',
+  '--config.model.intermediate_size=32',
+  '--config.model.max_positions=64',
+  '--config.batch.positives=4',
+  '--config.num_updates=2',
+  '--config.optimizer.warmup_updates=1',
+  '--config.negatives.num_in_batch=2',
+  '--config.num_devices=1',
+  '--config.compute.num_score_buckets=1',
+  '--config.compute.num_gradient_buckets=1',
+  '--config.evaluation.num_buckets=2',
+]
 
 
 @pytest.fixture(scope='module')
 def run_dir(tmp_path_factory):
   path = tmp_path_factory.mktemp('lmdb') / 'run'
-  assert main.main(['train', '--config', 'uniter_lmdb_small_pretrain',
-                    '--run-dir', str(path), *DATA, *SMALL]) == 0
+  assert (
+    main.main(
+      [
+        'train',
+        '--config',
+        'uniter_lmdb_small_pretrain',
+        '--run-dir',
+        str(path),
+        *DATA,
+        *SMALL,
+      ]
+    )
+    == 0
+  )
   return path
 
 
@@ -58,11 +81,17 @@ def test_train_and_evaluate(run_dir, tmp_path, capsys):
   assert results['in_train'] == {'validation': everything, 'test': everything}
   out, scores = tmp_path / 'result.json', tmp_path / 'scores.npy'
   newest = run_dir / 'checkpoints' / 'newest' / '2'
-  assert main.main(['evaluate', str(newest), '--json', str(out),
-                    '--scores', str(scores)]) == 0
-  assert ('test (itm_toy.db): 12 of 12 images (the first is '
-          'flickr30k_000000000011.npz) and 60 of 60 captions' in
-          capsys.readouterr().out)
+  assert (
+    main.main(
+      ['evaluate', str(newest), '--json', str(out), '--scores', str(scores)]
+    )
+    == 0
+  )
+  assert (
+    'test (itm_toy.db): 12 of 12 images (the first is '
+    'flickr30k_000000000011.npz) and 60 of 60 captions'
+    in capsys.readouterr().out
+  )
   again = json.loads(out.read_text())
   assert again['in_train'] == everything
   for way in ('image_retrieval', 'text_retrieval'):
@@ -73,18 +102,29 @@ def test_train_and_evaluate(run_dir, tmp_path, capsys):
 
 @pytest.fixture(name='toy')
 def _toy():
-  return settings.Data(source='uniter_lmdb', root=str(TOY), train_text=(TEXT,),
-                       train_images=(STORE,), test_text=TEXT,
-                       test_images=STORE)
+  return settings.Data(
+    source='uniter_lmdb',
+    root=str(TOY),
+    train_text=(TEXT,),
+    train_images=(STORE,),
+    test_text=TEXT,
+    test_images=STORE,
+  )
 
 
 def _settings(data, **changes):
   return settings.Settings(data=dataclasses.replace(data, **changes))
 
 
-@pytest.mark.parametrize('gone', [
-    {'train_text': ('txt_db/gone.db',)}, {'train_images': ('img_db/gone',)},
-    {'train_text': ()}, {'train_text': (TEXT, TEXT)}])
+@pytest.mark.parametrize(
+  'gone',
+  [
+    {'train_text': ('txt_db/gone.db',)},
+    {'train_images': ('img_db/gone',)},
+    {'train_text': ()},
+    {'train_text': (TEXT, TEXT)},
+  ],
+)
 def test_training_data_that_is_gone_is_not_checked(gone, toy, capsys):
   data = opening.open_split(toy, 'test')
   found = evaluate._in_train(_settings(toy, **gone), 'test', data)
@@ -100,16 +140,34 @@ def test_the_training_split_itself_is_not_checked(toy):
 
 def test_another_vocabulary_than_in_training(toy):
   data = opening.open_split(toy, 'test')
-  other = dataclasses.replace(data, vocabulary=dataclasses.replace(
-      data.vocabulary, tokenizer='bert-base-uncased'))
-  with pytest.raises(errors.UserError, match='its tokenizer is toy-wordpiece '
-                     'and bert-base-uncased'):
+  other = dataclasses.replace(
+    data,
+    vocabulary=dataclasses.replace(
+      data.vocabulary, tokenizer='bert-base-uncased'
+    ),
+  )
+  with pytest.raises(
+    errors.UserError,
+    match='its tokenizer is toy-wordpiece and bert-base-uncased',
+  ):
     evaluate._in_train(_settings(toy), 'test', other)
 
 
 def _ranked(checkpoint, out, *flags):
-  assert main.main(['evaluate', str(checkpoint), '--scores', str(out),
-                    '--json', str(out.with_suffix('.json')), *flags]) == 0
+  assert (
+    main.main(
+      [
+        'evaluate',
+        str(checkpoint),
+        '--scores',
+        str(out),
+        '--json',
+        str(out.with_suffix('.json')),
+        *flags,
+      ]
+    )
+    == 0
+  )
   return np.load(out), json.loads(out.with_suffix('.json').read_text())
 
 
@@ -117,11 +175,16 @@ def test_quirks_of_evaluation(run_dir, tmp_path):
   loaded = checkpoints.load(run_dir / 'checkpoints' / 'newest' / '2')
   # As if stage 1 had trained its head: another one than the match row.
   trained = jax.tree.map(np.array, loaded.parameters)
-  trained['rank_output'] = {'kernel': np.ones((16, 1), np.float32),
-                            'bias': np.zeros(1, np.float32)}
+  trained['rank_output'] = {
+    'kernel': np.ones((16, 1), np.float32),
+    'bias': np.zeros(1, np.float32),
+  }
   lost = head_init.reset_rank_head(trained)
-  about = loaded.about | {'phase': 'tags', 'settings': loaded.about['settings']
-                          | {'phase': 'tags', 'negatives.num_hard': 2}}
+  about = loaded.about | {
+    'phase': 'tags',
+    'settings': loaded.about['settings']
+    | {'phase': 'tags', 'negatives.num_hard': 2},
+  }
   paths = {}
   for name, parameters in (('trained', trained), ('lost', lost)):
     paths[name] = tmp_path / name
@@ -129,14 +192,15 @@ def test_quirks_of_evaluation(run_dir, tmp_path):
   plain, _ = _ranked(paths['trained'], tmp_path / 'plain.npy')
   wanted, counted = _ranked(paths['lost'], tmp_path / 'wanted.npy')
   found, released = _ranked(
-      paths['trained'], tmp_path / 'found.npy',
-      '--config.quirks.untrained_rank_head=true',
-      '--config.quirks.overcounted_recall=true')
+    paths['trained'],
+    tmp_path / 'found.npy',
+    '--config.quirks.untrained_rank_head=true',
+    '--config.quirks.overcounted_recall=true',
+  )
   np.testing.assert_array_equal(found, wanted)
   assert np.max(np.abs(plain - wanted)) > 0.1
   # Of the first ten captions some have their image among the first ten.
-  assert (released['image_retrieval']['r10']
-          > counted['image_retrieval']['r10'])
+  assert released['image_retrieval']['r10'] > counted['image_retrieval']['r10']
   assert released['text_retrieval'] == counted['text_retrieval']
 
 
@@ -152,16 +216,38 @@ def test_report_without_pictures_and_oracle(run_dir, capsys):
   assert 'Oracle' not in page and 'What the oracle' not in page
 
 
-@pytest.mark.parametrize('arguments, message', [
+@pytest.mark.parametrize(
+  'arguments, message',
+  [
     (['evaluate', 'no/such/run'], 'no/such/run must be a run folder'),
-    (['prepare', '--config', 'uniter_lmdb_small',
-      '--config.data.root=no/such'], 'is missing'),
-    (['train', '--config', 'uniter_lmdb_small', '--run-dir', 'RUN', *DATA],
-     'negatives.pool_size = 399'),
-    (['train', '--config', 'uniter_lmdb_small_pretrain', '--run-dir', 'RUN',
-      *DATA, *SMALL, '--config.seed=7'],
-     'belongs to a run of other settings'),
-])
+    (
+      [
+        'prepare',
+        '--config',
+        'uniter_lmdb_small',
+        '--config.data.root=no/such',
+      ],
+      'is missing',
+    ),
+    (
+      ['train', '--config', 'uniter_lmdb_small', '--run-dir', 'RUN', *DATA],
+      'negatives.pool_size = 399',
+    ),
+    (
+      [
+        'train',
+        '--config',
+        'uniter_lmdb_small_pretrain',
+        '--run-dir',
+        'RUN',
+        *DATA,
+        *SMALL,
+        '--config.seed=7',
+      ],
+      'belongs to a run of other settings',
+    ),
+  ],
+)
 def test_bad_input_is_one_line(arguments, message, run_dir, capsys):
   arguments = [str(run_dir) if a == 'RUN' else a for a in arguments]
   assert main.main(arguments) == 2

@@ -46,8 +46,11 @@ def test_help_of_a_command_shows_examples(name, capsys):
 def test_examples_parse(name):
   parser = main.make_parser()
   text = main.COMMANDS[name].EXAMPLES.replace('\\\n', ' ')
-  examples = [line.split()[1:] for line in text.splitlines()
-              if line.startswith('  tagsdc ')]
+  examples = [
+    line.split()[1:]
+    for line in text.splitlines()
+    if line.startswith('  tagsdc ')
+  ]
   assert examples
   for words in examples:
     _, rest = parser.parse_known_args(words)
@@ -59,7 +62,9 @@ def test_no_arguments_show_the_help(capsys):
   assert 'Begin with: tagsdc demo' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('arguments, message', [
+@pytest.mark.parametrize(
+  'arguments, message',
+  [
     (['trian'], 'invalid choice'),
     (['--no-such-flag'], 'unknown arguments: --no-such-flag; see --help'),
     (['demo', '--no-such-flag'], '--no-such-flag'),
@@ -68,10 +73,21 @@ def test_no_arguments_show_the_help(capsys):
     (['train', '--run-dir', 'x'], '--config'),
     # A value that comes after a space belongs to nothing.
     (['train', '--config', 'world_tags', '--run-dir', 'x', '5'], '5'),
-    (['train', '--config', 'world_tags', '--run-dir', 'x',
-      '--config.num_updates', '5'], '--config.num_updates=VALUE'),
+    (
+      [
+        'train',
+        '--config',
+        'world_tags',
+        '--run-dir',
+        'x',
+        '--config.num_updates',
+        '5',
+      ],
+      '--config.num_updates=VALUE',
+    ),
     (['evaluate', 'x', '--split', 'tset'], 'invalid choice'),
-])
+  ],
+)
 def test_bad_arguments(arguments, message, capsys):
   assert _exit_code(arguments) == 2
   shown = capsys.readouterr().err
@@ -79,25 +95,61 @@ def test_bad_arguments(arguments, message, capsys):
   assert shown.startswith('tagsdc') and shown.count('\n') == 1
 
 
-@pytest.mark.parametrize('arguments, message', [
-    (['train', '--config', 'world_tag', '--run-dir', 'x'],
-     'nearest: world_tags'),
-    (['train', '--config', 'world_tags', '--run-dir', 'x',
-      '--config.optimizer.learnin_rate=1'],
-     'nearest: --config.optimizer.learning_rate'),
-    (['train', '--config', 'world_tags', '--run-dir', 'x',
-      '--config.num_updates=many'], "'many'"),
-    (['prepare', '--config', 'coco_base_tags',
-      '--config.data.root=nowhere'], 'itm_coco_train.db is missing'),
-    (['train', '--config', 'flickr30k_base_tags', '--run-dir', 'x',
-      '--config.num_devices=9999'], 'num_devices must be at most'),
+@pytest.mark.parametrize(
+  'arguments, message',
+  [
+    (
+      ['train', '--config', 'world_tag', '--run-dir', 'x'],
+      'nearest: world_tags',
+    ),
+    (
+      [
+        'train',
+        '--config',
+        'world_tags',
+        '--run-dir',
+        'x',
+        '--config.optimizer.learnin_rate=1',
+      ],
+      'nearest: --config.optimizer.learning_rate',
+    ),
+    (
+      [
+        'train',
+        '--config',
+        'world_tags',
+        '--run-dir',
+        'x',
+        '--config.num_updates=many',
+      ],
+      "'many'",
+    ),
+    (
+      ['prepare', '--config', 'coco_base_tags', '--config.data.root=nowhere'],
+      'itm_coco_train.db is missing',
+    ),
+    (
+      [
+        'train',
+        '--config',
+        'flickr30k_base_tags',
+        '--run-dir',
+        'x',
+        '--config.num_devices=9999',
+      ],
+      'num_devices must be at most',
+    ),
     (['evaluate', 'no_such_run'], 'no_such_run must be a run folder'),
-    (['evaluate', 'x', '--json', 'no/such.json'],
-     'no/such.json cannot be written: folder no is missing'),
+    (
+      ['evaluate', 'x', '--json', 'no/such.json'],
+      'no/such.json cannot be written: folder no is missing',
+    ),
     (['evaluate', 'x', '--scores', 'no/such.npy'], 'folder no is missing'),
-])
-def test_an_error_of_the_user_is_one_line(arguments, message, capsys,
-                                          tmp_path, monkeypatch):
+  ],
+)
+def test_an_error_of_the_user_is_one_line(
+  arguments, message, capsys, tmp_path, monkeypatch
+):
   monkeypatch.chdir(tmp_path)
   assert _exit_code(arguments) == 2
   shown = capsys.readouterr()
@@ -111,21 +163,30 @@ def test_an_error_of_the_user_is_one_line(arguments, message, capsys,
 def test_ctrl_c_says_how_to_go_on(capsys, monkeypatch):
   def interrupt(args, config):
     raise KeyboardInterrupt
+
   monkeypatch.setattr(main.COMMANDS['demo'], 'run', interrupt)
   assert main.main(['demo']) == 130
   assert 'run the same command again' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('error, line', [
-    (PermissionError(13, 'Permission denied', 'some/file'),
-     'some/file: permission denied; change its owner or mode'),
-    (OSError(28, 'No space left on device'),
-     'standard output or a file: no space is left there; free'),
+@pytest.mark.parametrize(
+  'error, line',
+  [
+    (
+      PermissionError(13, 'Permission denied', 'some/file'),
+      'some/file: permission denied; change its owner or mode',
+    ),
+    (
+      OSError(28, 'No space left on device'),
+      'standard output or a file: no space is left there; free',
+    ),
     (MemoryError('no 9 GiB'), 'out of memory (no 9 GiB)'),
-])
+  ],
+)
 def test_what_the_system_refuses_is_one_line(error, line, capsys, monkeypatch):
   def fail(args, config):
     raise error
+
   monkeypatch.setattr(main.COMMANDS['demo'], 'run', fail)
   assert main.main(['demo']) == 2
   shown = capsys.readouterr().err
@@ -136,6 +197,7 @@ def test_what_the_system_refuses_is_one_line(error, line, capsys, monkeypatch):
 def test_warnings_that_are_made_errors_are_a_line(capsys, monkeypatch):
   def fail(args, config):
     raise DeprecationWarning('old')
+
   monkeypatch.setattr(main.COMMANDS['demo'], 'run', fail)
   assert main.main(['demo']) == 2
   assert 'PYTHONWARNINGS or -W makes errors' in capsys.readouterr().err
@@ -143,27 +205,40 @@ def test_warnings_that_are_made_errors_are_a_line(capsys, monkeypatch):
 
 def test_a_name_that_the_encoding_lacks_is_shown(monkeypatch):
   monkeypatch.setattr(sys, 'stdout', io.TextIOWrapper(io.BytesIO(), 'ascii'))
-  monkeypatch.setattr(main.COMMANDS['demo'], 'run',
-                      lambda args, config: print('runs/\xfc'))
+  monkeypatch.setattr(
+    main.COMMANDS['demo'], 'run', lambda args, config: print('runs/\xfc')
+  )
   assert main.main(['demo']) == 0
   sys.stdout.flush()
   assert sys.stdout.buffer.getvalue() == b'runs/\\xfc\n'
 
 
-@pytest.mark.parametrize('name, code', [
-    ('train', 75), ('evaluate', 75), ('demo', 75),
+@pytest.mark.parametrize(
+  'name, code',
+  [
+    ('train', 75),
+    ('evaluate', 75),
+    ('demo', 75),
     # What cannot go on where it was has not done its work.
-    ('prepare', 128 + signal.SIGTERM), ('convert', 128 + signal.SIGTERM),
-    ('compare', 128 + signal.SIGTERM), ('report', 128 + signal.SIGTERM)])
+    ('prepare', 128 + signal.SIGTERM),
+    ('convert', 128 + signal.SIGTERM),
+    ('compare', 128 + signal.SIGTERM),
+    ('report', 128 + signal.SIGTERM),
+  ],
+)
 def test_every_command_may_be_asked_to_leave(name, code, capsys, monkeypatch):
   def run(args, config):
     os.kill(os.getpid(), signal.SIGTERM)
     raise AssertionError
+
   monkeypatch.setenv('TAGSDC_STOPPED_CODE', '75')
   monkeypatch.setattr(main.COMMANDS[name], 'run', run)
-  arguments = {'train': ['--config', 'world_tags', '--run-dir', 'x'],
-               'prepare': ['--config', 'world_tags'], 'demo': [],
-               'convert': ['x', 'y']}.get(name, ['x'])
+  arguments = {
+    'train': ['--config', 'world_tags', '--run-dir', 'x'],
+    'prepare': ['--config', 'world_tags'],
+    'demo': [],
+    'convert': ['x', 'y'],
+  }.get(name, ['x'])
   before = signal.getsignal(signal.SIGTERM)
   try:
     assert main.main([name, *arguments]) == code
@@ -171,22 +246,34 @@ def test_every_command_may_be_asked_to_leave(name, code, capsys, monkeypatch):
     signal.signal(signal.SIGTERM, before)
     for number in preemption.SIGNALS[1:]:
       signal.signal(number, signal.SIG_DFL)
-  line, = capsys.readouterr().err.splitlines()
+  (line,) = capsys.readouterr().err.splitlines()
   assert line.startswith(f'tagsdc {name}: asked to leave; give the same ')
 
 
 def _process(code):
   """Runs a process whose `tagsdc demo` is `run()` of the code."""
   begun = time.monotonic()
-  ended = subprocess.run([sys.executable, '-c', textwrap.dedent("""
+  ended = subprocess.run(
+    [
+      sys.executable,
+      '-c',
+      textwrap.dedent("""
       import atexit, os, signal, sys, threading, time
       from tagsdc_jax import main
       def run(*unused):
-      """) + textwrap.indent(textwrap.dedent(code), '  ') + textwrap.dedent("""
+      """)
+      + textwrap.indent(textwrap.dedent(code), '  ')
+      + textwrap.dedent("""
       main.demo.run = run
       sys.argv = ['tagsdc', 'demo']
       sys.exit(main.main())
-      """)], capture_output=True, text=True, check=False, timeout=100)
+      """),
+    ],
+    capture_output=True,
+    text=True,
+    check=False,
+    timeout=100,
+  )
   return ended, time.monotonic() - begun
 
 
@@ -210,7 +297,6 @@ def test_signals_after_the_work_leave_the_exit_code():
 
 
 class _Full(io.StringIO):
-
   def write(self, text):
     raise OSError(28, 'No space left on device')
 
@@ -218,13 +304,15 @@ class _Full(io.StringIO):
 def test_the_exit_code_needs_no_reader(monkeypatch):
   def interrupt(args, config):
     raise KeyboardInterrupt
+
   monkeypatch.setattr(main.COMMANDS['demo'], 'run', interrupt)
   monkeypatch.setattr(sys, 'stderr', _Full())
   assert main.main(['demo']) == 130
 
 
-def test_an_exit_code_that_cannot_be_is_told_before_the_work(capsys,
-                                                             monkeypatch):
+def test_an_exit_code_that_cannot_be_is_told_before_the_work(
+  capsys, monkeypatch
+):
   monkeypatch.setenv('TAGSDC_STOPPED_CODE', '300')
   monkeypatch.setattr(main.COMMANDS['demo'], 'run', None)
   assert main.main(['demo']) == 2
@@ -234,6 +322,7 @@ def test_an_exit_code_that_cannot_be_is_told_before_the_work(capsys,
 def test_an_error_of_ours_keeps_its_traceback(monkeypatch):
   def fail(args, config):
     raise ValueError('a bug')
+
   monkeypatch.setattr(main.COMMANDS['demo'], 'run', fail)
   with pytest.raises(ValueError, match='a bug'):
     main.main(['demo'])

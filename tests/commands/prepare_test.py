@@ -17,18 +17,27 @@ TOY = Path(__file__).parents[1] / 'golden' / 'recordings' / 'lmdb'
 def _root(tmp_path):
   """LMDB folders whose numbers of boxes are known without reading them."""
   shutil.copytree(TOY / 'txt_db' / 'itm_toy.db', tmp_path / 'text')
-  shutil.copytree(TOY / 'img_db' / 'toy' / 'feat_numbb36',
-                  tmp_path / 'feat_numbb36')
+  shutil.copytree(
+    TOY / 'img_db' / 'toy' / 'feat_numbb36', tmp_path / 'feat_numbb36'
+  )
   return tmp_path
 
 
 def _prepare(root):
-  return main.main([
-      'prepare', '--config', 'uniter_lmdb_small',
-      f'--config.data.root={root}', '--config.data.region_confidence=-1',
-      *(f'--config.data.{split}_{what}={folder}'
+  return main.main(
+    [
+      'prepare',
+      '--config',
+      'uniter_lmdb_small',
+      f'--config.data.root={root}',
+      '--config.data.region_confidence=-1',
+      *(
+        f'--config.data.{split}_{what}={folder}'
         for split in ('train', 'validation', 'test')
-        for what, folder in (('text', 'text'), ('images', 'feat_numbb36')))])
+        for what, folder in (('text', 'text'), ('images', 'feat_numbb36'))
+      ),
+    ]
+  )
 
 
 def _spoil_last_image(root):
@@ -39,8 +48,9 @@ def _spoil_last_image(root):
       name, record = cursor.key(), msgpack_numpy.unpackb(cursor.value())
       features = record['features'].copy()
       features[-1, -1] = np.nan
-      transaction.put(name, msgpack_numpy.packb(
-          record | {'features': features}))
+      transaction.put(
+        name, msgpack_numpy.packb(record | {'features': features})
+      )
   return name.decode()
 
 
@@ -49,9 +59,11 @@ def test_good_folders(root, capsys):
   shown = capsys.readouterr().out.splitlines()
   assert all(line.startswith('text: 12 images') for line in shown[:3])
   # One folder for all three.
-  for line, (split, other) in zip(shown[3:], (
-      ('validation', 'train'), ('test', 'train'), ('test', 'validation')),
-                                  strict=True):
+  for line, (split, other) in zip(
+    shown[3:],
+    (('validation', 'train'), ('test', 'train'), ('test', 'validation')),
+    strict=True,
+  ):
     assert line.startswith(f'{split} (text): 12 of 12 images (the first is ')
     assert f'and 60 of 60 captions, word for word, are in {other} (tex' in line
 

@@ -10,9 +10,13 @@ from tagsdc_jax.comparison import comparing, items, recordings
 from tests.comparison import opening
 
 _FILES = ('metrics.npz', 'init_output.npz')
-_OTHERS = ('metrics_maps.json', 'model_config.json',
-           'pretrained_like.safetensors', 'checkpoint_stage1.safetensors',
-           'checkpoint_stage2.safetensors')
+_OTHERS = (
+  'metrics_maps.json',
+  'model_config.json',
+  'pretrained_like.safetensors',
+  'checkpoint_stage1.safetensors',
+  'checkpoint_stage2.safetensors',
+)
 
 
 @pytest.fixture(name='folder')
@@ -20,7 +24,7 @@ def _folder(tmp_path):
   """A folder of the files that compare at once."""
   manifest = json.loads((opening.FOLDER / 'MANIFEST.json').read_text())
   manifest['files'] = {name: manifest['files'][name] for name in _FILES}
-  manifest['other_files'] = {name: '' for name in _OTHERS}
+  manifest['other_files'] = dict.fromkeys(_OTHERS, '')
   for name in (*_FILES, *_OTHERS):
     shutil.copy(opening.FOLDER / name, tmp_path)
   (tmp_path / 'MANIFEST.json').write_text(json.dumps(manifest))
@@ -47,7 +51,8 @@ def test_all_holds(folder):
   found = _compare(folder)
   assert {item.verdict for item in found} == {items.HOLDS}
   assert {item.file for item in found} == {*_FILES, *_OTHERS} - {
-      'metrics_maps.json'}
+    'metrics_maps.json'
+  }
   assert comparing.all_hold(found)
 
 
@@ -72,8 +77,9 @@ def test_a_missing_source_of_a_comparison(folder):
   (folder / name).unlink()
   _manifest(folder, lambda m: m['other_files'].pop(name))
   found = _compare(folder)
-  assert _of(found, items.MISSING) == [('init_output.npz',
-                                        'the rest of the file')]
+  assert _of(found, items.MISSING) == [
+    ('init_output.npz', 'the rest of the file')
+  ]
   assert not comparing.all_hold(found)
 
 
@@ -94,14 +100,16 @@ def test_a_missing_array(folder):
 def test_a_missing_input(folder):
   _resave(folder, 'metrics.npz', lambda a: a.pop('tied_f16/gt_image_column'))
   found = _compare(folder)
-  assert ('metrics.npz', 'tied_f16/gt_image_column') in _of(found,
-                                                            items.MISSING)
+  assert ('metrics.npz', 'tied_f16/gt_image_column') in _of(
+    found, items.MISSING
+  )
   assert not comparing.all_hold(found)
 
 
 def test_a_wrong_shape_fails_without_a_traceback(folder):
   def cut(arrays):
     arrays['tied_f16/scores'] = arrays['tied_f16/scores'][:3]
+
   _resave(folder, 'metrics.npz', cut)
   failing = _of(_compare(folder), items.FAILS)
   assert ('metrics.npz', 'tied_f16/scores') in failing
@@ -116,15 +124,23 @@ def test_what_is_not_known_is_listed_and_fails_nothing(folder):
   (folder / 'more' / 'words' / 'vocab.txt').write_text('')
   (folder / 'aside').mkdir()
   (folder / 'aside' / 'notes.txt').write_text('')
-  _manifest(folder, lambda m: (
+  _manifest(
+    folder,
+    lambda m: (
       m['files'].update({'later.npz': {'keys': {}}}),
-      m['other_files'].update({'more/words': ''})))
+      m['other_files'].update({'more/words': ''}),
+    ),
+  )
   np.savez(folder / 'later.npz', x=np.zeros(1))
   found = _compare(folder)
   assert _of(found, items.UNKNOWN) == [
-      ('init_output.npz', 'new'), ('later.npz', 'the file'),
-      ('more/words', 'the file'), ('aside', 'all of it'),
-      ('extra.npz', 'all of it'), ('more/notes.txt', 'all of it')]
+    ('init_output.npz', 'new'),
+    ('later.npz', 'the file'),
+    ('more/words', 'the file'),
+    ('aside', 'all of it'),
+    ('extra.npz', 'all of it'),
+    ('more/notes.txt', 'all of it'),
+  ]
   assert comparing.all_hold(found)
 
 
@@ -146,5 +162,7 @@ def test_weights_of_other_sizes(folder):
   found = _compare(folder)
   failing = [item for item in found if item.verdict == items.FAILS]
   assert {item.file for item in failing} == {
-      'model_config.json', *(n for n in _OTHERS if n.endswith('safetensors'))}
+    'model_config.json',
+    *(n for n in _OTHERS if n.endswith('safetensors')),
+  }
   assert all('intermediate' in item.note for item in failing)

@@ -8,7 +8,9 @@ from tagsdc_jax.comparison import items
 _THEIRS = np.array([1.0, -4.0, 2.0])
 
 
-@pytest.mark.parametrize('ours, atol, rtol, holds, max_abs, max_rel', [
+@pytest.mark.parametrize(
+  'ours, atol, rtol, holds, max_abs, max_rel',
+  [
     ([1.0, -4.5, 2.25], 0.5, None, True, 0.5, 0.125),
     ([1.0, -4.5, 2.25], 0.49, None, False, 0.5, 0.125),
     # An eighth of the largest recorded value.
@@ -16,7 +18,9 @@ _THEIRS = np.array([1.0, -4.0, 2.0])
     ([1.0, -4.5, 2.25], 0.49, 0.12, False, 0.5, 0.125),
     ([1.0, -4.0, 2.0], 0.0, None, True, 0.0, 0.0),
     ([1.0, np.nan, 2.0], 100, None, False, np.inf, np.inf),
-    ([1.0, np.inf, 2.0], 100, 100, False, np.inf, np.inf)])
+    ([1.0, np.inf, 2.0], 100, 100, False, np.inf, np.inf),
+  ],
+)
 def test_close(ours, atol, rtol, holds, max_abs, max_rel):
   item = items.close('f', 'n', np.array(ours), _THEIRS, atol=atol, rtol=rtol)
   assert (item.holds, item.max_abs, item.max_rel) == (holds, max_abs, max_rel)
@@ -24,8 +28,15 @@ def test_close(ours, atol, rtol, holds, max_abs, max_rel):
 
 
 def test_tolerance_in_words():
-  words = [items.close('f', 'n', 0, 0, **bounds).tolerance for bounds in (
-      {'atol': 1e-5}, {'atol': 5e-6, 'rtol': 1e-4}, {'rtol': 1e-4}, {})]
+  words = [
+    items.close('f', 'n', 0, 0, **bounds).tolerance
+    for bounds in (
+      {'atol': 1e-5},
+      {'atol': 5e-6, 'rtol': 1e-4},
+      {'rtol': 1e-4},
+      {},
+    )
+  ]
   assert words == ['1e-05', '5e-06 or 0.0001 rel.', '0.0001 rel.', '0']
 
 
@@ -78,9 +89,14 @@ def test_within_takes_a_bound_of_each_number():
 
 
 def test_largest_is_the_worst():
-  several = [items.close('f', name, error, 0.0, atol=bound)
-             for name, error, bound in (('a', 3.0, 9.0), ('b', 2.0, 1.0),
-                                        ('c', 5.0, 9.0))]
+  several = [
+    items.close('f', name, error, 0.0, atol=bound)
+    for name, error, bound in (
+      ('a', 3.0, 9.0),
+      ('b', 2.0, 1.0),
+      ('c', 5.0, 9.0),
+    )
+  ]
   # One that fails is worse than one that is further off but holds.
   item = items.largest(several, 'all')
   assert item.name == 'all' and item.holds is False and item.max_abs == 2

@@ -23,8 +23,9 @@ def arrays(name: str) -> dict[str, np.ndarray]:
   return reading.load(name)
 
 
-def recorded(name: str, changes: Mapping[str, np.ndarray] | None = None,
-             x64: bool = False) -> recordings.Recordings:
+def recorded(
+  name: str, changes: Mapping[str, np.ndarray] | None = None, x64: bool = False
+) -> recordings.Recordings:
   """Returns the recordings, some arrays of one file replaced."""
   changed = recordings.Arrays(name, arrays(name) | dict(changes or {}))
   return dataclasses.replace(_open(x64), opened={name: changed}, used=set())

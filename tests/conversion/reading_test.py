@@ -35,8 +35,10 @@ def _torch():
 @pytest.fixture
 def arrays():
   rng = np.random.default_rng(0)
-  return {'a.weight': rng.normal(size=(3, 4)).astype(np.float32),
-          'a.bias': np.array([-0.0, np.inf, 1e-45], np.float32)}
+  return {
+    'a.weight': rng.normal(size=(3, 4)).astype(np.float32),
+    'a.bias': np.array([-0.0, np.inf, 1e-45], np.float32),
+  }
 
 
 @pytest.mark.parametrize('ending', ['.safetensors', '.pt', '.pth', '.bin'])
@@ -70,31 +72,43 @@ def test_torch_files_are_for_old_ones_too_and_keep_ties(arrays, tmp_path):
 def test_torch_files_of_every_kind(is_zip, tmp_path):
   torch = _torch()
   path = tmp_path / 'weights.pt'
-  values = torch.tensor([[1 / 3, -2.], [0.5, 1e-8]])
+  values = torch.tensor([[1 / 3, -2.0], [0.5, 1e-8]])
   content = collections.OrderedDict(
-      plain=values, parameter=torch.nn.Parameter(values), view=values[1:].T,
-      half=values.half(), brain=values.bfloat16(), double=values.double())
+    plain=values,
+    parameter=torch.nn.Parameter(values),
+    view=values[1:].T,
+    half=values.half(),
+    brain=values.bfloat16(),
+    double=values.double(),
+  )
   torch.save(content, path, _use_new_zipfile_serialization=is_zip)
   read = reading.read(path)
   numbers = values.numpy()
   np.testing.assert_array_equal(read['plain'], numbers)
   np.testing.assert_array_equal(read['parameter'], numbers)
   np.testing.assert_array_equal(read['view'], numbers[1:].T)
-  for name, dtype in (('half', np.float16), ('brain', ml_dtypes.bfloat16),
-                      ('double', np.float64)):
+  for name, dtype in (
+    ('half', np.float16),
+    ('brain', ml_dtypes.bfloat16),
+    ('double', np.float64),
+  ):
     assert read[name].dtype == dtype
     np.testing.assert_array_equal(read[name], numbers.astype(dtype))
 
 
 def test_safetensors_keep_their_types(tmp_path):
-  arrays = {'half': np.array([1 / 3], np.float16),
-            'brain': np.array([1 / 3], ml_dtypes.bfloat16),
-            'double': np.array([1 / 3]), 'whole': np.array([3])}
+  arrays = {
+    'half': np.array([1 / 3], np.float16),
+    'brain': np.array([1 / 3], ml_dtypes.bfloat16),
+    'double': np.array([1 / 3]),
+    'whole': np.array([3]),
+  }
   path = tmp_path / 'weights.safetensors'
   safetensors_numpy.save_file(arrays, path)
   read = reading.read(path)
   assert {name: x.dtype for name, x in read.items()} == {
-      name: x.dtype for name, x in arrays.items()}
+    name: x.dtype for name, x in arrays.items()
+  }
   assert read['brain'][0] == 171 / 512  # Of 1/3 in bfloat16.
 
 
@@ -131,11 +145,13 @@ def test_other_content_is_named(tmp_path):
   torch = _torch()
   path = tmp_path / 'weights.pt'
   for content, message in [
-      ({'step': 3, 'optimizer': {}}, "'step' is int; 'optimizer' is dict; sa"),
-      ({'a': torch.ones(2).to_sparse()}, "'a' is torch.sparse_coo"),
-      ({3: torch.ones(2)}, '3 is torch.strided'),
-      ([torch.ones(2)], 'got list'), (torch.ones(2), 'got Tensor'),
-      ({'a': torch.ones(2).to(torch.float8_e4m3fn)}, 'numpy does not have')]:
+    ({'step': 3, 'optimizer': {}}, "'step' is int; 'optimizer' is dict; sa"),
+    ({'a': torch.ones(2).to_sparse()}, "'a' is torch.sparse_coo"),
+    ({3: torch.ones(2)}, '3 is torch.strided'),
+    ([torch.ones(2)], 'got list'),
+    (torch.ones(2), 'got Tensor'),
+    ({'a': torch.ones(2).to(torch.float8_e4m3fn)}, 'numpy does not have'),
+  ]:
     torch.save(content, path)
     with pytest.raises(errors.UserError, match=message):
       reading.read(path)
@@ -144,14 +160,23 @@ def test_other_content_is_named(tmp_path):
 def test_the_other_format_is_named(tmp_path):
   torch = _torch()
   for is_zip in (True, False):
-    torch.save({'a': torch.ones(1)}, tmp_path / 'a.safetensors',
-               _use_new_zipfile_serialization=is_zip)
-    with pytest.raises(errors.UserError, match='a.safetensors is a file of '
-                       'torch.save by its content; .* ends in .pt'):
+    torch.save(
+      {'a': torch.ones(1)},
+      tmp_path / 'a.safetensors',
+      _use_new_zipfile_serialization=is_zip,
+    )
+    with pytest.raises(
+      errors.UserError,
+      match='a.safetensors is a file of '
+      'torch.save by its content; .* ends in .pt',
+    ):
       reading.read(tmp_path / 'a.safetensors')
   safetensors_numpy.save_file({'a': np.ones(1)}, tmp_path / 'a.bin')
-  with pytest.raises(errors.UserError, match='a.bin is a safetensors file by '
-                     'its content; give it a name that ends in .safetensors'):
+  with pytest.raises(
+    errors.UserError,
+    match='a.bin is a safetensors file by '
+    'its content; give it a name that ends in .safetensors',
+  ):
     reading.read(tmp_path / 'a.bin')
 
 
@@ -161,25 +186,32 @@ def test_a_state_dict_among_other_things_is_found(tmp_path):
   weights = {'module.a': torch.ones(2), 'module.b': torch.zeros(1)}
   for name in ('state_dict', 'model_state_dict', 'model'):
     torch.save({name: weights, 'epoch': 3, 'optimizer': {'state': {}}}, path)
-    assert reading.read(path).keys() == {f'{name}.module.a',
-                                         f'{name}.module.b'}
+    assert reading.read(path).keys() == {f'{name}.module.a', f'{name}.module.b'}
   torch.save({'model': weights, 'state_dict': weights}, path)
   with pytest.raises(errors.UserError, match="'model' is dict; 'state_dict'"):
     reading.read(path)
 
 
 @pytest.mark.parametrize('ending', ['.pt', '.safetensors'])
-@pytest.mark.parametrize('damage, message', [
-    (lambda data: data[:len(data) // 2], 'cannot be read as a file of weights'),
+@pytest.mark.parametrize(
+  'damage, message',
+  [
+    (
+      lambda data: data[: len(data) // 2],
+      'cannot be read as a file of weights',
+    ),
     (lambda data: data[:-9], 'cannot be read as a file of weights'),
     (lambda data: data[:20], 'cannot be read as a file of weights'),
     (lambda data: b'', 'is empty; copy'),
     (lambda data: b'hel\x01o', 'is refused|cannot be read as a file'),
     (lambda data: b'hello', "is text that begins with 'hello'; download"),
     (lambda data: b'<html>404</html>', 'is a web page; download'),
-    (lambda data: b'version https://git-lfs.github.com/spec/v1\noid sha256:0',
-     'is a pointer of Git LFS, not the file itself; run `git lfs pull`'),
-])
+    (
+      lambda data: b'version https://git-lfs.github.com/spec/v1\noid sha256:0',
+      'is a pointer of Git LFS, not the file itself; run `git lfs pull`',
+    ),
+  ],
+)
 def test_damaged_files(ending, damage, message, tmp_path):
   if ending == '.pt':
     _torch()
@@ -192,8 +224,9 @@ def test_damaged_files(ending, damage, message, tmp_path):
 
 
 def test_missing_file_and_other_names(tmp_path):
-  with pytest.raises(errors.UserError, match='a.safetensors cannot be read: No '
-                     'such file'):
+  with pytest.raises(
+    errors.UserError, match='a.safetensors cannot be read: No such file'
+  ):
     reading.read(tmp_path / 'a.safetensors')
   with pytest.raises(errors.UserError, match='must end in .pt, .*got .npz'):
     reading.read(tmp_path / 'a.npz')
@@ -203,8 +236,11 @@ def test_without_torch_the_extra_is_named(arrays, tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'torch', None)
   path = golden.path_of('checkpoint_stage1.pt')
   for call in (reading.read, reading.check_name):
-    with pytest.raises(errors.UserError, match=r'checkpoint_stage1.pt needs '
-                       r'PyTorch, .* pip install "tagsdc_jax\[torch\]"'):
+    with pytest.raises(
+      errors.UserError,
+      match=r'checkpoint_stage1.pt needs '
+      r'PyTorch, .* pip install "tagsdc_jax\[torch\]"',
+    ):
       call(path)
   assert reading.read(golden.path_of('checkpoint_stage1.safetensors'))
   path = tmp_path / 'a.safetensors'
@@ -215,8 +251,12 @@ def test_without_torch_the_extra_is_named(arrays, tmp_path, monkeypatch):
 
 def test_torch_that_can_be_tricked_is_refused(monkeypatch):
   torch = _torch()
-  for version, is_refused in (('2.5.1+cu121', True), ('1.13.0', True),
-                              ('2.6.0', False), ('2.13.0+cpu', False)):
+  for version, is_refused in (
+    ('2.5.1+cu121', True),
+    ('1.13.0', True),
+    ('2.6.0', False),
+    ('2.13.0+cpu', False),
+  ):
     monkeypatch.setattr(torch, '__version__', version)
     if is_refused:
       with pytest.raises(errors.UserError, match='needs torch 2.6 or newer'):

@@ -14,8 +14,11 @@ DECODER, CORRECTION = name_rules.TIED
 
 def _weights(words=0.0, decoder=0.0, correction=0.0):
   table = np.arange(6, dtype=np.float32).reshape(3, 2)
-  result = {name_rules.WORDS: table.copy(), DECODER: table.copy(),
-            CORRECTION: table.copy()}
+  result = {
+    name_rules.WORDS: table.copy(),
+    DECODER: table.copy(),
+    CORRECTION: table.copy(),
+  }
   for name, change in zip(result, (words, decoder, correction)):
     result[name][1, 1] += change
   return result
@@ -26,12 +29,14 @@ def test_copies_that_agree_become_one(winner):
   weights = _weights()
   tying.settle(weights, 'dc', winner, FILE)
   assert list(weights) == [name_rules.WORDS]
-  np.testing.assert_array_equal(weights[name_rules.WORDS], [[0, 1], [2, 3],
-                                                            [4, 5]])
+  np.testing.assert_array_equal(
+    weights[name_rules.WORDS], [[0, 1], [2, 3], [4, 5]]
+  )
 
 
-@pytest.mark.parametrize('winner, value', [
-    ('embedding', 3), ('decoder', 4), ('correction', 5)])
+@pytest.mark.parametrize(
+  'winner, value', [('embedding', 3), ('decoder', 4), ('correction', 5)]
+)
 def test_the_winner_is_kept(winner, value):
   weights = _weights(decoder=1, correction=2)
   tying.settle(weights, 'dc', winner, FILE)
@@ -44,10 +49,11 @@ def test_copies_that_differ_need_a_winner():
   with pytest.raises(errors.UserError) as error:
     tying.settle(weights, 'dc', None, FILE)
   assert str(error.value) == (
-      f'some.pt holds copies of one table that differ: {CORRECTION} differs '
-      f'from {name_rules.WORDS} in 1 of 6 numbers, by up to 0.5. Say which '
-      'counts with --tied=embedding|decoder|correction; torch would load the '
-      'last one, --tied=correction')
+    f'some.pt holds copies of one table that differ: {CORRECTION} differs '
+    f'from {name_rules.WORDS} in 1 of 6 numbers, by up to 0.5. Say which '
+    'counts with --tied=embedding|decoder|correction; torch would load the '
+    'last one, --tied=correction'
+  )
   assert len(weights) == 3
 
 
@@ -61,6 +67,9 @@ def test_one_bit_is_a_difference():
 def test_a_copy_that_is_not_there():
   weights = _weights()
   del weights[CORRECTION]
-  with pytest.raises(errors.UserError, match='--tied must be one of embedding, '
-                     'decoder for some.pt, got correction'):
+  with pytest.raises(
+    errors.UserError,
+    match='--tied must be one of embedding, '
+    'decoder for some.pt, got correction',
+  ):
     tying.settle(weights, 'tags', 'correction', FILE)

@@ -6,8 +6,13 @@ import pytest
 from tagsdc_jax.data import boxes
 
 # x1 y1 x2 y2 w h of three regions.
-_SOUND = np.array([[.1, .2, .6, .5, .5, .3], [.3, .1, .9, .9, .6, .8],
-                   [.05, .55, .25, .95, .2, .4]])
+_SOUND = np.array(
+  [
+    [0.1, 0.2, 0.6, 0.5, 0.5, 0.3],
+    [0.3, 0.1, 0.9, 0.9, 0.6, 0.8],
+    [0.05, 0.55, 0.25, 0.95, 0.2, 0.4],
+  ]
+)
 
 
 def _rounded(values):
@@ -23,22 +28,34 @@ def _fault(*values):
 def test_sound_boxes_pass(dtype, scale):
   rng = np.random.default_rng(0)
   corners = scale * np.sort(rng.uniform(size=(1000, 2, 2)), axis=1)
-  six = np.concatenate([corners[:, 0], corners[:, 1],
-                        corners[:, 1] - corners[:, 0]], axis=1)
+  six = np.concatenate(
+    [corners[:, 0], corners[:, 1], corners[:, 1] - corners[:, 0]], axis=1
+  )
   assert boxes.fault_of(six.astype(dtype).astype(np.float32)) is None
 
 
-@pytest.mark.parametrize('box', [
+@pytest.mark.parametrize(
+  'box',
+  [
     [0, 0, 1, 1, 1, 1],
-    [.5, .5, .5, .9, 0, .4],  # Thin, so rounded or clipped.
-    [1, .5, 1, .5, 0, 0],
-    [-.02, 0, 1.03, 1.01, 1.05, 1.01],  # Not clipped.
-    [.25, .25, .5, .5, .25 + 1 / 300, .25 + 1 / 300],  # With the last pixel.
-])
+    [0.5, 0.5, 0.5, 0.9, 0, 0.4],  # Thin, so rounded or clipped.
+    [1, 0.5, 1, 0.5, 0, 0],
+    [-0.02, 0, 1.03, 1.01, 1.05, 1.01],  # Not clipped.
+    [
+      0.25,
+      0.25,
+      0.5,
+      0.5,
+      0.25 + 1 / 300,
+      0.25 + 1 / 300,
+    ],  # With the last pixel.
+  ],
+)
 def test_what_detectors_give_passes(box):
   sound = _rounded(_SOUND.T)
-  assert boxes.fault_of(np.concatenate(
-      [sound, np.array([box], np.float32)])) is None
+  assert (
+    boxes.fault_of(np.concatenate([sound, np.array([box], np.float32)])) is None
+  )
   assert boxes.fault_of(np.array([box], np.float32)) is None
 
 
@@ -46,17 +63,25 @@ def test_other_conventions_are_named():
   x1, y1, x2, y2, w, h = _SOUND.T
   cx, cy, none = (x1 + x2) / 2, (y1 + y2) / 2, 0 * x1
   found = {
-      'x y w h, a corner and the sides': [
-          (x1, y1, w, h, w, h), (x1, y1, w, h, w - x1, h - y1)],
-      'cx cy w h, the center and the sides': [
-          (cx, cy, w, h, w, h), (cx, cy, w, h, w - cx, h - cy)],
-      'x2 y2 x1 y1, corners swapped': [
-          (x2, y2, x1, y1, w, h), (x2, y2, x1, y1, -w, -h)],
-      'y1 x1 y2 x2 w h, or x1 y1 x2 y2 h w': [
-          (y1, x1, y2, x2, w, h), (x1, y1, x2, y2, h, w)],
-      'x1 x2 y1 y2': [(x1, x2, y1, y2, w, h)],
-      'corners whose w and h were not filled in': [
-          (x1, y1, x2, y2, none, none)]}
+    'x y w h, a corner and the sides': [
+      (x1, y1, w, h, w, h),
+      (x1, y1, w, h, w - x1, h - y1),
+    ],
+    'cx cy w h, the center and the sides': [
+      (cx, cy, w, h, w, h),
+      (cx, cy, w, h, w - cx, h - cy),
+    ],
+    'x2 y2 x1 y1, corners swapped': [
+      (x2, y2, x1, y1, w, h),
+      (x2, y2, x1, y1, -w, -h),
+    ],
+    'y1 x1 y2 x2 w h, or x1 y1 x2 y2 h w': [
+      (y1, x1, y2, x2, w, h),
+      (x1, y1, x2, y2, h, w),
+    ],
+    'x1 x2 y1 y2': [(x1, x2, y1, y2, w, h)],
+    'corners whose w and h were not filled in': [(x1, y1, x2, y2, none, none)],
+  }
   for name, kinds in found.items():
     for values in kinds:
       shown = _fault(*values)
@@ -71,26 +96,36 @@ def test_other_conventions_are_named():
 
 @pytest.mark.parametrize('factor', [640, 100, 1000])
 def test_pixels_and_per_cent(factor):
-  assert ('divided by the image\'s width or height, got' in
-          _fault(*(factor * _SOUND).T))
+  assert "divided by the image's width or height, got" in _fault(
+    *(factor * _SOUND).T
+  )
 
 
 def test_zeros():
   none = np.zeros((3, 7), np.float32)
   assert boxes.fault_of(none) == (
-      'boxes must have a size, got 0 0 0 0 0 0 in region 0; give features '
-      'without boxes the whole image, 0 0 1 1 1 1')
+    'boxes must have a size, got 0 0 0 0 0 0 in region 0; give features '
+    'without boxes the whole image, 0 0 1 1 1 1'
+  )
   none[:2, :6] = _SOUND[:2]
   assert boxes.fault_of(none) == (
-      'boxes must have a size, got 0 0 0 0 0 0 in region 2; leave out rows '
-      'that stand for no region')
+    'boxes must have a size, got 0 0 0 0 0 0 in region 2; leave out rows '
+    'that stand for no region'
+  )
 
 
-@pytest.mark.parametrize('column, value, message', [
-    (2, .3, 'got 0.1 0.2 0.3 0.5 0.5 0.3 in region 0; extract the image again'),
-    (4, .52, 'got 0.1 0.2 0.6 0.5 0.52 0.3 in region 0; extract'),
+@pytest.mark.parametrize(
+  'column, value, message',
+  [
+    (
+      2,
+      0.3,
+      'got 0.1 0.2 0.3 0.5 0.5 0.3 in region 0; extract the image again',
+    ),
+    (4, 0.52, 'got 0.1 0.2 0.6 0.5 0.52 0.3 in region 0; extract'),
     (1, 1.3, 'h = y2 - y1, got 0.1 1.3'),
-])
+  ],
+)
 def test_one_wrong_number(column, value, message):
   six = _SOUND.astype(np.float32)
   six[0, column] = value
@@ -98,8 +133,9 @@ def test_one_wrong_number(column, value, message):
 
 
 def test_a_box_far_outside():
-  six = np.array([[.1, .2, 1.3, .5, 1.2, .3]], np.float32)
+  six = np.array([[0.1, 0.2, 1.3, 0.5, 1.2, 0.3]], np.float32)
   assert boxes.fault_of(six) == (
-      'boxes must lie within their image, from 0 to 1, got 0.1 0.2 1.3 0.5 1.2 '
-      '0.3 in region 0; clip them, or divide x by the width and y by the '
-      'height')
+    'boxes must lie within their image, from 0 to 1, got 0.1 0.2 1.3 0.5 1.2 '
+    '0.3 in region 0; clip them, or divide x by the width and y by the '
+    'height'
+  )

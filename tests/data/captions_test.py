@@ -5,8 +5,23 @@ from tagsdc_jax.data import captions as captions_lib
 from tagsdc_jax.data.dataset import Vocabulary
 from tagsdc_jax.errors import UserError
 
-_WORDS = ['[PAD]', '[unused1]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', '!', '.',
-          'a', 'dog', 'skate', '##board', 'Dog', '\u2028', '##']
+_WORDS = [
+  '[PAD]',
+  '[unused1]',
+  '[UNK]',
+  '[CLS]',
+  '[SEP]',
+  '[MASK]',
+  '!',
+  '.',
+  'a',
+  'dog',
+  'skate',
+  '##board',
+  'Dog',
+  '\u2028',
+  '##',
+]
 
 
 def _write(path, words=_WORDS):
@@ -21,16 +36,20 @@ def _vocabulary(tmp_path):
 
 def test_load_vocabulary(vocabulary):
   assert vocabulary.size == 15
-  assert (vocabulary.pad, vocabulary.unk, vocabulary.cls, vocabulary.sep,
-          vocabulary.mask) == (0, 2, 3, 4, 5)
+  assert (
+    vocabulary.pad,
+    vocabulary.unk,
+    vocabulary.cls,
+    vocabulary.sep,
+    vocabulary.mask,
+  ) == (0, 2, 3, 4, 5)
   assert vocabulary.random_range == (6, 15)
   assert vocabulary.words == tuple(_WORDS)
 
 
 def test_load_vocabulary_from_a_folder_and_windows_lines(tmp_path):
   # As Windows writes it: a mark in front, two characters per end of line.
-  (tmp_path / 'vocab.txt').write_bytes(
-      '\r\n'.join(_WORDS).encode('utf-8-sig'))
+  (tmp_path / 'vocab.txt').write_bytes('\r\n'.join(_WORDS).encode('utf-8-sig'))
   assert captions_lib.load_vocabulary(str(tmp_path)).words == tuple(_WORDS)
 
 
@@ -50,11 +69,15 @@ def test_missing_special_token(tmp_path):
     captions_lib.load_vocabulary(path)
 
 
-@pytest.mark.parametrize('name', [
-    'missing.txt', './missing', 'a/b/missing', '~/missing'])
+@pytest.mark.parametrize(
+  'name', ['missing.txt', './missing', 'a/b/missing', '~/missing']
+)
 def test_missing_file(name):
-  with pytest.raises(UserError, match='vocabulary file .*missing is missing|'
-                     'vocabulary file .*missing.txt is missing'):
+  with pytest.raises(
+    UserError,
+    match='vocabulary file .*missing is missing|'
+    'vocabulary file .*missing.txt is missing',
+  ):
     captions_lib.load_vocabulary(name)
 
 
@@ -86,13 +109,18 @@ def test_hub_name_offline(monkeypatch):
 
 def test_hub_model_without_files(monkeypatch, tmp_path):
   import transformers
-  empty = captions_lib.load_tokenizer(_write(tmp_path / 'vocab.txt', [
-      '[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']))
+
+  empty = captions_lib.load_tokenizer(
+    _write(
+      tmp_path / 'vocab.txt', ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
+    )
+  )
   tried = []
 
   def load(*unused_args, **options):
     tried.append(options)
     return empty  # Version 5 does not say that there is nothing.
+
   monkeypatch.setattr(transformers.BertTokenizer, 'from_pretrained', load)
   with pytest.raises(UserError, match='no vocabulary was found'):
     captions_lib.load_vocabulary('bert-nonesuch')
@@ -101,11 +129,14 @@ def test_hub_model_without_files(monkeypatch, tmp_path):
 
 def test_hub_name(monkeypatch, tmp_path):
   import transformers
+
   words = [word for word in _WORDS if word.strip()]
-  tokenizer = captions_lib.load_tokenizer(
-      _write(tmp_path / 'vocab.txt', words))
-  monkeypatch.setattr(transformers.BertTokenizer, 'from_pretrained',
-                      lambda *unused_args, **unused_options: tokenizer)
+  tokenizer = captions_lib.load_tokenizer(_write(tmp_path / 'vocab.txt', words))
+  monkeypatch.setattr(
+    transformers.BertTokenizer,
+    'from_pretrained',
+    lambda *unused_args, **unused_options: tokenizer,
+  )
   assert captions_lib.load_vocabulary('bert-toy').words == tuple(words)
   assert captions_lib.load_tokenizer('bert-toy') is tokenizer
 
@@ -126,7 +157,8 @@ def test_tokenize(tmp_path, vocabulary):
   np.testing.assert_array_equal(token_ids, [8, 12, 10, 11, 2, 6])
   assert token_ids.dtype == np.int32
   assert captions_lib.to_words(token_ids, vocabulary) == (
-      'a Dog skateboard [UNK] !')
+    'a Dog skateboard [UNK] !'
+  )
   with pytest.raises(UserError, match="at least one token, got ' '"):
     captions_lib.tokenize(' ', tokenizer)
 
@@ -143,25 +175,33 @@ def test_lower_case_is_seen_from_the_vocabulary(tmp_path):
 def test_to_words(vocabulary):
   row = [3, 8, 5, 10, 11, 14, 99, 4, 0, 0]
   assert captions_lib.to_words(row, vocabulary) == (
-      'a [MASK] skateboard ## [99]')
+    'a [MASK] skateboard ## [99]'
+  )
   assert captions_lib.to_words([], vocabulary) == ''
 
 
 def _decodes(pieces, text):
-  words = tuple(dict.fromkeys(
-      ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', *pieces]))
+  words = tuple(
+    dict.fromkeys(['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', *pieces])
+  )
   vocabulary = Vocabulary(len(words), 0, 1, 2, 3, 4, (5, len(words)), words)
-  return captions_lib.is_decoding([words.index(x) for x in pieces], text,
-                                  vocabulary)
+  return captions_lib.is_decoding(
+    [words.index(x) for x in pieces], text, vocabulary
+  )
 
 
-@pytest.mark.parametrize('pieces, text, expected', [
+@pytest.mark.parametrize(
+  'pieces, text, expected',
+  [
     (['a', 'do', '##g', "'", 's', 'ball', '.'], "A dog's  ball .", True),
     # What an uncased tokenizer drops, and what a cased one keeps.
     (['cafe', 'uber'], 'Cafe\u0301 \u00dcber', True),
     (['Caf\u00e9'], 'Caf\u00e9', True),
-    (['\u043a', '##\u043e', '\u03c3\u03bf\u03c2', '\u732b', '\u72ac'],
-     '\u041a\u041e \u03a3\u039f\u03a3 \u732b\u72ac', True),
+    (
+      ['\u043a', '##\u043e', '\u03c3\u03bf\u03c2', '\u732b', '\u72ac'],
+      '\u041a\u041e \u03a3\u039f\u03a3 \u732b\u72ac',
+      True,
+    ),
     (['a', 'stra\u00dfe'], 'A STRA\u00dfE', True),
     (['[UNK]', 'on', 'a', '[UNK]', '.'], '\u2603 on a sofa\u2603 .', True),
     (['[UNK]'], 'x', True),
@@ -173,7 +213,8 @@ def _decodes(pieces, text):
     (['the', 'dog'], 'a dog', False),
     (['a', 'cat'], 'a dog', False),
     (['a', '[UNK]', 'cat'], 'a small dog', False),
-])
+  ],
+)
 def test_is_decoding(pieces, text, expected):
   assert _decodes(pieces, text) is expected
 

@@ -17,8 +17,10 @@ def source(world_dir):
 
 
 def _equal(a, b):
-  return all(np.array_equal(x, y) for x, y in zip(
-      jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+  return all(
+    np.array_equal(x, y)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+  )
 
 
 def test_same_number_same_batch(source):
@@ -32,9 +34,14 @@ def test_every_epoch_takes_every_caption_once(source):
   count = len(source.data.captions)
   assert count % 5 == 0
   by_five = dataclasses.replace(source, positives=5)
-  epochs = [[n for i in range(count // 5)
-             for n in by_five.caption_numbers(epoch * count // 5 + i)]
-            for epoch in range(2)]
+  epochs = [
+    [
+      n
+      for i in range(count // 5)
+      for n in by_five.caption_numbers(epoch * count // 5 + i)
+    ]
+    for epoch in range(2)
+  ]
   for epoch in epochs:
     assert sorted(epoch) == list(range(count))
   assert epochs[0] != epochs[1]
@@ -43,8 +50,9 @@ def test_every_epoch_takes_every_caption_once(source):
 def test_pool_holds_no_image_of_the_positives_and_no_row_twice(source):
   own_captions = source.data.captions_of_image
   for number in range(20):
-    images = [source.data.captions[i].image
-              for i in source.caption_numbers(number)]
+    images = [
+      source.data.captions[i].image for i in source.caption_numbers(number)
+    ]
     pool_images, pool_texts = source.pool(number, images)
     assert len(set(pool_images)) == len(pool_images) == source.pool_size
     assert len(set(pool_texts)) == len(pool_texts) == source.pool_size
@@ -86,37 +94,47 @@ def test_contents_are_those_of_the_data(source):
     length = len(caption.token_ids)
     ids = batch.texts.token_ids[row]
     assert batch.texts.num_tokens[row] == length + 2
-    np.testing.assert_array_equal(ids[1:length + 1], caption.token_ids)
+    np.testing.assert_array_equal(ids[1 : length + 1], caption.token_ids)
     assert ids[0] == data.vocabulary.cls
     assert ids[length + 1] == data.vocabulary.sep
-    assert np.all(ids[length + 2:] == data.vocabulary.pad)
+    assert np.all(ids[length + 2 :] == data.vocabulary.pad)
     regions = data.read_regions(caption.image)
     count = batch.images.num_regions[row]
-    np.testing.assert_array_equal(batch.images.features[row, :count],
-                                  regions.features)
+    np.testing.assert_array_equal(
+      batch.images.features[row, :count], regions.features
+    )
     assert not np.any(batch.images.features[row, count:])
     assert any(np.array_equal(ids, r) for r in batch.references[row])
     listed = np.nonzero(batch.phrase_counts[row].sum(0))[0]
-    assert set(listed) == {p + 1 for phrase in caption.phrases
-                           for p in phrase}
+    assert set(listed) == {p + 1 for phrase in caption.phrases for p in phrase}
 
 
 def _updates(source, **changes):
-  arguments = {'micro_batches': 4, 'first_update': 0, 'num_updates': 3,
-               'num_devices': 1, 'process': 0, 'num_processes': 1,
-               'num_threads': 2, 'num_prefetched': 2} | changes
+  arguments = {
+    'micro_batches': 4,
+    'first_update': 0,
+    'num_updates': 3,
+    'num_devices': 1,
+    'process': 0,
+    'num_processes': 1,
+    'num_threads': 2,
+    'num_prefetched': 2,
+  } | changes
   return list(loader.iterate_updates(source, **arguments))
 
 
 def test_devices_and_processes_only_divide_the_micro_batches(source):
   whole = _updates(source)
-  halves = [_updates(source, num_devices=2, num_processes=2, process=p)
-            for p in range(2)]
+  halves = [
+    _updates(source, num_devices=2, num_processes=2, process=p)
+    for p in range(2)
+  ]
   for update, batch in enumerate(whole):
     assert batch.number.shape == (1, 4)
     np.testing.assert_array_equal(batch.number[0], 4 * update + np.arange(4))
-    joined = jax.tree.map(lambda a, b: np.concatenate([a, b]),
-                          halves[0][update], halves[1][update])
+    joined = jax.tree.map(
+      lambda a, b: np.concatenate([a, b]), halves[0][update], halves[1][update]
+    )
     flat = jax.tree.map(lambda x: x.reshape(1, 4, *x.shape[2:]), joined)
     assert _equal(batch, flat)
 
@@ -125,22 +143,33 @@ def test_slices_only_divide_the_micro_batches_of_each_device(source):
   whole = _updates(source, num_devices=2, num_updates=2)
   slices = _updates(source, num_devices=2, num_updates=2, num_slices=2)
   assert [x.number.tolist() for x in slices] == [
-      [[0], [2]], [[1], [3]], [[4], [6]], [[5], [7]]]
+    [[0], [2]],
+    [[1], [3]],
+    [[4], [6]],
+    [[5], [7]],
+  ]
   for update, batch in enumerate(whole):
-    assert _equal(batch, jax.tree.map(
+    assert _equal(
+      batch,
+      jax.tree.map(
         lambda a, b: np.concatenate([a, b], axis=1),
-        *slices[2 * update:2 * update + 2]))
+        *slices[2 * update : 2 * update + 2],
+      ),
+    )
 
 
-@pytest.mark.parametrize('at_once, slices', [
-    (0, 1), (1, 4), (2, 2), (4, 1), (9, 1)])
+@pytest.mark.parametrize(
+  'at_once, slices', [(0, 1), (1, 4), (2, 2), (4, 1), (9, 1)]
+)
 def test_how_many_slices_there_are(at_once, slices):
   assert loader.count_slices(8, 2, at_once) == slices
 
 
 def test_slices_must_divide_the_micro_batches():
-  with pytest.raises(errors.UserError, match='at_once must divide the 4 '
-                     'micro-batches of each device, got 3'):
+  with pytest.raises(
+    errors.UserError,
+    match='at_once must divide the 4 micro-batches of each device, got 3',
+  ):
     loader.count_slices(8, 2, 3)
 
 
@@ -176,11 +205,20 @@ def test_a_record_that_cannot_be_read_is_told_when_it_is_needed(source):
 
   fields = {f.name: getattr(source, f.name) for f in dataclasses.fields(source)}
   updates = loader.iterate_updates(
-      Damaged(**fields), micro_batches=4, first_update=0, num_updates=5,
-      num_devices=2, process=0, num_processes=1, num_threads=2,
-      num_prefetched=2)
+    Damaged(**fields),
+    micro_batches=4,
+    first_update=0,
+    num_updates=5,
+    num_devices=2,
+    process=0,
+    num_processes=1,
+    num_threads=2,
+    num_prefetched=2,
+  )
   for number in (0, 4):
-    assert next(updates).number.tolist() == [[number, number + 1],
-                                             [number + 2, number + 3]]
+    assert next(updates).number.tolist() == [
+      [number, number + 1],
+      [number + 2, number + 3],
+    ]
   with pytest.raises(errors.UserError, match='record of image 7'):
     next(updates)

@@ -8,34 +8,47 @@ from tagsdc_jax.data import dataset, overlaps
 def _split(name, captions, keys):
   names = [key[1] for key in keys]
   return dataset.RetrievalDataset(
-      name, dataset.Vocabulary(9, 0, 1, 2, 3, 4, (5, 9)), [
-          dataset.Caption(f'{name}{i}', 0, np.array(tokens, np.int32), (), '')
-          for i, tokens in enumerate(captions)], names, [() for _ in names],
-      lambda i: None, np.ones(len(names), np.int32), 3, np.dtype(np.float32),
-      keys)
+    name,
+    dataset.Vocabulary(9, 0, 1, 2, 3, 4, (5, 9)),
+    [
+      dataset.Caption(f'{name}{i}', 0, np.array(tokens, np.int32), (), '')
+      for i, tokens in enumerate(captions)
+    ],
+    names,
+    [() for _ in names],
+    lambda i: None,
+    np.ones(len(names), np.int32),
+    3,
+    np.dtype(np.float32),
+    keys,
+  )
 
 
 def _find(captions, keys):
   train = _split('a', [[5], [5, 6], [7]], [('s', 'a'), ('s', 'b')])
-  return overlaps.find('test', _split('b', captions, keys), 'train',
-                       dataset.contents_of(train))
+  return overlaps.find(
+    'test', _split('b', captions, keys), 'train', dataset.contents_of(train)
+  )
 
 
 def test_images_and_captions():
-  found = _find([[5, 6], [6, 5], [7], [7]],
-                [('t', 'a'), ('s', 'b'), ('s', 'c')])
+  found = _find(
+    [[5, 6], [6, 5], [7], [7]], [('t', 'a'), ('s', 'b'), ('s', 'c')]
+  )
   assert found.counts() == {'images': 1, 'captions': 3}
   assert str(found) == (
-      'test (b): 1 of 3 images (the first is b) and 3 of 4 captions, word for '
-      'word, are in train (a); recall on it is not recall on unseen images: '
-      'take them out of one of the two')
+    'test (b): 1 of 3 images (the first is b) and 3 of 4 captions, word for '
+    'word, are in train (a); recall on it is not recall on unseen images: '
+    'take them out of one of the two'
+  )
 
 
 def test_captions_alone_are_counted():
   found = _find([[8], [7]], [('t', 'a')])
   assert found and str(found) == (
-      'test (b): no image, but 1 of 2 captions, word for word, are in train '
-      '(a) (the first is b1)')
+    'test (b): no image, but 1 of 2 captions, word for word, are in train '
+    '(a) (the first is b1)'
+  )
 
 
 def test_nothing_shared():

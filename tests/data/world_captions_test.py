@@ -4,7 +4,13 @@ import numpy as np
 
 from tagsdc_jax.data.world import captions, grammar, oracle
 from tagsdc_jax.data.world.scenes import (
-    CANVAS, COLOURS, SHAPES, SIZES, Scene, example_rng, sample_scene,
+  CANVAS,
+  COLOURS,
+  SHAPES,
+  SIZES,
+  Scene,
+  example_rng,
+  sample_scene,
 )
 
 
@@ -27,8 +33,11 @@ def test_scenes_are_valid_and_survive_json():
 
 def test_streams_differ_by_seed_split_index_and_stream():
   keys = [
-      (0, 'train', 0), (1, 'train', 0), (0, 'test', 0), (0, 'train', 1),
-      (0, 'train', 0, 1),
+    (0, 'train', 0),
+    (1, 'train', 0),
+    (0, 'test', 0),
+    (0, 'train', 1),
+    (0, 'train', 0, 1),
   ]
   draws = {float(example_rng(*key).random()) for key in keys}
   assert len(draws) == len(keys)

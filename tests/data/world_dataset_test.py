@@ -12,8 +12,14 @@ import tqdm
 
 from tagsdc_jax import settings
 from tagsdc_jax.data import opening
-from tagsdc_jax.data.world import builder, captions, dataset, grammar, oracle
-from tagsdc_jax.data.world import pictures
+from tagsdc_jax.data.world import (
+  builder,
+  captions,
+  dataset,
+  grammar,
+  oracle,
+  pictures,
+)
 from tagsdc_jax.data.world.scenes import COLOURS, SHAPES, SIZES
 from tagsdc_jax.errors import UserError
 
@@ -56,8 +62,9 @@ def test_captions_and_their_phrases(data_dir):
     assert caption.phrases == grammar.find_phrases(grammar.parse(words))
     covered = sorted(at for row in caption.phrases for at in row)
     assert covered == [
-        at for at, word in enumerate(words)
-        if word not in ('a', 'and', 'there', 'is')
+      at
+      for at, word in enumerate(words)
+      if word not in ('a', 'and', 'there', 'is')
     ]
     for row in caption.phrases:
       phrase = ' '.join(words[at] for at in row)
@@ -91,8 +98,9 @@ def test_records_keep_the_order_of_the_split(data_dir):
 
 def test_splits_share_no_scene(data_dir):
   scenes = [
-      scene for split in NUM_PICTURES
-      for scene in dataset.load_scenes(split, data_dir=data_dir, size='tiny')
+    scene
+    for split in NUM_PICTURES
+    for scene in dataset.load_scenes(split, data_dir=data_dir, size='tiny')
   ]
   assert len(set(scenes)) == sum(NUM_PICTURES.values())
 
@@ -118,25 +126,25 @@ def test_made_twice_is_the_same(data_dir, tmp_path):
       assert a.features.tobytes() == b.features.tobytes()
       assert a.boxes.tobytes() == b.boxes.tobytes()
     assert [(c.caption_id, c.text, c.phrases) for c in one.captions] == [
-        (c.caption_id, c.text, c.phrases) for c in two.captions
+      (c.caption_id, c.text, c.phrases) for c in two.captions
     ]
   for image in (0, 23):
     one, two = (
-        dataset.load_picture('test', image, data_dir=path, size='tiny')
-        for path in (data_dir, str(tmp_path))
+      dataset.load_picture('test', image, data_dir=path, size='tiny')
+      for path in (data_dir, str(tmp_path))
     )
     assert one.tobytes() == two.tobytes()
 
 
 def test_reading_imports_no_framework(data_dir):
   code = (
-      'import sys\n'
-      'from tagsdc_jax.data.world import dataset\n'
-      f"args = dict(data_dir={data_dir!r}, size='tiny')\n"
-      "dataset.load_world('test', **args)\n"
-      "dataset.load_picture('test', 0, **args)\n"
-      "found = {'tensorflow', 'torch', 'jax'} & set(sys.modules)\n"
-      "sys.exit(', '.join(found) or 0)\n"
+    'import sys\n'
+    'from tagsdc_jax.data.world import dataset\n'
+    f"args = dict(data_dir={data_dir!r}, size='tiny')\n"
+    "dataset.load_world('test', **args)\n"
+    "dataset.load_picture('test', 0, **args)\n"
+    "found = {'tensorflow', 'torch', 'jax'} & set(sys.modules)\n"
+    "sys.exit(', '.join(found) or 0)\n"
   )
   subprocess.run([sys.executable, '-c', code], check=True)
 
@@ -157,6 +165,7 @@ def test_user_errors(data_dir, tmp_path):
 def test_a_full_disk_is_a_user_error(tmp_path, monkeypatch):
   def fill(*unused_args, **unused_options):
     raise RuntimeError('write() failed: No space left on device; at byte 303')
+
   monkeypatch.setattr(builder.EmbeddedWorld, 'download_and_prepare', fill)
   with pytest.raises(UserError, match='cannot be written: no space is left'):
     dataset.load_world('test', data_dir=str(tmp_path), size='tiny')
@@ -166,30 +175,37 @@ def test_making_it_is_quiet_but_for_one_bar(tmp_path, capsys, monkeypatch):
   shown = []
   monkeypatch.setattr(dataset, 'progress_bar', _record_bars(shown))
   dataset.load_world('test', data_dir=str(tmp_path), size='tiny')
-  assert shown == [('making the embedded world', 112, 112),
-                   ('reading world/test', 24, 24)]
+  assert shown == [
+    ('making the embedded world', 112, 112),
+    ('reading world/test', 24, 24),
+  ]
   written = capsys.readouterr()
   assert not written.out and not written.err
 
 
 def _record_bars(shown):
   """Returns a `progress_bar` that notes (description, total, done)."""
+
   @contextlib.contextmanager
   def progress_bar(total, description, unit):
     bar = tqdm.tqdm(total=total, file=io.StringIO())
     yield bar
     shown.append((description, total, bar.n))
+
   return progress_bar
 
 
-@pytest.mark.parametrize('damage', [
+@pytest.mark.parametrize(
+  'damage',
+  [
     lambda content: content[:100_000],
     lambda content: content[:200_000] + bytes(9000) + content[209_000:],
-])
+  ],
+)
 def test_a_damaged_file_is_a_user_error(data_dir, tmp_path, damage):
   folder = tmp_path / 'world'
   shutil.copytree(data_dir, folder)
-  path, = folder.glob('embedded_world/tiny/*/*-test.array_record-*')
+  (path,) = folder.glob('embedded_world/tiny/*/*-test.array_record-*')
   path.write_bytes(damage(path.read_bytes()))
   with pytest.raises(UserError, match='is damaged .*; remove that folder'):
     dataset.load_world('test', data_dir=str(folder), size='tiny')
@@ -197,24 +213,31 @@ def test_a_damaged_file_is_a_user_error(data_dir, tmp_path, damage):
 
 def test_long_captions_of_the_training_split_are_dropped(data_dir):
   def open_split(split, limit):
-    return opening.open_split(settings.Data(
-        root=data_dir, world_size='tiny', max_caption_tokens=limit), split)
+    return opening.open_split(
+      settings.Data(root=data_dir, world_size='tiny', max_caption_tokens=limit),
+      split,
+    )
 
   every = open_split('train', None)
   lengths = [len(c.token_ids) for c in every.captions]
   assert max(lengths) == 16 and min(lengths) < 10
   assert [c.caption_id for c in open_split('train', 16).captions] == [
-      c.caption_id for c in every.captions]
+    c.caption_id for c in every.captions
+  ]
   data = open_split('train', 10)
   assert len(data.captions) == sum(length <= 10 for length in lengths)
   assert len(data.image_ids) == len(data.captions_of_image) == 64
   for image, numbers in enumerate(data.captions_of_image):
     assert [data.captions[number].caption_id for number in numbers] == [
-        every.captions[number].caption_id
-        for number in every.captions_of_image[image] if lengths[number] <= 10]
+      every.captions[number].caption_id
+      for number in every.captions_of_image[image]
+      if lengths[number] <= 10
+    ]
     assert {data.captions[number].image for number in numbers} <= {image}
   # Others keep every caption.
   assert len(open_split('test', 10).captions) == 5 * 24
-  with pytest.raises(UserError, match='no caption of at most data.max_caption_'
-                     'tokens = 5 tokens; raise it'):
+  with pytest.raises(
+    UserError,
+    match='no caption of at most data.max_caption_tokens = 5 tokens; raise it',
+  ):
     open_split('train', 5)

@@ -16,17 +16,15 @@ def random_sentence(rng):
     return values[rng.integers(len(values))]
 
   def mention():
-    return Mention(
-        pick(SHAPES), pick((None,) + COLOURS), pick((None,) + SIZES)
-    )
+    return Mention(pick(SHAPES), pick((None,) + COLOURS), pick((None,) + SIZES))
 
   count = int(rng.integers(5))
   if count < 3:
     return ParsedSentence(tuple(mention() for _ in range(count + 1)))
   count -= 2
   return ParsedSentence(
-      tuple(mention() for _ in range(2 * count)),
-      tuple(pick(tuple(grammar.RELATIONS)) for _ in range(count)),
+    tuple(mention() for _ in range(2 * count)),
+    tuple(pick(tuple(grammar.RELATIONS)) for _ in range(count)),
   )
 
 
@@ -47,12 +45,11 @@ def test_parse_accepts_nothing_but_the_grammar():
   words = ('a', 'red', 'circle', 'above', 'and', 'there', 'is')
   mentions = {('a', 'circle'), ('a', 'red', 'circle')}
   expected = {('there', 'is') + one for one in mentions}
+  expected |= {one + ('above',) + two for one in mentions for two in mentions}
   expected |= {
-      one + ('above',) + two for one in mentions for two in mentions
-  }
-  expected |= {
-      ('there', 'is') + one + ('and',) + two
-      for one in mentions for two in mentions
+    ('there', 'is') + one + ('and',) + two
+    for one in mentions
+    for two in mentions
   }
   for length in range(6):
     for candidate in itertools.product(words, repeat=length):
@@ -72,7 +69,9 @@ def test_shuffled_sentences_parse_only_if_they_read_back():
   assert rejected > 1900
 
 
-@pytest.mark.parametrize('text', [
+@pytest.mark.parametrize(
+  'text',
+  [
     '',
     'a',
     'a red',
@@ -94,7 +93,8 @@ def test_shuffled_sentences_parse_only_if_they_read_back():
     'a circle above a star and a star above a cross and a cross above a star',
     'a [MASK] circle above a star',
     'a circle above a star [SEP]',
-])
+  ],
+)
 def test_parse_rejects(text):
   assert grammar.parse(text.split()) is None
 
@@ -105,12 +105,22 @@ def test_phrases_of_a_relation_sentence():
   assert parsed.mentions[0] == Mention('circle', 'red', 'small')
   assert parsed.relations == ('left of', 'above')
   assert grammar.find_phrases(parsed) == (
-      (3,), (7,), (10,), (14,), (1,), (2,), (13,), (4, 5), (11,)
+    (3,),
+    (7,),
+    (10,),
+    (14,),
+    (1,),
+    (2,),
+    (13,),
+    (4, 5),
+    (11,),
   )
 
 
 def test_phrases_of_an_existence_sentence():
-  parsed = grammar.parse('there is a red circle and a large star'.split())
+  parsed = grammar.parse(
+    ['there', 'is', 'a', 'red', 'circle', 'and', 'a', 'large', 'star']
+  )
   assert grammar.find_phrases(parsed) == ((4,), (8,), (3,), (7,))
 
 
@@ -120,10 +130,16 @@ def test_ids_and_words():
   assert grammar.to_words(ids) == ('a', 'red', '[UNK]')
   vocabulary = grammar.VOCABULARY
   assert vocabulary.size == len(set(vocabulary.words)) == 27
-  assert [vocabulary.words[at] for at in (
-      vocabulary.pad, vocabulary.unk, vocabulary.cls, vocabulary.sep,
-      vocabulary.mask
-  )] == ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
+  assert [
+    vocabulary.words[at]
+    for at in (
+      vocabulary.pad,
+      vocabulary.unk,
+      vocabulary.cls,
+      vocabulary.sep,
+      vocabulary.mask,
+    )
+  ] == ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
   assert vocabulary.random_range == (5, 27)
 
 

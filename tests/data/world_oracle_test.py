@@ -5,7 +5,10 @@ import pytest
 
 from tagsdc_jax.data.world import captions, grammar, oracle
 from tagsdc_jax.data.world.scenes import (
-    Object, Scene, example_rng, sample_scene,
+  Object,
+  Scene,
+  example_rng,
+  sample_scene,
 )
 
 # y grows downwards: the circle is left of the square, the cross below both.
@@ -15,7 +18,9 @@ CROSS = Object('cross', 'red', 'small', 45.0, 80.0, 7.0)
 SCENE = Scene((CIRCLE, SQUARE, CROSS))
 
 
-@pytest.mark.parametrize('text, verdict', [
+@pytest.mark.parametrize(
+  'text, verdict',
+  [
     ('a red circle left of a blue square', 'still true'),
     ('a blue square right of a red circle', 'still true'),
     ('a red circle right of a blue square', 'false'),
@@ -32,13 +37,16 @@ SCENE = Scene((CIRCLE, SQUARE, CROSS))
     ('a circle left of a square and a circle above a cross', 'false'),
     ('a red left of a blue square', 'not a sentence'),
     ('circle', 'not a sentence'),
-])
+  ],
+)
 def test_judge(text, verdict):
   assert oracle.judge(text.split(), SCENE) == verdict
   assert oracle.judge_ids(grammar.to_ids(text.split()), SCENE) == verdict
 
 
-@pytest.mark.parametrize('dx, dy, expected', [
+@pytest.mark.parametrize(
+  'dx, dy, expected',
+  [
     (10, 0, ['left of']),
     (-10, 0, ['right of']),
     (0, 10, ['above']),
@@ -50,12 +58,11 @@ def test_judge(text, verdict):
     (10, 7.1, ['left of', 'above']),
     (-7.1, -10, ['right of', 'below']),
     (-6.9, -10, ['below']),
-])
+  ],
+)
 def test_relations_are_lenient_sectors(dx, dy, expected):
   two = Object('star', 'white', 'small', CIRCLE.x + dx, CIRCLE.y + dy, 7.0)
-  held = [
-      name for name in grammar.RELATIONS if oracle.holds(name, CIRCLE, two)
-  ]
+  held = [name for name in grammar.RELATIONS if oracle.holds(name, CIRCLE, two)]
   assert held == expected
   clear = expected[0] if len(expected) == 1 else None
   assert oracle.clear_relation(CIRCLE, two) == clear
@@ -65,9 +72,11 @@ def test_any_fitting_pair_makes_a_relation_true():
   second = Object('circle', 'red', 'small', 90.0, 30.0, 7.0)
   scene = Scene((CIRCLE, SQUARE, second))
   for text in (
-      'a red circle left of a square', 'a red circle right of a square',
-      'a red circle left of a red circle',
-      'a circle left of a circle', 'there is a circle and a circle',
+    'a red circle left of a square',
+    'a red circle right of a square',
+    'a red circle left of a red circle',
+    'a circle left of a circle',
+    'there is a circle and a circle',
   ):
     assert oracle.judge(text.split(), scene) == 'still true', text
   text = 'there is a circle and a circle and a circle'
@@ -84,29 +93,29 @@ def test_assignment_looks_past_the_first_choice():
 
 
 def test_foils_by_hand():
-  parsed = grammar.parse('a red circle left of a blue square'.split())
+  parsed = grammar.parse(
+    ['a', 'red', 'circle', 'left', 'of', 'a', 'blue', 'square']
+  )
   found = oracle.foils(parsed, SCENE, np.random.default_rng(0))
   assert set(found) == {'colour', 'shape', 'relation'}
   assert ' '.join(found['relation']) == 'a red circle right of a blue square'
 
 
 def test_no_foil_where_every_edit_is_true():
-  scene = Scene((
-      CIRCLE, Object('circle', 'red', 'small', 90.0, 30.0, 7.0), SQUARE
-  ))
+  scene = Scene(
+    (CIRCLE, Object('circle', 'red', 'small', 90.0, 30.0, 7.0), SQUARE)
+  )
   rng = np.random.default_rng(0)
-  turned = grammar.parse('a circle left of a square'.split())
+  turned = grammar.parse(['a', 'circle', 'left', 'of', 'a', 'square'])
   assert 'relation' not in oracle.foils(turned, scene, rng)
 
 
 def test_no_relation_foil_for_an_unclear_pair():
   star = Object('star', 'white', 'small', 40.0, 50.0, 7.0)
-  parsed = grammar.parse('a circle left of a star'.split())
+  parsed = grammar.parse(['a', 'circle', 'left', 'of', 'a', 'star'])
   scene = Scene((CIRCLE, star, SQUARE))
   assert oracle.is_true(parsed, scene)
-  assert 'relation' not in oracle.foils(
-      parsed, scene, np.random.default_rng(0)
-  )
+  assert 'relation' not in oracle.foils(parsed, scene, np.random.default_rng(0))
 
 
 def test_foils_are_false_and_differ_in_one_place():

@@ -5,7 +5,13 @@ from PIL import Image
 
 from tagsdc_jax.data.world import pictures
 from tagsdc_jax.data.world.scenes import (
-    COLOURS, SHAPES, SIZES, Object, Scene, example_rng, sample_scene,
+  COLOURS,
+  SHAPES,
+  SIZES,
+  Object,
+  Scene,
+  example_rng,
+  sample_scene,
 )
 
 
@@ -72,7 +78,7 @@ def test_the_surroundings_tell_the_size():
   # of the 100 pixels of a cell next to the center of its surroundings.
   for radius, lit in ((6, 36 / 100), (12, 1.0)):
     pixels = np.zeros((96, 96, 3), np.uint8)
-    pixels[48 - radius:48 + radius, 48 - radius:48 + radius] = 255
+    pixels[48 - radius : 48 + radius, 48 - radius : 48 + radius] = 255
     box = np.array([[48 - radius] * 2 + [48 + radius] * 2], np.float32)
     features = pictures.region_features(Image.fromarray(pixels), box)
     values = features[0, 192:].reshape(4, 4, 3)[1, 1] * 63 + 78
@@ -122,8 +128,8 @@ def test_shape_colour_and_size_can_be_read_linearly():
     features.append(pictures.region_features(image, jittered))
     boxes.append(pictures.boxes7(jittered, 96, 96))
     labels += [
-        (SHAPES.index(i.shape), COLOURS.index(i.colour), SIZES.index(i.size))
-        for i in scene.objects
+      (SHAPES.index(i.shape), COLOURS.index(i.colour), SIZES.index(i.size))
+      for i in scene.objects
     ]
   inputs = np.concatenate(features).astype(np.float64)
   assert abs(inputs.mean()) < 0.5 and 0.7 < inputs.std() < 1.4

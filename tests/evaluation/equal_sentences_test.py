@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 
 from tagsdc_jax import settings
-from tagsdc_jax.evaluation import (coco_truths, equal_sentences, protocols,
-                                   recall)
+from tagsdc_jax.evaluation import (
+  coco_truths,
+  equal_sentences,
+  protocols,
+  recall,
+)
 
 A, B, C, D = [3], [3, 4], [4, 3], [9]
 # Captions 0 and 2 are one sentence, of images 0 and 1.
@@ -16,23 +20,34 @@ _OWNER = np.array([0, 0, 1, 1, 2])
 _OF_IMAGE = [(0, 1), (2, 3), (4,)]
 _TOKENS = [A, B, A, C, D]
 # Whoever knows everything gives 1 where a sentence is true of an image.
-_PERFECT = np.array([[1, 1, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1]],
-                    np.float32)
+_PERFECT = np.array(
+  [[1, 1, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1]], np.float32
+)
 
 
 def _data(tokens=None, owner=_OWNER, of_image=_OF_IMAGE):
   return types.SimpleNamespace(
-      name='toy', image_ids=[f'i{n}' for n in range(len(of_image))],
-      captions=[types.SimpleNamespace(
-          caption_id=f'c{n}', image=int(image), token_ids=np.array(words))
-                for n, (image, words) in enumerate(
-                    zip(owner, tokens or _TOKENS, strict=True))],
-      captions_of_image=of_image)
+    name='toy',
+    image_ids=[f'i{n}' for n in range(len(of_image))],
+    captions=[
+      types.SimpleNamespace(
+        caption_id=f'c{n}', image=int(image), token_ids=np.array(words)
+      )
+      for n, (image, words) in enumerate(
+        zip(owner, tokens or _TOKENS, strict=True)
+      )
+    ],
+    captions_of_image=of_image,
+  )
 
 
 def _rank(scores, quirks=settings.Quirks(), data=None, **chosen):
-  return protocols.count(recall.Scores(np.asarray(scores, np.float32)),
-                         data or _data(), quirks, chosen)
+  return protocols.count(
+    recall.Scores(np.asarray(scores, np.float32)),
+    data or _data(),
+    quirks,
+    chosen,
+  )
 
 
 def test_which_are_equal():
@@ -58,21 +73,25 @@ def test_a_perfect_matcher_is_perfect():
   assert result['rsum'] == 560 and result['mean_r1'] == 80
   equal = result['equal_sentences']
   assert equal['rsum'] == 600 and equal['mean_r1'] == 100
-  assert equal.keys() == recall.with_means(
-      result['image_retrieval'], result['text_retrieval']).keys()
+  assert (
+    equal.keys()
+    == recall.with_means(
+      result['image_retrieval'], result['text_retrieval']
+    ).keys()
+  )
 
 
 def test_nothing_more_where_nothing_is_equal_or_it_makes_no_difference():
-  assert 'equal_sentences' not in _rank(_PERFECT,
-                                        data=_data([A, B, D, C, [8]]))
+  assert 'equal_sentences' not in _rank(_PERFECT, data=_data([A, B, D, C, [8]]))
   # Twins of one image; and twins of which the other picture is never better.
   assert 'equal_sentences' not in _rank(_PERFECT, data=_data([A, A, B, C, D]))
   scores = np.eye(3)[[0, 0, 0, 1, 2]] + np.eye(3)[[0, 0, 1, 1, 2]]
   data = _data([A, B, C, A, D])
   scores[3] = scores[0]
   assert _rank(scores, data=data)['image_retrieval']['r1'] == 60
-  assert _rank(scores, data=data)['equal_sentences']['image_retrieval'][
-      'r1'] == 80
+  assert (
+    _rank(scores, data=data)['equal_sentences']['image_retrieval']['r1'] == 80
+  )
 
 
 def test_other_ties_are_lost_as_before():
@@ -106,16 +125,20 @@ def test_in_folds():
   scores = np.array([[1, 1, 1, 0]] * 3 + [[0, 0, 0, 1]], np.float32)
 
   def fold(order):
-    return protocols.mean_of_folds(recall.Scores(scores), data,
-                                   protocols.Counting(), 2, np.array(order))
+    return protocols.mean_of_folds(
+      recall.Scores(scores), data, protocols.Counting(), 2, np.array(order)
+    )
+
   result = fold([0, 3, 1, 2])
   assert result['image_retrieval']['r1'] == 50
   assert result['text_retrieval']['r1'] == 100
   assert result['equal_sentences']['image_retrieval']['r1'] == 100
   assert result['folds'] == 2
   result = fold([2, 1, 3, 0])
-  assert result['rsum'] == pytest.approx(
-      fold([0, 3, 1, 2])['rsum']) and 'equal_sentences' in result
+  assert (
+    result['rsum'] == pytest.approx(fold([0, 3, 1, 2])['rsum'])
+    and 'equal_sentences' in result
+  )
 
 
 def test_after_a_first_pass_equal_sentences_stay_together():
@@ -128,25 +151,32 @@ def test_after_a_first_pass_equal_sentences_stay_together():
   result = protocols.count(first, _data(), settings.Quirks())
   assert result['text_retrieval']['r1'] == 100
   first = recall.Scores(scores, np.zeros((5, 3)))
-  assert protocols.count(first, _data(), settings.Quirks())[
-      'text_retrieval']['r1'] == 100
+  assert (
+    protocols.count(first, _data(), settings.Quirks())['text_retrieval']['r1']
+    == 100
+  )
 
 
 # Image 1 has a caption that is one of image 0's; 800 is a sixth caption.
-_COCO = {'t2i': {700: [1], 701: [1], 702: [2], 703: [2], 704: [3]},
-         'i2t': {1: [700, 701], 2: [702, 703], 3: [704]}}
+_COCO = {
+  't2i': {700: [1], 701: [1], 702: [2], 703: [2], 704: [3]},
+  'i2t': {1: [700, 701], 2: [702, 703], 3: [704]},
+}
 
 
 def _truths(tokens, extra=(), **more):
   captions = [(700, 0), (701, 0), (702, 1), (703, 1), (704, 2), *extra]
   data = types.SimpleNamespace(
-      name='toy', image_ids=[f'coco_{i:012}.npz' for i in (1, 2, 3)],
-      captions=[types.SimpleNamespace(caption_id=str(name), image=image,
-                                      token_ids=words)
-                for (name, image), words in zip(captions, tokens,
-                                                strict=True)])
-  return coco_truths.select(_COCO, {
-      way: _COCO[way] | more.get(way, {}) for way in _COCO}, 'cxc', data)
+    name='toy',
+    image_ids=[f'coco_{i:012}.npz' for i in (1, 2, 3)],
+    captions=[
+      types.SimpleNamespace(caption_id=str(name), image=image, token_ids=words)
+      for (name, image), words in zip(captions, tokens, strict=True)
+    ],
+  )
+  return coco_truths.select(
+    _COCO, {way: _COCO[way] | more.get(way, {}) for way in _COCO}, 'cxc', data
+  )
 
 
 def test_in_lists_of_truths():
@@ -159,10 +189,16 @@ def test_in_lists_of_truths():
   result = coco_truths.precisions(scores, truths)
   # Images: both own captions come before the equal one.
   assert result['text_retrieval'] == {
-      'map_at_r': 100, 'r_precision': 100, 'r1': 100}
+    'map_at_r': 100,
+    'r_precision': 100,
+    'r1': 100,
+  }
   assert result['image_retrieval']['r1'] == 60
   assert result['equal_sentences']['image_retrieval'] == {
-      'map_at_r': 100, 'r_precision': 100, 'r1': 100}
+    'map_at_r': 100,
+    'r_precision': 100,
+    'r1': 100,
+  }
   assert result['equal_sentences']['text_retrieval']['r_precision'] == 100
   rounded = dataclasses.replace(scores, is_rounded=True)
   result = coco_truths.recalls(rounded, truths)
@@ -174,12 +210,25 @@ def test_what_is_right_of_a_sentence_is_right_of_an_equal_one():
   # The lists say that image 3 is right for caption 702 as well.
   truths = _truths(_TOKENS, t2i={702: [2, 3]})
   assert [p.tolist() for p in truths.captions.positives] == [
-      [0], [0], [1, 2], [1], [2]]
+    [0],
+    [0],
+    [1, 2],
+    [1],
+    [2],
+  ]
   assert [p.tolist() for p in truths.equal.captions.positives] == [
-      [0, 1, 2], [0], [0, 1, 2], [1], [2]]
+    [0, 1, 2],
+    [0],
+    [0, 1, 2],
+    [1],
+    [2],
+  ]
   assert truths.equal.captions.num_relevant.tolist() == [3, 1, 3, 1, 1]
   assert [p.tolist() for p in truths.equal.images.positives] == [
-      [0, 1, 2], [0, 2, 3], [4]]
+    [0, 1, 2],
+    [0, 2, 3],
+    [4],
+  ]
   assert _truths([A, B, [1], C, D]).equal is None
 
 
@@ -195,15 +244,18 @@ def test_captions_that_no_list_knows_are_no_candidates():
     assert result['text_retrieval']['r1'] == 100
     assert result['left_out'] == {'captions': 2, 'images': 0}
     assert result['notes'] == [
-        '2 captions that the lists do not know were left out']
+      '2 captions that the lists do not know were left out'
+    ]
   # Nor is an equal one right. But one that some list knows is a candidate.
   assert truths.equal.images.positives[0].tolist() == [0, 1]
   assert truths.equal.captions.positives[1].tolist() == [0]
   known = _truths(tokens, extra, i2t={2: [702, 703, 801]})
   assert known.unknown_captions.tolist() == [5]
   assert coco_truths.recalls(recall.Scores(scores.astype(np.float32)), known)[
-      'text_retrieval']['r1'] == pytest.approx(200 / 3)
-  plain = coco_truths.recalls(recall.Scores(_PERFECT),
-                              _truths([A, B, [1], C, D]))
+    'text_retrieval'
+  ]['r1'] == pytest.approx(200 / 3)
+  plain = coco_truths.recalls(
+    recall.Scores(_PERFECT), _truths([A, B, [1], C, D])
+  )
   assert plain['left_out'] == {'captions': 0, 'images': 0}
   assert 'notes' not in plain

@@ -28,14 +28,18 @@ def test_a_part_comes_back(tmp_path):
   again = _parts(tmp_path / 'evaluation')
   assert again.path == parts.path and again.has(7)
   np.testing.assert_array_equal(again.load(7), _PART)
-  assert {p.name for p in parts.path.iterdir()} == {
-      'about.json', '000007.part'}
+  assert {p.name for p in parts.path.iterdir()} == {'about.json', '000007.part'}
 
 
 def test_everything_else_has_another_folder(tmp_path):
-  paths = {_parts(tmp_path, about).path for about in (
-      _ABOUT, _ABOUT | {'parameters_sha256': 'ac'},
-      _ABOUT | {'first_pass': {'k': 3}})}
+  paths = {
+    _parts(tmp_path, about).path
+    for about in (
+      _ABOUT,
+      _ABOUT | {'parameters_sha256': 'ac'},
+      _ABOUT | {'first_pass': {'k': 3}},
+    )
+  }
   assert len(paths) == 3
 
 
@@ -48,16 +52,23 @@ def test_a_part_that_was_moved_here_is_not_taken(tmp_path):
   # Nor is another number's.
   ours.save(1, _PART)
   (ours.path / '000002.part').write_bytes(
-      (ours.path / '000001.part').read_bytes())
+    (ours.path / '000001.part').read_bytes()
+  )
   assert ours.load(2) is None
   assert _parts(tmp_path, tile_images=3).load(1) is None
 
 
-@pytest.mark.parametrize('damage', [
-    lambda content: content[:-1], lambda content: content[:10],
-    lambda content: b'', lambda content: content + b'\0',
+@pytest.mark.parametrize(
+  'damage',
+  [
+    lambda content: content[:-1],
+    lambda content: content[:10],
+    lambda content: b'',
+    lambda content: content + b'\0',
     lambda content: content[:-5] + bytes([content[-5] ^ 4]) + content[-4:],
-    lambda content: bytes([content[0] ^ 1]) + content[1:]])
+    lambda content: bytes([content[0] ^ 1]) + content[1:],
+  ],
+)
 def test_damage_is_noticed(tmp_path, damage):
   parts = _parts(tmp_path)
   parts.save(0, _PART)
@@ -75,9 +86,10 @@ def test_what_is_missing_is_told(tmp_path, capsys):
   assert not capsys.readouterr().err
   assert parts.missing([3, 2, 1, 0], is_told=True) == [2, 1]
   shown = capsys.readouterr().err.splitlines()
-  assert shown == [f'1 damaged parts in {parts.path} are scored again',
-                   f'continues the evaluation in {parts.path}: 2 of 4 parts '
-                   'are there']
+  assert shown == [
+    f'1 damaged parts in {parts.path} are scored again',
+    f'continues the evaluation in {parts.path}: 2 of 4 parts are there',
+  ]
 
 
 def test_joined(tmp_path):
@@ -88,7 +100,8 @@ def test_joined(tmp_path):
     parts.joined()
   parts.save(0, _PART + 10)
   np.testing.assert_array_equal(
-      parts.joined().T, [[13, 14, 15], [0, 1, 2], [3, 4, 5], [10, 11, 12]])
+    parts.joined().T, [[13, 14, 15], [0, 1, 2], [3, 4, 5], [10, 11, 12]]
+  )
 
 
 def test_removing_leaves_what_is_not_ours(tmp_path):
@@ -103,11 +116,16 @@ def test_removing_leaves_what_is_not_ours(tmp_path):
 
 
 def test_a_folder_that_may_not_be_written_names_the_option():
-  with denying.open_folder() as folder:
-    with denying.denied(folder), pytest.raises(
-        errors.UserError, match='cannot be written: permission denied; change '
-        'its owner or mode, or give another --work-dir'):
-      _parts(folder / 'evaluation')
+  with (
+    denying.open_folder() as folder,
+    denying.denied(folder),
+    pytest.raises(
+      errors.UserError,
+      match='cannot be written: permission denied; change '
+      'its owner or mode, or give another --work-dir',
+    ),
+  ):
+    _parts(folder / 'evaluation')
 
 
 def test_a_file_in_the_way_is_told(tmp_path):
@@ -122,12 +140,13 @@ def _data(world_dir):
 
 
 def _replaced(items, number, item):
-  return [*items[:number], item, *items[number + 1:]]
+  return [*items[:number], item, *items[number + 1 :]]
 
 
 def test_a_split_by_what_is_in_it(data):
   assert score_cache.split_sha256(data) == score_cache.split_sha256(
-      dataclasses.replace(data, name='moved'))
+    dataclasses.replace(data, name='moved')
+  )
   caption = data.captions[3]
   other_tokens = caption.token_ids.copy()
   other_tokens[0] += 1
@@ -135,20 +154,32 @@ def test_a_split_by_what_is_in_it(data):
 
   def other_regions(image):
     regions = data.read_regions(image)
-    return dataclasses.replace(regions, features=regions.features + (
-        image == last))
+    return dataclasses.replace(
+      regions, features=regions.features + (image == last)
+    )
 
-  found = {score_cache.split_sha256(dataclasses.replace(data, **changes))
-           for changes in (
-               {},
-               {'captions': _replaced(data.captions, 3, dataclasses.replace(
-                   caption, token_ids=other_tokens))},
-               {'captions': _replaced(data.captions, 3, dataclasses.replace(
-                   caption, image=caption.image + 1))},
-               {'captions': data.captions[::-1]},
-               {'image_ids': _replaced(list(data.image_ids), 0, 'x')},
-               {'num_regions': data.num_regions + 1},
-               {'read_regions': other_regions})}
+  found = {
+    score_cache.split_sha256(dataclasses.replace(data, **changes))
+    for changes in (
+      {},
+      {
+        'captions': _replaced(
+          data.captions, 3, dataclasses.replace(caption, token_ids=other_tokens)
+        )
+      },
+      {
+        'captions': _replaced(
+          data.captions,
+          3,
+          dataclasses.replace(caption, image=caption.image + 1),
+        )
+      },
+      {'captions': data.captions[::-1]},
+      {'image_ids': _replaced(list(data.image_ids), 0, 'x')},
+      {'num_regions': data.num_regions + 1},
+      {'read_regions': other_regions},
+    )
+  }
   assert len(found) == 7
 
 
@@ -157,22 +188,28 @@ def test_an_evaluation_by_all_that_matters(data):
   devices = jax.local_devices()
   parameters = {'a': {'kernel': np.ones(3, np.float32)}}
 
-  def of(params=parameters, evaluation=config.evaluation, used=config,
-         num_devices=1):
+  def of(
+    params=parameters, evaluation=config.evaluation, used=config, num_devices=1
+  ):
     plan = tiles.make_plan(data, evaluation, num_devices)
-    return score_cache.facts(params, data, plan, used, None,
-                             devices[:num_devices])
+    return score_cache.facts(
+      params, data, plan, used, None, devices[:num_devices]
+    )
 
   base = of()
   assert base == of() and base['devices'][:2] == [1, 'cpu']
   for changed in (
-      of({'a': {'kernel': np.array([1, 1, 1 + 1e-7], np.float32)}}),
-      of(evaluation=settings.Evaluation(tile_texts=31)),
-      of(evaluation=settings.Evaluation(num_buckets=1)),
-      of(used=dataclasses.replace(config, compute=settings.Compute(
-          dtype='bfloat16'))),
-      of(used=dataclasses.replace(config, model=settings.Model(num_heads=6))),
-      of(num_devices=2)):
+    of({'a': {'kernel': np.array([1, 1, 1 + 1e-7], np.float32)}}),
+    of(evaluation=settings.Evaluation(tile_texts=31)),
+    of(evaluation=settings.Evaluation(num_buckets=1)),
+    of(
+      used=dataclasses.replace(
+        config, compute=settings.Compute(dtype='bfloat16')
+      )
+    ),
+    of(used=dataclasses.replace(config, model=settings.Model(num_heads=6))),
+    of(num_devices=2),
+  ):
     assert changed != base
   # What does not touch the scores.
   assert base == of(used=dataclasses.replace(config, seed=3))

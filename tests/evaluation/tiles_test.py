@@ -11,18 +11,27 @@ from tagsdc_jax.evaluation import tiles
 def _data(num_captions, num_images, seed=0):
   rng = np.random.default_rng(seed)
   return types.SimpleNamespace(
-      captions=[types.SimpleNamespace(token_ids=range(n))
-                for n in rng.integers(3, 20, num_captions)],
-      num_regions=rng.integers(2, 30, num_images))
+    captions=[
+      types.SimpleNamespace(token_ids=range(n))
+      for n in rng.integers(3, 20, num_captions)
+    ],
+    num_regions=rng.integers(2, 30, num_images),
+  )
 
 
-@pytest.mark.parametrize('tile_texts, tile_images, num_devices', [
-    (5, 3, 1), (1, 1, 2), (40, 9, 1), (6, 2, 4)])
+@pytest.mark.parametrize(
+  'tile_texts, tile_images, num_devices',
+  [(5, 3, 1), (1, 1, 2), (40, 9, 1), (6, 2, 4)],
+)
 def test_plan_covers_every_pair(tile_texts, tile_images, num_devices):
   data = _data(17, 7)
   plan = tiles.make_plan(
-      data, settings.Evaluation(tile_texts=tile_texts, num_buckets=3,
-                                tile_images=tile_images), num_devices)
+    data,
+    settings.Evaluation(
+      tile_texts=tile_texts, num_buckets=3, tile_images=tile_images
+    ),
+    num_devices,
+  )
   assert set(plan.texts.ravel()) == set(range(17))
   assert set(plan.images.ravel()) == set(range(7))
   assert plan.texts.shape[1] <= tile_texts
@@ -31,8 +40,9 @@ def test_plan_covers_every_pair(tile_texts, tile_images, num_devices):
   assert len(plan.buckets) <= 3
   lengths = tiles.text_lengths(data)
   computed = 0
-  for text_group, part in itertools.product(range(len(plan.texts)),
-                                            range(len(plan.images))):
+  for text_group, part in itertools.product(
+    range(len(plan.texts)), range(len(plan.images))
+  ):
     texts, images = plan.texts[text_group], plan.images[part]
     longest = lengths[texts].max() + data.num_regions[images].max()
     assert longest == plan.text_lengths[text_group] + plan.image_lengths[part]
@@ -45,8 +55,8 @@ def test_plan_covers_every_pair(tile_texts, tile_images, num_devices):
 
 def _sizes(num_images, most, num_devices=1):
   return tiles.make_plan(
-      _data(5, num_images), settings.Evaluation(tile_images=most),
-      num_devices).images.shape
+    _data(5, num_images), settings.Evaluation(tile_images=most), num_devices
+  ).images.shape
 
 
 def test_tiles_fill_up_little():
@@ -81,4 +91,4 @@ def test_spread(count):
 def test_any_stretch_of_a_spread_is_like_the_whole():
   cost = np.arange(100)[tiles.spread(100)]
   for start in range(0, 100, 10):
-    assert abs(np.mean(cost[start:start + 10]) - 49.5) < 8
+    assert abs(np.mean(cost[start : start + 10]) - 49.5) < 8

@@ -13,6 +13,7 @@ def logistic(config: settings.Settings) -> PairLoss:
 
   def loss(positive: Match, negative: Match) -> jax.Array:
     return jax.nn.softplus(negative.logits - positive.logits)
+
   return PairLoss('logistic', loss)
 
 
@@ -20,10 +21,12 @@ def contrastive(config: settings.Settings) -> PairLoss:
   """InfoNCE: the positive against all of its negatives at once."""
   del config
 
-  def loss(positive: Match, negatives: Match,
-           is_filled: jax.Array) -> jax.Array:
+  def loss(
+    positive: Match, negatives: Match, is_filled: jax.Array
+  ) -> jax.Array:
     own = positive.logits[:, None]
     others = jnp.where(is_filled, negatives.logits, -jnp.inf)
     every = jnp.concatenate([own, others.reshape(len(own), -1)], axis=1)
     return jax.nn.logsumexp(every, axis=1) - positive.logits
+
   return PairLoss('contrastive', loss, weight=0.5, is_coupled=True)

@@ -22,8 +22,9 @@ def neighbors(inputs: source.Inputs) -> source.Sentences:
   token_ids = jnp.where(is_left, jnp.roll(captions, -1, axis=2), captions)
   token_ids = jnp.where(is_right, jnp.roll(captions, 1, axis=2), token_ids)
   return source.Sentences(
-      token_ids=token_ids,
-      num_tokens=jnp.broadcast_to(texts.num_tokens[:, None], shape),
-      is_valid=jnp.broadcast_to(texts.num_tokens[:, None] > 3, shape),
-      is_target=is_left | is_right,
-      originals=captions)
+    token_ids=token_ids,
+    num_tokens=jnp.broadcast_to(texts.num_tokens[:, None], shape),
+    is_valid=jnp.broadcast_to(texts.num_tokens[:, None] > 3, shape),
+    is_target=is_left | is_right,
+    originals=captions,
+  )

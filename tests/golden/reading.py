@@ -26,9 +26,11 @@ def manifest() -> dict[str, Any]:
 
 def weights(name: str) -> dict[str, np.ndarray]:
   """Returns a checkpoint's arrays, without the copies of tied weights."""
-  return {key: array
-          for key, array in load_file(FOLDER / f'{name}.safetensors').items()
-          if not key.endswith('.decoder.weight')}
+  return {
+    key: array
+    for key, array in load_file(FOLDER / f'{name}.safetensors').items()
+    if not key.endswith('.decoder.weight')
+  }
 
 
 def path_of(name: str) -> Path:
@@ -37,8 +39,12 @@ def path_of(name: str) -> Path:
   return path if path.exists() else FOLDER / name
 
 
-def under(arrays: Mapping[str, np.ndarray],
-          prefix: str) -> dict[str, np.ndarray]:
+def under(
+  arrays: Mapping[str, np.ndarray], prefix: str
+) -> dict[str, np.ndarray]:
   """Returns the arrays whose names start with a prefix, without it."""
-  return {name.removeprefix(prefix): array for name, array in arrays.items()
-          if name.startswith(prefix)}
+  return {
+    name.removeprefix(prefix): array
+    for name, array in arrays.items()
+    if name.startswith(prefix)
+  }

@@ -17,9 +17,12 @@ def test_matching_loss_of_extreme_logits_and_extra_axis():
   is_match = jnp.array([[True, True], [False, True]])
   loss = matching.matching_loss(logits, is_match)
   # Of ln 2 + 1e4 the last four digits are lost.
-  np.testing.assert_allclose(loss, [[2e4, 0.0], [np.log(2), np.log(2)]],
-                             rtol=1e-3)
-  gradient = jax.jit(jax.grad(
-      lambda x: jnp.sum(matching.matching_loss(x, is_match))))(logits)
   np.testing.assert_allclose(
-      gradient, [[[1, -1], [0, 0]], [[-0.5, 0.5], [0.5, -0.5]]], atol=1e-6)
+    loss, [[2e4, 0.0], [np.log(2), np.log(2)]], rtol=1e-3
+  )
+  gradient = jax.jit(
+    jax.grad(lambda x: jnp.sum(matching.matching_loss(x, is_match)))
+  )(logits)
+  np.testing.assert_allclose(
+    gradient, [[[1, -1], [0, 0]], [[-0.5, 0.5], [0.5, -0.5]]], atol=1e-6
+  )

@@ -9,20 +9,30 @@ from tagsdc_jax.losses import pair_losses
 
 
 def test_lists_of_the_phases():
-  names = {phase: [loss.name for loss in pair_losses.of_settings(
-      settings.Settings(phase=phase))] for phase in ('tags', 'dc')}
-  assert names == {'tags': ['triplet'],
-                   'dc': ['triplet', 'discrimination', 'correction']}
-  config = settings.Settings(phase='tags', losses=settings.Losses(
-      pairs=('correction', 'triplet'), correction=3.0))
+  names = {
+    phase: [
+      loss.name
+      for loss in pair_losses.of_settings(settings.Settings(phase=phase))
+    ]
+    for phase in ('tags', 'dc')
+  }
+  assert names == {
+    'tags': ['triplet'],
+    'dc': ['triplet', 'discrimination', 'correction'],
+  }
+  config = settings.Settings(
+    phase='tags',
+    losses=settings.Losses(pairs=('correction', 'triplet'), correction=3.0),
+  )
   correction, triplet = pair_losses.of_settings(config)
   assert (correction.name, correction.weight) == ('correction', 3.0)
   assert triplet.heads == ('pooler', 'rank_output')
 
 
 def test_a_loss_that_stands_twice():
-  config = settings.Settings(losses=settings.Losses(
-      pairs=('triplet', 'triplet')))
+  config = settings.Settings(
+    losses=settings.Losses(pairs=('triplet', 'triplet'))
+  )
   with pytest.raises(errors.UserError, match='two losses of the name triplet'):
     pair_losses.of_settings(config)
 
@@ -36,20 +46,29 @@ def test_our_own_keep_to_what_is_asked(name, margin):
 
 def test_means_by_hand():
   triplet, discrimination, correction = (
-      pair_losses.BUILT_IN[name](settings.Settings())
-      for name in ('triplet', 'discrimination', 'correction'))
+    pair_losses.BUILT_IN[name](settings.Settings())
+    for name in ('triplet', 'discrimination', 'correction')
+  )
   filled = jnp.array([[True, True, False], [False] * 3])
   values = jnp.array([[1.0, 3.0, 100.0], [7.0, jnp.inf, jnp.nan]])
-  np.testing.assert_allclose(pair_losses.mean_per_positive(
-      triplet, values, filled, None), [2, 0])
+  np.testing.assert_allclose(
+    pair_losses.mean_per_positive(triplet, values, filled, None), [2, 0]
+  )
   words = pair_losses.Words(
-      None, None, jnp.array([[[True, True]] * 3] * 2),
-      jnp.array([[[True, False], [False, False], [True, True]]] * 2))
+    None,
+    None,
+    jnp.array([[[True, True]] * 3] * 2),
+    jnp.array([[[True, False], [False, False], [True, True]]] * 2),
+  )
   values = jnp.arange(12.0).reshape(2, 3, 2)
   # (0 + 1 + 2 + 3) / 4, and the first one alone.
-  np.testing.assert_allclose(pair_losses.mean_per_positive(
-      discrimination, values, filled, words), [1.5, 0])
-  np.testing.assert_allclose(pair_losses.mean_per_positive(
-      correction, values, filled, words), [0, 0])
-  np.testing.assert_allclose(pair_losses.mean_per_positive(
-      correction, values + 5, filled, words), [5, 0])
+  np.testing.assert_allclose(
+    pair_losses.mean_per_positive(discrimination, values, filled, words),
+    [1.5, 0],
+  )
+  np.testing.assert_allclose(
+    pair_losses.mean_per_positive(correction, values, filled, words), [0, 0]
+  )
+  np.testing.assert_allclose(
+    pair_losses.mean_per_positive(correction, values + 5, filled, words), [5, 0]
+  )

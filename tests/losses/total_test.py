@@ -10,14 +10,14 @@ _WEIGHTS = {'images': 1.0, 'texts': 0.5, 'mlm': 0.25, 'matching': 1.0}
 
 def test_weighted_sum_by_hand():
   losses = {
-      'images': jnp.array([1.0, 3.0]),  # Mean 2, weight 1.
-      'texts': jnp.array([2.0, 2.0]),  # 2 x 0.5
-      'mlm': jnp.array([8.0, 0.0]),  # 4 x 0.25
+    'images': jnp.array([1.0, 3.0]),  # Mean 2, weight 1.
+    'texts': jnp.array([2.0, 2.0]),  # 2 x 0.5
+    'mlm': jnp.array([8.0, 0.0]),  # 4 x 0.25
   }
-  np.testing.assert_allclose(total.weighted_sum(losses, _WEIGHTS), 4,
-                             rtol=1e-6)
+  np.testing.assert_allclose(total.weighted_sum(losses, _WEIGHTS), 4, rtol=1e-6)
   np.testing.assert_allclose(
-      jax.jit(lambda x: total.weighted_sum(x, _WEIGHTS))(losses), 4, rtol=1e-6)
+    jax.jit(lambda x: total.weighted_sum(x, _WEIGHTS))(losses), 4, rtol=1e-6
+  )
 
 
 def test_a_mean_may_stand_for_its_losses():
@@ -29,6 +29,7 @@ def test_a_mean_may_stand_for_its_losses():
 def test_gradient_is_weight_over_batch():
   def mlm(loss):
     return total.weighted_sum({'mlm': loss}, _WEIGHTS)
+
   np.testing.assert_allclose(jax.grad(mlm)(jnp.zeros(4)), [0.0625] * 4)
 
 

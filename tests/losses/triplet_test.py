@@ -9,10 +9,13 @@ def test_triplet_loss_by_hand():
   # max(0, 0.2 + n - p): 0.2 + 0.6 - 0.7 = 0.1; 0.2 + 0.5 - 0.7 = 0, at the
   # kink; 0.2 + 0.1 - 0.7 < 0; second row: 0.2 + 0.9 - 0.3 = 0.8, and so on.
   loss = triplet.triplet_loss(
-      jnp.array([[0.7], [0.3]]),
-      jnp.array([[0.6, 0.5, 0.1], [0.9, 0.3, 0.0]]), margin=0.2)
+    jnp.array([[0.7], [0.3]]),
+    jnp.array([[0.6, 0.5, 0.1], [0.9, 0.3, 0.0]]),
+    margin=0.2,
+  )
   np.testing.assert_allclose(
-      loss, [[0.1, 0.0, 0.0], [0.8, 0.2, 0.0]], atol=1e-6)
+    loss, [[0.1, 0.0, 0.0], [0.8, 0.2, 0.0]], atol=1e-6
+  )
 
 
 def test_triplet_loss_with_extra_axis_and_jit():
@@ -21,10 +24,12 @@ def test_triplet_loss_with_extra_axis_and_jit():
   negative = jnp.asarray(rng.random((2, 3, 4), np.float32))
   loss = triplet.triplet_loss(positive[..., None], negative, margin=0.2)
   assert loss.shape == (2, 3, 4)
-  np.testing.assert_array_equal(loss[1], triplet.triplet_loss(
-      positive[1, :, None], negative[1], margin=0.2))
-  jitted = jax.jit(lambda p, n: triplet.triplet_loss(p[..., None], n,
-                                                     margin=0.2))
+  np.testing.assert_array_equal(
+    loss[1], triplet.triplet_loss(positive[1, :, None], negative[1], margin=0.2)
+  )
+  jitted = jax.jit(
+    lambda p, n: triplet.triplet_loss(p[..., None], n, margin=0.2)
+  )
   np.testing.assert_allclose(jitted(positive, negative), loss, atol=1e-7)
 
 

@@ -19,8 +19,9 @@ def _bits(seed, site):
 
 @functools.cache
 def _program():
-  return jax.jit(lambda key, site: dropout.random_bits(key, site, _SHAPE),
-                 static_argnums=1)
+  return jax.jit(
+    lambda key, site: dropout.random_bits(key, site, _SHAPE), static_argnums=1
+  )
 
 
 def _kept(bits, rate=0.5):
@@ -35,8 +36,9 @@ def _correlation(a, b):
 @pytest.mark.parametrize('rate', [0.1, 0.5, 0.9])
 def test_share_and_mean(rate):
   x = jnp.full(_SHAPE, 2.0)
-  y = np.asarray(jax.jit(lambda key: dropout.dropout(x, rate, key, 0))(
-      jax.random.key(0)))
+  y = np.asarray(
+    jax.jit(lambda key: dropout.dropout(x, rate, key, 0))(jax.random.key(0))
+  )
   is_kept = y != 0
   # Four errors of a binomial share.
   error = np.sqrt(rate * (1 - rate) / _COUNT)
@@ -54,19 +56,24 @@ def test_identity():
 def test_same_key_and_site_same_bits():
   np.testing.assert_array_equal(_bits(0, 0), _program()(jax.random.key(0), 0))
   np.testing.assert_array_equal(
-      _bits(0, 1), dropout.random_bits(jax.random.key(0), 1, _SHAPE))
+    _bits(0, 1), dropout.random_bits(jax.random.key(0), 1, _SHAPE)
+  )
 
 
 def test_keys_and_sites_are_independent():
-  draws = [_kept(_bits(seed, site))
-           for seed, site in itertools.product((0, 1, 2), (0, 1, 2))]
+  draws = [
+    _kept(_bits(seed, site))
+    for seed, site in itertools.product((0, 1, 2), (0, 1, 2))
+  ]
   for a, b in itertools.combinations(draws, 2):
     assert abs(_correlation(a, b)) < 4.5
 
 
 def test_split_and_folded_keys_are_independent():
-  keys = [*jax.random.split(jax.random.key(5), 4),
-          *(jax.random.fold_in(jax.random.key(6), i) for i in range(4))]
+  keys = [
+    *jax.random.split(jax.random.key(5), 4),
+    *(jax.random.fold_in(jax.random.key(6), i) for i in range(4)),
+  ]
   draws = [_kept(np.asarray(_program()(key, 0)), 0.1) for key in keys]
   for a, b in itertools.combinations(draws, 2):
     assert abs(_correlation(a, b)) < 4.5
@@ -86,8 +93,7 @@ def test_neighbors_are_independent(rate):
   # No row or column is kept more often than others.
   for axes in ((0, 1), (0, 2), (1, 2)):
     shares = kept.mean(axis=axes)
-    error = np.sqrt(rate * (1 - rate) * kept.shape[
-        3 - sum(axes)] / _COUNT)
+    error = np.sqrt(rate * (1 - rate) * kept.shape[3 - sum(axes)] / _COUNT)
     assert np.max(np.abs(shares - (1 - rate))) < 5 * error
 
 
@@ -107,15 +113,15 @@ def test_gradient_passes_where_kept():
 
 
 def test_bfloat16_stays_bfloat16():
-  y = dropout.dropout(jnp.ones((4, 4), jnp.bfloat16), 0.5, jax.random.key(0),
-                      0)
+  y = dropout.dropout(jnp.ones((4, 4), jnp.bfloat16), 0.5, jax.random.key(0), 0)
   assert y.dtype == jnp.bfloat16
 
 
 def test_a_tokens_key_is_a_function_of_its_row_and_place():
   row_keys = jax.random.split(jax.random.key(0), 3)
-  of = lambda rows, places: jax.random.key_data(dropout.keys_at(
-      row_keys, jnp.array(rows), jnp.array(places)))
+  of = lambda rows, places: jax.random.key_data(
+    dropout.keys_at(row_keys, jnp.array(rows), jnp.array(places))
+  )
   keys = of([0, 0, 1, 2, 2], [0, 1, 1, 5, 2**16])
   assert len(np.unique(keys, axis=0)) == 5
   np.testing.assert_array_equal(of([2, 0], [5, 1]), keys[np.array([3, 1])])

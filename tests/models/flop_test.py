@@ -10,12 +10,25 @@ import pytest
 from tagsdc_jax import settings
 from tagsdc_jax.models import flop, retrieval
 
-_BY_HAND = settings.Model(num_layers=2, hidden_size=4, num_heads=2,
-                          intermediate_size=8, vocab_size=5, feature_size=3)
+_BY_HAND = settings.Model(
+  num_layers=2,
+  hidden_size=4,
+  num_heads=2,
+  intermediate_size=8,
+  vocab_size=5,
+  feature_size=3,
+)
 # One inner layer, so that the encoder's loop over layers runs once.
 _MODEL = settings.Model(
-    num_layers=2, hidden_size=128, num_heads=2, intermediate_size=512,
-    max_positions=16, vocab_size=1000, feature_size=200, dropout_rate=0.0)
+  num_layers=2,
+  hidden_size=128,
+  num_heads=2,
+  intermediate_size=512,
+  max_positions=16,
+  vocab_size=1000,
+  feature_size=200,
+  dropout_rate=0.0,
+)
 _ROWS, _TOKENS, _WORDS, _REGIONS = 3, 24, 10, 14
 
 
@@ -30,8 +43,10 @@ def test_encoder_by_hand():
   # 2 * 2 * (2 * 16 + 2 * 32) = 384, attention 4 * 3 * 2 * 4 = 96.
   assert count(np.array([3]), 2) == [768 + 144 + 192 + 384 + 96]
   # All 3 of the last layer is a layer more.
-  np.testing.assert_array_equal(count(np.array([3, 3]), np.array([3, 2])),
-                                [2 * (768 + 144), 768 + 144 + 672])
+  np.testing.assert_array_equal(
+    count(np.array([3, 3]), np.array([3, 2])),
+    [2 * (768 + 144), 768 + 144 + 672],
+  )
 
 
 def test_heads_and_regions_by_hand():
@@ -68,10 +83,15 @@ def test_states_that_nothing_reads_are_not_counted():
   # Each one less: its query and output projections, its feed-forward layer, and
   # its products with all keys and values.
   hidden = _MODEL.hidden_size
-  each = (2 * 2 * hidden**2 + 2 * 2 * hidden * _MODEL.intermediate_size
-          + 2 * 2 * hidden * _TOKENS)
-  every, some = (flop.encoder(_MODEL, np.array(_TOKENS), number)
-                 for number in (_TOKENS, _WORDS))
+  each = (
+    2 * 2 * hidden**2
+    + 2 * 2 * hidden * _MODEL.intermediate_size
+    + 2 * 2 * hidden * _TOKENS
+  )
+  every, some = (
+    flop.encoder(_MODEL, np.array(_TOKENS), number)
+    for number in (_TOKENS, _WORDS)
+  )
   assert every - some == (_TOKENS - _WORDS) * each
 
 
@@ -82,8 +102,11 @@ def test_encoder_beside_xla(num_outputs):
   mask = jnp.ones((_ROWS, _TOKENS), bool)
 
   def run(encoder, x):
-    return jnp.sum(retrieval.apply(model, {'encoder': encoder}, 'encode', x,
-                                   mask, num_outputs=num_outputs))
+    return jnp.sum(
+      retrieval.apply(
+        model, {'encoder': encoder}, 'encode', x, mask, num_outputs=num_outputs
+      )
+    )
 
   x = jnp.zeros((_ROWS, _TOKENS, _MODEL.hidden_size))
   ours = _ROWS * flop.encoder(_MODEL, np.array(_TOKENS), num_outputs)
@@ -105,10 +128,15 @@ def test_heads_and_regions_beside_xla():
   features = jnp.zeros((_ROWS, _REGIONS, _MODEL.feature_size))
   boxes = jnp.zeros((_ROWS, _REGIONS, 7))
   for method, args, forward, with_gradient in (
-      ('mlm_logits', (states,), flop.word(_MODEL), flop.WITH_GRADIENT),
-      ('pooled', (states[:, None],), flop.pooled(_MODEL), flop.WITH_GRADIENT),
-      ('embed_image', (features, boxes), flop.regions(
-          _MODEL, np.array(_REGIONS)), flop.REGIONS_WITH_GRADIENT)):
+    ('mlm_logits', (states,), flop.word(_MODEL), flop.WITH_GRADIENT),
+    ('pooled', (states[:, None],), flop.pooled(_MODEL), flop.WITH_GRADIENT),
+    (
+      'embed_image',
+      (features, boxes),
+      flop.regions(_MODEL, np.array(_REGIONS)),
+      flop.REGIONS_WITH_GRADIENT,
+    ),
+  ):
     ours = _ROWS * forward
     theirs = _xla_flop(functools.partial(run, method), params, *args)
     assert ours < theirs < 1.1 * ours, method
@@ -116,5 +144,4 @@ def test_heads_and_regions_beside_xla():
     places = (0,) if method == 'embed_image' else (0, 1)
     gradient = jax.value_and_grad(functools.partial(run, method), places)
     theirs = _xla_flop(gradient, params, *args)
-    assert (with_gradient * ours < theirs
-            < 1.15 * with_gradient * ours), method
+    assert with_gradient * ours < theirs < 1.15 * with_gradient * ours, method

@@ -12,8 +12,9 @@ _MASK_ID, _RANGE = 8, (9, 50)
 
 
 def _batch():
-  token_ids = np.array([[6, 11, 12, 13, 7, 0], [6, 21, 22, 23, 24, 7]],
-                       np.int32)
+  token_ids = np.array(
+    [[6, 11, 12, 13, 7, 0], [6, 21, 22, 23, 24, 7]], np.int32
+  )
   counts = np.zeros((2, 4, 6), np.int8)
   counts[0, [0, 1, 2], [1, 2, 3]] = 1
   counts[1, 0, 1:3] = counts[1, 1, 3:5] = 1
@@ -21,36 +22,54 @@ def _batch():
   references[:, 0] = token_ids
   # Not read by what refills.
   nothing = np.zeros(2, np.int32)
-  images = arrays.Images(np.zeros((2, 1, 1), np.float32),
-                         np.zeros((2, 1, 7), np.float32), nothing)
+  images = arrays.Images(
+    np.zeros((2, 1, 1), np.float32), np.zeros((2, 1, 7), np.float32), nothing
+  )
   texts = arrays.Texts(token_ids, np.array([5, 6], np.int32))
   kinds = np.ones((2, 4), np.int8)
   return arrays.MicroBatch(
-      nothing, texts, images, counts, kinds, references, texts, images,
-      nothing, nothing)
+    nothing,
+    texts,
+    images,
+    counts,
+    kinds,
+    references,
+    texts,
+    images,
+    nothing,
+    nothing,
+  )
 
 
 def _predict(own, params, batch, masked, uniforms, key):
   """Draws 1000 + 100 b + 10 k + s everywhere; the loss is the copy's."""
   shape = uniforms.shape[:-1]
   assert uniforms.shape == (*masked.token_ids.shape, 4, 2)
-  b, k, s = (jax.lax.broadcasted_iota(jnp.int32, shape, axis)
-             for axis in (0, 1, 3))
+  b, k, s = (
+    jax.lax.broadcasted_iota(jnp.int32, shape, axis) for axis in (0, 1, 3)
+  )
   losses = jnp.sum(uniforms, axis=(-1, -2))
   return jnp.mean(losses), losses, 1000 + 100 * b + 10 * k + s
 
 
 class _Engine:
-  task = engine.Task(None, settings.Settings(negatives=_CONFIG), _MASK_ID,
-                     _RANGE, ())
+  task = engine.Task(
+    None, settings.Settings(negatives=_CONFIG), _MASK_ID, _RANGE, ()
+  )
 
 
 def _write(mask_key, refill_key):
   batch = jax.tree.map(jnp.asarray, _batch())
   table, proposed = candidates.propose(
-      (mask_refill.MASK_REFILL,), source.Inputs(
-          _Engine, None, None, batch, source.Keys(
-              mask_key, refill_key, jax.random.key(0))))
+    (mask_refill.MASK_REFILL,),
+    source.Inputs(
+      _Engine,
+      None,
+      None,
+      batch,
+      source.Keys(mask_key, refill_key, jax.random.key(0)),
+    ),
+  )
   own = proposed[0]
   ids = table.texts.token_ids[own.text_rows]
   return own.sentences, own.is_valid, ids
@@ -59,10 +78,16 @@ def _write(mask_key, refill_key):
 @pytest.fixture
 def write(monkeypatch):
   """Returns write(mask seed, refill seed), with another prediction if asked."""
+
   def run(mask_seed, refill_seed, predict=_predict):
     monkeypatch.setattr(masked_words, 'predict', predict)
-    return jax.tree.map(np.asarray, jax.jit(lambda *keys: _write(*keys))(
-        jax.random.key(mask_seed), jax.random.key(refill_seed)))
+    return jax.tree.map(
+      np.asarray,
+      jax.jit(lambda *keys: _write(*keys))(
+        jax.random.key(mask_seed), jax.random.key(refill_seed)
+      ),
+    )
+
   return run
 
 
@@ -75,13 +100,12 @@ def test_a_sentence_belongs_to_its_copy(write):
     for g in range(12):
       copy, sample = divmod(g, 4)
       is_target = sentences.is_target[b, g]
-      np.testing.assert_array_equal(is_target,
-                                    sentences.is_target[b, 4 * copy])
+      np.testing.assert_array_equal(is_target, sentences.is_target[b, 4 * copy])
       assert is_target.any()
       np.testing.assert_array_equal(
-          token_ids[b, g],
-          np.where(is_target, 1000 + 100 * b + 10 * copy + sample,
-                   captions[b]))
+        token_ids[b, g],
+        np.where(is_target, 1000 + 100 * b + 10 * copy + sample, captions[b]),
+      )
       np.testing.assert_array_equal(sentences.originals[b, g], captions[b])
   assert np.all(is_valid)
 

@@ -17,17 +17,23 @@ _COPIES = 20000
 _LENGTH, _ROWS = 14, 8
 # Positions count from 0 without [CLS]. The first three were recorded.
 _PHRASES = {
-    'overlap': ((1, 2, 4), (4, 5, 6, 7), (0, 1), (3, 4), (1,), (4,), (8,)),
-    'multi_token': ((2, 3, 4, 5, 6, 7), (9, 10), (1, 2, 3, 4), (2, 3, 4),
-                    (6, 7)),
-    'empty': tuple((i,) for i in range(6)),
-    'single': ((1, 3),),
-    'repeated': ((0, 0, 1), (1, 2), (3, 3)),
-    'padding': ((0,), (), (1, 2), (), (2, 3)),
-    'equal': ((0, 1), (0, 1), (2,)),
+  'overlap': ((1, 2, 4), (4, 5, 6, 7), (0, 1), (3, 4), (1,), (4,), (8,)),
+  'multi_token': ((2, 3, 4, 5, 6, 7), (9, 10), (1, 2, 3, 4), (2, 3, 4), (6, 7)),
+  'empty': tuple((i,) for i in range(6)),
+  'single': ((1, 3),),
+  'repeated': ((0, 0, 1), (1, 2), (3, 3)),
+  'padding': ((0,), (), (1, 2), (), (2, 3)),
+  'equal': ((0, 1), (0, 1), (2,)),
 }
-_TOKENS = {'overlap': 9, 'multi_token': 12, 'empty': 6, 'single': 4,
-           'repeated': 5, 'padding': 5, 'equal': 3}
+_TOKENS = {
+  'overlap': 9,
+  'multi_token': 12,
+  'empty': 6,
+  'single': 4,
+  'repeated': 5,
+  'padding': 5,
+  'equal': 3,
+}
 
 
 def _counts(phrases):
@@ -43,7 +49,7 @@ def _captions():
   token_ids = np.zeros((len(_PHRASES), _LENGTH), np.int32)
   for row, length in zip(token_ids, _TOKENS.values()):
     row[0], row[length + 1] = 6, 7
-    row[1:length + 1] = rng.integers(_LOW, _HIGH, length)
+    row[1 : length + 1] = rng.integers(_LOW, _HIGH, length)
   return token_ids
 
 
@@ -51,14 +57,16 @@ def _law(phrases):
   """Returns {set of targets: probability}, over all subsets of phrases."""
   phrases = [p for p in phrases if p]
   listed = [x for phrase in phrases for x in phrase]
-  probs = [np.mean([0.15 / listed.count(x) for x in phrase])
-           for phrase in phrases]
+  probs = [
+    np.mean([0.15 / listed.count(x) for x in phrase]) for phrase in phrases
+  ]
   law = {}
   for chosen in itertools.product((False, True), repeat=len(phrases)):
     prob = np.prod([p if c else 1 - p for p, c in zip(probs, chosen)])
     if any(chosen):
-      outcomes = [(frozenset().union(*itertools.compress(phrases, chosen)),
-                   prob)]
+      outcomes = [
+        (frozenset().union(*itertools.compress(phrases, chosen)), prob)
+      ]
     else:
       outcomes = [(frozenset(p), prob / len(phrases)) for p in phrases]
     for targets, share in outcomes:
@@ -68,11 +76,19 @@ def _law(phrases):
 
 @functools.cache
 def _mask(seed=0):
-  masked = jax.jit(functools.partial(
-      masking.mask_tokens, num_copies=_COPIES, mask_rate=0.15,
-      mask_id=_MASK_ID, random_range=(_LOW, _HIGH)))(
-          jax.random.key(seed), _captions(),
-          np.stack([_counts(p) for p in _PHRASES.values()]))
+  masked = jax.jit(
+    functools.partial(
+      masking.mask_tokens,
+      num_copies=_COPIES,
+      mask_rate=0.15,
+      mask_id=_MASK_ID,
+      random_range=(_LOW, _HIGH),
+    )
+  )(
+    jax.random.key(seed),
+    _captions(),
+    np.stack([_counts(p) for p in _PHRASES.values()]),
+  )
   return jax.tree.map(np.asarray, masked)
 
 
@@ -81,8 +97,10 @@ def _draws(name):
   row = list(_PHRASES).index(name)
   tokens = _TOKENS[name]
   masked = _mask()
-  return (masked.token_ids[row, :, 1:tokens + 1],
-          masked.is_target[row, :, 1:tokens + 1])
+  return (
+    masked.token_ids[row, :, 1 : tokens + 1],
+    masked.is_target[row, :, 1 : tokens + 1],
+  )
 
 
 def test_phrase_probs_by_hand():
@@ -91,24 +109,30 @@ def test_phrase_probs_by_hand():
   counts = np.array([[2, 1, 0], [1, 0, 1], [0, 0, 0], [0, 1, 0]], np.int8)
   # (2 x 0.05 + 0.075) / 3; (0.05 + 0.15) / 2; absent; 0.075.
   np.testing.assert_allclose(
-      jax.jit(masking.phrase_probs)(counts, 0.15),
-      [0.175 / 3, 0.1, 0, 0.075], rtol=1e-6)
+    jax.jit(masking.phrase_probs)(counts, 0.15),
+    [0.175 / 3, 0.1, 0, 0.075],
+    rtol=1e-6,
+  )
 
 
 @pytest.mark.parametrize('name', ['overlap', 'multi_token', 'empty'])
 def test_phrase_probs_are_the_recorded_ones(name):
   probs = masking.phrase_probs(jnp.asarray(_counts(_PHRASES[name])), 0.15)
   recorded = reading.load('masking.npz')[f'{name}/phrase_prob']
-  np.testing.assert_allclose(probs[:len(recorded)], recorded, rtol=1e-6)
-  assert not np.any(probs[len(recorded):])
+  np.testing.assert_allclose(probs[: len(recorded)], recorded, rtol=1e-6)
+  assert not np.any(probs[len(recorded) :])
 
 
 def test_inclusion_probability_of_a_phrase():
   # P(phrase i) = p_i + prod(1 - p_j) / n.
   counts = _counts(_PHRASES['padding'])[None]
-  chosen = np.asarray(jax.jit(functools.partial(
-      masking.choose_phrases, num_copies=_COPIES, mask_rate=0.15))(
-          jax.random.key(1), counts))[0]
+  chosen = np.asarray(
+    jax.jit(
+      functools.partial(
+        masking.choose_phrases, num_copies=_COPIES, mask_rate=0.15
+      )
+    )(jax.random.key(1), counts)
+  )[0]
   # Position 2 is listed twice. Phrases 0: 0.15; 2: (0.15 + 0.075) / 2; 4 the
   # same; 1, 3 and 5 to 7 do not exist.
   p = np.array([0.15, 0.1125, 0.1125])
@@ -129,9 +153,13 @@ def test_sets_of_targets_follow_the_law(name):
   drawn, counts = np.unique(is_target @ weights, return_counts=True)
   assert set(drawn) <= set(patterns)
   found = dict(zip(drawn, counts))
-  assert chi_square.p_value(
+  assert (
+    chi_square.p_value(
       np.array([found.get(pattern, 0) for pattern in patterns]),
-      np.array(list(patterns.values()))) > 1e-3
+      np.array(list(patterns.values())),
+    )
+    > 1e-3
+  )
 
 
 @pytest.mark.parametrize('name', ['overlap', 'multi_token', 'empty'])
@@ -139,10 +167,12 @@ def test_rates_are_the_recorded_ones(name):
   recorded = reading.under(reading.load('masking.npz'), f'{name}/')
   _, is_target = _draws(name)
   rates = {
-      'p_labelled': is_target.mean(axis=0),
-      'p_joint': (is_target.T.astype(float) @ is_target) / _COPIES,
-      'p_count': np.bincount(is_target.sum(axis=1),
-                             minlength=is_target.shape[1] + 1) / _COPIES,
+    'p_labelled': is_target.mean(axis=0),
+    'p_joint': (is_target.T.astype(float) @ is_target) / _COPIES,
+    'p_count': np.bincount(
+      is_target.sum(axis=1), minlength=is_target.shape[1] + 1
+    )
+    / _COPIES,
   }
   for key, ours in rates.items():
     theirs, exact = recorded[key], recorded[f'analytic_{key}']
@@ -164,11 +194,16 @@ def test_law_is_the_recorded_closed_form():
 def test_what_targets_become():
   token_ids, is_target = _draws('overlap')
   original = _captions()[0, 1:10]
-  new, old = token_ids[is_target], np.broadcast_to(
-      original, token_ids.shape)[is_target]
+  new, old = (
+    token_ids[is_target],
+    np.broadcast_to(original, token_ids.shape)[is_target],
+  )
   words = _HIGH - _LOW
-  counts = [np.sum(new == _MASK_ID), np.sum((new != _MASK_ID) & (new != old)),
-            np.sum(new == old)]
+  counts = [
+    np.sum(new == _MASK_ID),
+    np.sum((new != _MASK_ID) & (new != old)),
+    np.sum(new == old),
+  ]
   # A random word is the same one in 1 of 202 cases.
   probs = [0.8, 0.1 * (1 - 1 / words), 0.1 + 0.1 / words]
   assert chi_square.p_value(np.array(counts), np.array(probs)) > 1e-3
@@ -185,9 +220,11 @@ def test_random_words_are_uniform_and_in_range():
   # from unchanged ones, so take targets whose original is another word.
   for word in (_LOW, _HIGH - 1):
     assert np.any(masked.token_ids[masked.is_target] == word)
-  changed = masked.token_ids[masked.is_target
-                             & (masked.token_ids != _MASK_ID)
-                             & (masked.token_ids != original)]
+  changed = masked.token_ids[
+    masked.is_target
+    & (masked.token_ids != _MASK_ID)
+    & (masked.token_ids != original)
+  ]
   assert changed.min() == _LOW and changed.max() == _HIGH - 1
   # A target's own word is missing among its changed ones: mix the laws.
   targets = masked.is_target.sum(axis=1)
@@ -209,8 +246,8 @@ def test_tokens_are_replaced_independently():
   assert chi_square.p_value(pairs, probs) > 1e-3
   # Neighbouring copies, too.
   following = np.bincount(
-      np.stack([is_mask[:-1:2, 0], is_mask[1::2, 0]], 1) @ [1, 2],
-      minlength=4)
+    np.stack([is_mask[:-1:2, 0], is_mask[1::2, 0]], 1) @ [1, 2], minlength=4
+  )
   assert chi_square.p_value(following, probs) > 1e-3
 
 
@@ -221,7 +258,7 @@ def test_other_positions_stay():
   assert np.array_equal(masked.token_ids[keep], original[keep])
   is_word = np.zeros((len(_TOKENS), _LENGTH), bool)
   for row, length in zip(is_word, _TOKENS.values()):
-    row[1:length + 1] = True
+    row[1 : length + 1] = True
   # [CLS], [SEP] and padding are never targets; every copy has a target.
   assert not np.any(masked.is_target & ~is_word[:, None])
   assert np.all(masked.is_target.any(axis=2))
@@ -229,8 +266,13 @@ def test_other_positions_stay():
 
 def test_same_key_same_draw_and_jit():
   arguments = (_captions(), np.stack([_counts(p) for p in _PHRASES.values()]))
-  draw = functools.partial(masking.mask_tokens, num_copies=3, mask_rate=0.15,
-                           mask_id=_MASK_ID, random_range=(_LOW, _HIGH))
+  draw = functools.partial(
+    masking.mask_tokens,
+    num_copies=3,
+    mask_rate=0.15,
+    mask_id=_MASK_ID,
+    random_range=(_LOW, _HIGH),
+  )
   jitted = jax.jit(draw)
   first = jitted(jax.random.key(3), *arguments)
   again = jitted(jax.random.key(3), *arguments)
@@ -251,9 +293,12 @@ def test_units_by_hand():
   of = lambda unit: masking.units(unit, jnp.asarray(counts), jnp.array([5]))
   np.testing.assert_array_equal(of('phrase'), counts)
   np.testing.assert_array_equal(of('token'), tokens)
-  np.testing.assert_array_equal(of('both'),
-                                np.concatenate([counts, tokens], axis=1))
+  np.testing.assert_array_equal(
+    of('both'), np.concatenate([counts, tokens], axis=1)
+  )
   # A word of a phrase is listed twice: 0.15 / 2 each; z once.
   np.testing.assert_allclose(
-      masking.phrase_probs(of('both'), 0.15)[0],
-      [0.075, 0, 0.075, 0.075, 0.15, 0, 0], rtol=1e-6)
+    masking.phrase_probs(of('both'), 0.15)[0],
+    [0.075, 0, 0.075, 0.075, 0.15, 0, 0],
+    rtol=1e-6,
+  )

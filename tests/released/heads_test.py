@@ -8,11 +8,16 @@ from tagsdc_jax.released import heads
 
 def _params():
   """Heads of a network of width 1; every number is another one."""
-  return {name: {'kernel': np.array([kernel]), 'bias': np.array(bias)}
-          for name, kernel, bias in (
-              ('itm_output', [1., 2], [3., 4]), ('rank_output', [5.], [6.]),
-              ('disc_output', [7., 8], [9., 10]), ('mlm_output', [11.], [12.]),
-              ('correction_output', [13.], [14.]))}
+  return {
+    name: {'kernel': np.array([kernel]), 'bias': np.array(bias)}
+    for name, kernel, bias in (
+      ('itm_output', [1.0, 2], [3.0, 4]),
+      ('rank_output', [5.0], [6.0]),
+      ('disc_output', [7.0, 8], [9.0, 10]),
+      ('mlm_output', [11.0], [12.0]),
+      ('correction_output', [13.0], [14.0]),
+    )
+  }
 
 
 @pytest.mark.parametrize('came_from', ['pretrain', 'tags', 'dc'])

@@ -13,25 +13,29 @@ def _choose(scores, num_hard, **quirks):
   quirks = settings.Quirks(plain_step=True, **quirks)
   is_repeated = selection.is_repeated(_ROWS, last_copy=quirks.last_copy)
   chosen = jax.jit(selection.choose, static_argnums=(3, 4))(
-      np.array([scores], np.float32), _IS_CAPTION, is_repeated, num_hard,
-      quirks)
+    np.array([scores], np.float32), _IS_CAPTION, is_repeated, num_hard, quirks
+  )
   return [x[0].tolist() for x in chosen]
 
 
 def test_which_copy_counts():
   np.testing.assert_array_equal(
-      selection.is_repeated(_ROWS, last_copy=False),
-      [[False, False, True, True, False]])
+    selection.is_repeated(_ROWS, last_copy=False),
+    [[False, False, True, True, False]],
+  )
   np.testing.assert_array_equal(
-      selection.is_repeated(_ROWS, last_copy=True),
-      [[True, False, True, False, False]])
+    selection.is_repeated(_ROWS, last_copy=True),
+    [[True, False, True, False, False]],
+  )
 
 
 def test_penalties_add_up():
   np.testing.assert_array_equal(
-      selection.penalties(np.array([False, True, False, True]),
-                          np.array([False, False, True, True])),
-      [0, 3, 2, 5])
+    selection.penalties(
+      np.array([False, True, False, True]), np.array([False, False, True, True])
+    ),
+    [0, 3, 2, 5],
+  )
 
 
 def test_left_out_rows_come_last_and_do_not_count():
@@ -49,9 +53,11 @@ def test_filling_up():
 
 def test_a_penalised_row_can_beat_a_clean_one():
   # 9 - 3, 0.3, 0.4; 0.2 - 2 and 0.1 - 2 of the earlier copies.
-  indices, filled = _choose([0.1, 9, 0.2, 0.3, 0.4], 3, penalties=True,
-                            last_copy=True, fill_up=True)
+  indices, filled = _choose(
+    [0.1, 9, 0.2, 0.3, 0.4], 3, penalties=True, last_copy=True, fill_up=True
+  )
   assert indices == [1, 4, 3] and all(filled)
-  indices, filled = _choose([0.1, 9, 0.2, 0.3, 0.4], 3, penalties=True,
-                            last_copy=True)
+  indices, filled = _choose(
+    [0.1, 9, 0.2, 0.3, 0.4], 3, penalties=True, last_copy=True
+  )
   assert indices == [1, 4, 3] and filled == [False, True, True]

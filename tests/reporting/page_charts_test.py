@@ -58,14 +58,19 @@ def _drawings():
   curve = curves.read(_lines([3.0, 2.0, 1.0]), 'loss')
   said = 'R@1 <"now">'
   return [
-      charts.loss_panel(curve, 5, svg.PHASES['tags'], said),
-      charts.score_panel(curve, 5, svg.INK, said, 0.5),
-      charts.score_panel(curve, 5, svg.INK, said, None),
-      charts.grouped_bars(['R@1', 'R@5'], {'tags': [50.0, None],
-                                           'dc': [100.0, 25.0]},
-                          [4.0, None], said),
-      charts.stacked_bars({'Stage 1': [('false', 95.0),
-                                       ('still_true', 5.0)]}, said)]
+    charts.loss_panel(curve, 5, svg.PHASES['tags'], said),
+    charts.score_panel(curve, 5, svg.INK, said, 0.5),
+    charts.score_panel(curve, 5, svg.INK, said, None),
+    charts.grouped_bars(
+      ['R@1', 'R@5'],
+      {'tags': [50.0, None], 'dc': [100.0, 25.0]},
+      [4.0, None],
+      said,
+    ),
+    charts.stacked_bars(
+      {'Stage 1': [('false', 95.0), ('still_true', 5.0)]}, said
+    ),
+  ]
 
 
 def test_drawings_fit_into_a_page():
@@ -106,14 +111,18 @@ def test_bars_are_as_high_as_their_numbers():
   assert dc[0][3] == pytest.approx(4 * dc[1][3], rel=1e-3)
   # In the order of the phases, the second group right of the first.
   assert tags[0] < dc[0][0] < dc[1][0]
-  assert [text.text for text in ElementTree.fromstring(drawing).iter('text')
-          if '.' in (text.text or '')] == ['50.0', '100.0', '25.0']
+  assert [
+    text.text
+    for text in ElementTree.fromstring(drawing).iter('text')
+    if '.' in (text.text or '')
+  ] == ['50.0', '100.0', '25.0']
 
 
 def test_shares_stand_side_by_side():
   drawing = _drawings()[4]
-  (false,), (still_true,) = (_boxes(drawing, name)
-                             for name in ('false', 'still-true'))
+  (false,), (still_true,) = (
+    _boxes(drawing, name) for name in ('false', 'still-true')
+  )
   assert false[2] == pytest.approx(19 * still_true[2], rel=1e-3)
   assert false[0] + false[2] == pytest.approx(still_true[0], abs=0.01)
   texts = [t.text for t in ElementTree.fromstring(drawing).iter('text')]
@@ -122,15 +131,25 @@ def test_shares_stand_side_by_side():
 
 
 # A notebook's processes inherit the first.
-@pytest.mark.parametrize('backend', [
-    'module://matplotlib_inline.backend_inline', 'nonsense'])
+@pytest.mark.parametrize(
+  'backend', ['module://matplotlib_inline.backend_inline', 'nonsense']
+)
 def test_no_backend_of_the_environment_is_used(backend):
-  ended = subprocess.run([sys.executable, '-c', textwrap.dedent('''
+  ended = subprocess.run(
+    [
+      sys.executable,
+      '-c',
+      textwrap.dedent("""
       import os
       from tagsdc_jax.reporting.page import svg
       drawing = svg.Drawing(100, 80)
       drawing.axes.plot([1, 2])
       print(os.environ['MPLBACKEND'], drawing.to_svg('x')[:4])
-      ''')], capture_output=True, text=True, check=False,
-                         env=os.environ | {'MPLBACKEND': backend})
+      """),
+    ],
+    capture_output=True,
+    text=True,
+    check=False,
+    env=os.environ | {'MPLBACKEND': backend},
+  )
   assert (ended.stdout, ended.stderr) == (f'{backend} <svg\n', '')

@@ -20,14 +20,19 @@ from tests import tiny
 def _case(world_dir):
   config = tiny.make_settings('tags', world_dir, num_devices=1)
   data = opening.open_split(config.data, 'test')
-  config = setup.with_data_sizes(dataclasses.replace(
-      config, evaluation=dataclasses.replace(config.evaluation,
-                                             tile_images=3)), data)
+  config = setup.with_data_sizes(
+    dataclasses.replace(
+      config, evaluation=dataclasses.replace(config.evaluation, tile_images=3)
+    ),
+    data,
+  )
   model = setup.make_model(config)
-  params = jax.tree.map(np.asarray, retrieval.init_parameters(
-      model, jax.random.key(3)))
-  case = types.SimpleNamespace(model=model, params=params, data=data,
-                               config=config)
+  params = jax.tree.map(
+    np.asarray, retrieval.init_parameters(model, jax.random.key(3))
+  )
+  case = types.SimpleNamespace(
+    model=model, params=params, data=data, config=config
+  )
   found = _evaluate(case, None)
   assert found.cache is None and found.result['pairs_found'] == 0
   case.result, case.scores = found.result, found.scores.matrix
@@ -38,8 +43,15 @@ def _evaluate(case, work_dir, **changes):
   devices = parallel.local_devices(1)
   params = parallel.replicate(changes.pop('params', case.params), devices)
   return evaluation.evaluate(
-      case.model, params, case.data, changes.pop('config', case.config),
-      'tags', devices, work_dir=work_dir, **changes)
+    case.model,
+    params,
+    case.data,
+    changes.pop('config', case.config),
+    'tags',
+    devices,
+    work_dir=work_dir,
+    **changes,
+  )
 
 
 def _same(found, case):
@@ -108,11 +120,17 @@ def test_another_checkpoint_starts_anew(case, tmp_path, capsys):
 
 def _as_process(monkeypatch, process):
   """Has what follows take itself for one of two processes."""
-  monkeypatch.setattr(evaluation, 'jax', types.SimpleNamespace(
-      process_index=lambda: process, process_count=lambda: 2))
+  monkeypatch.setattr(
+    evaluation,
+    'jax',
+    types.SimpleNamespace(
+      process_index=lambda: process, process_count=lambda: 2
+    ),
+  )
   monkeypatch.setattr(distributed, 'is_first', lambda: process == 0)
-  monkeypatch.setattr(matrix, 'own_parts', lambda plan: tiles.spread(
-      len(plan.images))[process::2])
+  monkeypatch.setattr(
+    matrix, 'own_parts', lambda plan: tiles.spread(len(plan.images))[process::2]
+  )
 
 
 def test_processes_share_the_work(case, tmp_path, monkeypatch):
@@ -140,8 +158,9 @@ def test_processes_share_the_work(case, tmp_path, monkeypatch):
   _same(found, case)
   assert len(scored) == len(set(scored))
   assert found.result['pairs_found'] == 0
-  assert (found.result['pairs_per_second'] * found.result['seconds']
-          == pytest.approx(case.scores.size))
+  assert found.result['pairs_per_second'] * found.result[
+    'seconds'
+  ] == pytest.approx(case.scores.size)
 
 
 def test_a_share_that_is_missing_is_told(case, tmp_path, monkeypatch):
@@ -155,15 +174,19 @@ def test_one_evaluation_at_a_time(case, tmp_path, monkeypatch):
   monkeypatch.setattr(lock, '_SETTLING', 0.1)
   path = _evaluate(case, tmp_path).cache.path
   with lock.Lock(path / 'process_0.lock', '').held():
-    with pytest.raises(errors.UserError, match='in use by process .* wait for '
-                       'the same evaluation, or give another --work-dir'):
+    with pytest.raises(
+      errors.UserError,
+      match='in use by process .* wait for '
+      'the same evaluation, or give another --work-dir',
+    ):
       _evaluate(case, tmp_path)
   _evaluate(case, tmp_path)
 
 
 def test_scores_are_returned_as_they_were_computed(case):
-  config = dataclasses.replace(case.config, quirks=settings.Quirks(
-      float16_scores=True))
+  config = dataclasses.replace(
+    case.config, quirks=settings.Quirks(float16_scores=True)
+  )
   found = _evaluate(case, None, config=config)
   np.testing.assert_array_equal(found.scores.matrix, case.scores)
 
@@ -176,15 +199,17 @@ def test_first_pass(case, tmp_path):
   number = np.isfinite(found.scores.matrix).sum()
   assert number == about['pairs'] < 0.6 * case.scores.size
   kept = np.isfinite(found.scores.matrix)
-  np.testing.assert_allclose(found.scores.matrix[kept], case.scores[kept],
-                             atol=1e-5)
+  np.testing.assert_allclose(
+    found.scores.matrix[kept], case.scores[kept], atol=1e-5
+  )
   # The network's own scores as the first pass: nothing among the first 10 is
   # lost. (What rounding moves is less than what lies between these scores.)
   assert found.result['image_retrieval'] == case.result['image_retrieval']
   assert found.result['text_retrieval'] == case.result['text_retrieval']
   own = [c.image for c in case.data.captions]
   assert about['lost']['image_retrieval'] == pytest.approx(
-      100 * np.mean(~kept[np.arange(len(own)), own]))
+    100 * np.mean(~kept[np.arange(len(own)), own])
+  )
 
 
 def test_first_pass_is_another_evaluation(case, tmp_path):
@@ -192,7 +217,6 @@ def test_first_pass_is_another_evaluation(case, tmp_path):
   paths = set()
   for number in (0, 1, 2):
     np.save(tmp_path / 'first.npy', rng.random(case.scores.shape))
-    first = first_pass.load(tmp_path / 'first.npy', 2 + number // 2,
-                            case.data)
+    first = first_pass.load(tmp_path / 'first.npy', 2 + number // 2, case.data)
     paths.add(_evaluate(case, tmp_path, first=first).cache.path)
   assert len(paths) == 3

@@ -9,7 +9,8 @@ import pytest
 
 from tagsdc_jax import errors
 from tagsdc_jax.data import assembling, dataset, opening
-from tagsdc_jax.data.world import dataset as world, grammar, oracle
+from tagsdc_jax.data.world import dataset as world
+from tagsdc_jax.data.world import grammar, oracle
 from tagsdc_jax.losses import words
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.reporting.page import content
@@ -38,8 +39,11 @@ def _found(task, params, tmp_path_factory):
   saves = checkpoints.Checkpoints(run_dir)
   _, state = tiny.make_state(task)
   config = folder.read_config(run_dir)
-  saves.save('newest', dataclasses.replace(state, params=params),
-             {'phase': PHASE, 'settings': config})
+  saves.save(
+    'newest',
+    dataclasses.replace(state, params=params),
+    {'phase': PHASE, 'settings': config},
+  )
   saves.wait()
   saves.close()
   return examples.gather(run_dir)
@@ -48,8 +52,10 @@ def _found(task, params, tmp_path_factory):
 @pytest.fixture(name='test_split', scope='module')
 def _test_split(world_dir):
   config = tiny.make_settings(PHASE, world_dir).data
-  return (opening.open_split(config, 'test'),
-          world.load_scenes('test', data_dir=world_dir, size='tiny'))
+  return (
+    opening.open_split(config, 'test'),
+    world.load_scenes('test', data_dir=world_dir, size='tiny'),
+  )
 
 
 def _image(data, picture):
@@ -62,16 +68,20 @@ def _text(words_shown):
 
 def test_what_was_looked_at(found, test_split):
   data, _ = test_split
-  assert (found.phase, found.update, found.data_name) == (PHASE, 0,
-                                                          'world/test')
+  assert (found.phase, found.update, found.data_name) == (
+    PHASE,
+    0,
+    'world/test',
+  )
   assert found.num_captions == found.all_captions == len(data.captions)
   assert len(found.pictures) == 6 and len(found.negatives) == 4
   assert found.has_oracle
   for item in [*found.pictures, *found.negatives]:
     image = _image(data, item.picture)
     assert item.picture.png.startswith(b'\x89PNG')
-    np.testing.assert_allclose(item.picture.boxes,
-                               data.read_regions(image).boxes[:, :4])
+    np.testing.assert_allclose(
+      item.picture.boxes, data.read_regions(image).boxes[:, :4]
+    )
 
 
 def test_right_captions_are_right(found, test_split):
@@ -87,16 +97,21 @@ def test_right_captions_are_right(found, test_split):
     probabilities = [caption.probability for caption in item.top]
     assert probabilities == sorted(probabilities, reverse=True)
     places = [caption.rank for caption in item.top if caption.is_right]
-    assert item.best_right.rank == (places[0] if places else
-                                    max(4, item.best_right.rank))
+    assert item.best_right.rank == (
+      places[0] if places else max(4, item.best_right.rank)
+    )
 
 
 def test_a_tie_with_an_equal_caption_is_not_lost(test_split):
   data, _ = test_split
   own = data.captions_of_image[1]
-  data = dataclasses.replace(data, captions=[
+  data = dataclasses.replace(
+    data,
+    captions=[
       dataclasses.replace(data.captions[own[0]], image=0),
-      *data.captions[1:]])
+      *data.captions[1:],
+    ],
+  )
   scores = np.zeros(len(data.captions), np.float32)
   scores[[0, own[0]]], scores[own[1]] = 2, 1
   picture = content.Picture('p', None, ())
@@ -104,8 +119,12 @@ def test_a_tie_with_an_equal_caption_is_not_lost(test_split):
   assert shown.best_right.rank == 1
   assert [caption.is_right for caption in shown.top] == [True, False, True]
   scores[2] = 2  # Another one.
-  assert examples.rank_captions(data, 1, range(len(scores)), scores,
-                                picture).best_right.rank == 2
+  assert (
+    examples.rank_captions(
+      data, 1, range(len(scores)), scores, picture
+    ).best_right.rank
+    == 2
+  )
 
 
 def test_verdicts_are_the_oracles(found, test_split):
@@ -122,8 +141,10 @@ def test_verdicts_are_the_oracles(found, test_split):
 def test_negatives_are_negatives(found, test_split):
   data, _ = test_split
   for item in found.negatives:
-    own = [data.captions[c].text.split()
-           for c in data.captions_of_image[_image(data, item.picture)]]
+    own = [
+      data.captions[c].text.split()
+      for c in data.captions_of_image[_image(data, item.picture)]
+    ]
     assert _text(item.caption) in own
     texts = [_text(negative.words) for negative in item.negatives]
     assert 0 < len(texts) <= example_negatives.NUM_SHOWN
@@ -153,50 +174,76 @@ def test_scores_and_words_are_the_networks(found, test_split, task, params):
   negative = item.negatives[-1]
   image = _image(data, item.picture)
   vocabulary = data.vocabulary
-  token_ids = np.array([
+  token_ids = np.array(
+    [
       [vocabulary.cls, *grammar.to_ids(_text(shown)), vocabulary.sep]
-      for shown in (item.caption, negative.words)])
+      for shown in (item.caption, negative.words)
+    ]
+  )
   read = assembling.images(data, [image] * 2, int(data.num_regions[image]))
 
   @jax.jit
   def run(params):
-    states = jnp.concatenate([
+    states = jnp.concatenate(
+      [
         retrieval.apply(task.model, params, 'embed_text', token_ids),
-        retrieval.apply(task.model, params, 'embed_image', read.features,
-                        read.boxes)], axis=1)
+        retrieval.apply(
+          task.model, params, 'embed_image', read.features, read.boxes
+        ),
+      ],
+      axis=1,
+    )
     states = retrieval.apply(
-        task.model, params, 'encode', states, jnp.ones(states.shape[:2], bool),
-        num_outputs=token_ids.shape[1])
-    return [retrieval.apply(task.model, params, name, states) for name in
-            ('match_logits', 'disc_logits', 'correction_logits')]
+      task.model,
+      params,
+      'encode',
+      states,
+      jnp.ones(states.shape[:2], bool),
+      num_outputs=token_ids.shape[1],
+    )
+    return [
+      retrieval.apply(task.model, params, name, states)
+      for name in ('match_logits', 'disc_logits', 'correction_logits')
+    ]
 
   match, disc, correction = run(params)
-  np.testing.assert_allclose(jax.nn.sigmoid(match),
-                             [item.probability, negative.probability],
-                             rtol=1e-4)
+  np.testing.assert_allclose(
+    jax.nn.sigmoid(match), [item.probability, negative.probability], rtol=1e-4
+  )
   # What the loss of a replaced word is minus the logarithm of.
   losses = words.discrimination_loss(
-      disc[1, 1:-1], jnp.zeros(len(negative.words), bool),
-      replaced_weight=1.0, kept_weight=0.0)
+    disc[1, 1:-1],
+    jnp.zeros(len(negative.words), bool),
+    replaced_weight=1.0,
+    kept_weight=0.0,
+  )
   np.testing.assert_allclose(
-      np.exp(-losses), [word.replaced_prob for word in negative.words],
-      rtol=1e-4)
+    np.exp(-losses), [word.replaced_prob for word in negative.words], rtol=1e-4
+  )
   best = grammar.to_words(np.argmax(correction[1, 1:-1], axis=-1))
   assert [word.correction for word in negative.words] == [
-      text if word.original else None
-      for word, text in zip(negative.words, best, strict=True)]
+    text if word.original else None
+    for word, text in zip(negative.words, best, strict=True)
+  ]
 
 
 def _small(captions_of_image):
   """A data set of captions without anything else."""
   owners = {c: i for i, own in enumerate(captions_of_image) for c in own}
   return dataset.RetrievalDataset(
-      'toy', grammar.VOCABULARY,
-      [dataset.Caption(f'c{c}', owners[c], np.array([c]), (), f'text {c}')
-       for c in sorted(owners)],
-      [f'i{i}' for i in range(len(captions_of_image))], captions_of_image,
-      lambda i: None, np.ones(len(captions_of_image), np.int32), 3,
-      np.dtype(np.float32))
+    'toy',
+    grammar.VOCABULARY,
+    [
+      dataset.Caption(f'c{c}', owners[c], np.array([c]), (), f'text {c}')
+      for c in sorted(owners)
+    ],
+    [f'i{i}' for i in range(len(captions_of_image))],
+    captions_of_image,
+    lambda i: None,
+    np.ones(len(captions_of_image), np.int32),
+    3,
+    np.dtype(np.float32),
+  )
 
 
 def test_ties_count_against_the_model():
@@ -231,8 +278,9 @@ def test_of_many_captions_a_part_is_scored():
 
 def test_tokens_without_words_and_word_pieces():
   known = dataclasses.replace(grammar.VOCABULARY, words=('[PAD]', 'a', '##s'))
-  shown = example_negatives.to_words(np.array([1, 2, 9]), np.array([1, 1, 8]),
-                                     known)
+  shown = example_negatives.to_words(
+    np.array([1, 2, 9]), np.array([1, 1, 8]), known
+  )
   assert [word.text for word in shown] == ['a', 's', '[9]']
   assert [word.is_piece for word in shown] == [False, True, False]
   assert [word.original for word in shown] == [None, 'a', '[8]']

@@ -36,8 +36,10 @@ def test_what_has_saved_stays(tmp_path):
   _fail_in(tmp_path, update=7)
   assert (tmp_path / 'metrics.jsonl').exists()
   folder.claim(tmp_path, CONFIG)
-  with pytest.raises(errors.UserError, match='seed was 0, now 3; .*Give '
-                     'another --run-dir, or the same settings'):
+  with pytest.raises(
+    errors.UserError,
+    match='seed was 0, now 3; .*Give another --run-dir, or the same settings',
+  ):
     folder.claim(tmp_path, OTHER)
 
 
@@ -46,8 +48,10 @@ def test_what_may_not_be_looked_at_stays():
     folder.claim(run_dir, CONFIG)
     newest = run_dir / 'checkpoints' / 'newest'
     newest.mkdir(parents=True)
-    with denying.denied(newest), pytest.raises(errors.UserError,
-                                               match='bad data'):
+    with (
+      denying.denied(newest),
+      pytest.raises(errors.UserError, match='bad data'),
+    ):
       with folder.claimed(run_dir, CONFIG):
         raise errors.UserError('bad data')
     assert newest.is_dir()
@@ -56,8 +60,10 @@ def test_what_may_not_be_looked_at_stays():
 
 def test_another_run_is_not_touched(tmp_path):
   folder.claim(tmp_path, CONFIG)  # It may be at work, with nothing saved yet.
-  with pytest.raises(errors.UserError, match='saved nothing yet: if it has '
-                     'ended, remove the folder'):
+  with pytest.raises(
+    errors.UserError,
+    match='saved nothing yet: if it has ended, remove the folder',
+  ):
     with folder.claimed(tmp_path, OTHER):
       raise AssertionError
   assert folder.read_config(tmp_path)['seed'] == 0
@@ -66,8 +72,11 @@ def test_another_run_is_not_touched(tmp_path):
 def test_one_run_at_a_time(tmp_path, monkeypatch):
   monkeypatch.setattr(lock, '_SETTLING', 0.1)
   with folder.claimed(tmp_path, CONFIG):
-    with pytest.raises(errors.UserError, match='is in use by process .* wait '
-                       'for it or stop it, or give another --run-dir'):
+    with pytest.raises(
+      errors.UserError,
+      match='is in use by process .* wait '
+      'for it or stop it, or give another --run-dir',
+    ):
       with folder.claimed(tmp_path, CONFIG):
         raise AssertionError
     assert folder.read_config(tmp_path)['seed'] == 0
@@ -98,20 +107,23 @@ def test_who_was_taken_over_leaves_the_folder_to_the_other(tmp_path):
   assert (tmp_path / lock.NAME).exists()
 
 
-@pytest.mark.parametrize('error', [errors.Stopped('leave'),
-                                   KeyboardInterrupt()])
+@pytest.mark.parametrize(
+  'error', [errors.Stopped('leave'), KeyboardInterrupt()]
+)
 def test_who_leaves_with_nothing_saved_frees_the_folder(tmp_path, error):
-  with pytest.raises(type(error)):
-    with folder.claimed(tmp_path, CONFIG):
-      raise error
+  with pytest.raises(type(error)), folder.claimed(tmp_path, CONFIG):
+    raise error
   assert not any(tmp_path.iterdir())
 
 
 def test_cutting_the_scoring_otherwise_is_allowed(tmp_path):
   folder.claim(tmp_path, CONFIG)
-  folder.claim(tmp_path, dataclasses.replace(
-      CONFIG, evaluation=dataclasses.replace(CONFIG.evaluation,
-                                             tile_texts=4)))
+  folder.claim(
+    tmp_path,
+    dataclasses.replace(
+      CONFIG, evaluation=dataclasses.replace(CONFIG.evaluation, tile_texts=4)
+    ),
+  )
 
 
 def test_a_run_begun_before_a_quirk_had_a_name_goes_on(tmp_path):
@@ -133,15 +145,18 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
   def fill(file):
     file.write(b'{"a"')
     raise OSError(28, 'No space left on device')
-  with pytest.raises(errors.UserError, match='results.json cannot be written: '
-                     'no space is left'):
+
+  with pytest.raises(
+    errors.UserError, match='results.json cannot be written: no space is left'
+  ):
     files.write_whole(path, fill)
   assert json.loads(path.read_text()) == {'a': 1}
   assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize('name', ['.config.json.0123abcd.partial',
-                                  'config.partial'])
+@pytest.mark.parametrize(
+  'name', ['.config.json.0123abcd.partial', 'config.partial']
+)
 def test_what_a_killed_first_write_has_left_is_no_hindrance(tmp_path, name):
   (tmp_path / name).write_text('{"sett')
   folder.claim(tmp_path, CONFIG)
@@ -156,33 +171,48 @@ def test_what_a_killed_first_write_has_left_is_no_hindrance(tmp_path, name):
 
 def test_a_folder_that_cannot_be_made(tmp_path):
   (tmp_path / 'file').write_text('')
-  with pytest.raises(errors.UserError, match='run cannot be written: Not a '
-                     'directory; give another path'):
+  with pytest.raises(
+    errors.UserError,
+    match='run cannot be written: Not a directory; give another path',
+  ):
     folder.claim(tmp_path / 'file' / 'run', CONFIG)
 
 
 def test_a_path_may_be_spelled_with_its_home_or_without(tmp_path, monkeypatch):
   monkeypatch.setenv('HOME', '/home/me')
   flat = settings.flatten(CONFIG)
-  begun = settings.from_flat(flat | {'data.root': '~/data',
-                                     'data.train_text': ['~/a', 'b']})
-  same = settings.from_flat(flat | {'data.root': '/home/me/data',
-                                    'data.train_text': ['/home/me/a', 'b']})
+  begun = settings.from_flat(
+    flat | {'data.root': '~/data', 'data.train_text': ['~/a', 'b']}
+  )
+  same = settings.from_flat(
+    flat
+    | {'data.root': '/home/me/data', 'data.train_text': ['/home/me/a', 'b']}
+  )
   assert begun == same
   folder.claim(tmp_path, begun)
   folder.claim(tmp_path, same)
   # As written by a version that did not expand them.
-  files.write_json(tmp_path / folder.CONFIG, {
-      'settings': flat | {'data.root': '~/data',
-                          'data.train_text': ['~/a', 'b']}})
+  files.write_json(
+    tmp_path / folder.CONFIG,
+    {
+      'settings': flat
+      | {'data.root': '~/data', 'data.train_text': ['~/a', 'b']}
+    },
+  )
   folder.claim(tmp_path, same)
   with pytest.raises(errors.UserError, match="data.root was '/home/me/data'"):
-    folder.claim(tmp_path, settings.from_flat(flat | {
-        'data.root': '/home/me/other', 'data.train_text': ['~/a', 'b']}))
+    folder.claim(
+      tmp_path,
+      settings.from_flat(
+        flat | {'data.root': '/home/me/other', 'data.train_text': ['~/a', 'b']}
+      ),
+    )
 
 
-@pytest.mark.parametrize('content', [[], {}, {'settings': []}, {'settings': 3},
-                                     {'settings': None}, 'text', None])
+@pytest.mark.parametrize(
+  'content',
+  [[], {}, {'settings': []}, {'settings': 3}, {'settings': None}, 'text', None],
+)
 def test_a_config_that_is_no_config_is_a_line(content, tmp_path):
   files.write_json(tmp_path / folder.CONFIG, content)
   for read in (folder.read_config, lambda path: folder.claim(path, CONFIG)):

@@ -13,8 +13,13 @@ from tagsdc_jax.training import state
 
 DEVICES = parallel.local_devices(2)
 CONFIG = settings.Settings(
-    num_updates=100, checkpoint_every=10, eval_every=25, keep_at_updates=(7,),
-    log_every=3, batch=settings.Batch(positives=3, micro_batches=8))
+  num_updates=100,
+  checkpoint_every=10,
+  eval_every=25,
+  keep_at_updates=(7,),
+  log_every=3,
+  batch=settings.Batch(positives=3, micro_batches=8),
+)
 
 
 class _Written(list):
@@ -39,24 +44,41 @@ class _Bar:
 
 def _state(update):
   return parallel.replicate(
-      state.TrainState(np.int32(update), {'a': np.ones(2)}, ()), DEVICES)
+    state.TrainState(np.int32(update), {'a': np.ones(2)}, ()), DEVICES
+  )
 
 
 def _result(mean_r1):
   recalls = {'r1': mean_r1, 'r5': 0.0, 'r10': 0.0}
-  return {'image_retrieval': recalls, 'text_retrieval': recalls,
-          'mean_r1': mean_r1, 'seconds': 1.0, 'pairs_per_second': 2.0}
+  return {
+    'image_retrieval': recalls,
+    'text_retrieval': recalls,
+    'mean_r1': mean_r1,
+    'seconds': 1.0,
+    'pairs_per_second': 2.0,
+  }
 
 
 def test_saves_are_due():
   saved = _Written()
   hook = hooks.Save(CONFIG, saved, hooks.Best(), last=33)
   assert [n for n in range(60) if hook.is_due(n)] == [
-      7, 10, 20, 25, 30, 33, 40, 50]
+    7,
+    10,
+    20,
+    25,
+    30,
+    33,
+    40,
+    50,
+  ]
   for update in (7, 10, 25):
     hook(update, _state(update), False)
   assert [entry[:2] for entry in saved] == [
-      ('kept', 7), ('newest', 10), ('newest', 25)]
+    ('kept', 7),
+    ('newest', 10),
+    ('newest', 25),
+  ]
   hook(13, _state(13), True)  # The run was asked to leave.
   assert saved[-1][:2] == ('newest', 13)
 
@@ -64,32 +86,45 @@ def test_saves_are_due():
 def test_validation_keeps_the_best():
   written, saved, best = _Written(), _Written(), hooks.Best()
   results = iter([20.0, 10.0, 30.0])
-  hook = hooks.Validation(CONFIG, saved, written, best,
-                          lambda params: _result(next(results)))
+  hook = hooks.Validation(
+    CONFIG, saved, written, best, lambda params: _result(next(results))
+  )
   assert [n for n in range(110) if hook.is_due(n)] == [25, 50, 75, 100]
   for update in (25, 50, 100):
     hook(update, _state(update), False)
   assert [(kind, n) for kind, n, _ in saved] == [('best', 25), ('best', 100)]
   assert best.mean_r1 == 30.0 and hook.final == _result(30.0)
   assert [entry[:2] for entry in written] == [
-      (n, 'validation') for n in (25, 50, 100)]
+    (n, 'validation') for n in (25, 50, 100)
+  ]
   hook(75, _state(75), True)  # No time for it now.
   assert len(written) == 3
 
 
 def _values(**changes):
-  return {'loss': 1.0, 'seconds': 2.0, 'seconds_input': 0.5,
-          'seconds_hooks': 0.0, 'input_late': 0.0,
-          'gflop_per_positive': 2.0} | changes
+  return {
+    'loss': 1.0,
+    'seconds': 2.0,
+    'seconds_input': 0.5,
+    'seconds_hooks': 0.0,
+    'input_late': 0.0,
+    'gflop_per_positive': 2.0,
+  } | changes
 
 
 def test_times_are_means_since_the_last_line():
   written, bar = _Written(), _Bar()
   report = hooks.Report(CONFIG, written, bar, 5, DEVICES, 5e10)
   for update in range(1, 6):
-    report(update, _values(seconds=float(update), loss=float(update),
-                           seconds_hooks=1.0 if update == 5 else 0.0,
-                           gflop_per_positive=float(update)))
+    report(
+      update,
+      _values(
+        seconds=float(update),
+        loss=float(update),
+        seconds_hooks=1.0 if update == 5 else 0.0,
+        gflop_per_positive=float(update),
+      ),
+    )
   assert [entry[0] for entry in written] == [3, 5] and bar.done == 5
   first, last = (entry[2] for entry in written)
   assert first['seconds'] == 2.0 and first['loss'] == 3.0
@@ -132,9 +167,14 @@ def test_no_warning_otherwise(capsys):
 
 def test_a_trace_of_the_updates_that_were_asked_for(tmp_path, monkeypatch):
   calls = []
-  monkeypatch.setattr(hooks.jax, 'profiler', types.SimpleNamespace(
+  monkeypatch.setattr(
+    hooks.jax,
+    'profiler',
+    types.SimpleNamespace(
       start_trace=lambda path: calls.append(('start', path)),
-      stop_trace=lambda: calls.append(('stop',))))
+      stop_trace=lambda: calls.append(('stop',)),
+    ),
+  )
   hook = hooks.Profile(dataclasses.replace(CONFIG, profile='3-5'), tmp_path)
   due = [n for n in range(9) if hook.is_due(n)]
   assert due == [2, 5]
@@ -145,11 +185,18 @@ def test_a_trace_of_the_updates_that_were_asked_for(tmp_path, monkeypatch):
   assert not any(never.is_due(n) for n in range(9))
 
 
-@pytest.mark.parametrize('profile, changes, due', [
-    ('3-5', {'num_updates': 4}, [2, 4]), ('3-5', {'stop_at_update': 3}, [2, 3]),
+@pytest.mark.parametrize(
+  'profile, changes, due',
+  [
+    ('3-5', {'num_updates': 4}, [2, 4]),
+    ('3-5', {'stop_at_update': 3}, [2, 3]),
     ('3-5', {'num_updates': 4, 'stop_at_update': 9}, [2, 4]),
-    ('3-5', {'num_updates': 2}, []), ('3', {'num_updates': 3}, [2, 3])])
+    ('3-5', {'num_updates': 2}, []),
+    ('3', {'num_updates': 3}, [2, 3]),
+  ],
+)
 def test_a_trace_ends_with_the_run(profile, changes, due, tmp_path):
-  hook = hooks.Profile(dataclasses.replace(CONFIG, profile=profile, **changes),
-                       tmp_path)
+  hook = hooks.Profile(
+    dataclasses.replace(CONFIG, profile=profile, **changes), tmp_path
+  )
   assert [n for n in range(9) if hook.is_due(n)] == due

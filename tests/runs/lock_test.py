@@ -14,19 +14,24 @@ import pytest
 from tagsdc_jax import errors
 from tagsdc_jax.runs import lock
 
-_HOLDER = '''
+_HOLDER = """
 import pathlib, sys, time
 from tagsdc_jax.runs import lock
 with lock.Lock(pathlib.Path(sys.argv[1]), '').held():
   print('held', flush=True)
   time.sleep(600)
-'''
+"""
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-  for name, seconds in (('_PATIENCE', 0.6), ('_LOOK', 0.05), ('_SETTLING', 0.5),
-                        ('_FIRST_BEAT', 0.05), ('_BEAT', 0.05)):
+  for name, seconds in (
+    ('_PATIENCE', 0.6),
+    ('_LOOK', 0.05),
+    ('_SETTLING', 0.5),
+    ('_FIRST_BEAT', 0.05),
+    ('_BEAT', 0.05),
+  ):
     monkeypatch.setattr(lock, name, seconds)
 
 
@@ -55,24 +60,32 @@ def _other(path, **changes):
 
 
 def test_one_at_a_time_and_the_line_names_the_holder(path):
-  with _lock(path).held():
-    with pytest.raises(errors.UserError, match=(
+  with (
+    _lock(path).held(),
+    pytest.raises(
+      errors.UserError,
+      match=(
         f'{path.parent} is in use by process {os.getpid()} on .* since 20.* '
-        'UTC; give another folder')):
-      _take(path)
+        'UTC; give another folder'
+      ),
+    ),
+  ):
+    _take(path)
   assert not path.exists()
   assert _take(path) < 0.3
 
 
 @pytest.mark.parametrize('has_flock', [True, False])
-def test_what_the_dead_have_left_is_taken_at_once(path, monkeypatch,
-                                                  has_flock):
-  with subprocess.Popen([sys.executable, '-c', _HOLDER, str(path)],
-                        stdout=subprocess.PIPE) as holder:
+def test_what_the_dead_have_left_is_taken_at_once(path, monkeypatch, has_flock):
+  with subprocess.Popen(
+    [sys.executable, '-c', _HOLDER, str(path)], stdout=subprocess.PIPE
+  ) as holder:
     assert holder.stdout.readline() == b'held\n'
     if not has_flock:  # As some shared disks are.
+
       def refuse(*unused_args):
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
       monkeypatch.setattr(fcntl, 'flock', refuse)
     with pytest.raises(errors.UserError, match=f'process {holder.pid} on '):
       _take(path)
@@ -82,8 +95,9 @@ def test_what_the_dead_have_left_is_taken_at_once(path, monkeypatch,
 
 
 # Another machine of that name, or a container on this one.
-@pytest.mark.parametrize('changes', [
-    {'host': 'elsewhere'}, {'boot': 'another'}, {'space': 'another'}])
+@pytest.mark.parametrize(
+  'changes', [{'host': 'elsewhere'}, {'boot': 'another'}, {'space': 'another'}]
+)
 def test_another_machine_that_gives_signs_of_life_is_left_alone(path, changes):
   content = _other(path, **changes)
   ends = threading.Event()
@@ -92,6 +106,7 @@ def test_another_machine_that_gives_signs_of_life_is_left_alone(path, changes):
     while not ends.wait(0.1):
       content['beat'] += 1
       path.write_text(json.dumps(content))
+
   beating = threading.Thread(target=beat)
   beating.start()
   try:
@@ -127,8 +142,11 @@ def test_who_was_taken_over_notices_and_touches_nothing(path):
     path.write_text(json.dumps(theirs))
     time.sleep(0.3)
     assert not own.is_held()
-    with pytest.raises(errors.UserError, match='taken over by process 7 on '
-                       'elsewhere .* while this process stood still'):
+    with pytest.raises(
+      errors.UserError,
+      match='taken over by process 7 on '
+      'elsewhere .* while this process stood still',
+    ):
       own.check()
   assert json.loads(path.read_bytes()) == theirs
 

@@ -13,16 +13,26 @@ from tests import tiny
 
 
 def _settings(phase, data_dir, **changes):
-  quirks = settings.Quirks(**{
+  quirks = settings.Quirks(
+    **{
       key.removeprefix('quirks.'): value
       for key, value in settings.PRESETS['as_released'].items()
-      if key.startswith('quirks.')})
+      if key.startswith('quirks.')
+    }
+  )
   base = tiny.make_settings(
-      phase, data_dir, preset='as_released', quirks=quirks, num_updates=3,
-      num_devices=1, batch=settings.Batch(positives=1, micro_batches=4),
-      **changes)
-  return dataclasses.replace(base, negatives=dataclasses.replace(
-      base.negatives, exclude='caption'))
+    phase,
+    data_dir,
+    preset='as_released',
+    quirks=quirks,
+    num_updates=3,
+    num_devices=1,
+    batch=settings.Batch(positives=1, micro_batches=4),
+    **changes,
+  )
+  return dataclasses.replace(
+    base, negatives=dataclasses.replace(base.negatives, exclude='caption')
+  )
 
 
 @pytest.fixture(scope='module')
@@ -33,28 +43,41 @@ def tags_run(world_dir, tmp_path_factory):
 
 def test_stage_1_resumes_exactly(tags_run, world_dir, tmp_path):
   _, whole = tags_run
-  training.train(_settings('tags', world_dir, stop_at_update=1),
-                 tmp_path / 'run')
+  training.train(
+    _settings('tags', world_dir, stop_at_update=1), tmp_path / 'run'
+  )
   continued = training.train(_settings('tags', world_dir), tmp_path / 'run')
   assert continued['parameters_sha256'] == whole['parameters_sha256']
 
 
 def test_goes_on_with_inputs_in_slices(tags_run, world_dir, tmp_path):
   folder, _ = tags_run
-  training.train(_settings('tags', world_dir, stop_at_update=1),
-                 tmp_path / 'run')
+  training.train(
+    _settings('tags', world_dir, stop_at_update=1), tmp_path / 'run'
+  )
   config = _settings('tags', world_dir)
-  training.train(dataclasses.replace(config, compute=dataclasses.replace(
-      config.compute, micro_batches_at_once=2)), tmp_path / 'run')
-  whole, sliced = (checkpoints.load(f / 'checkpoints' / 'newest' / '3')
-                   for f in (folder, tmp_path / 'run'))
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
-               whole.parameters, sliced.parameters)
+  training.train(
+    dataclasses.replace(
+      config,
+      compute=dataclasses.replace(config.compute, micro_batches_at_once=2),
+    ),
+    tmp_path / 'run',
+  )
+  whole, sliced = (
+    checkpoints.load(f / 'checkpoints' / 'newest' / '3')
+    for f in (folder, tmp_path / 'run')
+  )
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+    whole.parameters,
+    sliced.parameters,
+  )
 
 
 def test_stage_2_follows(tags_run, world_dir, tmp_path):
   folder, _ = tags_run
   results = training.train(
-      _settings('dc', world_dir, init_from=str(folder)), tmp_path / 'dc')
+    _settings('dc', world_dir, init_from=str(folder)), tmp_path / 'dc'
+  )
   assert results['updates'] == 3
   assert results['evaluation']['image_retrieval']['r10'] > 0

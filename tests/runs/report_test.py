@@ -10,8 +10,10 @@ from tagsdc_jax.reporting.page import content, rendering
 from tagsdc_jax.runs import examples, folder, report
 from tests import tiny
 
-RECALLS = {'image_retrieval': {'r1': 1.0, 'r5': 2.0, 'r10': 3.0},
-           'text_retrieval': {'r1': 4.0, 'r5': 5.0, 'r10': 6.0}}
+RECALLS = {
+  'image_retrieval': {'r1': 1.0, 'r5': 2.0, 'r10': 3.0},
+  'text_retrieval': {'r1': 4.0, 'r5': 5.0, 'r10': 6.0},
+}
 SHARES = {'false': 70.0, 'still_true': 20.0, 'not_a_sentence': 10.0}
 FOUND = content.Examples('dc', 4, 'world/test', (), (), 5, 5, True)
 
@@ -26,7 +28,8 @@ def _make_run(run_dir, phase, results=None, lines=()):
   config = tiny.make_settings(phase, 'nowhere')
   folder.claim(run_dir, config)
   (run_dir / 'metrics.jsonl').write_text(
-      ''.join(f'{json.dumps(line)}\n' for line in lines), 'utf-8')
+    ''.join(f'{json.dumps(line)}\n' for line in lines), 'utf-8'
+  )
   if results is not None:
     files.write_json(run_dir / 'results.json', results)
   return run_dir
@@ -38,12 +41,20 @@ def _line(update, loss, kind='train'):
 
 def test_a_finished_run(tmp_path):
   measures = {'foil_accuracy': {'all': 80.0}, 'retrieved_negatives': None}
-  run_dir = _make_run(tmp_path / 'mine', 'dc', {
-      'phase': 'dc', 'updates': 4, 'seconds': 61.0,
+  run_dir = _make_run(
+    tmp_path / 'mine',
+    'dc',
+    {
+      'phase': 'dc',
+      'updates': 4,
+      'seconds': 61.0,
       'evaluation': RECALLS | {'images': 24, 'captions': 120},
       'validation': RECALLS | {'images': 8, 'captions': 40},
-      'parameters_sha256': 'abc', 'measures': measures},
-      [_line(1, 3.0), _line(2, 2.0), _line(2, 9.0, 'validation')])
+      'parameters_sha256': 'abc',
+      'measures': measures,
+    },
+    [_line(1, 3.0), _line(2, 2.0), _line(2, 9.0, 'validation')],
+  )
   found = report.read_report(run_dir)
   assert found.name == 'mine'
   assert found.examples is FOUND and not found.notes
@@ -60,21 +71,28 @@ def test_a_finished_run(tmp_path):
 def test_lines_of_a_killed_run(tmp_path):
   path = tmp_path / 'metrics.jsonl'
   lines = [_line(1, 5.0), _line(2, 4.0), _line(3, 3.0), _line(2, 4.5)]
-  path.write_text('\n'.join(map(json.dumps, lines)) + '\n{"update": 3, "ki',
-                  'utf-8')
+  path.write_text(
+    '\n'.join(map(json.dumps, lines)) + '\n{"update": 3, "ki', 'utf-8'
+  )
   assert [(x['update'], x['loss']) for x in report.read_metrics(path)] == [
-      (1, 5.0), (2, 4.5), (3, 3.0)]
+    (1, 5.0),
+    (2, 4.5),
+    (3, 3.0),
+  ]
   assert report.read_metrics(tmp_path / 'other.jsonl') == []
 
 
 @pytest.mark.parametrize('results', [None, {'phase': 'tags', 'updates': 2}])
-def test_an_unfinished_run_has_a_page_that_says_so(tmp_path, results,
-                                                   monkeypatch):
+def test_an_unfinished_run_has_a_page_that_says_so(
+  tmp_path, results, monkeypatch
+):
   def gather(path):
     raise errors.UserError(f'{path} has no checkpoint')
+
   monkeypatch.setattr(examples, 'gather', gather)
-  run_dir = _make_run(tmp_path / 'begun', 'tags', results,
-                      [_line(1, 3.0), _line(2, 2.0)])
+  run_dir = _make_run(
+    tmp_path / 'begun', 'tags', results, [_line(1, 3.0), _line(2, 2.0)]
+  )
   page = report.write_report(run_dir).read_text('utf-8')
   assert 'Stage 1 (TAGS) is not finished: 2 of 4 updates are done' in page
   assert 'There are no examples: ' in page and 'has no checkpoint.' in page
@@ -82,9 +100,12 @@ def test_an_unfinished_run_has_a_page_that_says_so(tmp_path, results,
 
 
 def test_results_of_an_earlier_stop_are_not_shown(tmp_path):
-  run_dir = _make_run(tmp_path / 'run', 'tags', {
-      'phase': 'tags', 'updates': 2, 'seconds': 9.0,
-      'parameters_sha256': 'old'}, [_line(1, 3.0), _line(3, 2.0)])
+  run_dir = _make_run(
+    tmp_path / 'run',
+    'tags',
+    {'phase': 'tags', 'updates': 2, 'seconds': 9.0, 'parameters_sha256': 'old'},
+    [_line(1, 3.0), _line(3, 2.0)],
+  )
   (phase,) = report.read_report(run_dir).phases
   assert phase.updates == 3
   assert phase.seconds is None and phase.parameters_sha256 == ''
@@ -92,20 +113,37 @@ def test_results_of_an_earlier_stop_are_not_shown(tmp_path):
 
 def _make_demo(root, phases=('tags', 'dc')):
   for phase in phases:
-    _make_run(root / phase, phase, {
-        'phase': phase, 'updates': 4, 'seconds': 9.0,
+    _make_run(
+      root / phase,
+      phase,
+      {
+        'phase': phase,
+        'updates': 4,
+        'seconds': 9.0,
         'evaluation': RECALLS | {'images': 24, 'captions': 120},
-        'parameters_sha256': phase}, [_line(4, 1.0)])
+        'parameters_sha256': phase,
+      },
+      [_line(4, 1.0)],
+    )
   return root
 
 
 def test_a_demo_with_shipped_pretraining(tmp_path):
   root = _make_demo(tmp_path / 'demo')
-  entry = {**RECALLS, 'foil_accuracy': {'all': 60.0}, 'seconds': 0.5,
-           'synthetic_negatives': SHARES, 'retrieved_negatives': None}
-  files.write_json(root / 'results.json', {
+  entry = {
+    **RECALLS,
+    'foil_accuracy': {'all': 60.0},
+    'seconds': 0.5,
+    'synthetic_negatives': SHARES,
+    'retrieved_negatives': None,
+  }
+  files.write_json(
+    root / 'results.json',
+    {
       'phases': [{'name': name} | entry for name in ('pretrain', 'tags', 'dc')],
-      'parameters_sha256': 'dc'})
+      'parameters_sha256': 'dc',
+    },
+  )
   found = report.read_report(root)
   assert [phase.name for phase in found.phases] == ['pretrain', 'tags', 'dc']
   first, last = found.phases[0], found.phases[-1]
@@ -114,26 +152,33 @@ def test_a_demo_with_shipped_pretraining(tmp_path):
   assert last.measures['synthetic_negatives'] == SHARES
   assert last.seconds == 0.5 and last.train
   assert [phase.parameters_sha256 for phase in found.phases] == [
-      '', 'tags', 'dc']
+    '',
+    'tags',
+    'dc',
+  ]
   assert found.notes == [
-      'Pretraining has no curves here: its weights come with the package.']
+    'Pretraining has no curves here: its weights come with the package.'
+  ]
   page = rendering.render(found)
   assert 'Chance, 24 images, 120 captions' in page
   assert page.count('<figcaption>Total loss') == 2
 
 
 def test_curves_of_shipped_weights_are_those_they_were_made_with(
-    tmp_path, monkeypatch):
+  tmp_path, monkeypatch
+):
   weights = tmp_path / 'weights'
   weights.mkdir()
   (weights / 'metrics.jsonl').write_text(json.dumps(_line(7, 0.5)), 'utf-8')
   monkeypatch.setattr(shipped, 'find', lambda name: weights)
-  config = dataclasses.replace(tiny.make_settings('tags', 'nowhere'),
-                               init_from='shipped:some')
+  config = dataclasses.replace(
+    tiny.make_settings('tags', 'nowhere'), init_from='shipped:some'
+  )
   root = tmp_path / 'demo'
   folder.claim(root / 'tags', config)
-  files.write_json(root / 'results.json',
-                   {'phases': [{'name': 'pretrain', **RECALLS}]})
+  files.write_json(
+    root / 'results.json', {'phases': [{'name': 'pretrain', **RECALLS}]}
+  )
   first, second = report.read_report(root).phases
   assert first.updates == 7 and first.train == [_line(7, 0.5)]
   assert not second.train
@@ -145,9 +190,11 @@ def test_an_interrupted_demo_shows_what_there_is(tmp_path):
   found = report.read_report(root)
   assert [phase.name for phase in found.phases] == ['pretrain', 'tags']
   assert found.phases[0].test['images'] == 24
-  assert found.notes == ['Stage 1 (TAGS) is not finished: 3 of 4 updates are '
-                         'done, and there are no test results yet.',
-                         'Stage 2 (DC) has not begun.']
+  assert found.notes == [
+    'Stage 1 (TAGS) is not finished: 3 of 4 updates are '
+    'done, and there are no test results yet.',
+    'Stage 2 (DC) has not begun.',
+  ]
 
 
 def test_examples_are_of_the_last_phase(tmp_path, monkeypatch):
@@ -157,7 +204,9 @@ def test_examples_are_of_the_last_phase(tmp_path, monkeypatch):
   assert seen == [tmp_path / 'demo' / 'dc']
 
 
-@pytest.mark.parametrize('files, message', [
+@pytest.mark.parametrize(
+  'files, message',
+  [
     ({}, 'holds no run'),
     ({'letter.txt': 'dear'}, 'holds no run'),
     # Another tool's results.
@@ -165,7 +214,8 @@ def test_examples_are_of_the_last_phase(tmp_path, monkeypatch):
     ({'results.json': '[1]'}, 'must hold a JSON object, got list'),
     ({'results.json': '{'}, 'results.json cannot be read'),
     ({'config.json': '{}'}, 'holds no readable config.json'),
-])
+  ],
+)
 def test_other_folders_are_refused(tmp_path, files, message):
   for name, text in files.items():
     (tmp_path / name).write_text(text, 'utf-8')
@@ -182,6 +232,7 @@ def test_the_page_comes_whole_or_not_at_all(tmp_path, monkeypatch):
 
   def fail(found):
     raise ValueError('a bug')
+
   monkeypatch.setattr(rendering, 'render', fail)
   with pytest.raises(ValueError, match='a bug'):
     report.write_report(run_dir)

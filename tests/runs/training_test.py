@@ -23,9 +23,12 @@ def runs(world_dir, tmp_path_factory):
 
 
 def _demo_configs(world_dir, **changes):
-  return {phase: tiny.make_settings(phase, world_dir, keep_at_updates=(1, 3),
-                                    **changes)
-          for phase in ('pretrain', 'tags', 'dc')}
+  return {
+    phase: tiny.make_settings(
+      phase, world_dir, keep_at_updates=(1, 3), **changes
+    )
+    for phase in ('pretrain', 'tags', 'dc')
+  }
 
 
 def test_the_demo_writes_every_phase_and_a_page(runs):
@@ -37,8 +40,13 @@ def test_the_demo_writes_every_phase_and_a_page(runs):
     assert entry['parameters_sha256'] == own['parameters_sha256']
     assert entry['image_retrieval'] == own['evaluation']['image_retrieval']
     assert entry['seconds'] == own['seconds'] > 0
-    assert set(entry['foil_accuracy']) == {'all', 'colour', 'shape', 'size',
-                                           'relation'}
+    assert set(entry['foil_accuracy']) == {
+      'all',
+      'colour',
+      'shape',
+      'size',
+      'relation',
+    }
     for kind in ('synthetic_negatives', 'retrieved_negatives'):
       assert entry[kind] == own['measures'][kind]
       if entry['name'] == 'pretrain':
@@ -69,10 +77,10 @@ def test_the_demo_goes_on_where_it_was(runs, world_dir, tmp_path, monkeypatch):
   assert after['phases'][-1] == last
 
 
-def test_the_demo_shows_its_table_before_it_draws(runs, world_dir,
-                                                  monkeypatch):
+def test_the_demo_shows_its_table_before_it_draws(runs, world_dir, monkeypatch):
   def fail(path):
     raise errors.UserError(f'{path} cannot be drawn')
+
   monkeypatch.setattr(demo.report, 'write_report', fail)
   shown = []
   with pytest.raises(errors.UserError, match='cannot be drawn'):
@@ -102,17 +110,24 @@ def test_results(runs, phase):
     assert result['captions'] == 5 * images
     for way in ('image_retrieval', 'text_retrieval'):
       assert 0 <= result[way]['r1'] <= result[way]['r10'] <= 100
-  lines = [json.loads(line) for line in
-           (runs / phase / 'metrics.jsonl').read_text().splitlines()]
+  lines = [
+    json.loads(line)
+    for line in (runs / phase / 'metrics.jsonl').read_text().splitlines()
+  ]
   assert [x['update'] for x in lines if x['kind'] == 'train'] == [1, 2, 3, 4]
   assert [x['update'] for x in lines if x['kind'] == 'validation'] == [2, 4]
-  assert all(0 < x['share_of_peak'] < 1.5
-             for x in lines if x['kind'] == 'train')
+  assert all(
+    0 < x['share_of_peak'] < 1.5 for x in lines if x['kind'] == 'train'
+  )
   assert list((runs / phase / 'tensorboard').iterdir())
-  folders = {kind: sorted(int(p.name) for p in
-                          (runs / phase / 'checkpoints' / kind).iterdir()
-                          if p.name.isdigit())
-             for kind in checkpoints.KINDS}
+  folders = {
+    kind: sorted(
+      int(p.name)
+      for p in (runs / phase / 'checkpoints' / kind).iterdir()
+      if p.name.isdigit()
+    )
+    for kind in checkpoints.KINDS
+  }
   assert folders['newest'] == [2, 4] and folders['kept'] == [1, 3]
   assert len(folders['best']) == 1
 
@@ -120,18 +135,23 @@ def test_results(runs, phase):
 def test_hash_is_of_the_saved_parameters(runs):
   results = json.loads((runs / 'dc' / 'results.json').read_text())
   loaded = checkpoints.load(runs / 'dc' / 'checkpoints' / 'newest' / '4')
-  assert (hashing.parameters_sha256(loaded.parameters)
-          == results['parameters_sha256'])
+  assert (
+    hashing.parameters_sha256(loaded.parameters) == results['parameters_sha256']
+  )
 
 
 @pytest.mark.parametrize('phase', ['pretrain', 'tags', 'dc'])
 def test_resume_is_bit_for_bit(runs, phase, world_dir, tmp_path):
-  before = {'pretrain': '', 'tags': str(runs / 'pretrain'),
-            'dc': str(runs / 'tags')}[phase]
+  before = {
+    'pretrain': '',
+    'tags': str(runs / 'pretrain'),
+    'dc': str(runs / 'tags'),
+  }[phase]
   config = tiny.make_settings(phase, world_dir, init_from=before)
   for stop in (1, 2, 0):  # The last two both validate after update 2.
     results = training.train(
-        dataclasses.replace(config, stop_at_update=stop), tmp_path / 'run')
+      dataclasses.replace(config, stop_at_update=stop), tmp_path / 'run'
+    )
     assert ('evaluation' in results) == (stop == 0)
     assert results['updates'] == (stop or 4)
   whole = json.loads((runs / phase / 'results.json').read_text())
@@ -151,35 +171,46 @@ def _told(run_dir):
 def test_what_is_in_train_is_told_once(world_dir, capsys):
   config = tiny.make_settings('tags', world_dir)
   train, _ = tiny.open_train(world_dir)
-  splits = {name: training.opening.open_split(config.data, name)
-            for name in ('validation', 'test')}
+  splits = {
+    name: training.opening.open_split(config.data, name)
+    for name in ('validation', 'test')
+  }
   # Captions repeat by the grammar: counted, but no news.
   assert training._find_overlaps(config, train, splits) == {
-      'validation': {'images': 0, 'captions': 1},
-      'test': {'images': 0, 'captions': 1}}
+    'validation': {'images': 0, 'captions': 1},
+    'test': {'images': 0, 'captions': 1},
+  }
   assert not capsys.readouterr().err
   part = training.opening.first_images(train, 8)
   found = training._find_overlaps(config, train, splits | {'test': part})
   assert found['test'] == {'images': 8, 'captions': 40}
   shown = capsys.readouterr().err
-  assert shown.startswith('test (world/train, first 8 images): 8 of 8 images '
-                          '(the first is train-00000) and 40 of 40 captions')
+  assert shown.startswith(
+    'test (world/train, first 8 images): 8 of 8 images '
+    '(the first is train-00000) and 40 of 40 captions'
+  )
   assert shown.count('\n') == 1
-  elsewhere = dataclasses.replace(config, data=dataclasses.replace(
-      config.data, source='uniter_lmdb'))
+  elsewhere = dataclasses.replace(
+    config, data=dataclasses.replace(config.data, source='uniter_lmdb')
+  )
   training._find_overlaps(elsewhere, train, splits)
   assert capsys.readouterr().err.count(': no image, but 1 of 120 capt') == 2
 
 
-def test_a_split_of_another_vocabulary_is_refused(world_dir, tmp_path,
-                                                  monkeypatch):
+def test_a_split_of_another_vocabulary_is_refused(
+  world_dir, tmp_path, monkeypatch
+):
   open_split = training.opening.open_split
 
   def open_other(config, split, folder):
     data = open_split(config, split, folder)
     words = data.vocabulary.words
-    return dataclasses.replace(data, vocabulary=dataclasses.replace(
-        data.vocabulary, words=words[::-1] if split == 'test' else words))
+    return dataclasses.replace(
+      data,
+      vocabulary=dataclasses.replace(
+        data.vocabulary, words=words[::-1] if split == 'test' else words
+      ),
+    )
 
   monkeypatch.setattr(training.opening, 'open_split', open_other)
   with pytest.raises(errors.UserError, match='one vocabulary, but its words'):
@@ -187,14 +218,18 @@ def test_a_split_of_another_vocabulary_is_refused(world_dir, tmp_path,
   assert not (tmp_path / 'run').exists()
 
 
-def test_a_loss_that_is_not_finite_loses_nothing(runs, world_dir, tmp_path,
-                                                 monkeypatch):
+def test_a_loss_that_is_not_finite_loses_nothing(
+  runs, world_dir, tmp_path, monkeypatch
+):
   config = tiny.make_settings('pretrain', world_dir, checkpoint_every=1)
   source = tiny.make_source(config)
   captions = source.data.captions
   broken = captions[source.caption_numbers(9)[0]].image
-  number = next(n for n in range(16) if broken in [
-      captions[i].image for i in source.caption_numbers(n)])
+  number = next(
+    n
+    for n in range(16)
+    if broken in [captions[i].image for i in source.caption_numbers(n)]
+  )
   assert number >= 4  # An update is done before, of 4 micro-batches each.
   open_split = training.opening.open_split
 
@@ -203,10 +238,15 @@ def test_a_loss_that_is_not_finite_loses_nothing(runs, world_dir, tmp_path,
 
     def read(image):
       regions = data.read_regions(image)
-      return dataclasses.replace(regions, features=regions.features * (
-          np.float16(np.nan) if image == broken else 1))
-    return (dataclasses.replace(data, read_regions=read) if split == 'train'
-            else data)
+      return dataclasses.replace(
+        regions,
+        features=regions.features
+        * (np.float16(np.nan) if image == broken else 1),
+      )
+
+    return (
+      dataclasses.replace(data, read_regions=read) if split == 'train' else data
+    )
 
   run_dir = tmp_path / 'run'
   with monkeypatch.context() as patch:
@@ -253,16 +293,19 @@ def test_a_start_that_fails_frees_the_folder(world_dir, tmp_path, monkeypatch):
   monkeypatch.setattr(memory, 'check_network', lambda *arguments: None)
   for seed in (0, 1):
     with pytest.raises(errors.UserError, match='^out of memory: .* lower one'):
-      training.train(tiny.make_settings('pretrain', world_dir, seed=seed),
-                     tmp_path / 'run')
+      training.train(
+        tiny.make_settings('pretrain', world_dir, seed=seed), tmp_path / 'run'
+      )
   assert not any((tmp_path / 'run').iterdir())
 
 
 def test_checkpoint_of_another_model_is_refused(runs, world_dir, tmp_path):
-  config = tiny.make_settings('tags', world_dir,
-                              init_from=str(runs / 'pretrain'))
-  config = dataclasses.replace(config, model=dataclasses.replace(
-      config.model, hidden_size=8))
+  config = tiny.make_settings(
+    'tags', world_dir, init_from=str(runs / 'pretrain')
+  )
+  config = dataclasses.replace(
+    config, model=dataclasses.replace(config.model, hidden_size=8)
+  )
   with pytest.raises(errors.UserError, match='of another model: model.hidden_'):
     training.train(config, tmp_path / 'run')
 
@@ -276,12 +319,15 @@ def test_later_phase_cannot_start_an_earlier_one(runs, world_dir, tmp_path):
 def test_heads_between_phases(runs):
   def kept(phase, update):
     return checkpoints.load(
-        runs / phase / 'checkpoints' / 'kept' / str(update)).parameters
+      runs / phase / 'checkpoints' / 'kept' / str(update)
+    ).parameters
+
   # itm_output is trained in pretraining and left alone from then on.
   start = checkpoints.load(runs / 'pretrain').parameters['itm_output']
   for phase in ('tags', 'dc'):
-    np.testing.assert_array_equal(kept(phase, 1)['itm_output']['kernel'],
-                                  start['kernel'])
+    np.testing.assert_array_equal(
+      kept(phase, 1)['itm_output']['kernel'], start['kernel']
+    )
   # The first update is small: the new heads are still near their origin.
   rank = kept('tags', 1)['rank_output']['kernel'][:, 0]
   assert np.abs(rank - start['kernel'][:, 1]).max() < 0.02
@@ -293,27 +339,42 @@ def test_heads_between_phases(runs):
 
 
 @pytest.mark.parametrize('is_reset', [False, True])
-def test_stage_2_forgets_the_matching_head_if_told(is_reset, world_dir,
-                                                   tmp_path):
+def test_stage_2_forgets_the_matching_head_if_told(
+  is_reset, world_dir, tmp_path
+):
   path = tmp_path / 'tags'
   config = tiny.make_settings(
-      'dc', world_dir, init_from=str(path),
-      quirks=settings.Quirks(reset_rank_head=is_reset))
+    'dc',
+    world_dir,
+    init_from=str(path),
+    quirks=settings.Quirks(reset_rank_head=is_reset),
+  )
   task = tiny.make_task(config)
   tx, _ = tiny.make_state(task)
   fresh = training._fresh_state(task, tx, False)
-  trained = {'kernel': np.ones((16, 1), np.float32),
-             'bias': np.ones(1, np.float32)}
+  trained = {
+    'kernel': np.ones((16, 1), np.float32),
+    'bias': np.ones(1, np.float32),
+  }
   checkpoints.export(
-      path, fresh.params | {'rank_output': trained},
-      {'phase': 'tags', 'update': 1, 'settings': settings.flatten(
-          dataclasses.replace(task.settings, phase='tags'))})
+    path,
+    fresh.params | {'rank_output': trained},
+    {
+      'phase': 'tags',
+      'update': 1,
+      'settings': settings.flatten(
+        dataclasses.replace(task.settings, phase='tags')
+      ),
+    },
+  )
   started = training._start_phase(task, fresh).params
-  match_row = {name: leaf[..., 1:]
-               for name, leaf in fresh.params['itm_output'].items()}
+  match_row = {
+    name: leaf[..., 1:] for name, leaf in fresh.params['itm_output'].items()
+  }
   expected = match_row if is_reset else trained
   for name, leaf in expected.items():
     np.testing.assert_array_equal(started['rank_output'][name], leaf)
   # The word heads start alike either way.
-  np.testing.assert_array_equal(started['disc_output']['kernel'],
-                                fresh.params['itm_output']['kernel'])
+  np.testing.assert_array_equal(
+    started['disc_output']['kernel'], fresh.params['itm_output']['kernel']
+  )

@@ -17,8 +17,10 @@ from tagsdc_jax.runtime import preemption
 @pytest.fixture(autouse=True)
 def _restored():
   """Who was asked to leave ignores signals from then on; here not for ever."""
-  before = {number: signal.getsignal(number)
-            for number in (*preemption.SIGNALS, signal.SIGINT)}
+  before = {
+    number: signal.getsignal(number)
+    for number in (*preemption.SIGNALS, signal.SIGINT)
+  }
   yield
   for number, handler in before.items():
     signal.signal(number, handler)
@@ -30,9 +32,14 @@ def _raise_signal(number=signal.SIGTERM):
 
 
 def _run(code, **options):
-  return subprocess.run([sys.executable, '-c', textwrap.dedent(code)],
-                        capture_output=True, text=True, check=False, timeout=60,
-                        **options)
+  return subprocess.run(
+    [sys.executable, '-c', textwrap.dedent(code)],
+    capture_output=True,
+    text=True,
+    check=False,
+    timeout=60,
+    **options,
+  )
 
 
 @pytest.mark.parametrize('number', preemption.SIGNALS)
@@ -59,8 +66,9 @@ def test_handlers_come_back_if_nobody_asked():
 def test_it_ends_what_may_be_interrupted(code, expected):
   notice = preemption.Notice(60, 'continue so', code)
   with notice.listening():
-    with pytest.raises(errors.Stopped, match='asked to leave; continue so'
-                       ) as caught:
+    with pytest.raises(
+      errors.Stopped, match='asked to leave; continue so'
+    ) as caught:
       _raise_signal()
       raise AssertionError
     assert caught.value.code == expected
@@ -88,7 +96,6 @@ def test_no_handling_of_errors_takes_it_for_one():
 
 
 class _Garbage:
-
   def __del__(self):
     _raise_signal()
 
@@ -110,8 +117,9 @@ def test_what_the_parent_has_had_ignored_stays_so():
     assert not notice.is_given
 
 
-@pytest.mark.parametrize('text, code', [('', 0), ('75', 75), (' 7 ', 7),
-                                        ('0', 0), ('255', 255)])
+@pytest.mark.parametrize(
+  'text, code', [('', 0), ('75', 75), (' 7 ', 7), ('0', 0), ('255', 255)]
+)
 def test_exit_code(text, code):
   assert preemption.exit_code({preemption.CODE: text}) == code
   assert preemption.exit_code({}) == 0
@@ -119,14 +127,17 @@ def test_exit_code(text, code):
 
 @pytest.mark.parametrize('text', ['x', '256', '300', '-1', '1.5', '²', '1e2'])
 def test_an_exit_code_that_no_process_has(text):
-  with pytest.raises(errors.UserError, match='TAGSDC_STOPPED_CODE in the '
-                     f'environment must be .* 0 to 255, got {text!r}'):
+  with pytest.raises(
+    errors.UserError,
+    match='TAGSDC_STOPPED_CODE in the '
+    f'environment must be .* 0 to 255, got {text!r}',
+  ):
     preemption.exit_code({preemption.CODE: text})
 
 
 def test_who_does_not_answer_leaves_in_time():
   begun = time.monotonic()
-  ended = _run('''
+  ended = _run("""
       import os, signal, time
       from tagsdc_jax.runtime import preemption
       notice = preemption.Notice(0.3, 'give the command again', 75)
@@ -134,7 +145,7 @@ def test_who_does_not_answer_leaves_in_time():
         os.kill(os.getpid(), signal.SIGUSR2)
         for _ in range(600):
           time.sleep(0.1)
-      ''')
+      """)
   assert ended.returncode == 75
   assert 'an answer took too long' in ended.stderr
   assert 'give the command again' in ended.stderr
@@ -142,7 +153,7 @@ def test_who_does_not_answer_leaves_in_time():
 
 
 def test_the_exit_code_is_kept_until_the_process_has_left():
-  ended = _run('''
+  ended = _run("""
       import atexit, os, signal, sys
       from tagsdc_jax.runtime import preemption
       def ask_again(*unused):
@@ -155,38 +166,42 @@ def test_the_exit_code_is_kept_until_the_process_has_left():
       preemption.ignore()
       ask_again()
       sys.exit(5)
-      ''')
+      """)
   assert (ended.returncode, ended.stderr) == (5, '')
 
 
 def test_what_goes_on_in_threads_is_not_waited_for():
   # As a program that XLA compiles: the usual end would wait for it.
   begun = time.monotonic()
-  ended = _run('''
+  ended = _run("""
       import threading, time
       from tagsdc_jax.runtime import preemption
       threading.Thread(target=time.sleep, args=(50,)).start()
       print('said', end='')
       preemption.end(7)
-      ''')
+      """)
   assert (ended.returncode, ended.stdout, ended.stderr) == (7, 'said', '')
   assert time.monotonic() - begun < 40
 
 
 def test_ctrl_c_while_python_ends_shows_no_traceback():
-  ended = _run('''
+  ended = _run("""
       import atexit, os, signal
       from tagsdc_jax.runtime import preemption
       atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))
       preemption.ignore()
-      ''')
+      """)
   assert (ended.returncode, ended.stderr) == (-signal.SIGINT, '')
 
 
 def test_a_terminal_that_is_gone_is_not_written_to():
   # Writing there fails, and what is unsaved would be lost.
   terminal, other = pty.openpty()
-  with subprocess.Popen([sys.executable, '-c', textwrap.dedent('''
+  with subprocess.Popen(
+    [
+      sys.executable,
+      '-c',
+      textwrap.dedent("""
       import sys, time
       from tagsdc_jax.runtime import preemption
       notice = preemption.Notice(60, 'continue', 7)
@@ -198,8 +213,13 @@ def test_a_terminal_that_is_gone_is_not_written_to():
           print('saving', file=sys.stderr, flush=True)
           print('saving', flush=True)
       sys.exit(7)
-      ''')], stdin=other, stdout=other, stderr=other,
-                        start_new_session=True) as child:
+      """),
+    ],
+    stdin=other,
+    stdout=other,
+    stderr=other,
+    start_new_session=True,
+  ) as child:
     os.close(other)
     assert b'up' in os.read(terminal, 100)
     os.close(terminal)

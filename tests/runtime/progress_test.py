@@ -48,8 +48,9 @@ def test_what_is_done_at_once_says_nothing(capsys):
 @pytest.mark.parametrize('is_terminal', [False, True])
 def test_processes_that_say_nothing(is_terminal, clock, capsys, monkeypatch):
   monkeypatch.setattr(progress, '_AT_ONCE', 0.01)
-  monkeypatch.setattr(progress.sys.stderr, 'isatty', lambda: is_terminal,
-                      raising=False)
+  monkeypatch.setattr(
+    progress.sys.stderr, 'isatty', lambda: is_terminal, raising=False
+  )
   with progress.progress_bar(50, 'training', 'updates', is_shown=False) as bar:
     clock[0] += 1000
     bar.set_postfix_str('loss 0.5', refresh=False)
@@ -59,8 +60,9 @@ def test_processes_that_say_nothing(is_terminal, clock, capsys, monkeypatch):
 
 
 def test_a_terminal_gets_a_bar(capsys, monkeypatch):
-  monkeypatch.setattr(progress.sys.stderr, 'isatty', lambda: True,
-                      raising=False)
+  monkeypatch.setattr(
+    progress.sys.stderr, 'isatty', lambda: True, raising=False
+  )
   with progress.progress_bar(5, 'reading', 'captions') as bar:
     bar.delay = 0
     bar.update(5)
@@ -68,13 +70,17 @@ def test_a_terminal_gets_a_bar(capsys, monkeypatch):
   assert 'reading: 100%' in shown and '5/5' in shown
 
 
-@pytest.mark.parametrize('is_terminal, text', [
-    (False, 'judging: 0 of 3 batches\n'), (True, 'judging:   0%|')])
-def test_long_before_the_first_count_it_is_named(is_terminal, text, capsys,
-                                                 monkeypatch):
+@pytest.mark.parametrize(
+  'is_terminal, text',
+  [(False, 'judging: 0 of 3 batches\n'), (True, 'judging:   0%|')],
+)
+def test_long_before_the_first_count_it_is_named(
+  is_terminal, text, capsys, monkeypatch
+):
   monkeypatch.setattr(progress, '_AT_ONCE', 0.01)
-  monkeypatch.setattr(progress.sys.stderr, 'isatty', lambda: is_terminal,
-                      raising=False)
+  monkeypatch.setattr(
+    progress.sys.stderr, 'isatty', lambda: is_terminal, raising=False
+  )
   with progress.progress_bar(3, 'judging', 'batches') as bar:
     time.sleep(0.3)
     assert text in capsys.readouterr().err

@@ -18,18 +18,33 @@ def run(tmp_path):
   path.mkdir()
   params = {'dense': {'kernel': np.arange(6, dtype=np.float32).reshape(2, 3)}}
   saves = checkpoints.Checkpoints(path)
-  config = settings.Settings(phase='pretrain',
-                             batch=settings.Batch(positives=8))
+  config = settings.Settings(
+    phase='pretrain', batch=settings.Batch(positives=8)
+  )
   last = state.TrainState(np.int32(3), params, {'moments': np.zeros(2)})
-  saves.save('newest', last, {
-      'phase': 'pretrain', 'settings': settings.flatten(config),
-      'versions': {}, 'best_mean_r1': 1.0})
+  saves.save(
+    'newest',
+    last,
+    {
+      'phase': 'pretrain',
+      'settings': settings.flatten(config),
+      'versions': {},
+      'best_mean_r1': 1.0,
+    },
+  )
   saves.wait()
   saves.close()
   (path / folder.METRICS).write_text('{"update": 1, "kind": "train"}\n')
-  (path / folder.RESULTS).write_text(json.dumps({
-      'updates': 3, 'seconds': 2.5, 'evaluation': {'mean_r1': 1.0},
-      'measures': None}))
+  (path / folder.RESULTS).write_text(
+    json.dumps(
+      {
+        'updates': 3,
+        'seconds': 2.5,
+        'evaluation': {'mean_r1': 1.0},
+        'measures': None,
+      }
+    )
+  )
   return path, params
 
 
@@ -39,8 +54,9 @@ def test_what_is_shipped_is_the_run(run, tmp_path):
   for _ in range(2):  # The second one replaces the first.
     recipe = shipping.ship(path, target, ['make it'])
   loaded = checkpoints.load(target)
-  np.testing.assert_array_equal(loaded.parameters['dense']['kernel'],
-                                params['dense']['kernel'])
+  np.testing.assert_array_equal(
+    loaded.parameters['dense']['kernel'], params['dense']['kernel']
+  )
   assert loaded.about['phase'] == 'pretrain' and loaded.about['update'] == 3
   assert not (target / 'optimizer').exists()
   for file in target.rglob('*'):  # No path of the machine that made it.
@@ -50,7 +66,8 @@ def test_what_is_shipped_is_the_run(run, tmp_path):
   assert recipe['commands'] == ['make it'] and recipe['updates'] == 3
   assert recipe['parameters_sha256'] == hashing.parameters_sha256(params)
   assert (target / folder.METRICS).read_text() == (
-      path / folder.METRICS).read_text()
+    path / folder.METRICS
+  ).read_text()
 
 
 def test_an_unfinished_run_is_refused(run, tmp_path):

@@ -25,13 +25,19 @@ def path() -> Path:
 
 def _metrics(run_dir: Path) -> dict[int, dict]:
   lines = (run_dir / folder.METRICS).read_text(encoding='utf-8').splitlines()
-  return {line['update']: line for line in map(json.loads, lines)
-          if line['kind'] == 'train'}
+  return {
+    line['update']: line
+    for line in map(json.loads, lines)
+    if line['kind'] == 'train'
+  }
 
 
 def _that_matter(config: settings.Settings) -> dict[str, object]:
-  return {name: value for name, value in settings.flatten(config).items()
-          if name not in settings.FREE_TO_CHANGE}
+  return {
+    name: value
+    for name, value in settings.flatten(config).items()
+    if name not in settings.FREE_TO_CHANGE
+  }
 
 
 def test_names():
@@ -46,39 +52,60 @@ def test_weights_are_small_and_those_of_the_recipe(path):
   assert sum(f.stat().st_size for f in path.rglob('*')) < 3e6
   loaded = checkpoints.load(path)
   recipe = shipped.recipe(_NAME)
-  assert (hashing.parameters_sha256(loaded.parameters)
-          == recipe['parameters_sha256'])
+  assert (
+    hashing.parameters_sha256(loaded.parameters) == recipe['parameters_sha256']
+  )
   assert loaded.about['phase'] == 'pretrain'
   # The config of that name still describes them.
   made_with = settings.from_flat(loaded.about['settings'])
   config = configs.load(_NAME, ())
   assert recipe['updates'] == loaded.about['update'] == config.num_updates
-  sizes = {name: getattr(made_with.model, name)
-           for name in ('vocab_size', 'feature_size')}
-  assert _that_matter(made_with) == _that_matter(dataclasses.replace(
-      config, model=dataclasses.replace(config.model, **sizes)))
+  sizes = {
+    name: getattr(made_with.model, name)
+    for name in ('vocab_size', 'feature_size')
+  }
+  assert _that_matter(made_with) == _that_matter(
+    dataclasses.replace(
+      config, model=dataclasses.replace(config.model, **sizes)
+    )
+  )
   checkpoints.check_parameters(
-      loaded.parameters,
-      retrieval.parameter_shapes(setup.make_model(made_with)), path)
+    loaded.parameters,
+    retrieval.parameter_shapes(setup.make_model(made_with)),
+    path,
+  )
   assert recipe['commands'][-1].startswith(f'tagsdc train --config {_NAME}')
 
 
 def test_the_recipe_begins_as_its_log_says(path, tmp_path):
   config = configs.load(_NAME, ())
   config = dataclasses.replace(
-      config, log_every=1, stop_at_update=_NUM_FIRST, num_devices=1,
-      data=dataclasses.replace(config.data, root=str(tmp_path / 'data')))
+    config,
+    log_every=1,
+    stop_at_update=_NUM_FIRST,
+    num_devices=1,
+    data=dataclasses.replace(config.data, root=str(tmp_path / 'data')),
+  )
   training.train(config, tmp_path / 'run')
   repeated, logged = _metrics(tmp_path / 'run'), _metrics(path)
   for update in range(1, _NUM_FIRST + 1):
     # What its log calls losses, and what metrics do now.
     for name, now in (
-        ('loss', 'loss'), ('matching', 'loss/matching'), ('mlm', 'loss/mlm'),
-        *((name, name) for name in ('matching_accuracy', 'gradient_norm',
-                                    'learning_rate'))):
+      ('loss', 'loss'),
+      ('matching', 'loss/matching'),
+      ('mlm', 'loss/mlm'),
+      *(
+        (name, name)
+        for name in ('matching_accuracy', 'gradient_norm', 'learning_rate')
+      ),
+    ):
       # Compilers sum in other orders; a draw that differed would show at once.
-      np.testing.assert_allclose(repeated[update][now], logged[update][name],
-                                 rtol=2e-3, err_msg=f'{name}, {update}')
+      np.testing.assert_allclose(
+        repeated[update][now],
+        logged[update][name],
+        rtol=2e-3,
+        err_msg=f'{name}, {update}',
+      )
   # And the losses of different updates do differ by more than that.
   losses = [logged[update]['loss'] for update in range(1, _NUM_FIRST + 1)]
   assert np.min(np.abs(np.diff(losses))) > 4e-3 * losses[0]

@@ -22,8 +22,12 @@ def host_state(world_dir):
 
 
 def _at(host_state, update):
-  return jax.tree.map(lambda x: x + np.ones((), x.dtype), state.TrainState(
-      np.int32(update - 1), host_state.params, host_state.optimizer))
+  return jax.tree.map(
+    lambda x: x + np.ones((), x.dtype),
+    state.TrainState(
+      np.int32(update - 1), host_state.params, host_state.optimizer
+    ),
+  )
 
 
 def test_newest_comes_back_as_it_was(host_state, tmp_path):
@@ -35,13 +39,14 @@ def test_newest_comes_back_as_it_was(host_state, tmp_path):
   restored, about = saves.newest(host_state)
   assert about == {'phase': 'tags', 'update': 5}
   expected = _at(host_state, 5)
-  assert (jax.tree.structure(restored) == jax.tree.structure(expected))
+  assert jax.tree.structure(restored) == jax.tree.structure(expected)
   for a, b in zip(jax.tree.leaves(restored), jax.tree.leaves(expected)):
     np.testing.assert_array_equal(a, b)
     assert a.dtype == b.dtype
   saves.close()
-  assert sorted(p.name for p in (
-      tmp_path / 'checkpoints' / 'newest').iterdir()) == ['4', '5']
+  assert sorted(
+    p.name for p in (tmp_path / 'checkpoints' / 'newest').iterdir()
+  ) == ['4', '5']
 
 
 def test_a_folder_stands_for_its_best(host_state, tmp_path):
@@ -56,8 +61,11 @@ def test_a_folder_stands_for_its_best(host_state, tmp_path):
   assert loaded.about['update'] == 8
   by_path = checkpoints.load(tmp_path / 'checkpoints' / 'newest' / '9')
   assert by_path.about['update'] == 9
-  for a, b in zip(jax.tree.leaves(loaded.parameters),
-                  jax.tree.leaves(_at(host_state, 8).params), strict=True):
+  for a, b in zip(
+    jax.tree.leaves(loaded.parameters),
+    jax.tree.leaves(_at(host_state, 8).params),
+    strict=True,
+  ):
     np.testing.assert_array_equal(a, b)
 
 
@@ -67,15 +75,19 @@ def test_saved_state_is_safe_from_later_steps(host_state, tmp_path):
   devices = parallel.local_devices(2)
   replicated = parallel.replicate(jax.tree.map(np.asarray, on_device), devices)
   step = parallel.pmap_step(
-      lambda s, b: (jax.tree.map(lambda x: x * 0, s), b), devices)
+    lambda s, b: (jax.tree.map(lambda x: x * 0, s), b), devices
+  )
   saves = checkpoints.Checkpoints(tmp_path)
   taken = parallel.first(replicated)
   saves.save('newest', taken, {'phase': 'tags'})
   step(replicated, parallel.put(np.zeros(2), devices))
   saves.close()
   loaded = checkpoints.load(tmp_path)
-  for a, b in zip(jax.tree.leaves(loaded.parameters),
-                  jax.tree.leaves(host_state.params), strict=True):
+  for a, b in zip(
+    jax.tree.leaves(loaded.parameters),
+    jax.tree.leaves(host_state.params),
+    strict=True,
+  ):
     np.testing.assert_array_equal(a, b)
 
 
@@ -104,43 +116,66 @@ def test_a_state_that_is_not_finite_is_not_saved(host_state, tmp_path):
   saves.save('newest', _at(host_state, 2), {'phase': 'tags'})
   for part in ('params', 'optimizer'):
     state_now = jax.tree.map(np.array, _at(host_state, 3))
-    leaf = next(x for x in jax.tree.leaves(getattr(state_now, part))
-                if x.ndim == 2)
+    leaf = next(
+      x for x in jax.tree.leaves(getattr(state_now, part)) if x.ndim == 2
+    )
     leaf[0, 0] = np.inf
     for kind in checkpoints.KINDS:
-      with pytest.raises(errors.UserError, match='the state after update 3 is '
-                         'not finite, so it is not saved: [a-z_/0-9]+ has 1 '
-                         'infinite of '
-                         '.*lower optimizer.learning_rate'):
+      with pytest.raises(
+        errors.UserError,
+        match='the state after update 3 is '
+        'not finite, so it is not saved: [a-z_/0-9]+ has 1 '
+        'infinite of '
+        '.*lower optimizer.learning_rate',
+      ):
         saves.save(kind, state_now, {'phase': 'tags'})
   saves.close()
   assert checkpoints.load(tmp_path).about['update'] == 2
 
 
-@pytest.mark.parametrize('change, message', [
-    (lambda x: np.where(x == x.max(), np.nan, x),
-     'must hold finite numbers: .* has 1 NaN of .*; give an earlier'),
-    (lambda x: x.astype(np.float64),
-     'must hold float32 numbers: .* is float64; give one'),
-    (lambda x: x.astype(np.int32), 'must hold float32 numbers: .* is int32; '
-     'give one')])
+@pytest.mark.parametrize(
+  'change, message',
+  [
+    (
+      lambda x: np.where(x == x.max(), np.nan, x),
+      'must hold finite numbers: .* has 1 NaN of .*; give an earlier',
+    ),
+    (
+      lambda x: x.astype(np.float64),
+      'must hold float32 numbers: .* is float64; give one',
+    ),
+    (
+      lambda x: x.astype(np.int32),
+      'must hold float32 numbers: .* is int32; give one',
+    ),
+  ],
+)
 def test_parameters_of_no_use_are_told(host_state, tmp_path, change, message):
   leaves, tree = jax.tree.flatten(host_state.params)
-  leaves[3] = change(leaves[3] + np.arange(
-      leaves[3].size, dtype=np.float32).reshape(leaves[3].shape))
-  checkpoints.export(tmp_path / 'it', jax.tree.unflatten(tree, leaves),
-                     {'phase': 'tags', 'update': 1})
+  leaves[3] = change(
+    leaves[3]
+    + np.arange(leaves[3].size, dtype=np.float32).reshape(leaves[3].shape)
+  )
+  checkpoints.export(
+    tmp_path / 'it',
+    jax.tree.unflatten(tree, leaves),
+    {'phase': 'tags', 'update': 1},
+  )
   with pytest.raises(errors.UserError, match=f'checkpoint .*it {message}'):
     checkpoints.load(tmp_path / 'it')
 
 
 def test_a_pointer_in_place_of_numbers_is_told(host_state, tmp_path):
-  checkpoints.export(tmp_path / 'it', host_state.params,
-                     {'phase': 'tags', 'update': 1})
+  checkpoints.export(
+    tmp_path / 'it', host_state.params, {'phase': 'tags', 'update': 1}
+  )
   path = next(p for p in (tmp_path / 'it').rglob('d/*') if p.is_file())
   path.write_text('version https://git-lfs.github.com/spec/v1\noid sha256:1\n')
-  with pytest.raises(errors.UserError, match=f'{path} is a pointer of Git LFS, '
-                     'not the file itself; run `git lfs pull`'):
+  with pytest.raises(
+    errors.UserError,
+    match=f'{path} is a pointer of Git LFS, '
+    'not the file itself; run `git lfs pull`',
+  ):
     checkpoints.load(tmp_path / 'it')
 
 
@@ -153,7 +188,7 @@ def _damage(update_dir, how):
   for path in [p for p in update_dir.rglob('d/*') if p.is_file()]:
     content = bytearray(path.read_bytes())
     if how == 'cut':
-      path.write_bytes(content[:len(content) // 2])
+      path.write_bytes(content[: len(content) // 2])
     elif how == 'flipped':
       # A bit in each of 16 places: not every byte of a file is ever read.
       step = max(1, len(content) // 16)
@@ -169,10 +204,12 @@ def _damage(update_dir, how):
     path.write_text(path.read_text().replace('tags', 'tabs'))
 
 
-@pytest.mark.parametrize('how', ['cut', 'flipped', 'gone', 'half-written',
-                                 'facts'])
-def test_the_one_before_a_damaged_one_is_taken(host_state, tmp_path, how,
-                                               capsys):
+@pytest.mark.parametrize(
+  'how', ['cut', 'flipped', 'gone', 'half-written', 'facts']
+)
+def test_the_one_before_a_damaged_one_is_taken(
+  host_state, tmp_path, how, capsys
+):
   saves = checkpoints.Checkpoints(tmp_path)
   for update in (3, 4):
     saves.save('newest', _at(host_state, update), {'phase': 'tags'})
@@ -182,8 +219,9 @@ def test_the_one_before_a_damaged_one_is_taken(host_state, tmp_path, how,
   saves = checkpoints.Checkpoints(tmp_path)
   restored, about = saves.newest(host_state)
   assert about['update'] == 3
-  for a, b in zip(jax.tree.leaves(restored),
-                  jax.tree.leaves(_at(host_state, 3)), strict=True):
+  for a, b in zip(
+    jax.tree.leaves(restored), jax.tree.leaves(_at(host_state, 3)), strict=True
+  ):
     np.testing.assert_array_equal(a, b)
   shown = capsys.readouterr().err
   assert shown.count('\n') == 1
@@ -199,9 +237,17 @@ def test_the_one_before_a_damaged_one_is_taken(host_state, tmp_path, how,
   saves.close()
 
 
-@pytest.mark.parametrize('place', [
-    '', 'optimizer', 'about', 'about/metadata', 'parameters/manifest.ocdbt',
-    'parameters/d'])
+@pytest.mark.parametrize(
+  'place',
+  [
+    '',
+    'optimizer',
+    'about',
+    'about/metadata',
+    'parameters/manifest.ocdbt',
+    'parameters/d',
+  ],
+)
 def test_what_may_not_be_read_is_not_damaged(host_state, place):
   with denying.open_folder() as run_dir:
     saves = checkpoints.Checkpoints(run_dir)
@@ -219,28 +265,41 @@ def test_what_may_not_be_read_is_not_damaged(host_state, place):
         with pytest.raises(errors.UserError) as caught:
           read()
         assert str(caught.value) == (
-            f'checkpoint {newest} cannot be read: permission denied for '
-            f'{newest / place}; change its owner or mode, then give the same '
-            'command again')
+          f'checkpoint {newest} cannot be read: permission denied for '
+          f'{newest / place}; change its owner or mode, then give the same '
+          'command again'
+        )
     # With that done it goes on, and nothing was moved.
     assert saves.newest(host_state)[1]['update'] == 4
 
 
 # What says nothing about the files: no memory, no device, too many open files.
-@pytest.mark.parametrize('error, kind, message', [
+@pytest.mark.parametrize(
+  'error, kind, message',
+  [
     (MemoryError('2 GiB'), MemoryError, '2 GiB'),
-    (RuntimeError("Unable to initialize backend 'cuda'"), RuntimeError,
-     'backend'),
+    (
+      RuntimeError("Unable to initialize backend 'cuda'"),
+      RuntimeError,
+      'backend',
+    ),
     (ImportError('no zstd'), ImportError, 'zstd'),
-    (OSError(24, 'Too many open files'), errors.UserError,
-     'newest/4 cannot be read: Too many open files; nothing says that it is '
-     'damaged'),
-    (ValueError("OUT: a: read: Input/output error [os_error_code='5']"),
-     errors.UserError, 'newest/4 cannot be read: Input/output error; nothing'),
-])
-def test_what_is_not_damage_is_not_taken_for_it(host_state, tmp_path, error,
-                                                kind, message, monkeypatch,
-                                                capsys):
+    (
+      OSError(24, 'Too many open files'),
+      errors.UserError,
+      'newest/4 cannot be read: Too many open files; nothing says that it is '
+      'damaged',
+    ),
+    (
+      ValueError("OUT: a: read: Input/output error [os_error_code='5']"),
+      errors.UserError,
+      'newest/4 cannot be read: Input/output error; nothing',
+    ),
+  ],
+)
+def test_what_is_not_damage_is_not_taken_for_it(
+  host_state, tmp_path, error, kind, message, monkeypatch, capsys
+):
   saves = checkpoints.Checkpoints(tmp_path)
   for update in (3, 4):
     saves.save('newest', _at(host_state, update), {'phase': 'tags'})
@@ -251,9 +310,12 @@ def test_what_is_not_damage_is_not_taken_for_it(host_state, tmp_path, error,
     if path.name == '4':
       raise error
     return original(self, path, *args, **options)
+
   monkeypatch.setattr(ocp.Checkpointer, 'restore', fail)
-  for read in (lambda: saves.newest(host_state),
-               lambda: checkpoints.load(tmp_path)):
+  for read in (
+    lambda: saves.newest(host_state),
+    lambda: checkpoints.load(tmp_path),
+  ):
     with pytest.raises(kind, match=message) as caught:
       read()
     assert type(caught.value) is kind  # Not one that says it is damaged.
@@ -263,6 +325,7 @@ def test_what_is_not_damage_is_not_taken_for_it(host_state, tmp_path, error,
 def test_a_folder_that_is_anothers_gets_no_save(host_state, tmp_path):
   def refuse():
     raise errors.UserError('taken over')
+
   saves = checkpoints.Checkpoints(tmp_path, check=refuse)
   with pytest.raises(errors.UserError, match='taken over'):
     saves.save('newest', _at(host_state, 3), {'phase': 'tags'})
@@ -277,11 +340,14 @@ def test_checkpoints_that_may_not_be_listed_are_not_missing(host_state):
     saves.close()
     newest = run_dir / 'checkpoints' / 'newest'
     with denying.denied(newest):
-      for read in (lambda: saves.newest(host_state),
-                   lambda: checkpoints.load(run_dir),
-                   lambda: checkpoints.Checkpoints(run_dir)):
-        with pytest.raises(errors.UserError, match=f'{newest} cannot be read: '
-                           'permission denied'):
+      for read in (
+        lambda: saves.newest(host_state),
+        lambda: checkpoints.load(run_dir),
+        lambda: checkpoints.Checkpoints(run_dir),
+      ):
+        with pytest.raises(
+          errors.UserError, match=f'{newest} cannot be read: permission denied'
+        ):
           read()
 
 
@@ -298,23 +364,30 @@ def test_what_a_killed_save_has_left_is_removed(host_state, tmp_path):
 
 
 # As TensorStore says it, from a thread of Orbax.
-FULL = ('RESOURCE_EXHAUSTED: Error writing "a/0.0" in OCDBT database at local '
-        'file "x": Failed to write 961088 bytes to file 7: No space left on '
-        "device [os_error_code='28']")
+FULL = (
+  'RESOURCE_EXHAUSTED: Error writing "a/0.0" in OCDBT database at local '
+  'file "x": Failed to write 961088 bytes to file 7: No space left on '
+  "device [os_error_code='28']"
+)
 BROKEN = "write to file 7: Input/output error [os_error_code='5']"
 
 
-@pytest.mark.parametrize('text, message', [
+@pytest.mark.parametrize(
+  'text, message',
+  [
     (FULL, 'newest cannot be written: no space is left there; free some'),
     (BROKEN, 'newest cannot be written: Input/output error'),
-])
+  ],
+)
 @pytest.mark.parametrize('call', ['save', 'wait'])
-def test_a_disk_that_refuses(host_state, tmp_path, monkeypatch, text, message,
-                             call):
+def test_a_disk_that_refuses(
+  host_state, tmp_path, monkeypatch, text, message, call
+):
   saves = checkpoints.Checkpoints(tmp_path)
 
   def refuse(*unused_args, **unused_options):
     raise ValueError(text)
+
   name = {'save': 'save', 'wait': 'wait_until_finished'}[call]
   with monkeypatch.context() as patch:
     patch.setattr(ocp.CheckpointManager, name, refuse)
@@ -330,6 +403,7 @@ def test_other_errors_of_orbax_pass(host_state, tmp_path, monkeypatch):
 
   def fail(*unused_args, **unused_options):
     raise ValueError('a bug')
+
   with monkeypatch.context() as patch:
     patch.setattr(ocp.CheckpointManager, 'save', fail)
     with pytest.raises(ValueError, match='a bug'):
@@ -338,18 +412,26 @@ def test_other_errors_of_orbax_pass(host_state, tmp_path, monkeypatch):
 
 
 def _loaded(tmp_path, config):
-  return checkpoints.Loaded(tmp_path, {}, {
-      'phase': 'tags', 'settings': settings.flatten(config)})
+  return checkpoints.Loaded(
+    tmp_path, {}, {'phase': 'tags', 'settings': settings.flatten(config)}
+  )
 
 
 def test_a_checkpoint_of_another_model_names_the_settings(tmp_path):
   config = settings.Settings()
   checkpoints.check_model(_loaded(tmp_path, config), config)
   # What no parameter's shape shows is compared as well; dropout may differ.
-  other = dataclasses.replace(config, model=dataclasses.replace(
-      config.model, num_heads=6, hidden_size=96, dropout_rate=0.0))
-  with pytest.raises(errors.UserError, match='model.hidden_size is 768, here '
-                     '96; model.num_heads is 12, here 6. Set the config') as e:
+  other = dataclasses.replace(
+    config,
+    model=dataclasses.replace(
+      config.model, num_heads=6, hidden_size=96, dropout_rate=0.0
+    ),
+  )
+  with pytest.raises(
+    errors.UserError,
+    match='model.hidden_size is 768, here '
+    '96; model.num_heads is 12, here 6. Set the config',
+  ) as e:
     checkpoints.check_model(_loaded(tmp_path, config), other)
   assert 'dropout' not in str(e.value)
 
@@ -369,13 +451,20 @@ def test_settings_of_another_version(tmp_path):
     checkpoints.settings_of(loaded)
 
 
-def test_a_folder_of_somebody_else_is_told_before_the_training(tmp_path,
-                                                               monkeypatch):
+def test_a_folder_of_somebody_else_is_told_before_the_training(
+  tmp_path, monkeypatch
+):
   checkpoints.Checkpoints(tmp_path).close()
   # Not by its mode: who runs this may be allowed everything.
   original = os.access
-  monkeypatch.setattr(checkpoints.os, 'access', lambda path, mode: (
-      path.name != 'best' and original(path, mode)))
-  with pytest.raises(errors.UserError, match='checkpoints cannot be written: '
-                     'permission denied; change its owner or mode'):
+  monkeypatch.setattr(
+    checkpoints.os,
+    'access',
+    lambda path, mode: path.name != 'best' and original(path, mode),
+  )
+  with pytest.raises(
+    errors.UserError,
+    match='checkpoints cannot be written: '
+    'permission denied; change its owner or mode',
+  ):
     checkpoints.Checkpoints(tmp_path)

@@ -73,10 +73,12 @@ def test_slices_are_added_up_before_the_step():
     log.append(('adds', int(state[0]), int(batch[0])))
     return sums + batch, parallel.replicate(np.int32(0), DEVICES)
 
-  programs = device_feed.Programs(lambda state, sums: (state + sums, {}), start,
-                                  accumulate, num_slices=3)
-  feed = device_feed.Feed(iter(np.array([[1], [2], [3], [4]], np.int32)),
-                          DEVICES)
+  programs = device_feed.Programs(
+    lambda state, sums: (state + sums, {}), start, accumulate, num_slices=3
+  )
+  feed = device_feed.Feed(
+    iter(np.array([[1], [2], [3], [4]], np.int32)), DEVICES
+  )
   state, _ = device_feed.run_update(programs, np.array([10], np.int32), feed)
   assert int(state[0]) == 16
   assert log == [('adds', 10, 1), ('adds', 10, 2), ('adds', 10, 3)]

@@ -14,10 +14,11 @@ DEVICES = parallel.local_devices(2)
 def _step(state, batch):
   """Adds the batch; update 0 of the batch's `bad` gives NaN."""
   state = state + batch['x']
-  return state, {'loss': jnp.where(batch['bad'] > 0, jnp.nan, state),
-                 'gradient_norm': batch['norm'],
-                 'bad_micro_batch': jnp.where(batch['bad'] > 0,
-                                              batch['bad'], -1)}
+  return state, {
+    'loss': jnp.where(batch['bad'] > 0, jnp.nan, state),
+    'gradient_norm': batch['norm'],
+    'bad_micro_batch': jnp.where(batch['bad'] > 0, batch['bad'], -1),
+  }
 
 
 class _Hook:
@@ -30,8 +31,9 @@ class _Hook:
     return update in self.due
 
   def __call__(self, update, state, is_stopping):
-    self.log.append((self.name, update, float(parallel.first(state)),
-                     is_stopping))
+    self.log.append(
+      (self.name, update, float(parallel.first(state)), is_stopping)
+    )
 
 
 def _run(log, *, due=(), stop_at=None, bad=None, norms=1.0, first=0, last=5):
@@ -40,18 +42,26 @@ def _run(log, *, due=(), stop_at=None, bad=None, norms=1.0, first=0, last=5):
   def batches():
     for update in range(first + 1, last + 1):
       taken.append(update)
-      yield {'x': np.ones(2, np.float32),
-             'bad': np.full(2, 7 if update == bad else 0, np.int32),
-             'norm': np.full(2, norms, np.float32)}
+      yield {
+        'x': np.ones(2, np.float32),
+        'bad': np.full(2, 7 if update == bad else 0, np.int32),
+        'norm': np.full(2, norms, np.float32),
+      }
+
   state, done = loop.run(
-      device_feed.Programs(parallel.pmap_step(_step, DEVICES)),
-      parallel.replicate(np.float32(first), DEVICES), batches(),
-      devices=DEVICES, first_update=first, last_update=last,
-      report=lambda update, values: log.append(
-          ('report', update, values['loss'])),
-      hooks=[_Hook(log, 'a', due), _Hook(log, 'b', due)],
-      is_stopping=lambda: stop_at is not None and len(taken) >= stop_at,
-      explain=lambda number: f'micro-batch {number}')
+    device_feed.Programs(parallel.pmap_step(_step, DEVICES)),
+    parallel.replicate(np.float32(first), DEVICES),
+    batches(),
+    devices=DEVICES,
+    first_update=first,
+    last_update=last,
+    report=lambda update, values: log.append(
+      ('report', update, values['loss'])
+    ),
+    hooks=[_Hook(log, 'a', due), _Hook(log, 'b', due)],
+    is_stopping=lambda: stop_at is not None and len(taken) >= stop_at,
+    explain=lambda number: f'micro-batch {number}',
+  )
   return float(parallel.first(state)), done
 
 
@@ -65,7 +75,8 @@ def test_hooks_come_where_they_are_due_after_the_report_of_that_update():
   log = []
   assert _run(log, due=(0, 2, 5)) == (5.0, 5)
   assert [entry for entry in log if entry[0] != 'report'] == [
-      (name, n, float(n), False) for n in (0, 2, 5) for name in 'ab']
+    (name, n, float(n), False) for n in (0, 2, 5) for name in 'ab'
+  ]
   assert log.index(('report', 2, 2.0)) < log.index(('a', 2, 2.0, False))
   assert log.index(('b', 2, 2.0, False)) < log.index(('report', 3, 3.0))
 
@@ -86,9 +97,12 @@ def test_asked_to_stop_all_hooks_see_the_last_state():
 
 def test_a_loss_that_is_not_finite_reaches_no_hook():
   log = []
-  with pytest.raises(errors.UserError, match='loss of update 3 is not finite, '
-                     r'its first in micro-batch 7 \(gradient_norm 1, loss '
-                     r'nan\); lower optimizer.learning_rate'):
+  with pytest.raises(
+    errors.UserError,
+    match='loss of update 3 is not finite, '
+    r'its first in micro-batch 7 \(gradient_norm 1, loss '
+    r'nan\); lower optimizer.learning_rate',
+  ):
     _run(log, bad=3, due=(2, 3, 4))
   assert [entry[1] for entry in log if entry[0] == 'a'] == [2]
   assert ('report', 3) not in [entry[:2] for entry in log]
@@ -102,6 +116,7 @@ def test_it_is_noticed_one_update_late_at_most():
 
 
 def test_a_gradient_that_is_not_finite():
-  with pytest.raises(errors.UserError, match='losses are finite, the gradient '
-                     'is not'):
+  with pytest.raises(
+    errors.UserError, match='losses are finite, the gradient is not'
+  ):
     _run([], norms=np.inf)

@@ -14,19 +14,24 @@ from tagsdc_jax.training import keys
 from tests import tiny
 
 _HIGHEST = (jax.lax.Precision.HIGHEST,) * 2
-_EXPECTED = {'highest': _HIGHEST, 'high': (jax.lax.Precision.HIGH,) * 2,
-             'default': (jax.lax.Precision.DEFAULT,) * 2}
+_EXPECTED = {
+  'highest': _HIGHEST,
+  'high': (jax.lax.Precision.HIGH,) * 2,
+  'default': (jax.lax.Precision.DEFAULT,) * 2,
+}
 
 
 def _products(jaxpr):
   """Yields the products of floats in a program, in all that it calls."""
   for equation in jaxpr.eqns:
     if equation.primitive.name == 'dot_general' and jnp.issubdtype(
-        equation.outvars[0].aval.dtype, jnp.floating):
+      equation.outvars[0].aval.dtype, jnp.floating
+    ):
       yield equation
     for value in jax.tree.leaves(
-        list(equation.params.values()),
-        is_leaf=lambda x: isinstance(x, (core.Jaxpr, core.ClosedJaxpr))):
+      list(equation.params.values()),
+      is_leaf=lambda x: isinstance(x, (core.Jaxpr, core.ClosedJaxpr)),
+    ):
       if isinstance(value, core.ClosedJaxpr):
         value = value.jaxpr
       if isinstance(value, core.Jaxpr):
@@ -34,8 +39,10 @@ def _products(jaxpr):
 
 
 def _precisions(function, *arguments):
-  found = [p.params['precision'] for p in _products(
-      jax.make_jaxpr(function)(*arguments).jaxpr)]
+  found = [
+    p.params['precision']
+    for p in _products(jax.make_jaxpr(function)(*arguments).jaxpr)
+  ]
   assert found
   return found
 
@@ -43,10 +50,14 @@ def _precisions(function, *arguments):
 def _make_task(phase, world_dir, precision, **changes):
   config = tiny.make_settings(phase, world_dir, **changes)
   # Several lengths, for the backward pass that runs attention again.
-  return tiny.make_task(dataclasses.replace(
-      config, compute=dataclasses.replace(
-          config.compute, num_gradient_buckets=2,
-          matmul_precision=precision)))
+  return tiny.make_task(
+    dataclasses.replace(
+      config,
+      compute=dataclasses.replace(
+        config.compute, num_gradient_buckets=2, matmul_precision=precision
+      ),
+    )
+  )
 
 
 def _gradient_precisions(task):
@@ -54,8 +65,12 @@ def _gradient_precisions(task):
   batch = jax.tree.map(jnp.asarray, tiny.make_source(task.settings)[0])
   draws = keys.micro_batch_keys(0, jnp.int32(0), batch.number)
   return _precisions(
-      jax.value_and_grad(setup.make_phase(task).objective, has_aux=True),
-      params, None, batch, draws)
+    jax.value_and_grad(setup.make_phase(task).objective, has_aux=True),
+    params,
+    None,
+    batch,
+    draws,
+  )
 
 
 @pytest.mark.parametrize('phase', ['pretrain', 'dc'])
@@ -65,15 +80,21 @@ def test_float32_is_float32_forward_and_backward(phase, world_dir):
 
 
 def test_the_release_s_step_is_float32(world_dir):
-  task = _make_task('dc', world_dir, 'highest', batch=settings.Batch(1, 1),
-                    quirks=settings.Quirks(plain_step=True))
+  task = _make_task(
+    'dc',
+    world_dir,
+    'highest',
+    batch=settings.Batch(1, 1),
+    quirks=settings.Quirks(plain_step=True),
+  )
   assert set(_gradient_precisions(task)) == {_HIGHEST}
   for name in ('corrected', 'as_released'):
     config = settings.default_config()
     config.compute.matmul_precision = 'default'
     settings.apply_preset(config, name)
-    assert (config.compute.matmul_precision
-            == ('highest' if name == 'as_released' else 'default'))
+    assert config.compute.matmul_precision == (
+      'highest' if name == 'as_released' else 'default'
+    )
 
 
 def test_a_coarser_one_is_taken_but_for_the_scores(world_dir):

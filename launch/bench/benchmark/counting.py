@@ -14,6 +14,7 @@ from tagsdc_jax.models import flop
 @dataclasses.dataclass(frozen=True)
 class Work:
   """Attributes: tokens with and without padding, and FLOP of the former."""
+
   flop: float
   real_tokens: float
   padded_tokens: float
@@ -24,8 +25,9 @@ class Work:
     return 1 - self.real_tokens / self.padded_tokens
 
 
-def queue_work(model: settings.Model, lengths: np.ndarray,
-               buckets: Sequence[int], most: int) -> Work:
+def queue_work(
+  model: settings.Model, lengths: np.ndarray, buckets: Sequence[int], most: int
+) -> Work:
   """Returns what a queue does for rows of these lengths.
 
   Args:
@@ -40,12 +42,19 @@ def queue_work(model: settings.Model, lengths: np.ndarray,
   while start < len(ordered):
     start += num_tokens // min(w for w in buckets if w >= ordered[start])
     num_chunks += 1
-  return Work(float(np.sum(flop.scored(model, lengths))),
-              float(np.sum(lengths)), num_chunks * num_tokens)
+  return Work(
+    float(np.sum(flop.scored(model, lengths))),
+    float(np.sum(lengths)),
+    num_chunks * num_tokens,
+  )
 
 
-def scoring_work(config: settings.Settings, batch: arrays.MicroBatch,
-                 distinct: np.ndarray, buckets: Sequence[int]) -> Work:
+def scoring_work(
+  config: settings.Settings,
+  batch: arrays.MicroBatch,
+  distinct: np.ndarray,
+  buckets: Sequence[int],
+) -> Work:
   """Returns what is scored for one update, a queue per micro-batch.
 
   Args:
@@ -55,10 +64,15 @@ def scoring_work(config: settings.Settings, batch: arrays.MicroBatch,
     buckets: length buckets.
   """
   found = [
-      queue_work(config.model, lengths, buckets, config.compute.score_tokens)
-      for lengths in map(candidate_lengths, _apart(batch), distinct)]
-  return Work(*(sum(column) for column in zip(
-      *map(dataclasses.astuple, found), strict=True)))
+    queue_work(config.model, lengths, buckets, config.compute.score_tokens)
+    for lengths in map(candidate_lengths, _apart(batch), distinct)
+  ]
+  return Work(
+    *(
+      sum(column)
+      for column in zip(*map(dataclasses.astuple, found), strict=True)
+    )
+  )
 
 
 def _apart(batch: arrays.MicroBatch) -> Iterator[arrays.MicroBatch]:
@@ -67,8 +81,9 @@ def _apart(batch: arrays.MicroBatch) -> Iterator[arrays.MicroBatch]:
     yield jax.tree.map(lambda x, i=i: x[i], batch)
 
 
-def candidate_lengths(batch: arrays.MicroBatch,
-                      distinct: np.ndarray) -> np.ndarray:
+def candidate_lengths(
+  batch: arrays.MicroBatch, distinct: np.ndarray
+) -> np.ndarray:
   """Returns the lengths of the rows that a micro-batch has to score.
 
   Args:
@@ -82,8 +97,9 @@ def candidate_lengths(batch: arrays.MicroBatch,
   return np.concatenate([texts.reshape(-1), images.reshape(-1), own])
 
 
-def gradient_tokens(config: settings.Settings, batch: arrays.MicroBatch,
-                    buckets: Sequence[int]) -> tuple[float, float]:
+def gradient_tokens(
+  config: settings.Settings, batch: arrays.MicroBatch, buckets: Sequence[int]
+) -> tuple[float, float]:
   """Returns real and padded tokens of the forward passes with gradient.
 
   Of the kept negatives' lengths only those of the pool are known; its first h
@@ -93,16 +109,20 @@ def gradient_tokens(config: settings.Settings, batch: arrays.MicroBatch,
   counts = config.negatives
   real = padded = 0.0
   for one in _apart(batch):
-    tokens, regions = (x[:, None] for x in (one.texts.num_tokens,
-                                            one.images.num_regions))
+    tokens, regions = (
+      x[:, None] for x in (one.texts.num_tokens, one.images.num_regions)
+    )
     own = tokens + regions
     real, padded = real + own.sum(), padded + own.size * buckets[-1]
-    kept = [tokens + one.pool_images.num_regions[None, :counts.num_hard],
-            regions + one.pool_texts.num_tokens[None, :counts.num_hard],
-            np.repeat(own, counts.num_hard, axis=1)]
+    kept = [
+      tokens + one.pool_images.num_regions[None, : counts.num_hard],
+      regions + one.pool_texts.num_tokens[None, : counts.num_hard],
+      np.repeat(own, counts.num_hard, axis=1),
+    ]
     for rows in [[np.repeat(own, counts.num_copies, axis=1)], kept]:
       lengths = np.concatenate(rows, axis=1).reshape(-1)
-      work = queue_work(config.model, lengths, buckets,
-                        config.compute.gradient_tokens)
+      work = queue_work(
+        config.model, lengths, buckets, config.compute.gradient_tokens
+      )
       real, padded = real + work.real_tokens, padded + work.padded_tokens
   return real, padded

@@ -22,8 +22,9 @@ def to_torch(params: Any, device: torch.device, dtype: torch.dtype) -> Any:
   """Returns the nested parameters as leaf tensors that take gradients."""
   if isinstance(params, dict):
     return {k: to_torch(v, device, dtype) for k, v in params.items()}
-  return torch.tensor(np.asarray(params), device=device,
-                      dtype=dtype).requires_grad_()
+  return torch.tensor(
+    np.asarray(params), device=device, dtype=dtype
+  ).requires_grad_()
 
 
 def leaves(params: Any) -> list[torch.Tensor]:
@@ -40,8 +41,9 @@ def dense(params: Any, x: torch.Tensor) -> torch.Tensor:
 
 def norm(params: Any, x: torch.Tensor) -> torch.Tensor:
   """Returns LayerNorm's output."""
-  return F.layer_norm(x, x.shape[-1:], params['scale'], params['bias'],
-                      _EPSILON)
+  return F.layer_norm(
+    x, x.shape[-1:], params['scale'], params['bias'], _EPSILON
+  )
 
 
 def gelu(x: torch.Tensor) -> torch.Tensor:
@@ -51,12 +53,13 @@ def gelu(x: torch.Tensor) -> torch.Tensor:
 
 class Net:
   """Attributes:
-    params: nested tensors.
-    training: whether dropout is on.
+  params: nested tensors.
+  training: whether dropout is on.
   """
 
-  def __init__(self, params: Any, config: settings.Model,
-               fused_gelu: bool) -> None:
+  def __init__(
+    self, params: Any, config: settings.Model, fused_gelu: bool
+  ) -> None:
     self.params, self.config, self.training = params, config, False
     self._gelu = F.gelu if fused_gelu else gelu
 
@@ -67,17 +70,24 @@ class Net:
     """Returns [N, L, D]."""
     p = self.params['text_embeddings']
     x = F.embedding(token_ids, p['word']['embedding'])
-    x = (x + p['position']['embedding'][:token_ids.shape[1]]
-         + p['token_type']['embedding'][0])
+    x = (
+      x
+      + p['position']['embedding'][: token_ids.shape[1]]
+      + p['token_type']['embedding'][0]
+    )
     return self._drop(norm(p['norm'], x))
 
-  def embed_image(self, features: torch.Tensor,
-                  boxes: torch.Tensor) -> torch.Tensor:
+  def embed_image(
+    self, features: torch.Tensor, boxes: torch.Tensor
+  ) -> torch.Tensor:
     """Returns [N, R, D]."""
     p = self.params['image_embeddings']
     kind = self.params['text_embeddings']['token_type']['embedding'][1]
-    x = (norm(p['feature_norm'], dense(p['feature_projection'], features))
-         + norm(p['box_norm'], dense(p['box_projection'], boxes)) + kind)
+    x = (
+      norm(p['feature_norm'], dense(p['feature_projection'], features))
+      + norm(p['box_norm'], dense(p['box_projection'], boxes))
+      + kind
+    )
     return self._drop(norm(p['norm'], x))
 
   def encode(self, rows: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -87,8 +97,13 @@ class Net:
       rows: token_ids [N, L], features [N, R, F], boxes [N, R, 7], gather
         [N, T] into text then regions, mask [N, T], 1 where real.
     """
-    x = torch.cat([self.embed_text(rows['token_ids']),
-                   self.embed_image(rows['features'], rows['boxes'])], 1)
+    x = torch.cat(
+      [
+        self.embed_text(rows['token_ids']),
+        self.embed_image(rows['features'], rows['boxes']),
+      ],
+      1,
+    )
     index = rows['gather'][..., None].expand(-1, -1, x.shape[-1])
     x = torch.gather(x, 1, index)
     bias = ((1.0 - rows['mask']) * -10000.0)[:, None, None].to(x.dtype)
@@ -97,8 +112,7 @@ class Net:
       x = self._layer(_slice(encoder['layers'], i), x, bias)
     return self._layer(encoder['last_layer'], x, bias)
 
-  def _layer(self, p: Any, x: torch.Tensor,
-             bias: torch.Tensor) -> torch.Tensor:
+  def _layer(self, p: Any, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     heads = self.config.num_heads
 
     def split(name: str) -> torch.Tensor:
@@ -132,5 +146,6 @@ class Net:
 
 
 def _slice(params: Any, i: int) -> Any:
-  return {k: _slice(v, i) if isinstance(v, dict) else v[i]
-          for k, v in params.items()}
+  return {
+    k: _slice(v, i) if isinstance(v, dict) else v[i] for k, v in params.items()
+  }

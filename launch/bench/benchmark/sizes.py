@@ -13,6 +13,7 @@ class Lengths:
     tokens: quantiles of a caption's word pieces, [CLS] and [SEP] not counted.
     regions: quantiles of an image's regions.
   """
+
   tokens: tuple[int, ...]
   regions: tuple[int, ...]
 
@@ -31,6 +32,7 @@ class Size:
       activations would fit into the cache of a CPU, which they do not in use.
     eager_captions: of these only in PyTorch, against all images.
   """
+
   config: settings.Settings
   lengths: Lengths
   rounds: int
@@ -39,48 +41,80 @@ class Size:
 
 
 # Deciles. Those of flickr8k_mini, what the CPU size is meant for.
-_SMALL = Lengths(tokens=(2, 8, 9, 10, 11, 12, 13, 14, 15, 18, 37),
-                 regions=(10, 10, 10, 10, 10, 10, 11, 12, 13, 16, 20))
+_SMALL = Lengths(
+  tokens=(2, 8, 9, 10, 11, 12, 13, 14, 15, 18, 37),
+  regions=(10, 10, 10, 10, 10, 10, 11, 12, 13, 16, 20),
+)
 # Captions of 8 to 40 tokens and 10 to 100 regions, as the detections of
 # UNITER's Flickr30K and COCO features: most captions short, regions many.
-_LARGE = Lengths(tokens=(8, 10, 11, 11, 12, 13, 14, 15, 17, 21, 40),
-                 regions=(10, 18, 23, 27, 32, 36, 41, 47, 56, 70, 100))
+_LARGE = Lengths(
+  tokens=(8, 10, 11, 11, 12, 13, 14, 15, 17, 21, 40),
+  regions=(10, 18, 23, 27, 32, 36, 41, 47, 56, 70, 100),
+)
 
 SIZES = {
-    'cpu': Size(
-        settings.Settings(
-            model=settings.Model(
-                num_layers=4, hidden_size=256, num_heads=4,
-                intermediate_size=1024, vocab_size=28996, feature_size=256),
-            batch=settings.Batch(positives=1, micro_batches=4),
-            # As few tokens as keep two cores busy: they pad least.
-            compute=settings.Compute(score_tokens=704, gradient_tokens=576,
-                                     target_chunk=32),
-            # Few captions: tiles of as many as of images pad least.
-            evaluation=settings.Evaluation(tile_texts=16, tile_images=16)),
-        _SMALL, rounds=7,
-        eval_images=200, eager_captions=20),
-    'gpu': Size(
-        settings.Settings(
-            model=settings.Model(vocab_size=28996, feature_size=2048),
-            # Many positives at once: a queue's last chunk is rarely full.
-            batch=settings.Batch(positives=16, micro_batches=1),
-            compute=settings.Compute(dtype='bfloat16', score_tokens=16384,
-                                     gradient_tokens=8192, target_chunk=512),
-            evaluation=settings.Evaluation(tile_texts=64, tile_images=16)),
-        _LARGE, rounds=7,
-        eval_images=1000, eager_captions=50),
-    # For tests of the benchmark itself.
-    'tiny': Size(
-        settings.Settings(
-            model=settings.Model(
-                num_layers=2, hidden_size=32, num_heads=2,
-                intermediate_size=64, max_positions=64, vocab_size=300,
-                feature_size=16),
-            negatives=settings.Negatives(pool_size=7, num_hard=3,
-                                         num_copies=2, num_samples=3),
-            batch=settings.Batch(positives=1, micro_batches=2),
-            compute=settings.Compute(target_chunk=8, score_tokens=160)),
-        _SMALL, rounds=2,
-        eval_images=8, eager_captions=4),
+  'cpu': Size(
+    settings.Settings(
+      model=settings.Model(
+        num_layers=4,
+        hidden_size=256,
+        num_heads=4,
+        intermediate_size=1024,
+        vocab_size=28996,
+        feature_size=256,
+      ),
+      batch=settings.Batch(positives=1, micro_batches=4),
+      # As few tokens as keep two cores busy: they pad least.
+      compute=settings.Compute(
+        score_tokens=704, gradient_tokens=576, target_chunk=32
+      ),
+      # Few captions: tiles of as many as of images pad least.
+      evaluation=settings.Evaluation(tile_texts=16, tile_images=16),
+    ),
+    _SMALL,
+    rounds=7,
+    eval_images=200,
+    eager_captions=20,
+  ),
+  'gpu': Size(
+    settings.Settings(
+      model=settings.Model(vocab_size=28996, feature_size=2048),
+      # Many positives at once: a queue's last chunk is rarely full.
+      batch=settings.Batch(positives=16, micro_batches=1),
+      compute=settings.Compute(
+        dtype='bfloat16',
+        score_tokens=16384,
+        gradient_tokens=8192,
+        target_chunk=512,
+      ),
+      evaluation=settings.Evaluation(tile_texts=64, tile_images=16),
+    ),
+    _LARGE,
+    rounds=7,
+    eval_images=1000,
+    eager_captions=50,
+  ),
+  # For tests of the benchmark itself.
+  'tiny': Size(
+    settings.Settings(
+      model=settings.Model(
+        num_layers=2,
+        hidden_size=32,
+        num_heads=2,
+        intermediate_size=64,
+        max_positions=64,
+        vocab_size=300,
+        feature_size=16,
+      ),
+      negatives=settings.Negatives(
+        pool_size=7, num_hard=3, num_copies=2, num_samples=3
+      ),
+      batch=settings.Batch(positives=1, micro_batches=2),
+      compute=settings.Compute(target_chunk=8, score_tokens=160),
+    ),
+    _SMALL,
+    rounds=2,
+    eval_images=8,
+    eager_captions=4,
+  ),
 }

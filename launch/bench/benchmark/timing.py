@@ -25,8 +25,9 @@ def median_seconds(run: Callable[[], Any], repeats: int) -> float:
   return statistics.median(times)
 
 
-def medians_in_turns(runs: Sequence[Callable[[int], Any]],
-                     rounds: int) -> list[float]:
+def medians_in_turns(
+  runs: Sequence[Callable[[int], Any]], rounds: int
+) -> list[float]:
   """Returns the median time of each, all called once per round.
 
   In turns because the speed of a machine that others use as well drifts: so it

@@ -4,9 +4,7 @@ import argparse
 import copy
 import json
 import os
-from typing import Any
-from typing import Dict
-from typing import NamedTuple
+from typing import Any, Dict, NamedTuple
 
 import torch
 
@@ -16,8 +14,10 @@ from recorder.release import Release
 
 # `text` has all captions, `short` those of at most --max-txt-len tokens: the
 # release trains on the latter and evaluates on the former.
-Databases = NamedTuple('Databases', [
-    ('text', Any), ('short', Any), ('images', Any), ('meta', Dict[str, Any])])
+Databases = NamedTuple(
+  'Databases',
+  [('text', Any), ('short', Any), ('images', Any), ('meta', Dict[str, Any])],
+)
 
 _PHRASES = ('node', 'attribute', 'relation')
 
@@ -31,33 +31,54 @@ def open_databases(release: Release, options: argparse.Namespace) -> Databases:
   try:
     text = release.data.TxtTokLmdb(options.txt_db, -1)
     images = release.data.DetectFeatLmdb(
-        options.img_db, options.conf_th, options.max_bb, options.min_bb,
-        options.num_bb, options.compressed_db)
+      options.img_db,
+      options.conf_th,
+      options.max_bb,
+      options.min_bb,
+      options.num_bb,
+      options.compressed_db,
+    )
   except (release.data.lmdb.Error, OSError, ValueError, KeyError) as error:
-    raise Problem('--txt-db {} and --img-db {}: the release cannot read them '
-                  '({}: {}); where the folder may not be written, copy it'
-                  .format(options.txt_db, options.img_db,
-                          type(error).__name__, error)) from error
+    raise Problem(
+      '--txt-db {} and --img-db {}: the release cannot read them '
+      '({}: {}); where the folder may not be written, copy it'.format(
+        options.txt_db, options.img_db, type(error).__name__, error
+      )
+    ) from error
   # LMDB refuses to open a folder twice in a process, so this is a copy.
   short = copy.copy(text)
-  short.id2len = {key: length for key, length in text.id2len.items()
-                  if length <= options.max_txt_len}
-  with open(os.path.join(options.txt_db, 'meta.json'),
-            encoding='utf-8') as file:
+  short.id2len = {
+    key: length
+    for key, length in text.id2len.items()
+    if length <= options.max_txt_len
+  }
+  with open(
+    os.path.join(options.txt_db, 'meta.json'), encoding='utf-8'
+  ) as file:
     meta = json.load(file)
   # Without an nbb json every name is in name2nbb.
   missing = [
-      name for name in text.img2txts
-      if images.txn.get(name.encode('utf-8')) is None
-      or options.conf_th != -1 and name not in images.name2nbb]
+    name
+    for name in text.img2txts
+    if images.txn.get(name.encode('utf-8')) is None
+    or options.conf_th != -1
+    and name not in images.name2nbb
+  ]
   if missing:
-    raise Problem('--img-db {}: {} images of --txt-db are not in it, the '
-                  'first: {}'.format(options.img_db, len(missing), missing[0]))
+    raise Problem(
+      '--img-db {}: {} images of --txt-db are not in it, the first: {}'.format(
+        options.img_db, len(missing), missing[0]
+      )
+    )
   return Databases(text, short, images, meta)
 
 
-def check(databases: Databases, options: argparse.Namespace,
-          state: Dict[str, torch.Tensor], config: Dict[str, Any]) -> None:
+def check(
+  databases: Databases,
+  options: argparse.Namespace,
+  state: Dict[str, torch.Tensor],
+  config: Dict[str, Any],
+) -> None:
   """Raises Problem if data, weights and counts do not fit each other.
 
   Args:
@@ -73,44 +94,63 @@ def check(databases: Databases, options: argparse.Namespace,
   size, first = weights.feature_size(state), next(iter(images))
   found = databases.images[first][0].shape[1]
   if found != size:
-    raise Problem('--img-db {}: features have {} numbers, the weights in {} '
-                  'expect {}'.format(options.img_db, found,
-                                     options.checkpoint, size))
+    raise Problem(
+      '--img-db {}: features have {} numbers, the weights in {} '
+      'expect {}'.format(options.img_db, found, options.checkpoint, size)
+    )
   if text.v_range[1] > config['vocab_size']:
-    raise Problem('--txt-db {}: its tokens go up to {}, --model-config has a '
-                  'vocab_size of {}'.format(
-                      options.txt_db, text.v_range[1] - 1,
-                      config['vocab_size']))
+    raise Problem(
+      '--txt-db {}: its tokens go up to {}, --model-config has a '
+      'vocab_size of {}'.format(
+        options.txt_db, text.v_range[1] - 1, config['vocab_size']
+      )
+    )
   longest = max(text.id2len.values()) + 2
   if longest > config.get('max_position_embeddings', 512):
-    raise Problem('--txt-db {}: a caption has {} tokens with [CLS] and [SEP], '
-                  '--model-config has max_position_embeddings {}'.format(
-                      options.txt_db, longest,
-                      config.get('max_position_embeddings', 512)))
+    raise Problem(
+      '--txt-db {}: a caption has {} tokens with [CLS] and [SEP], '
+      '--model-config has max_position_embeddings {}'.format(
+        options.txt_db, longest, config.get('max_position_embeddings', 512)
+      )
+    )
   # The release draws until no caption of the image is among the negatives,
   # which takes for ever if it takes nearly all there are.
   most = min(len(images), len(captions)) * 3 // 4
   if options.negative_size > most:
     raise Problem(
-        '--negative-size must be at most {} (three quarters of {} images, or '
-        'of {} captions within --max-txt-len), got {}'.format(
-            most, len(images), len(captions), options.negative_size))
+      '--negative-size must be at most {} (three quarters of {} images, or '
+      'of {} captions within --max-txt-len), got {}'.format(
+        most, len(images), len(captions), options.negative_size
+      )
+    )
 
 
-def check_caption(databases: Databases, caption: str,
-                  options: argparse.Namespace) -> None:
+def check_caption(
+  databases: Databases, caption: str, options: argparse.Namespace
+) -> None:
   """Raises Problem if the release could not make a batch of a caption."""
   if caption not in databases.short.id2len:
     length = databases.text.id2len.get(caption)
-    raise Problem('--captions {}: {}'.format(
-        caption, 'no such id in {}'.format(options.txt_db) if length is None
+    raise Problem(
+      '--captions {}: {}'.format(
+        caption,
+        'no such id in {}'.format(options.txt_db)
+        if length is None
         else 'it has {} tokens, --max-txt-len is {}'.format(
-            length, options.max_txt_len)))
+          length, options.max_txt_len
+        ),
+      )
+    )
   tree = databases.text[caption].get('tree')
-  lacking = [name for name in _PHRASES
-             if not isinstance(tree, dict) or not isinstance(
-                 tree.get(name), list)]
+  lacking = [
+    name
+    for name in _PHRASES
+    if not isinstance(tree, dict) or not isinstance(tree.get(name), list)
+  ]
   if lacking:
-    raise Problem('--txt-db {}: caption {} has no list tree.{}, which the '
-                  'release needs for its masking (the lists may be empty)'
-                  .format(options.txt_db, caption, lacking[0]))
+    raise Problem(
+      '--txt-db {}: caption {} has no list tree.{}, which the '
+      'release needs for its masking (the lists may be empty)'.format(
+        options.txt_db, caption, lacking[0]
+      )
+    )

@@ -5,26 +5,30 @@ The release's own functions score and rank; only their data set is cut down.
 
 import argparse
 import itertools
-from typing import Any
-from typing import Dict
-from typing import List
-from typing import Tuple
+from typing import Any, Dict, List, Tuple
 
 import numpy as np
 import torch
 
-from recorder import standins
-from recorder import weights
+from recorder import standins, weights
 from recorder.arrays import array
 from recorder.databases import Databases
 from recorder.problems import Problem
-from recorder.progress import counting
-from recorder.progress import Progress
+from recorder.progress import Progress, counting
 from recorder.release import Release
 from recorder.watching import replaced
 
-RECALLS = ('txt_r1', 'txt_r5', 'txt_r10', 'txt_r_mean', 'img_r1', 'img_r5',
-           'img_r10', 'img_r_mean', 'r_mean')
+RECALLS = (
+  'txt_r1',
+  'txt_r5',
+  'txt_r10',
+  'txt_r_mean',
+  'img_r1',
+  'img_r5',
+  'img_r10',
+  'img_r_mean',
+  'r_mean',
+)
 
 
 class _CpuTorch:
@@ -52,8 +56,9 @@ class _Loader:
     return (self.dataset[i] for i in range(len(self.dataset)))
 
 
-def make_dataset(release: Release, databases: Databases,
-                 options: argparse.Namespace) -> Any:
+def make_dataset(
+  release: Release, databases: Databases, options: argparse.Namespace
+) -> Any:
   """Returns the release's evaluation data set, of the first images only.
 
   Raises:
@@ -62,30 +67,40 @@ def make_dataset(release: Release, databases: Databases,
   text = databases.text
   of_image, lengths = text.img2txts, text.id2len
   # One caption of each image, then another of each, so that all have some.
-  images = list(of_image)[:options.eval_images]
+  images = list(of_image)[: options.eval_images]
   rounds = itertools.zip_longest(*(of_image[name] for name in images))
-  kept = set([key for keys in rounds for key in keys if key in lengths]
-             [:options.eval_captions])
+  kept = set(
+    [key for keys in rounds for key in keys if key in lengths][
+      : options.eval_captions
+    ]
+  )
   captions = [key for key in lengths if key in kept]
   images = [name for name in images if kept & set(of_image[name])]
   for name, found in (('eval-images', images), ('eval-captions', captions)):
     if len(found) < 10:
-      raise Problem('--{}: the release ranks ten, {} has only {}; give 0 for '
-                    'no evaluation'.format(name, options.txt_db, len(found)))
+      raise Problem(
+        '--{}: the release ranks ten, {} has only {}; give 0 for '
+        'no evaluation'.format(name, options.txt_db, len(found))
+      )
   data = release.itm.ItmEvalDataset(
-      text, databases.images, min(options.eval_minibatch, len(images)))
+    text, databases.images, min(options.eval_minibatch, len(images))
+  )
   image_of, wanted = text.txt2img, set(images)
   data.ids = captions
   data.all_img_ids = [name for name in data.all_img_ids if name in wanted]
   data.txt2img = {key: image_of[key] for key in captions}
-  data.img2txts = {name: [key for key in of_image[name] if key in kept]
-                   for name in images}
+  data.img2txts = {
+    name: [key for key in of_image[name] if key in kept] for name in images
+  }
   return data
 
 
-def record(release: Release, model: torch.nn.Module, data: Any,
-           options: argparse.Namespace
-           ) -> Tuple[Dict[str, np.ndarray], Dict[str, Any]]:
+def record(
+  release: Release,
+  model: torch.nn.Module,
+  data: Any,
+  options: argparse.Namespace,
+) -> Tuple[Dict[str, np.ndarray], Dict[str, Any]]:
   """Returns the arrays of evaluation.npz, and its results for the manifest.
 
   Args:
@@ -101,34 +116,52 @@ def record(release: Release, model: torch.nn.Module, data: Any,
   inference.init_output()
   release.misc.set_dropout(inference, 0.0)
   exact, half, recalls = _scores(release, model, data, 'evaluation')
-  _, reset, reset_recalls = _scores(release, inference, data,
-                                    'evaluation as by inf_nsgd.py')
+  _, reset, reset_recalls = _scores(
+    release, inference, data, 'evaluation as by inf_nsgd.py'
+  )
   gap = np.abs(half.astype(np.float32) - reset.astype(np.float32)).max()
   arrays = {
-      'scores_f32': exact, 'scores_f16': half, 'evaluate': _vector(recalls),
-      'inf_nsgd/scores_f16': reset,
-      'inf_nsgd/result': _vector(reset_recalls)}
-  results = {stage: {
+    'scores_f32': exact,
+    'scores_f16': half,
+    'evaluate': _vector(recalls),
+    'inf_nsgd/scores_f16': reset,
+    'inf_nsgd/result': _vector(reset_recalls),
+  }
+  results = {
+    stage: {
       'max_abs_difference_between_the_two_score_matrices': float(gap),
-      'evaluate': recalls, 'inf_nsgd': reset_recalls}}
-  return ({'{}/{}'.format(stage, name): value
-           for name, value in arrays.items()},
-          {'txt_ids': data.ids, 'img_ids': data.all_img_ids,
-           'txt2img': data.txt2img, 'img2txts': data.img2txts,
-           'results': results, 'minibatch': data.bs})
+      'evaluate': recalls,
+      'inf_nsgd': reset_recalls,
+    }
+  }
+  return (
+    {'{}/{}'.format(stage, name): value for name, value in arrays.items()},
+    {
+      'txt_ids': data.ids,
+      'img_ids': data.all_img_ids,
+      'txt2img': data.txt2img,
+      'img2txts': data.img2txts,
+      'results': results,
+      'minibatch': data.bs,
+    },
+  )
 
 
-def _scores(release: Release, model: torch.nn.Module, data: Any, name: str
-            ) -> Tuple[np.ndarray, np.ndarray, Dict[str, float]]:
+def _scores(
+  release: Release, model: torch.nn.Module, data: Any, name: str
+) -> Tuple[np.ndarray, np.ndarray, Dict[str, float]]:
   """Returns (float32 scores, float16 scores, recalls), captions x images."""
   module = release.itm_eval
   progress = Progress(name, len(data) * len(data.all_img_ids))
-  with replaced(module, 'torch', lambda original: _CpuTorch()), replaced(
-      module, 'tqdm', lambda original: standins.SilentBar), counting(
-          progress, model.uniter.encoder.layer):
+  with (
+    replaced(module, 'torch', lambda original: _CpuTorch()),
+    replaced(module, 'tqdm', lambda original: standins.SilentBar),
+    counting(progress, model.uniter.encoder.layer),
+  ):
     exact: List[torch.Tensor] = []
     hook = model.register_forward_hook(
-        lambda module, inputs, output: exact.append(output['rank_scores']))
+      lambda module, inputs, output: exact.append(output['rank_scores'])
+    )
     half = module.inference(model, _Loader(data))
     hook.remove()
   maps = (data.ids, data.all_img_ids, data.txt2img, data.img2txts)

@@ -6,21 +6,24 @@ import numpy as np
 import torch
 
 from recorder import batches
-from recorder.arrays import array
-from recorder.arrays import boundary_gap
-from recorder.arrays import hinge_min_abs
+from recorder.arrays import array, boundary_gap, hinge_min_abs
 from recorder.batches import Batch
-from recorder.progress import counting
-from recorder.progress import Progress
+from recorder.progress import Progress, counting
 from recorder.release import Release
 from recorder.watching import logged
 
-_INPUTS = ('input_ids', 'position_ids', 'img_feat', 'img_pos_feat',
-           'attn_masks')
+_INPUTS = (
+  'input_ids',
+  'position_ids',
+  'img_feat',
+  'img_pos_feat',
+  'attn_masks',
+)
 
 
-def record(release: Release, model: torch.nn.Module, text: Batch,
-           image: Batch) -> Dict[str, np.ndarray]:
+def record(
+  release: Release, model: torch.nn.Module, text: Batch, image: Batch
+) -> Dict[str, np.ndarray]:
   """Returns the arrays of hard_negatives.npz.
 
   Args:
@@ -33,22 +36,30 @@ def record(release: Release, model: torch.nn.Module, text: Batch,
   progress = Progress('hard negatives', rows + 3 * (model.hard_size + 1))
   out = {}
   for path, batch in (('t', text), ('i', image)):
-    out.update({'{}/{}'.format(path, name): array(batch[name])
-                for name in _INPUTS})
+    out.update(
+      {'{}/{}'.format(path, name): array(batch[name]) for name in _INPUTS}
+    )
   with counting(progress, model.uniter.encoder.layer):
     out.update(_run(model, text, 't', 't/'))
     out.update(_run(model, image, 'i', 'i/released_gather/'))
-    out.update(_run(model, batches.with_true_gather(release, image), 'i',
-                    'i/fixed_gather/'))
+    out.update(
+      _run(
+        model, batches.with_true_gather(release, image), 'i', 'i/fixed_gather/'
+      )
+    )
   return out
 
 
-def _run(model: torch.nn.Module, batch: Batch, path: str,
-         prefix: str) -> Dict[str, np.ndarray]:
+def _run(
+  model: torch.nn.Module, batch: Batch, path: str, prefix: str
+) -> Dict[str, np.ndarray]:
   """Returns what one path scores, selects and loses."""
   model.train()
-  with torch.no_grad(), logged(model, 'forward_uniter') as passes, logged(
-      torch.Tensor, 'topk') as picks:
+  with (
+    torch.no_grad(),
+    logged(model, 'forward_uniter') as passes,
+    logged(torch.Tensor, 'topk') as picks,
+  ):
     # The release changes the dictionary that it gets.
     outputs = model(dict(batch), sample_from=path, compute_loss=True)
   scoring, training = passes
@@ -57,15 +68,17 @@ def _run(model: torch.nn.Module, batch: Batch, path: str,
   sigmoids = torch.sigmoid(training.result['rank_scores']).reshape(-1)
   loss = outputs['rank_loss']
   found = {
-      'gather_index': batch['gather_index'],
-      'scores': scoring.result['rank_scores'],
-      'selected_in_order': selected,
-      'selected_sorted': selected.sort()[0],
-      'rank_loss': loss, 'rank_loss_mean': loss.mean(),
-      'rank_corrects': outputs['rank_corrects'],
-      'boundary_gap': boundary_gap(picks[0].arguments[0], len(selected)),
-      'hinge_min_abs': hinge_min_abs(sigmoids, model.margin),
-      'trimmed_attn_masks': training.keywords['attn_masks'],
-      'trimmed_img_feat_shape': list(training.keywords['img_feat'].shape),
-      'sigmoid_scores_second_pass': sigmoids}
+    'gather_index': batch['gather_index'],
+    'scores': scoring.result['rank_scores'],
+    'selected_in_order': selected,
+    'selected_sorted': selected.sort()[0],
+    'rank_loss': loss,
+    'rank_loss_mean': loss.mean(),
+    'rank_corrects': outputs['rank_corrects'],
+    'boundary_gap': boundary_gap(picks[0].arguments[0], len(selected)),
+    'hinge_min_abs': hinge_min_abs(sigmoids, model.margin),
+    'trimmed_attn_masks': training.keywords['attn_masks'],
+    'trimmed_img_feat_shape': list(training.keywords['img_feat'].shape),
+    'sigmoid_scores_second_pass': sigmoids,
+  }
   return {prefix + name: array(value) for name, value in found.items()}

@@ -4,9 +4,7 @@ import argparse
 import json
 import os
 import shutil
-from typing import Any
-from typing import Dict
-from typing import List
+from typing import Any, Dict, List
 
 import lmdb
 
@@ -14,8 +12,9 @@ from recorder.arguments import image_names
 from recorder.databases import Databases
 
 
-def write(databases: Databases, data: Any, options: argparse.Namespace,
-          out: str) -> List[str]:
+def write(
+  databases: Databases, data: Any, options: argparse.Namespace, out: str
+) -> List[str]:
   """Writes lmdb/txt_db/NAME and lmdb/img_db/NAME; returns their names.
 
   Args:
@@ -25,15 +24,17 @@ def write(databases: Databases, data: Any, options: argparse.Namespace,
     out: folder of the recordings.
   """
   text_name, image_name = (
-      os.path.join('lmdb', kind, os.path.basename(os.path.abspath(path)))
-      for kind, path in (('txt_db', options.txt_db),
-                         ('img_db', options.img_db)))
+    os.path.join('lmdb', kind, os.path.basename(os.path.abspath(path)))
+    for kind, path in (('txt_db', options.txt_db), ('img_db', options.img_db))
+  )
   text = os.path.join(out, text_name)
   _write_records(text, _read(databases.text.db.txn, data.ids))
   shutil.copy(os.path.join(options.txt_db, 'meta.json'), text)
   for name, content in (
-      ('id2len', {key: databases.text.id2len[key] for key in data.ids}),
-      ('txt2img', data.txt2img), ('img2txts', data.img2txts)):
+    ('id2len', {key: databases.text.id2len[key] for key in data.ids}),
+    ('txt2img', data.txt2img),
+    ('img2txts', data.img2txts),
+  ):
     _write_json(os.path.join(text, name + '.json'), content)
   folder, nbb = image_names(options)
   images = os.path.join(out, image_name)
@@ -43,8 +44,10 @@ def write(databases: Databases, data: Any, options: argparse.Namespace,
   records[b'__keys__'] = json.dumps(names).encode('utf-8')
   _write_records(os.path.join(images, folder), records)
   if nbb:
-    _write_json(os.path.join(images, nbb),
-                {name: databases.images.name2nbb[name] for name in names})
+    _write_json(
+      os.path.join(images, nbb),
+      {name: databases.images.name2nbb[name] for name in names},
+    )
   return [text_name, image_name]
 
 
@@ -58,7 +61,7 @@ def _write_records(folder: str, records: Dict[bytes, bytes]) -> None:
   """Writes a new LMDB folder, without a lock file."""
   os.makedirs(folder)
   # Pages are not filled up; the file grows only to what it holds.
-  size = 4 * sum(map(len, records.values())) + 10 * 1024 ** 2
+  size = 4 * sum(map(len, records.values())) + 10 * 1024**2
   environment = lmdb.open(folder, map_size=size)
   with environment.begin(write=True) as transaction:
     for name, value in records.items():

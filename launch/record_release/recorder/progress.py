@@ -3,9 +3,7 @@
 import contextlib
 import sys
 import time
-from typing import Any
-from typing import Callable
-from typing import Iterator
+from typing import Any, Callable, Iterator
 
 # Seconds until the first line; the time to the next grows with what has passed.
 _FIRST, _GROWTH = 10.0, 0.25
@@ -19,15 +17,17 @@ def say(text: str) -> None:
 def duration(seconds: float) -> str:
   """Returns seconds as words, for instance `4 s` or `2 min 05 s`."""
   minutes, rest = divmod(int(round(seconds)), 60)
-  return '{} min {:02} s'.format(minutes, rest) if minutes else '{} s'.format(
-      rest)
+  return (
+    '{} min {:02} s'.format(minutes, rest) if minutes else '{} s'.format(rest)
+  )
 
 
 class Progress:
   """Counts rows that went through the network; says how far it is."""
 
-  def __init__(self, name: str, total: int,
-               clock: Callable[[], float] = time.time) -> None:
+  def __init__(
+    self, name: str, total: int, clock: Callable[[], float] = time.time
+  ) -> None:
     """Starts the clock.
 
     Args:
@@ -48,8 +48,11 @@ class Progress:
     if now >= self._due and self._done < self._total:
       self._due = now + max(_FIRST, _GROWTH * passed)
       left = (self._total - self._done) * passed / self._done
-      say('{}: {:,} of {:,} rows, {} left'.format(
-          self._name, int(self._done), self._total, duration(left)))
+      say(
+        '{}: {:,} of {:,} rows, {} left'.format(
+          self._name, int(self._done), self._total, duration(left)
+        )
+      )
 
   def close(self) -> None:
     """Writes how long it took."""
@@ -67,6 +70,7 @@ def counting(progress: Progress, layers: Any) -> Iterator[None]:
     progress: what is advanced; closed at the end.
     layers: the encoder's, a torch.nn.ModuleList.
   """
+
   def advance(module: Any, inputs: Any, output: Any) -> None:
     del module, inputs
     progress.advance(len(output) / len(layers))

@@ -6,27 +6,25 @@ import json
 import os
 import platform
 import time
-from typing import Any
-from typing import Dict
-from typing import Iterator
-from typing import NamedTuple
+from typing import Any, Dict, Iterator, NamedTuple
 
 import numpy as np
 import torch
 
-from recorder import batches
+from recorder import (
+  batches,
+  evaluation,
+  forward,
+  hard_negatives,
+  lmdb_copies,
+  stages,
+  weights,
+)
 from recorder import databases as databases_lib
-from recorder import evaluation
-from recorder import forward
-from recorder import hard_negatives
-from recorder import lmdb_copies
 from recorder import manifest as manifest_lib
 from recorder import release as release_lib
-from recorder import stages
-from recorder import weights
 from recorder.databases import Databases
-from recorder.progress import duration
-from recorder.progress import say
+from recorder.progress import duration, say
 from recorder.release import Release
 
 # Choices closer than this may fall out differently in another program.
@@ -34,10 +32,17 @@ _SAFE_GAP = 1e-4
 
 
 # What all batches share; `data` is the evaluation's data set or None.
-Job = NamedTuple('Job', [
-    ('options', argparse.Namespace), ('release', Release),
-    ('databases', Databases), ('model', torch.nn.Module),
-    ('sizes', Dict[str, Any]), ('data', Any)])
+Job = NamedTuple(
+  'Job',
+  [
+    ('options', argparse.Namespace),
+    ('release', Release),
+    ('databases', Databases),
+    ('model', torch.nn.Module),
+    ('sizes', Dict[str, Any]),
+    ('data', Any),
+  ],
+)
 
 
 def record(options: argparse.Namespace) -> None:
@@ -58,15 +63,26 @@ def record(options: argparse.Namespace) -> None:
     captions = batches.choose_captions(databases, options)
     for caption in captions:
       databases_lib.check_caption(databases, caption, options)
-    data = (evaluation.make_dataset(release, databases, options)
-            if options.eval_images else None)
-    job = Job(options, release, databases,
-              weights.build(release, state, options),
-              dict(config, img_dim=weights.feature_size(state)), data)
+    data = (
+      evaluation.make_dataset(release, databases, options)
+      if options.eval_images
+      else None
+    )
+    job = Job(
+      options,
+      release,
+      databases,
+      weights.build(release, state, options),
+      dict(config, img_dim=weights.feature_size(state)),
+      data,
+    )
     first = ''
     for number, caption in enumerate(captions):
-      folder = options.out if len(captions) == 1 else os.path.join(
-          options.out, 'batch_{}'.format(number + 1))
+      folder = (
+        options.out
+        if len(captions) == 1
+        else os.path.join(options.out, 'batch_{}'.format(number + 1))
+      )
       say('caption {} -> {}'.format(caption, folder))
       os.makedirs(folder, exist_ok=True)
       _record_batch(job, caption, options.seed + number, folder, first)
@@ -82,8 +98,9 @@ def _quiet() -> Iterator[None]:
     yield
 
 
-def _record_batch(job: Job, caption: str, seed: int, folder: str,
-                  first: str) -> None:
+def _record_batch(
+  job: Job, caption: str, seed: int, folder: str, first: str
+) -> None:
   """Writes one folder of recordings; `first` has the weights already."""
   release, options = job.release, job.options
   release.misc.set_random_seed(seed)
@@ -91,74 +108,123 @@ def _record_batch(job: Job, caption: str, seed: int, folder: str,
   arrays = forward.record(release, job.model, rows)
   rounding = forward.rounding(arrays)
   manifest = manifest_lib.Manifest(
-      folder, config='recorded', seed=seed, model=job.sizes,
-      special_ids=_special_ids(job.databases),
-      generated_with=_environment(release), settings=_settings(options),
-      tolerances=manifest_lib.tolerances(rounding))
+    folder,
+    config='recorded',
+    seed=seed,
+    model=job.sizes,
+    special_ids=_special_ids(job.databases),
+    generated_with=_environment(release),
+    settings=_settings(options),
+    tolerances=manifest_lib.tolerances(rounding),
+  )
   name = 'checkpoint_stage{}'.format(options.stage)
   origin = 'stage-{} model ({}.*)'.format(options.stage, name)
-  manifest.add('forward.npz', arrays, 'forward pass of the {}, evaluation '
-               'mode, mixed lengths'.format(origin), checkpoint=name,
-               float32_vs_float64_max_abs=rounding, **names)
+  manifest.add(
+    'forward.npz',
+    arrays,
+    'forward pass of the {}, evaluation mode, mixed lengths'.format(origin),
+    checkpoint=name,
+    float32_vs_float64_max_abs=rounding,
+    **names,
+  )
   _add_negatives(job, caption, manifest, name, origin)
   if job.data is not None:
     arrays, results = evaluation.record(release, job.model, job.data, options)
     copies = lmdb_copies.write(job.databases, job.data, options, folder)
-    manifest.add('evaluation.npz', arrays, 'retrieval evaluation of the {} on '
-                 '{}, as evaluate() and as inf_nsgd.py'.format(
-                     origin, ' and '.join(copies)), checkpoint=name, **results)
+    manifest.add(
+      'evaluation.npz',
+      arrays,
+      'retrieval evaluation of the {} on '
+      '{}, as evaluate() and as inf_nsgd.py'.format(
+        origin, ' and '.join(copies)
+      ),
+      checkpoint=name,
+      **results,
+    )
     manifest.add_others(copies, 'records that the evaluation reads')
-  files = (weights.share(first, folder, name) if first
-           else weights.save(job.model, folder, name))
+  files = (
+    weights.share(first, folder, name)
+    if first
+    else weights.save(job.model, folder, name)
+  )
   manifest.add_others(files, 'state dict that all of this was computed with')
-  with open(os.path.join(folder, 'model_config.json'), 'w',
-            encoding='utf-8') as file:
-    json.dump({key: value for key, value in job.sizes.items()
-               if key != 'img_dim'}, file, indent=1)
+  with open(
+    os.path.join(folder, 'model_config.json'), 'w', encoding='utf-8'
+  ) as file:
+    json.dump(
+      {key: value for key, value in job.sizes.items() if key != 'img_dim'},
+      file,
+      indent=1,
+    )
   manifest.add_others(['model_config.json'], 'sizes, as the release reads them')
   manifest.write()
 
 
-def _add_negatives(job: Job, caption: str, manifest: manifest_lib.Manifest,
-                   name: str, origin: str) -> None:
+def _add_negatives(
+  job: Job,
+  caption: str,
+  manifest: manifest_lib.Manifest,
+  name: str,
+  origin: str,
+) -> None:
   """Adds retrieved and written negatives of one caption."""
   model, options = job.model, job.options
-  text, text_names = batches.from_text(job.release, job.databases, caption,
-                                       options)
-  image, image_names = batches.from_image(job.release, job.databases, caption,
-                                          options)
+  text, text_names = batches.from_text(
+    job.release, job.databases, caption, options
+  )
+  image, image_names = batches.from_image(
+    job.release, job.databases, caption, options
+  )
   arrays = hard_negatives.record(job.release, model, text, image)
   _warn_of_ties(arrays)
-  manifest.add('hard_negatives.npz', arrays, 'retrieved negatives of the {}, '
-               'training mode, dropout 0'.format(origin), checkpoint=name,
-               hard_size=options.hard_size, margin=options.margin,
-               t=text_names, i=image_names)
+  manifest.add(
+    'hard_negatives.npz',
+    arrays,
+    'retrieved negatives of the {}, training mode, dropout 0'.format(origin),
+    checkpoint=name,
+    hard_size=options.hard_size,
+    margin=options.margin,
+    t=text_names,
+    i=image_names,
+  )
   entries: Dict[str, Any] = {
-      'hard_size': options.hard_size, 'nsgd_sample_size': options.nsgd_samples,
-      'mlm_sample_size': options.mlm_samples,
-      'temperature': options.temperature, 'margin': options.margin,
-      'caption_id': caption, 'image_id': text_names['image_id']}
+    'hard_size': options.hard_size,
+    'nsgd_sample_size': options.nsgd_samples,
+    'mlm_sample_size': options.mlm_samples,
+    'temperature': options.temperature,
+    'margin': options.margin,
+    'caption_id': caption,
+    'image_id': text_names['image_id'],
+  }
   if options.stage == 1:
     arrays = stages.stage1(model, text)
   else:
-    arrays, entries['released_error'] = stages.stage2(model, text,
-                                                      options.release)
+    arrays, entries['released_error'] = stages.stage2(
+      model, text, options.release
+    )
     # Rounded, because they are float32 there.
-    entries['disc_weights'] = [round(weight, 6)
-                               for weight in model.disc_weights.tolist()]
+    entries['disc_weights'] = [
+      round(weight, 6) for weight in model.disc_weights.tolist()
+    ]
   _warn_of_ties(arrays)
-  manifest.add('synthetic_stage{}.npz'.format(options.stage), arrays,
-               'written negatives of the {}, training mode, dropout 0'.format(
-                   origin), checkpoint=name, **entries)
+  manifest.add(
+    'synthetic_stage{}.npz'.format(options.stage),
+    arrays,
+    'written negatives of the {}, training mode, dropout 0'.format(origin),
+    checkpoint=name,
+    **entries,
+  )
 
 
 def _warn_of_ties(arrays: Dict[str, np.ndarray]) -> None:
   """Says where the choice of negatives hangs on rounding."""
   for key, value in arrays.items():
     if key.endswith('boundary_gap') and value < _SAFE_GAP:
-      say('warning: {} is {:.1e}: the last selected negative and the next one '
-          'score nearly the same, so another program may choose differently; '
-          'take another --seed or caption if it does'.format(key, value))
+      say(
+        'warning: {} is {:.1e}: the last selected negative and the next one '
+        'score nearly the same, so another program may choose differently; '
+        'take another --seed or caption if it does'.format(key, value)
+      )
 
 
 def _special_ids(databases: Databases) -> Dict[str, Any]:
@@ -169,16 +235,23 @@ def _special_ids(databases: Databases) -> Dict[str, Any]:
 
 
 def _environment(release: Release) -> Dict[str, Any]:
-  return {'torch': torch.__version__, 'numpy': np.__version__,
-          'python': platform.python_version(), 'device': 'cpu',
-          'threads': torch.get_num_threads(),
-          'dtype': 'float32 unless a key starts with f64/', 'dropout': 0.0,
-          'release_commit': release.commit, 'standins': release.standins}
+  return {
+    'torch': torch.__version__,
+    'numpy': np.__version__,
+    'python': platform.python_version(),
+    'device': 'cpu',
+    'threads': torch.get_num_threads(),
+    'dtype': 'float32 unless a key starts with f64/',
+    'dropout': 0.0,
+    'release_commit': release.commit,
+    'standins': release.standins,
+  }
 
 
 def _settings(options: argparse.Namespace) -> Dict[str, Any]:
   """Returns the options, paths as names only."""
   paths = ('release', 'model_config', 'checkpoint', 'txt_db', 'img_db', 'out')
-  return {name: os.path.basename(os.path.abspath(value))
-          if name in paths else value
-          for name, value in sorted(vars(options).items())}
+  return {
+    name: os.path.basename(os.path.abspath(value)) if name in paths else value
+    for name, value in sorted(vars(options).items())
+  }

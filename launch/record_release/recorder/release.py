@@ -5,18 +5,26 @@ import logging
 import subprocess
 import sys
 from types import ModuleType
-from typing import List
-from typing import NamedTuple
-from typing import Optional
+from typing import List, NamedTuple, Optional
 
 from recorder import standins
 from recorder.problems import Problem
 
-Release = NamedTuple('Release', [
-    ('stage1', type), ('stage2', type), ('layer', ModuleType),
-    ('data', ModuleType), ('itm', ModuleType), ('pnsgd', ModuleType),
-    ('itm_eval', ModuleType), ('misc', ModuleType),
-    ('commit', Optional[str]), ('standins', List[str])])
+Release = NamedTuple(
+  'Release',
+  [
+    ('stage1', type),
+    ('stage2', type),
+    ('layer', ModuleType),
+    ('data', ModuleType),
+    ('itm', ModuleType),
+    ('pnsgd', ModuleType),
+    ('itm_eval', ModuleType),
+    ('misc', ModuleType),
+    ('commit', Optional[str]),
+    ('standins', List[str]),
+  ],
+)
 
 
 def load(folder: str) -> Release:
@@ -31,29 +39,47 @@ def load(folder: str) -> Release:
   sys.path.insert(0, folder)
   modules = {}
   try:
-    for name in ('model.nsgd', 'model.nsgd2', 'model.layer', 'data.data',
-                 'data.itm', 'data.pnsgd', 'utils.itm_eval', 'utils.misc'):
+    for name in (
+      'model.nsgd',
+      'model.nsgd2',
+      'model.layer',
+      'data.data',
+      'data.itm',
+      'data.pnsgd',
+      'utils.itm_eval',
+      'utils.misc',
+    ):
       modules[name] = importlib.import_module(name)
   except Exception as error:
-    raise Problem('--release {}: importing {} failed, {}: {}'.format(
-        folder, name, type(error).__name__, error)) from error
+    raise Problem(
+      '--release {}: importing {} failed, {}: {}'.format(
+        folder, name, type(error).__name__, error
+      )
+    ) from error
   # One process needs no launcher, but real horovod must be told.
   modules['data.data'].hvd.init()
   # The release logs every model that it makes.
   logging.disable(logging.INFO)
   return Release(
-      modules['model.nsgd'].UniterForNSGD,
-      modules['model.nsgd2'].UniterForNSGD2, modules['model.layer'],
-      modules['data.data'], modules['data.itm'], modules['data.pnsgd'],
-      modules['utils.itm_eval'], modules['utils.misc'], _commit(folder),
-      stood_in)
+    modules['model.nsgd'].UniterForNSGD,
+    modules['model.nsgd2'].UniterForNSGD2,
+    modules['model.layer'],
+    modules['data.data'],
+    modules['data.itm'],
+    modules['data.pnsgd'],
+    modules['utils.itm_eval'],
+    modules['utils.misc'],
+    _commit(folder),
+    stood_in,
+  )
 
 
 def _commit(folder: str) -> Optional[str]:
   """Returns the checkout's commit, None if git does not know."""
   try:
-    output = subprocess.check_output(['git', 'rev-parse', 'HEAD'], cwd=folder,
-                                     stderr=subprocess.DEVNULL)
+    output = subprocess.check_output(
+      ['git', 'rev-parse', 'HEAD'], cwd=folder, stderr=subprocess.DEVNULL
+    )
   except (OSError, subprocess.CalledProcessError):
     return None
   return output.decode('ascii').strip()

@@ -10,8 +10,15 @@ from typing import Dict
 
 import numpy as np
 
-_DTYPES = {'float64': 'F64', 'float32': 'F32', 'float16': 'F16',
-           'int64': 'I64', 'int32': 'I32', 'uint8': 'U8', 'bool': 'BOOL'}
+_DTYPES = {
+  'float64': 'F64',
+  'float32': 'F32',
+  'float16': 'F16',
+  'int64': 'I64',
+  'int32': 'I32',
+  'uint8': 'U8',
+  'bool': 'BOOL',
+}
 
 
 def write(path: str, tensors: Dict[str, np.ndarray]) -> None:
@@ -30,8 +37,11 @@ def write(path: str, tensors: Dict[str, np.ndarray]) -> None:
   for name in names:
     array = tensors[name]
     start, end = end, end + array.nbytes
-    header[name] = {'dtype': _DTYPES[array.dtype.name],
-                    'shape': list(array.shape), 'data_offsets': [start, end]}
+    header[name] = {
+      'dtype': _DTYPES[array.dtype.name],
+      'shape': list(array.shape),
+      'data_offsets': [start, end],
+    }
   text = json.dumps(header, separators=(',', ':')).encode('utf-8')
   text += b' ' * (-len(text) % 8)
   with open(path, 'wb') as file:

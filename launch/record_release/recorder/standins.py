@@ -8,11 +8,7 @@ import importlib
 import itertools
 import sys
 import types
-from typing import Any
-from typing import Dict
-from typing import Iterable
-from typing import Iterator
-from typing import List
+from typing import Any, Dict, Iterable, Iterator, List
 
 import torch
 
@@ -65,16 +61,24 @@ def _number(value: int) -> Any:
 
 # Module -> what the release takes from it.
 _MODULES: Dict[str, Dict[str, Any]] = {
-    'apex.normalization.fused_layer_norm': {'FusedLayerNorm': FusedLayerNorm},
-    'horovod.torch': {
-        'init': lambda: None, 'size': _number(1), 'local_size': _number(1),
-        'rank': _number(0), 'local_rank': _number(0), 'allgather': _same,
-        'allreduce_': _same, 'broadcast_': _same},
-    'tensorboardX': {'SummaryWriter': None},
-    'tqdm': {'tqdm': SilentBar},
-    'toolz.sandbox': {'unzip': _unzip},
-    'cytoolz': {'concat': itertools.chain.from_iterable,
-                'partition_all': _partition_all},
+  'apex.normalization.fused_layer_norm': {'FusedLayerNorm': FusedLayerNorm},
+  'horovod.torch': {
+    'init': lambda: None,
+    'size': _number(1),
+    'local_size': _number(1),
+    'rank': _number(0),
+    'local_rank': _number(0),
+    'allgather': _same,
+    'allreduce_': _same,
+    'broadcast_': _same,
+  },
+  'tensorboardX': {'SummaryWriter': None},
+  'tqdm': {'tqdm': SilentBar},
+  'toolz.sandbox': {'unzip': _unzip},
+  'cytoolz': {
+    'concat': itertools.chain.from_iterable,
+    'partition_all': _partition_all,
+  },
 }
 
 
@@ -86,8 +90,11 @@ def install() -> List[str]:
   """
   missing = [name.split('.')[0] for name in _NEEDED if not _works(name, {})]
   if missing:
-    raise Problem('the release needs {0}: pip install {0}'.format(
-        ' '.join(missing).replace('_', '-')))
+    raise Problem(
+      'the release needs {0}: pip install {0}'.format(
+        ' '.join(missing).replace('_', '-')
+      )
+    )
   stood_in = []
   for name, contents in _MODULES.items():
     if not _works(name, contents):

@@ -1,20 +1,17 @@
 """Looks over the release's shoulder: calls with their inputs and outputs."""
 
 import contextlib
-from typing import Any
-from typing import Callable
-from typing import Dict
-from typing import Iterator
-from typing import List
-from typing import NamedTuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple
 
-Call = NamedTuple('Call', [('arguments', tuple), ('keywords', Dict[str, Any]),
-                           ('result', Any)])
+Call = NamedTuple(
+  'Call', [('arguments', tuple), ('keywords', Dict[str, Any]), ('result', Any)]
+)
 
 
 @contextlib.contextmanager
-def replaced(owner: Any, name: str,
-             replace: Callable[[Callable], Any]) -> Iterator[None]:
+def replaced(
+  owner: Any, name: str, replace: Callable[[Callable], Any]
+) -> Iterator[None]:
   """Replaces an attribute for the length of a block.
 
   Args:
@@ -48,6 +45,7 @@ def logged(owner: Any, name: str) -> Iterator[List[Call]]:
       result = original(*arguments, **keywords)
       calls.append(Call(arguments, keywords, result))
       return result
+
     return call
 
   with replaced(owner, name, replace):

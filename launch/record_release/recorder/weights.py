@@ -5,9 +5,7 @@ import inspect
 import json
 import os
 import shutil
-from typing import Any
-from typing import Dict
-from typing import List
+from typing import Any, Dict, List
 
 import torch
 
@@ -17,8 +15,10 @@ from recorder.release import Release
 
 _FEATURES = 'uniter.img_embeddings.img_linear.weight'
 _ENDINGS = ('.pt', '.safetensors')
-_STAGE_HEADS = {1: ('rank_output.',),
-                2: ('rank_output.', 'disc_output.', 'correction_output.')}
+_STAGE_HEADS = {
+  1: ('rank_output.',),
+  2: ('rank_output.', 'disc_output.', 'correction_output.'),
+}
 
 
 def read(path: str) -> Dict[str, torch.Tensor]:
@@ -35,17 +35,29 @@ def read(path: str) -> Dict[str, torch.Tensor]:
     state = torch.load(path, **settings)
   except Exception as error:
     # Its own text advises to run whatever code is in the file.
-    reason = ('it is no such file, or holds more than tensors'
-              if 'weights_only' in str(error) else _line(error))
-    raise Problem('--checkpoint {}: torch {} cannot read it as weights: {}'
-                  .format(path, torch.__version__, reason)) from error
+    reason = (
+      'it is no such file, or holds more than tensors'
+      if 'weights_only' in str(error)
+      else _line(error)
+    )
+    raise Problem(
+      '--checkpoint {}: torch {} cannot read it as weights: {}'.format(
+        path, torch.__version__, reason
+      )
+    ) from error
   if not isinstance(state, dict) or not all(
-      torch.is_tensor(value) for value in state.values()):
-    raise Problem('--checkpoint {}: expected a state dict, name -> tensor, as '
-                  'the release saves it'.format(path))
+    torch.is_tensor(value) for value in state.values()
+  ):
+    raise Problem(
+      '--checkpoint {}: expected a state dict, name -> tensor, as '
+      'the release saves it'.format(path)
+    )
   if _FEATURES not in state:
-    raise Problem('--checkpoint {}: {} is not in it; give weights of '
-                  'UNITER'.format(path, _FEATURES))
+    raise Problem(
+      '--checkpoint {}: {} is not in it; give weights of UNITER'.format(
+        path, _FEATURES
+      )
+    )
   return state
 
 
@@ -56,8 +68,9 @@ def stage_of(state: Dict[str, torch.Tensor]) -> int:
   return 1 if 'rank_output.weight' in state else 0
 
 
-def build(release: Release, state: Dict[str, torch.Tensor],
-          options: argparse.Namespace) -> torch.nn.Module:
+def build(
+  release: Release, state: Dict[str, torch.Tensor], options: argparse.Namespace
+) -> torch.nn.Module:
   """Returns the network of --stage with the weights, dropout 0.
 
   Heads of a stage that the checkpoint has not been through are set as the
@@ -69,8 +82,9 @@ def build(release: Release, state: Dict[str, torch.Tensor],
   """
   trained = stage_of(state)
   if trained > options.stage:
-    raise Problem('--checkpoint {} is of stage 2; give --stage 2'.format(
-        options.checkpoint))
+    raise Problem(
+      '--checkpoint {} is of stage 2; give --stage 2'.format(options.checkpoint)
+    )
   network = release.stage1 if options.stage == 1 else release.stage2
   model = from_state(network, state, options)
   _check_names(model, state, options, trained)
@@ -80,8 +94,9 @@ def build(release: Release, state: Dict[str, torch.Tensor],
   return model
 
 
-def from_state(network: type, state: Dict[str, torch.Tensor],
-               options: argparse.Namespace) -> torch.nn.Module:
+def from_state(
+  network: type, state: Dict[str, torch.Tensor], options: argparse.Namespace
+) -> torch.nn.Module:
   """Returns a network with a checkpoint's weights, as `from_pretrained` does.
 
   Raises:
@@ -90,21 +105,33 @@ def from_state(network: type, state: Dict[str, torch.Tensor],
   try:
     # It renames old names in the dictionary that it is given.
     return network.from_pretrained(
-        options.model_config, dict(state), img_dim=feature_size(state),
-        margin=options.margin, hard_size=options.hard_size,
-        nsgd_sample_size=options.nsgd_samples,
-        nsgd_sample_temperature=options.temperature)
+      options.model_config,
+      dict(state),
+      img_dim=feature_size(state),
+      margin=options.margin,
+      hard_size=options.hard_size,
+      nsgd_sample_size=options.nsgd_samples,
+      nsgd_sample_temperature=options.temperature,
+    )
   except RuntimeError as error:
-    wrong = [line.strip() for line in str(error).splitlines()
-             if 'size mismatch' in line]
+    wrong = [
+      line.strip()
+      for line in str(error).splitlines()
+      if 'size mismatch' in line
+    ]
     raise Problem(
-        '--model-config {} is of another size than the weights in {}: {}'
-        .format(options.model_config, options.checkpoint,
-                '{} tensors differ, the first: {}'.format(len(wrong), wrong[0])
-                if wrong else _line(error))) from error
+      '--model-config {} is of another size than the weights in {}: {}'.format(
+        options.model_config,
+        options.checkpoint,
+        '{} tensors differ, the first: {}'.format(len(wrong), wrong[0])
+        if wrong
+        else _line(error),
+      )
+    ) from error
   except (AttributeError, ValueError) as error:
-    raise Problem('--model-config {}: {}'.format(
-        options.model_config, _line(error))) from error
+    raise Problem(
+      '--model-config {}: {}'.format(options.model_config, _line(error))
+    ) from error
 
 
 def feature_size(state: Dict[str, torch.Tensor]) -> int:
@@ -112,24 +139,33 @@ def feature_size(state: Dict[str, torch.Tensor]) -> int:
   return state[_FEATURES].shape[1]
 
 
-def _check_names(model: torch.nn.Module, state: Dict[str, torch.Tensor],
-                 options: argparse.Namespace, trained: int) -> None:
+def _check_names(
+  model: torch.nn.Module,
+  state: Dict[str, torch.Tensor],
+  options: argparse.Namespace,
+  trained: int,
+) -> None:
   """Raises Problem for names that the release would pass over in silence."""
-  given = {name.replace('gamma', 'weight').replace('beta', 'bias')
-           for name in state}
+  given = {
+    name.replace('gamma', 'weight').replace('beta', 'bias') for name in state
+  }
   expected = set(model.state_dict())
   made = _STAGE_HEADS[options.stage] if trained < options.stage else ()
-  missing = sorted(name for name in expected - given
-                   if not name.startswith(made))
+  missing = sorted(
+    name for name in expected - given if not name.startswith(made)
+  )
   # Heads of the pretraining that the release does not use may be there.
-  unknown = sorted(name for name in given - expected
-                   if name.startswith('uniter.'))
+  unknown = sorted(
+    name for name in given - expected if name.startswith('uniter.')
+  )
   for names, what in ((missing, 'lacks'), (unknown, 'has more than')):
     if names:
-      raise Problem('--checkpoint {} {} what --model-config {} says, {} '
-                    'tensors, the first: {}'.format(
-                        options.checkpoint, what, options.model_config,
-                        len(names), names[0]))
+      raise Problem(
+        '--checkpoint {} {} what --model-config {} says, {} '
+        'tensors, the first: {}'.format(
+          options.checkpoint, what, options.model_config, len(names), names[0]
+        )
+      )
 
 
 def save(model: torch.nn.Module, folder: str, name: str) -> List[str]:
@@ -137,8 +173,10 @@ def save(model: torch.nn.Module, folder: str, name: str) -> List[str]:
   files = [name + ending for ending in _ENDINGS]
   state = {key: value.detach() for key, value in model.state_dict().items()}
   torch.save(state, os.path.join(folder, files[0]))
-  safetensors_file.write(os.path.join(folder, files[1]),
-                         {key: value.numpy() for key, value in state.items()})
+  safetensors_file.write(
+    os.path.join(folder, files[1]),
+    {key: value.numpy() for key, value in state.items()},
+  )
   return files
 
 
@@ -167,9 +205,10 @@ def read_config(path: str) -> Dict[str, Any]:
     if not isinstance(config['vocab_size'], int):
       raise ValueError('vocab_size is no number')
   except (ValueError, KeyError, TypeError) as error:
-    raise Problem('--model-config {}: expected JSON with vocab_size, '
-                  'hidden_size and so on ({})'.format(
-                      path, _line(error))) from error
+    raise Problem(
+      '--model-config {}: expected JSON with vocab_size, '
+      'hidden_size and so on ({})'.format(path, _line(error))
+    ) from error
   return config
 
 

@@ -23,6 +23,7 @@ FILLER = -1
 @dataclasses.dataclass(eq=False, kw_only=True)
 class WorldConfig(tfds.core.BuilderConfig):
   """Number of pictures of every split, and the seed of the data set."""
+
   train: int
   validation: int
   test: int
@@ -39,8 +40,8 @@ class EmbeddedWorld(tfds.core.GeneratorBasedBuilder):
   VERSION = tfds.core.Version('1.1.0')
   RELEASE_NOTES = {'1.1.0': 'Region features show the surroundings too.'}
   BUILDER_CONFIGS = [
-      WorldConfig(name='default', train=4000, validation=200, test=200),
-      WorldConfig(name='tiny', train=64, validation=24, test=24),
+    WorldConfig(name='default', train=4000, validation=200, test=200),
+    WorldConfig(name='tiny', train=64, validation=24, test=24),
   ]
   DEFAULT_CONFIG_NAME = 'default'
   # Told of every picture that is made.
@@ -48,45 +49,47 @@ class EmbeddedWorld(tfds.core.GeneratorBasedBuilder):
 
   def _info(self) -> tfds.core.DatasetInfo:
     length, phrases = captions.MAX_LENGTH, grammar.MAX_PHRASES
-    features = tfds.features.FeaturesDict({
+    features = tfds.features.FeaturesDict(
+      {
         'image': tfds.features.Image(
-            shape=(CANVAS, CANVAS, 3), encoding_format='png'
+          shape=(CANVAS, CANVAS, 3), encoding_format='png'
         ),
         'scene': tfds.features.Text(),
         'boxes': tfds.features.Tensor(shape=(None, 7), dtype=np.float32),
         'region_features': tfds.features.Tensor(
-            shape=(None, pictures.FEATURE_SIZE), dtype=np.float16
+          shape=(None, pictures.FEATURE_SIZE), dtype=np.float16
         ),
-        'captions': tfds.features.Sequence({
+        'captions': tfds.features.Sequence(
+          {
             'text': tfds.features.Text(),
-            'token_ids': tfds.features.Tensor(
-                shape=(length,), dtype=np.int32
-            ),
+            'token_ids': tfds.features.Tensor(shape=(length,), dtype=np.int32),
             'phrases': tfds.features.Tensor(
-                shape=(phrases, _PHRASE_LENGTH), dtype=np.int32
+              shape=(phrases, _PHRASE_LENGTH), dtype=np.int32
             ),
-        }),
-    })
+          }
+        ),
+      }
+    )
     return tfds.core.DatasetInfo(
-        builder=self,
-        features=features,
-        description='Scenes of colored shapes, described by a small grammar.',
-        # Keeps the pictures in order, so that a record's number is its name.
-        disable_shuffling=True,
+      builder=self,
+      features=features,
+      description='Scenes of colored shapes, described by a small grammar.',
+      # Keeps the pictures in order, so that a record's number is its name.
+      disable_shuffling=True,
     )
 
   def _split_generators(
-      self, dl_manager: tfds.download.DownloadManager
+    self, dl_manager: tfds.download.DownloadManager
   ) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
     del dl_manager
     return {split: self._generate_examples(split) for split in SPLITS}
 
   def _generate_examples(
-      self, split: str
+    self, split: str
   ) -> Iterator[tuple[int, dict[str, Any]]]:
     config = self.builder_config
     pairs = captions.make_split(
-        config.seed, split, getattr(config, split), is_unique=split != 'train'
+      config.seed, split, getattr(config, split), is_unique=split != 'train'
     )
     for number, (scene, sentences) in enumerate(pairs):
       rng = example_rng(config.seed, split, number, 2)
@@ -95,25 +98,25 @@ class EmbeddedWorld(tfds.core.GeneratorBasedBuilder):
 
 
 def _to_example(
-    scene: Scene, sentences: list[ParsedSentence], rng: np.random.Generator
+  scene: Scene, sentences: list[ParsedSentence], rng: np.random.Generator
 ) -> dict[str, Any]:
   image = pictures.render(scene, rng)
   boxes = pictures.propose_regions(scene, rng)
   features = pictures.region_features(image, boxes)
   return {
-      'image': image,
-      'scene': scene.to_json(),
-      'boxes': pictures.boxes7(boxes, CANVAS, CANVAS),
-      'region_features': features.astype(np.float16),
-      'captions': [_to_record(sentence) for sentence in sentences],
+    'image': image,
+    'scene': scene.to_json(),
+    'boxes': pictures.boxes7(boxes, CANVAS, CANVAS),
+    'region_features': features.astype(np.float16),
+    'captions': [_to_record(sentence) for sentence in sentences],
   }
 
 
 def _to_record(sentence: ParsedSentence) -> dict[str, Any]:
   words = grammar.render_sentence(sentence)
   token_ids = np.full(captions.MAX_LENGTH, FILLER, np.int32)
-  token_ids[:len(words)] = grammar.to_ids(words)
+  token_ids[: len(words)] = grammar.to_ids(words)
   phrases = np.full((grammar.MAX_PHRASES, _PHRASE_LENGTH), FILLER, np.int32)
   for row, positions in enumerate(grammar.find_phrases(sentence)):
-    phrases[row, :len(positions)] = positions
+    phrases[row, : len(positions)] = positions
   return {'text': ' '.join(words), 'token_ids': token_ids, 'phrases': phrases}

@@ -5,7 +5,10 @@ import numpy as np
 from tagsdc_jax.data.world import grammar, oracle
 from tagsdc_jax.data.world.grammar import Mention, ParsedSentence
 from tagsdc_jax.data.world.scenes import (
-    Object, Scene, example_rng, sample_scene,
+  Object,
+  Scene,
+  example_rng,
+  sample_scene,
 )
 
 CAPTIONS_PER_PICTURE = 5
@@ -16,14 +19,16 @@ MAX_LENGTH = 16
 _KINDS = ('full', 'short', 'chain', 'exists')
 _CHANCES = (0.5, 0.17, 0.1, 0.23)
 _KEPT = {
-    'full': (1.0, 1.0), 'short': (0.4, 0.8),
-    'chain': (0.15, 0.9), 'exists': (0.7, 0.9),
+  'full': (1.0, 1.0),
+  'short': (0.4, 0.8),
+  'chain': (0.15, 0.9),
+  'exists': (0.7, 0.9),
 }
 _MAX_TRIES = 300
 
 
 def describe(
-    scene: Scene, rng: np.random.Generator, num: int = CAPTIONS_PER_PICTURE
+  scene: Scene, rng: np.random.Generator, num: int = CAPTIONS_PER_PICTURE
 ) -> list[ParsedSentence]:
   """Different true captions of a scene, 7 to 16 words each.
 
@@ -41,7 +46,7 @@ def describe(
 
 
 def describe_uniquely(
-    number: int, scenes: list[Scene], rng: np.random.Generator, num: int
+  number: int, scenes: list[Scene], rng: np.random.Generator, num: int
 ) -> list[ParsedSentence] | None:
   """Captions true of scene `number` and of no other scene of the list.
 
@@ -52,8 +57,9 @@ def describe_uniquely(
   for _ in range(_MAX_TRIES):
     candidate = _draw_caption(scenes[number], rng)
     if candidate is None or any(
-        oracle.is_true(candidate, other)
-        for at, other in enumerate(scenes) if at != number
+      oracle.is_true(candidate, other)
+      for at, other in enumerate(scenes)
+      if at != number
     ):
       continue
     found[candidate] = None
@@ -63,7 +69,7 @@ def describe_uniquely(
 
 
 def make_split(
-    seed: int, split: str, num_pictures: int, is_unique: bool
+  seed: int, split: str, num_pictures: int, is_unique: bool
 ) -> list[tuple[Scene, list[ParsedSentence]]]:
   """Scenes and captions of one split.
 
@@ -76,16 +82,14 @@ def make_split(
   draws = [0] * num_pictures
   while True:
     scenes = [
-        sample_scene(example_rng(seed, split, number, 0, draw))
-        for number, draw in enumerate(draws)
+      sample_scene(example_rng(seed, split, number, 0, draw))
+      for number, draw in enumerate(draws)
     ]
     captions: list[list[ParsedSentence]] = []
     for number in range(num_pictures):
       rng = example_rng(seed, split, number, 1)
       if is_unique:
-        unique = describe_uniquely(
-            number, scenes, rng, CAPTIONS_PER_PICTURE
-        )
+        unique = describe_uniquely(number, scenes, rng, CAPTIONS_PER_PICTURE)
         if unique is None:
           # A scene too like the others: draw another one, check all again.
           draws[number] += 1
@@ -98,16 +102,16 @@ def make_split(
 
 
 def _draw_caption(
-    scene: Scene, rng: np.random.Generator
+  scene: Scene, rng: np.random.Generator
 ) -> ParsedSentence | None:
   """One true caption, or None if this draw has no fit or a bad length."""
   kind = str(rng.choice(_KINDS, p=_CHANCES))
   order = [scene.objects[at] for at in rng.permutation(len(scene.objects))]
   relations: list[str] = []
   if kind == 'exists':
-    objects = order[:rng.integers(2, 4)]
+    objects = order[: rng.integers(2, 4)]
   else:
-    objects = order[:4 if kind == 'chain' else 2]
+    objects = order[: 4 if kind == 'chain' else 2]
     if kind == 'chain' and len(objects) < 4:
       return None
     for one, two in zip(objects[::2], objects[1::2]):
@@ -121,12 +125,10 @@ def _draw_caption(
   return caption if MIN_LENGTH <= length <= MAX_LENGTH else None
 
 
-def _mention(
-    item: Object, kind: str, rng: np.random.Generator
-) -> Mention:
+def _mention(item: Object, kind: str, rng: np.random.Generator) -> Mention:
   keeps_size, keeps_colour = rng.random(2) < _KEPT[kind]
   return Mention(
-      item.shape,
-      item.colour if keeps_colour else None,
-      item.size if keeps_size else None,
+    item.shape,
+    item.colour if keeps_colour else None,
+    item.size if keeps_size else None,
   )

@@ -12,8 +12,8 @@ from PIL import Image
 
 from tagsdc_jax.data.dataset import Caption, Regions, RetrievalDataset
 from tagsdc_jax.data.world import grammar, pictures
-from tagsdc_jax.data.world.scenes import Scene, SPLITS
-from tagsdc_jax.errors import named, UserError
+from tagsdc_jax.data.world.scenes import SPLITS, Scene
+from tagsdc_jax.errors import UserError, named
 from tagsdc_jax.runtime.progress import progress_bar
 
 Size = Literal['default', 'tiny']
@@ -23,7 +23,7 @@ DEFAULT_DATA_DIR = '~/tensorflow_datasets'
 
 
 def load_world(
-    split: str, *, data_dir: str | None = None, size: Size = 'default'
+  split: str, *, data_dir: str | None = None, size: Size = 'default'
 ) -> RetrievalDataset:
   """One split, wholly in memory.
 
@@ -45,76 +45,78 @@ def load_world(
     captions += _read_captions(image, record['captions'])
     captions_of_image.append(tuple(range(first, len(captions))))
   return RetrievalDataset(
-      name=f'world/{split}',
-      vocabulary=grammar.VOCABULARY,
-      captions=captions,
-      image_ids=[f'{split}-{image:05d}' for image in range(len(regions))],
-      captions_of_image=captions_of_image,
-      read_regions=regions.__getitem__,
-      num_regions=np.array([len(r.boxes) for r in regions], np.int32),
-      feature_size=pictures.FEATURE_SIZE,
-      feature_dtype=np.dtype(np.float16),
+    name=f'world/{split}',
+    vocabulary=grammar.VOCABULARY,
+    captions=captions,
+    image_ids=[f'{split}-{image:05d}' for image in range(len(regions))],
+    captions_of_image=captions_of_image,
+    read_regions=regions.__getitem__,
+    num_regions=np.array([len(r.boxes) for r in regions], np.int32),
+    feature_size=pictures.FEATURE_SIZE,
+    feature_dtype=np.dtype(np.float16),
   )
 
 
 def load_scenes(
-    split: str, *, data_dir: str | None = None, size: Size = 'default'
+  split: str, *, data_dir: str | None = None, size: Size = 'default'
 ) -> list[Scene]:
   """The scene of every picture, for the oracle. Args as `load_world`."""
   return [
-      Scene.from_json(_to_str(record['scene']))
-      for record in _records(_open(split, data_dir, size), split)
+    Scene.from_json(_to_str(record['scene']))
+    for record in _records(_open(split, data_dir, size), split)
   ]
 
 
 def load_picture(
-    split: str, image: int, *, data_dir: str | None = None,
-    size: Size = 'default',
+  split: str, image: int, *, data_dir: str | None = None, size: Size = 'default'
 ) -> Image.Image:
   """Picture number `image` of a split, RGB. Other args as `load_world`."""
   source = _open(split, data_dir, size, with_images=True)
   if not 0 <= image < len(source):
     raise UserError(
-        f'image must be 0 to {len(source) - 1} in world/{split}, got {image}'
+      f'image must be 0 to {len(source) - 1} in world/{split}, got {image}'
     )
   return Image.fromarray(source[image]['image'])
 
 
 def _read_captions(image: int, records: dict[str, Any]) -> list[Caption]:
   return [
-      Caption(
-          caption_id=f'{image:05d}-{number}',
-          image=image,
-          # Real ids and positions are not negative; what fills up is.
-          token_ids=token_ids[token_ids >= 0].astype(np.int32),
-          phrases=tuple(
-              tuple(int(position) for position in row if position >= 0)
-              for row in phrases if row[0] >= 0
-          ),
-          text=_to_str(text),
-          phrase_kinds=tuple(
-              grammar.phrase_kind(grammar.WORDS[token_ids[row[0]]])
-              for row in phrases if row[0] >= 0
-          ),
-      )
-      for number, (text, token_ids, phrases) in enumerate(
-          zip(records['text'], records['token_ids'], records['phrases'])
-      )
+    Caption(
+      caption_id=f'{image:05d}-{number}',
+      image=image,
+      # Real ids and positions are not negative; what fills up is.
+      token_ids=token_ids[token_ids >= 0].astype(np.int32),
+      phrases=tuple(
+        tuple(int(position) for position in row if position >= 0)
+        for row in phrases
+        if row[0] >= 0
+      ),
+      text=_to_str(text),
+      phrase_kinds=tuple(
+        grammar.phrase_kind(grammar.WORDS[token_ids[row[0]]])
+        for row in phrases
+        if row[0] >= 0
+      ),
+    )
+    for number, (text, token_ids, phrases) in enumerate(
+      zip(records['text'], records['token_ids'], records['phrases'])
+    )
   ]
 
 
 def _open(
-    split: str, data_dir: str | None, size: str, with_images: bool = False
+  split: str, data_dir: str | None, size: str, with_images: bool = False
 ) -> Sequence[Any]:
   """Records of a split in order, by number; prepared if need be."""
   for name, value, known in (('split', split, SPLITS), ('size', size, SIZES)):
     if value not in known:
       raise UserError(
-          f"{name} of the embedded world must be one of {', '.join(known)}, "
-          f'got {value!r}'
+        f'{name} of the embedded world must be one of {", ".join(known)}, '
+        f'got {value!r}'
       )
   # Late: tensorflow_datasets takes a second to import.
   import tensorflow_datasets as tfds
+
   data_dir = os.path.abspath(os.path.expanduser(data_dir or DEFAULT_DATA_DIR))
   with named(Path(data_dir)):
     builder = _prepare(data_dir, size)
@@ -143,15 +145,17 @@ def _records(source: Any, split: str) -> Iterator[Any]:
 def _damaged(folder: str, error: Exception) -> UserError:
   reason = str(error).split(';')[0]
   return UserError(
-      f'the embedded world in {folder} is damaged ({reason}); remove that '
-      'folder and it will be made again'
+    f'the embedded world in {folder} is damaged ({reason}); remove that '
+    'folder and it will be made again'
   )
 
 
 def _prepare(data_dir: str, size: str) -> Any:
   """A TFDS builder whose files are there."""
   import tensorflow_datasets as tfds
+
   from tagsdc_jax.data.world.builder import EmbeddedWorld
+
   builder = EmbeddedWorld(data_dir=data_dir, config=size)
   if builder.is_prepared():
     return builder
@@ -160,8 +164,10 @@ def _prepare(data_dir: str, size: str) -> Any:
   tfds.disable_progress_bar()
   try:
     # Its notes go to standard output; nothing is downloaded.
-    with contextlib.redirect_stdout(io.StringIO()), progress_bar(
-        total, 'making the embedded world', 'pictures') as bar:
+    with (
+      contextlib.redirect_stdout(io.StringIO()),
+      progress_bar(total, 'making the embedded world', 'pictures') as bar,
+    ):
       builder.made = bar.update
       builder.download_and_prepare(file_format='array_record')
     return builder

@@ -21,13 +21,14 @@ class Foil:
     caption: number of the caption that it was made from.
     token_ids: int32 [length], without [CLS] and [SEP]; as long as the caption.
   """
+
   kind: str
   caption: int
   token_ids: np.ndarray
 
 
 def make_foils(
-    data: RetrievalDataset, scenes: Sequence[Scene], seed: int = 0
+  data: RetrievalDataset, scenes: Sequence[Scene], seed: int = 0
 ) -> list[Foil]:
   """One foil per caption and kind, where the oracle knows one to be false.
 
@@ -40,13 +41,15 @@ def make_foils(
   for number, caption in enumerate(data.captions):
     parsed = grammar.parse(grammar.to_words(caption.token_ids))
     if parsed is None:
-      raise ValueError(f'caption {number} of {data.name} must be a sentence '
-                       f'of the grammar, got {caption.text!r}')
+      raise ValueError(
+        f'caption {number} of {data.name} must be a sentence '
+        f'of the grammar, got {caption.text!r}'
+      )
     edited = oracle.foils(
-        parsed, scenes[caption.image], np.random.default_rng([seed, number])
+      parsed, scenes[caption.image], np.random.default_rng([seed, number])
     )
     found += [
-        Foil(kind, number, grammar.to_ids(words))
-        for kind, words in edited.items()
+      Foil(kind, number, grammar.to_ids(words))
+      for kind, words in edited.items()
     ]
   return found

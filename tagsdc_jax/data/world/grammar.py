@@ -1,10 +1,10 @@
 """The sentences of the embedded world: words, parser, writer, phrases.
 
-  sentence: "there is" mention ["and" mention ["and" mention]]
-          | clause ["and" clause]
-  clause:   mention relation mention
-  mention:  "a" [size] [colour] shape
-  relation: "left of" | "right of" | "above" | "below"
+sentence: "there is" mention ["and" mention ["and" mention]]
+| clause ["and" clause]
+clause:   mention relation mention
+mention:  "a" [size] [colour] shape
+relation: "left of" | "right of" | "above" | "below"
 """
 
 import dataclasses
@@ -18,18 +18,28 @@ from tagsdc_jax.data.dataset import Vocabulary
 from tagsdc_jax.data.world.scenes import COLOURS, SHAPES, SIZES
 
 RELATIONS = {
-    'left of': ('left', 'of'),
-    'right of': ('right', 'of'),
-    'above': ('above',),
-    'below': ('below',),
+  'left of': ('left', 'of'),
+  'right of': ('right', 'of'),
+  'above': ('above',),
+  'below': ('below',),
 }
 SPECIALS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
-WORDS = SPECIALS + (
-    'a', 'there', 'is', 'and', 'left', 'right', 'of', 'above', 'below',
-) + SIZES + COLOURS + SHAPES
+WORDS = (
+  SPECIALS
+  + ('a', 'there', 'is', 'and', 'left', 'right', 'of', 'above', 'below')
+  + SIZES
+  + COLOURS
+  + SHAPES
+)
 VOCABULARY = Vocabulary(
-    size=len(WORDS), pad=0, unk=1, cls=2, sep=3, mask=4,
-    random_range=(len(SPECIALS), len(WORDS)), words=WORDS,
+  size=len(WORDS),
+  pad=0,
+  unk=1,
+  cls=2,
+  sep=3,
+  mask=4,
+  random_range=(len(SPECIALS), len(WORDS)),
+  words=WORDS,
 )
 # Four mentions with two attributes each and two relations.
 MAX_PHRASES = 14
@@ -39,7 +49,8 @@ _ID_OF_WORD = {word: number for number, word in enumerate(WORDS)}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Mention:
-  """"a [size] [colour] shape"; None where the word is left out."""
+  """A shape that a caption names; None where the word is left out."""
+
   shape: str
   colour: str | None = None
   size: str | None = None
@@ -54,6 +65,7 @@ class ParsedSentence:
     relations: names from `RELATIONS`; number k joins mentions 2k and 2k + 1.
       Empty for a sentence that starts with "there is".
   """
+
   mentions: tuple[Mention, ...]
   relations: tuple[str, ...] = ()
 
@@ -117,10 +129,10 @@ def _parse_clauses(words: Sequence[str]) -> ParsedSentence | None:
 
 
 def _read_mention(
-    words: Sequence[str], position: int
+  words: Sequence[str], position: int
 ) -> tuple[Mention | None, int]:
   """The mention that starts at the position, and the position after it."""
-  rest = list(words[position:position + 4])
+  rest = list(words[position : position + 4])
   count = len(rest)
   if not rest or rest.pop(0) != 'a':
     return None, position
@@ -133,7 +145,7 @@ def _read_mention(
 
 
 def _read_relation(
-    words: Sequence[str], position: int
+  words: Sequence[str], position: int
 ) -> tuple[str | None, int]:
   for name, expected in RELATIONS.items():
     end = position + len(expected)
@@ -166,7 +178,7 @@ def phrase_kind(first_word: str) -> int:
 
 
 def _render(
-    parsed: ParsedSentence,
+  parsed: ParsedSentence,
 ) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
   words: list[str] = [] if parsed.relations else ['there', 'is']
   nouns: list[tuple[int, ...]] = []

@@ -22,8 +22,10 @@ Verdict = Literal['false', 'still true', 'not a sentence']
 SECTOR = 0.7
 
 _OPPOSITES = {
-    'left of': 'right of', 'right of': 'left of',
-    'above': 'below', 'below': 'above',
+  'left of': 'right of',
+  'right of': 'left of',
+  'above': 'below',
+  'below': 'above',
 }
 
 
@@ -64,7 +66,7 @@ def clear_relation(one: Object, two: Object) -> str | None:
 
 
 def foils(
-    parsed: ParsedSentence, scene: Scene, rng: np.random.Generator
+  parsed: ParsedSentence, scene: Scene, rng: np.random.Generator
 ) -> dict[str, tuple[str, ...]]:
   """False sentences that differ from a true one in a single place.
 
@@ -88,12 +90,10 @@ def foils(
 
 
 def _edits(
-    parsed: ParsedSentence, scene: Scene
+  parsed: ParsedSentence, scene: Scene
 ) -> dict[str, list[ParsedSentence]]:
   edits: dict[str, list[ParsedSentence]] = {}
-  for kind, values in (
-      ('colour', COLOURS), ('shape', SHAPES), ('size', SIZES)
-  ):
+  for kind, values in (('colour', COLOURS), ('shape', SHAPES), ('size', SIZES)):
     edits[kind] = []
     for number, mention in enumerate(parsed.mentions):
       current = getattr(mention, kind)
@@ -103,16 +103,14 @@ def _edits(
         if value != current:
           mentions = list(parsed.mentions)
           mentions[number] = dataclasses.replace(mention, **{kind: value})
-          edits[kind].append(
-              ParsedSentence(tuple(mentions), parsed.relations)
-          )
+          edits[kind].append(ParsedSentence(tuple(mentions), parsed.relations))
   edits['relation'] = [
-      _turn_relation(parsed, number)
-      for number in range(len(parsed.relations))
-      if any(
-          clear_relation(objects[2 * number], objects[2 * number + 1])
-          for objects in _assignments(parsed, scene)
-      )
+    _turn_relation(parsed, number)
+    for number in range(len(parsed.relations))
+    if any(
+      clear_relation(objects[2 * number], objects[2 * number + 1])
+      for objects in _assignments(parsed, scene)
+    )
   ]
   return edits
 
@@ -125,21 +123,22 @@ def _turn_relation(parsed: ParsedSentence, number: int) -> ParsedSentence:
 
 def _fits(mention: Mention, item: Object) -> bool:
   return (
-      mention.shape == item.shape
-      and mention.colour in (None, item.colour)
-      and mention.size in (None, item.size)
+    mention.shape == item.shape
+    and mention.colour in (None, item.colour)
+    and mention.size in (None, item.size)
   )
 
 
 def _assignments(
-    parsed: ParsedSentence, scene: Scene
+  parsed: ParsedSentence, scene: Scene
 ) -> Iterator[tuple[Object, ...]]:
   """All ways to choose distinct objects, one per mention."""
   fitting: list[list[int]] = []
   for mention in parsed.mentions:
     numbers = [
-        number for number, item in enumerate(scene.objects)
-        if _fits(mention, item)
+      number
+      for number, item in enumerate(scene.objects)
+      if _fits(mention, item)
     ]
     # Most sentences fail here, before any assignment is tried.
     if not numbers:
@@ -155,9 +154,14 @@ def _assignments(
     for number in fitting[at]:
       if number in chosen:
         continue
-      if at % 2 and parsed.relations and not holds(
-          parsed.relations[at // 2], scene.objects[chosen[-1]],
+      if (
+        at % 2
+        and parsed.relations
+        and not holds(
+          parsed.relations[at // 2],
+          scene.objects[chosen[-1]],
           scene.objects[number],
+        )
       ):
         continue
       chosen.append(number)

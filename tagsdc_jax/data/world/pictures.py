@@ -6,12 +6,12 @@ from PIL import Image, ImageDraw
 from tagsdc_jax.data.world import scenes
 
 RGB = {
-    'red': (225, 45, 45),
-    'green': (50, 185, 60),
-    'blue': (60, 95, 250),
-    'yellow': (235, 215, 50),
-    'purple': (185, 60, 205),
-    'white': (240, 240, 240),
+  'red': (225, 45, 45),
+  'green': (50, 185, 60),
+  'blue': (60, 95, 250),
+  'yellow': (235, 215, 50),
+  'purple': (185, 60, 205),
+  'white': (240, 240, 240),
 }
 CROP = 8
 SURROUNDINGS = 4
@@ -37,20 +37,29 @@ def _star() -> tuple[tuple[float, float], ...]:
   angles = -np.pi / 2 + np.arange(10) * np.pi / 5
   radii = np.where(np.arange(10) % 2 == 0, 1.0, 0.42)
   return tuple(
-      (float(r * np.cos(a)), float(r * np.sin(a)))
-      for r, a in zip(radii, angles)
+    (float(r * np.cos(a)), float(r * np.sin(a))) for r, a in zip(radii, angles)
   )
 
 
 # Corners on the canvas [-1, 1] x [-1, 1], y downwards; a circle has none.
 _OUTLINES: dict[str, tuple[tuple[float, float], ...]] = {
-    'square': ((-.88, -.88), (.88, -.88), (.88, .88), (-.88, .88)),
-    'triangle': ((0, -.95), (1, .85), (-1, .85)),
-    'star': _star(),
-    'cross': (
-        (-.32, -1), (.32, -1), (.32, -.32), (1, -.32), (1, .32), (.32, .32),
-        (.32, 1), (-.32, 1), (-.32, .32), (-1, .32), (-1, -.32), (-.32, -.32),
-    ),
+  'square': ((-0.88, -0.88), (0.88, -0.88), (0.88, 0.88), (-0.88, 0.88)),
+  'triangle': ((0, -0.95), (1, 0.85), (-1, 0.85)),
+  'star': _star(),
+  'cross': (
+    (-0.32, -1),
+    (0.32, -1),
+    (0.32, -0.32),
+    (1, -0.32),
+    (1, 0.32),
+    (0.32, 0.32),
+    (0.32, 1),
+    (-0.32, 1),
+    (-0.32, 0.32),
+    (-1, 0.32),
+    (-1, -0.32),
+    (-0.32, -0.32),
+  ),
 }
 
 
@@ -67,9 +76,11 @@ def render(scene: scenes.Scene, rng: np.random.Generator) -> Image.Image:
       draw.ellipse([v * _SUPERSAMPLING for v in extent(item)], fill=fill)
     else:
       corners = [
-          ((item.x + u * item.radius) * _SUPERSAMPLING,
-           (item.y + v * item.radius) * _SUPERSAMPLING)
-          for u, v in _OUTLINES[item.shape]
+        (
+          (item.x + u * item.radius) * _SUPERSAMPLING,
+          (item.y + v * item.radius) * _SUPERSAMPLING,
+        )
+        for u, v in _OUTLINES[item.shape]
       ]
       draw.polygon(corners, fill=fill)
   pixels = np.asarray(big.reduce(_SUPERSAMPLING), np.float32)
@@ -87,13 +98,15 @@ def extent(item: scenes.Object) -> tuple[float, float, float, float]:
     corners = _OUTLINES[item.shape]
   us, vs = zip(*corners)
   return (
-      item.x + min(us) * item.radius, item.y + min(vs) * item.radius,
-      item.x + max(us) * item.radius, item.y + max(vs) * item.radius,
+    item.x + min(us) * item.radius,
+    item.y + min(vs) * item.radius,
+    item.x + max(us) * item.radius,
+    item.y + max(vs) * item.radius,
   )
 
 
 def propose_regions(
-    scene: scenes.Scene, rng: np.random.Generator
+  scene: scenes.Scene, rng: np.random.Generator
 ) -> np.ndarray:
   """Boxes as a detector would give them: every object, some background.
 
@@ -114,15 +127,16 @@ def propose_regions(
 
 
 def _background_box(
-    objects: np.ndarray, rng: np.random.Generator
+  objects: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
   """A box [4] that touches no object, if a few tries find one."""
   for _ in range(30):
     sides = rng.uniform(10, 30, size=2)
     corner = rng.uniform(0, scenes.CANVAS - sides)
     box = np.concatenate([corner, corner + sides])
-    overlap = (np.minimum(objects[:, 2:], box[2:])
-               - np.maximum(objects[:, :2], box[:2]))
+    overlap = np.minimum(objects[:, 2:], box[2:]) - np.maximum(
+      objects[:, :2], box[:2]
+    )
     if not (overlap > 0).all(axis=1).any():
       break
   return box
@@ -149,11 +163,11 @@ def region_features(image: Image.Image, boxes: np.ndarray) -> np.ndarray:
   pad = int(np.ceil(np.maximum(half, wide).max(initial=0.0))) + 1
   x, y = (x1 + x2) / 2 + pad, (y1 + y2) / 2 + pad
   padded = Image.fromarray(
-      np.pad(np.asarray(image), ((pad, pad), (pad, pad), (0, 0)), 'edge')
+    np.pad(np.asarray(image), ((pad, pad), (pad, pad), (0, 0)), 'edge')
   )
   crops = [
-      _shrink(padded, np.stack([x - r, y - r, x + r, y + r], axis=1), pixels)
-      for r, pixels in ((half, CROP), (wide, SURROUNDINGS))
+    _shrink(padded, np.stack([x - r, y - r, x + r, y + r], axis=1), pixels)
+    for r, pixels in ((half, CROP), (wide, SURROUNDINGS))
   ]
   return (np.concatenate(crops, axis=1) - _PIXEL_MEAN) / _PIXEL_STD
 
@@ -164,7 +178,7 @@ def _shrink(image: Image.Image, squares: np.ndarray, side: int) -> np.ndarray:
   for row, (left, top, right, bottom) in enumerate(squares.tolist()):
     # Resizing to fewer pixels averages, so it does not alias.
     crop = image.resize(
-        (side, side), Image.Resampling.BOX, (left, top, right, bottom)
+      (side, side), Image.Resampling.BOX, (left, top, right, bottom)
     )
     features[row] = np.asarray(crop, np.float32).reshape(-1)
   return features

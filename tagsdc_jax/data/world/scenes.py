@@ -35,6 +35,7 @@ class Object:
     x, y: center.
     radius: half of the object's extent.
   """
+
   shape: str
   colour: str
   size: str
@@ -46,6 +47,7 @@ class Object:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scene:
   """All objects of one picture; `objects` has 3 to 5 of them."""
+
   objects: tuple[Object, ...]
 
   def to_json(self) -> str:
@@ -60,7 +62,7 @@ class Scene:
 
 
 def example_rng(
-    seed: int, split: str, index: int, *stream: int
+  seed: int, split: str, index: int, *stream: int
 ) -> np.random.Generator:
   """A generator that depends on nothing but its arguments.
 
@@ -92,12 +94,12 @@ def _sample_object(rng: np.random.Generator) -> Object:
   radius = round(float(rng.uniform(*_RADII[size])), 2)
   low, high = radius + _BORDER, CANVAS - radius - _BORDER
   return Object(
-      shape=SHAPES[rng.integers(len(SHAPES))],
-      colour=COLOURS[rng.integers(len(COLOURS))],
-      size=size,
-      x=round(float(rng.uniform(low, high)), 2),
-      y=round(float(rng.uniform(low, high)), 2),
-      radius=radius,
+    shape=SHAPES[rng.integers(len(SHAPES))],
+    colour=COLOURS[rng.integers(len(COLOURS))],
+    size=size,
+    x=round(float(rng.uniform(low, high)), 2),
+    y=round(float(rng.uniform(low, high)), 2),
+    radius=radius,
   )
 
 

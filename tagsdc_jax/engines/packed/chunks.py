@@ -24,13 +24,15 @@ ChunkFunction = Callable[[jax.Array, token_layout.Layout], Any]
 @struct.dataclass
 class Plan:
   """Which rows a queue's chunks hold, one after the other."""
+
   order: jax.Array  # int32 [M + rows of a chunk]; padding is M
   lengths: jax.Array  # int32, as many: of these rows; 0 for padding
   num_valid: jax.Array  # int32 [], how many are to be run
 
 
-def length_buckets(lengths: np.ndarray, longest: int,
-                   num_buckets: int) -> tuple[int, ...]:
+def length_buckets(
+  lengths: np.ndarray, longest: int, num_buckets: int
+) -> tuple[int, ...]:
   """Returns the ascending lengths that leave the least padding.
 
   Exact, by dynamic programming over the lengths that occur: each is padded to
@@ -44,7 +46,8 @@ def length_buckets(lengths: np.ndarray, longest: int,
   own, counts = np.unique(lengths, return_counts=True)
   sizes = np.append(own[own < longest].astype(np.int64), longest)
   below = np.concatenate(
-      [[0], np.cumsum(counts[own < longest]), [len(lengths)]])
+    [[0], np.cumsum(counts[own < longest]), [len(lengths)]]
+  )
   # cost[k, j]: least padded tokens of all rows up to sizes[j], k + 1 buckets.
   number = min(num_buckets, len(sizes))
   cost = np.full((number, len(sizes)), np.inf)
@@ -52,7 +55,7 @@ def length_buckets(lengths: np.ndarray, longest: int,
   choice = np.zeros((number, len(sizes)), np.int64)
   for k in range(1, number):
     for j in range(k, len(sizes)):
-      options = cost[k - 1, :j] + sizes[j] * (below[j + 1] - below[1:j + 1])
+      options = cost[k - 1, :j] + sizes[j] * (below[j + 1] - below[1 : j + 1])
       choice[k, j] = np.argmin(options)
       cost[k, j] = options[choice[k, j]]
   place = len(sizes) - 1
@@ -74,8 +77,13 @@ def chunk_tokens(num_rows: int, buckets: Sequence[int], most: int) -> int:
   return max(buckets[-1], min(most, num_rows * buckets[-1]))
 
 
-def make_plan(lengths: jax.Array, is_valid: jax.Array, buckets: Sequence[int],
-              num_tokens: int, groups: jax.Array | None = None) -> Plan:
+def make_plan(
+  lengths: jax.Array,
+  is_valid: jax.Array,
+  buckets: Sequence[int],
+  num_tokens: int,
+  groups: jax.Array | None = None,
+) -> Plan:
   """Returns the valid rows, sorted by length, longest first.
 
   Args:
@@ -92,15 +100,19 @@ def make_plan(lengths: jax.Array, is_valid: jax.Array, buckets: Sequence[int],
   if groups is not None:
     rank += jnp.where(is_valid, groups * buckets[-1], 0)
   order = jnp.argsort(-rank, stable=True).astype(jnp.int32)
-  order = jnp.pad(order, (0, num_tokens // buckets[0]),
-                  constant_values=num_rows)
-  return Plan(order, lengths.at[order].get(mode='fill', fill_value=0),
-              jnp.sum(is_valid, dtype=jnp.int32))
+  order = jnp.pad(
+    order, (0, num_tokens // buckets[0]), constant_values=num_rows
+  )
+  return Plan(
+    order,
+    lengths.at[order].get(mode='fill', fill_value=0),
+    jnp.sum(is_valid, dtype=jnp.int32),
+  )
 
 
-def next_chunk(plan: Plan, start: jax.Array, buckets: Sequence[int],
-               num_tokens: int
-               ) -> tuple[jax.Array, token_layout.Layout, jax.Array]:
+def next_chunk(
+  plan: Plan, start: jax.Array, buckets: Sequence[int], num_tokens: int
+) -> tuple[jax.Array, token_layout.Layout, jax.Array]:
   """Returns the rows of a chunk, their layout, and where the next one starts.
 
   Args:
@@ -113,21 +125,31 @@ def next_chunk(plan: Plan, start: jax.Array, buckets: Sequence[int],
     in the chunk; the layout; int32 [].
   """
   most = num_tokens // buckets[0]
-  rows, lengths = (jax.lax.dynamic_slice_in_dim(x, start, most)
-                   for x in (plan.order, plan.lengths))
+  rows, lengths = (
+    jax.lax.dynamic_slice_in_dim(x, start, most)
+    for x in (plan.order, plan.lengths)
+  )
   counts = jnp.array([num_tokens // length for length in buckets], jnp.int32)
   # A longer row than the first one is met where the next group begins.
   longest = jax.lax.cummax(lengths)[counts - 1]
   choice = jnp.argmax(longest <= jnp.array(buckets)).astype(jnp.int32)
   num_rows = plan.order.shape[0] - most
   rows = jnp.where(jnp.arange(most) < counts[choice], rows, num_rows)
-  return (rows, token_layout.of_bucket(buckets, choice, num_tokens),
-          start + counts[choice])
+  return (
+    rows,
+    token_layout.of_bucket(buckets, choice, num_tokens),
+    start + counts[choice],
+  )
 
 
-def run_queue(function: ChunkFunction, lengths: jax.Array,
-              is_valid: jax.Array, *, buckets: Sequence[int],
-              num_tokens: int) -> jax.Array:
+def run_queue(
+  function: ChunkFunction,
+  lengths: jax.Array,
+  is_valid: jax.Array,
+  *,
+  buckets: Sequence[int],
+  num_tokens: int,
+) -> jax.Array:
   """Applies a function to the valid rows, chunk by chunk.
 
   The loop ends with the last valid row.
@@ -143,8 +165,9 @@ def run_queue(function: ChunkFunction, lengths: jax.Array,
   """
   plan = make_plan(lengths, is_valid, buckets, num_tokens)
   start = jnp.int32(0)
-  shape = jax.eval_shape(lambda: function(
-      *next_chunk(plan, start, buckets, num_tokens)[:2]))
+  shape = jax.eval_shape(
+    lambda: function(*next_chunk(plan, start, buckets, num_tokens)[:2])
+  )
 
   def body(carry: Any) -> Any:
     start, values = carry
@@ -152,6 +175,7 @@ def run_queue(function: ChunkFunction, lengths: jax.Array,
     return following, values.at[rows].set(function(rows, layout), mode='drop')
 
   values = jnp.zeros((*lengths.shape, *shape.shape[1:]), shape.dtype)
-  _, values = jax.lax.while_loop(lambda carry: carry[0] < plan.num_valid, body,
-                                 (start, values))
+  _, values = jax.lax.while_loop(
+    lambda carry: carry[0] < plan.num_valid, body, (start, values)
+  )
   return targets.zero_others(is_valid, values)

@@ -20,31 +20,70 @@ from tagsdc_jax.engines.packed import loss_and_grad, scoring, targets
 class Packed(engine.Engine):
   """Runs pairs in chunks of rows of like length."""
 
-  def score(self, params: Any, texts: engine.Embedded, images: engine.Embedded,
-            text_rows: jax.Array, image_rows: jax.Array,
-            is_needed: jax.Array) -> jax.Array:
+  def score(
+    self,
+    params: Any,
+    texts: engine.Embedded,
+    images: engine.Embedded,
+    text_rows: jax.Array,
+    image_rows: jax.Array,
+    is_needed: jax.Array,
+  ) -> jax.Array:
     """See `Engine.score`; pairs that are not needed cost nothing."""
     return scoring.score_pairs(
-        self.task.model, params, texts, images, text_rows, image_rows,
-        is_needed, buckets=self.task.score_buckets,
-        num_tokens=self.task.settings.compute.score_tokens)
+      self.task.model,
+      params,
+      texts,
+      images,
+      text_rows,
+      image_rows,
+      is_needed,
+      buckets=self.task.score_buckets,
+      num_tokens=self.task.settings.compute.score_tokens,
+    )
 
-  def loss(self, row_losses: engine.RowLosses, params: Any, heads: Any,
-           texts: engine.Embedded, images: engine.Embedded, rows: engine.Rows,
-           dropout_key: jax.Array, *, num_outputs: int
-           ) -> tuple[jax.Array, Any]:
+  def loss(
+    self,
+    row_losses: engine.RowLosses,
+    params: Any,
+    heads: Any,
+    texts: engine.Embedded,
+    images: engine.Embedded,
+    rows: engine.Rows,
+    dropout_key: jax.Array,
+    *,
+    num_outputs: int,
+  ) -> tuple[jax.Array, Any]:
     """See `Engine.loss` and the head of this file."""
     padded = texts.states.shape[1] + images.states.shape[1]
     return loss_and_grad.sum_losses(
-        row_losses, self.task.model, params, heads, texts, images, rows,
-        dropout_key, buckets=self.task.gradient_buckets or (padded,),
-        num_tokens=self.task.settings.compute.gradient_tokens,
-        num_outputs=num_outputs)
+      row_losses,
+      self.task.model,
+      params,
+      heads,
+      texts,
+      images,
+      rows,
+      dropout_key,
+      buckets=self.task.gradient_buckets or (padded,),
+      num_tokens=self.task.settings.compute.gradient_tokens,
+      num_outputs=num_outputs,
+    )
 
-  def position_losses(self, losses: engine.PositionLosses, head: Any,
-                      states: jax.Array, constants: Any, is_target: jax.Array
-                      ) -> tuple[jax.Array, Any]:
+  def position_losses(
+    self,
+    losses: engine.PositionLosses,
+    head: Any,
+    states: jax.Array,
+    constants: Any,
+    is_target: jax.Array,
+  ) -> tuple[jax.Array, Any]:
     """See `Engine.position_losses`; the head reads targets only."""
     return targets.sum_real_rows(
-        losses, head, states, constants, is_target,
-        self.task.settings.compute.target_chunk)
+      losses,
+      head,
+      states,
+      constants,
+      is_target,
+      self.task.settings.compute.target_chunk,
+    )

@@ -21,6 +21,7 @@ from tagsdc_jax.models.retrieval import RetrievalModel
 
 class _Cut(NamedTuple):
   """How the work is cut; static."""
+
   buckets: tuple[int, ...]
   num_tokens: int
   num_outputs: int
@@ -28,6 +29,7 @@ class _Cut(NamedTuple):
 
 class _Weights(NamedTuple):
   """What all rows share, with gradient."""
+
   encoder: Any
   heads: Any
   table: jax.Array  # [tokens of all texts and images, D]
@@ -35,6 +37,7 @@ class _Weights(NamedTuple):
 
 class _Fixed(NamedTuple):
   """What no gradient flows to, [M, ...]."""
+
   pairs: pair_tokens.Pairs
   is_needed: jax.Array
   is_likely: jax.Array
@@ -43,10 +46,20 @@ class _Fixed(NamedTuple):
   reads_all: jax.Array | None
 
 
-def sum_losses(row_losses: RowLosses, model: RetrievalModel, params: Any,
-               heads: Any, texts: Embedded, images: Embedded,
-               rows: Rows, dropout_key: jax.Array, *, buckets: Sequence[int],
-               num_tokens: int, num_outputs: int) -> tuple[jax.Array, Any]:
+def sum_losses(
+  row_losses: RowLosses,
+  model: RetrievalModel,
+  params: Any,
+  heads: Any,
+  texts: Embedded,
+  images: Embedded,
+  rows: Rows,
+  dropout_key: jax.Array,
+  *,
+  buckets: Sequence[int],
+  num_tokens: int,
+  num_outputs: int,
+) -> tuple[jax.Array, Any]:
   """Returns what `Engine.loss` does; see `packed.engine` for what it asks.
 
   Args:
@@ -66,47 +79,75 @@ def sum_losses(row_losses: RowLosses, model: RetrievalModel, params: Any,
   """
   num_rows = rows.text_rows.shape[0]
   fixed = _Fixed(
-      pair_tokens.make_pairs(texts, images, rows.text_rows, rows.image_rows),
-      rows.is_needed, rows.is_likely,
-      pair_tokens.row_keys(dropout_key, num_rows), rows.constants,
-      rows.reads_all)
+    pair_tokens.make_pairs(texts, images, rows.text_rows, rows.image_rows),
+    rows.is_needed,
+    rows.is_likely,
+    pair_tokens.row_keys(dropout_key, num_rows),
+    rows.constants,
+    rows.reads_all,
+  )
   encoder = params['encoder']
   if num_outputs > 1 and rows.reads_all is None:
     encoder = uniter.merge_layers(encoder)
   weights = _Weights(encoder, heads, pair_tokens.stack(texts, images))
-  total, values = _sum(row_losses, model,
-                       _Cut(tuple(buckets), chunks.chunk_tokens(
-                           num_rows, buckets, num_tokens), num_outputs),
-                       weights, rows.inputs, fixed)
+  total, values = _sum(
+    row_losses,
+    model,
+    _Cut(
+      tuple(buckets),
+      chunks.chunk_tokens(num_rows, buckets, num_tokens),
+      num_outputs,
+    ),
+    weights,
+    rows.inputs,
+    fixed,
+  )
   return total, jax.lax.stop_gradient(values)
 
 
-def _run(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
-         weights: _Weights, inputs: Any, fixed: _Fixed,
-         is_differentiated: bool) -> tuple[jax.Array, Any, Any]:
+def _run(
+  row_losses: RowLosses,
+  model: RetrievalModel,
+  cut: _Cut,
+  weights: _Weights,
+  inputs: Any,
+  fixed: _Fixed,
+  is_differentiated: bool,
+) -> tuple[jax.Array, Any, Any]:
   """Returns the total, values, and d total / d (weights, inputs) or None."""
   num_rows = fixed.is_needed.shape[0]
   groups = fixed.is_likely.astype(jnp.int32)
   if fixed.reads_all is not None:
     groups += 2 * fixed.reads_all
-  plan = chunks.make_plan(fixed.pairs.lengths, fixed.is_needed, cut.buckets,
-                          cut.num_tokens, groups)
+  plan = chunks.make_plan(
+    fixed.pairs.lengths, fixed.is_needed, cut.buckets, cut.num_tokens, groups
+  )
 
-  def run(rows: jax.Array, layout: token_layout.Layout,
-          sums: Any) -> tuple[jax.Array, Any, Any]:
+  def run(
+    rows: jax.Array, layout: token_layout.Layout, sums: Any
+  ) -> tuple[jax.Array, Any, Any]:
     own = _take(fixed, rows)
     is_real = own.is_needed & (rows < num_rows)
     constants = targets.zero_others(is_real, own.constants)
-    reads_all = (None if own.reads_all is None
-                 else jnp.any(own.reads_all & is_real))
+    reads_all = (
+      None if own.reads_all is None else jnp.any(own.reads_all & is_real)
+    )
     joined, mask = pair_tokens.join_rows(weights.table, own.pairs, layout)
 
-    def lose(encoder: Any, heads: Any, joined: jax.Array,
-             inputs: Any) -> tuple[jax.Array, Any]:
+    def lose(
+      encoder: Any, heads: Any, joined: jax.Array, inputs: Any
+    ) -> tuple[jax.Array, Any]:
       states = retrieval.apply(
-          model, {'encoder': encoder}, 'encode_tokens', joined, mask, layout,
-          num_outputs=cut.num_outputs, dropout_keys=own.keys,
-          reads_all=reads_all)
+        model,
+        {'encoder': encoder},
+        'encode_tokens',
+        joined,
+        mask,
+        layout,
+        num_outputs=cut.num_outputs,
+        dropout_keys=own.keys,
+        reads_all=reads_all,
+      )
       return row_losses(heads, states, inputs, constants)
 
     arguments = (weights.encoder, weights.heads, joined, _take(inputs, rows))
@@ -119,41 +160,57 @@ def _run(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
       # The cotangent stands here, where it is a constant to the compiler.
       *of_weights, d_joined, of_inputs = pull_back(jnp.ones_like(total))
       encoder, heads = jax.tree.map(
-          jnp.add, (d_weights.encoder, d_weights.heads), tuple(of_weights))
+        jnp.add, (d_weights.encoder, d_weights.heads), tuple(of_weights)
+      )
       places, _ = pair_tokens.places(own.pairs, layout)
-      table = d_weights.table.at[places].add(jnp.where(
-          mask[:, None], d_joined, 0).astype(d_weights.table.dtype),
-                                             mode='drop')
-      return (_Weights(encoder, heads, table),
-              _store(d_inputs, rows, of_inputs))
+      table = d_weights.table.at[places].add(
+        jnp.where(mask[:, None], d_joined, 0).astype(d_weights.table.dtype),
+        mode='drop',
+      )
+      return (
+        _Weights(encoder, heads, table),
+        _store(d_inputs, rows, of_inputs),
+      )
 
     # The sums go through the branch, so that it adds where they lie.
     return total, values, jax.lax.cond(total != 0, add, lambda x: x, sums)
 
   def body(carry: Any) -> Any:
     start, total, values, sums = carry
-    rows, layout, following = chunks.next_chunk(plan, start, cut.buckets,
-                                                cut.num_tokens)
+    rows, layout, following = chunks.next_chunk(
+      plan, start, cut.buckets, cut.num_tokens
+    )
     lost, found, sums = run(rows, layout, sums)
     return following, total + lost, _store(values, rows, found), sums
 
   most = cut.num_tokens // cut.buckets[0]
   states = jax.ShapeDtypeStruct(
-      (most, cut.num_outputs, weights.table.shape[-1]), model.dtype)
-  shapes = jax.eval_shape(row_losses, weights.heads, states, *_take(
-      (inputs, fixed.constants), plan.order[:most]))[1]
+    (most, cut.num_outputs, weights.table.shape[-1]), model.dtype
+  )
+  shapes = jax.eval_shape(
+    row_losses,
+    weights.heads,
+    states,
+    *_take((inputs, fixed.constants), plan.order[:most]),
+  )[1]
   values = jax.tree.map(
-      lambda x: jnp.zeros((num_rows, *x.shape[1:]), x.dtype), shapes)
+    lambda x: jnp.zeros((num_rows, *x.shape[1:]), x.dtype), shapes
+  )
   sums = None
   if is_differentiated:
     # Sums of many rows: float32 at least, whatever the network computes in.
-    table = jnp.zeros(weights.table.shape,
-                      jnp.promote_types(weights.table.dtype, jnp.float32))
-    sums = (_Weights(_zeros(weights.encoder), _zeros(weights.heads), table),
-            _zeros(inputs))
+    table = jnp.zeros(
+      weights.table.shape, jnp.promote_types(weights.table.dtype, jnp.float32)
+    )
+    sums = (
+      _Weights(_zeros(weights.encoder), _zeros(weights.heads), table),
+      _zeros(inputs),
+    )
   _, total, values, sums = jax.lax.while_loop(
-      lambda carry: carry[0] < plan.num_valid, body,
-      (jnp.int32(0), jnp.float32(0), values, sums))
+    lambda carry: carry[0] < plan.num_valid,
+    body,
+    (jnp.int32(0), jnp.float32(0), values, sums),
+  )
   return total, targets.zero_others(fixed.is_needed, values), sums
 
 
@@ -163,40 +220,59 @@ def _take(tree: Any, rows: jax.Array) -> Any:
 
 
 def _store(tree: Any, rows: jax.Array, values: Any) -> Any:
-  return jax.tree.map(lambda x, y: x.at[rows].set(y, mode='drop'), tree,
-                      values)
+  return jax.tree.map(lambda x, y: x.at[rows].set(y, mode='drop'), tree, values)
 
 
 def _zeros(tree: Any) -> Any:
   return jax.tree.map(jnp.zeros_like, tree)
 
 
-def _forward(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
-             weights: _Weights, inputs: Any,
-             fixed: _Fixed) -> tuple[jax.Array, Any]:
+def _forward(
+  row_losses: RowLosses,
+  model: RetrievalModel,
+  cut: _Cut,
+  weights: _Weights,
+  inputs: Any,
+  fixed: _Fixed,
+) -> tuple[jax.Array, Any]:
   return _run(row_losses, model, cut, weights, inputs, fixed, False)[:2]
 
 
 _sum = jax.custom_vjp(_forward, nondiff_argnums=(0, 1, 2))
 
 
-def _sum_fwd(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
-             weights: _Weights, inputs: Any,
-             fixed: _Fixed) -> tuple[tuple[jax.Array, Any], Any]:
-  total, values, grads = _run(row_losses, model, cut, weights, inputs, fixed,
-                              True)
+def _sum_fwd(
+  row_losses: RowLosses,
+  model: RetrievalModel,
+  cut: _Cut,
+  weights: _Weights,
+  inputs: Any,
+  fixed: _Fixed,
+) -> tuple[tuple[jax.Array, Any], Any]:
+  total, values, grads = _run(
+    row_losses, model, cut, weights, inputs, fixed, True
+  )
   # The table's dtype goes along as an array: residuals are arrays.
   return (total, values), (*grads, weights.table[:0])
 
 
-def _sum_bwd(row_losses: RowLosses, model: RetrievalModel, cut: _Cut,
-             residuals: Any, cotangents: Any) -> tuple[_Weights, Any, None]:
+def _sum_bwd(
+  row_losses: RowLosses,
+  model: RetrievalModel,
+  cut: _Cut,
+  residuals: Any,
+  cotangents: Any,
+) -> tuple[_Weights, Any, None]:
   del row_losses, model, cut
   d_weights, d_inputs, table = residuals
-  d_weights, d_inputs = jax.tree.map(lambda x: cotangents[0] * x,
-                                     (d_weights, d_inputs))
-  return d_weights._replace(
-      table=d_weights.table.astype(table.dtype)), d_inputs, None
+  d_weights, d_inputs = jax.tree.map(
+    lambda x: cotangents[0] * x, (d_weights, d_inputs)
+  )
+  return (
+    d_weights._replace(table=d_weights.table.astype(table.dtype)),
+    d_inputs,
+    None,
+  )
 
 
 _sum.defvjp(_sum_fwd, _sum_bwd)

@@ -12,10 +12,18 @@ from tagsdc_jax.models import retrieval, token_layout
 from tagsdc_jax.models.retrieval import RetrievalModel
 
 
-def score_pairs(model: RetrievalModel, params: Any, texts: Embedded,
-                images: Embedded, text_rows: jax.Array, image_rows: jax.Array,
-                is_valid: jax.Array, *, buckets: Sequence[int],
-                num_tokens: int) -> jax.Array:
+def score_pairs(
+  model: RetrievalModel,
+  params: Any,
+  texts: Embedded,
+  images: Embedded,
+  text_rows: jax.Array,
+  image_rows: jax.Array,
+  is_valid: jax.Array,
+  *,
+  buckets: Sequence[int],
+  num_tokens: int,
+) -> jax.Array:
   """Returns the raw matching scores of pairs, float32 [M].
 
   Args:
@@ -32,26 +40,45 @@ def score_pairs(model: RetrievalModel, params: Any, texts: Embedded,
   table = pair_tokens.stack(texts, images)
   pairs = pair_tokens.make_pairs(texts, images, text_rows, image_rows)
 
-  def score_rows(rows: jax.Array,
-                 layout: token_layout.Layout) -> jax.Array:
-    return _score(model, params, *pair_tokens.join_rows(
-        table, pairs.take(rows), layout), layout)
+  def score_rows(rows: jax.Array, layout: token_layout.Layout) -> jax.Array:
+    return _score(
+      model,
+      params,
+      *pair_tokens.join_rows(table, pairs.take(rows), layout),
+      layout,
+    )
 
   return chunks.run_queue(
-      score_rows, pairs.lengths, is_valid, buckets=buckets,
-      num_tokens=chunks.chunk_tokens(text_rows.shape[0], buckets, num_tokens))
+    score_rows,
+    pairs.lengths,
+    is_valid,
+    buckets=buckets,
+    num_tokens=chunks.chunk_tokens(text_rows.shape[0], buckets, num_tokens),
+  )
 
 
-def score_joined(model: RetrievalModel, params: Any, embeddings: jax.Array,
-                 mask: jax.Array) -> jax.Array:
+def score_joined(
+  model: RetrievalModel, params: Any, embeddings: jax.Array, mask: jax.Array
+) -> jax.Array:
   """Returns float32 [M] for joined embeddings [M, T, D], mask [M, T]."""
-  return _score(model, params, embeddings.reshape(-1, embeddings.shape[-1]),
-                mask.reshape(-1), token_layout.rectangle(*mask.shape))
+  return _score(
+    model,
+    params,
+    embeddings.reshape(-1, embeddings.shape[-1]),
+    mask.reshape(-1),
+    token_layout.rectangle(*mask.shape),
+  )
 
 
-def _score(model: RetrievalModel, params: Any, states: jax.Array,
-           mask: jax.Array, layout: token_layout.Layout) -> jax.Array:
+def _score(
+  model: RetrievalModel,
+  params: Any,
+  states: jax.Array,
+  mask: jax.Array,
+  layout: token_layout.Layout,
+) -> jax.Array:
   """Returns float32 [rows]; see `RetrievalModel.encode_tokens`."""
-  last = retrieval.apply(model, params, 'encode_tokens', states, mask, layout,
-                         num_outputs=1)
+  last = retrieval.apply(
+    model, params, 'encode_tokens', states, mask, layout, num_outputs=1
+  )
   return retrieval.apply(model, params, 'match_logits', last)

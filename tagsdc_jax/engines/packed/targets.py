@@ -27,22 +27,32 @@ def real_first(is_real: jax.Array, multiple: int) -> jax.Array:
 
 def put_back(packed: Any, order: jax.Array, num_rows: int) -> Any:
   """Returns the packed rows at their own places, zeros elsewhere."""
+
   def scatter(x: jax.Array) -> jax.Array:
     empty = jnp.zeros((num_rows, *x.shape[1:]), x.dtype)
     return empty.at[order].set(x, mode='drop', unique_indices=True)
+
   return jax.tree.map(scatter, packed)
 
 
 def zero_others(is_real: jax.Array, rows: Any) -> Any:
   """Returns rows [M, ...] with zeros where is_real [M] is False."""
   return jax.tree.map(
-      lambda x: jnp.where(is_real.reshape(-1, *[1] * (x.ndim - 1)), x,
-                          jnp.zeros_like(x)), rows)
+    lambda x: jnp.where(
+      is_real.reshape(-1, *[1] * (x.ndim - 1)), x, jnp.zeros_like(x)
+    ),
+    rows,
+  )
 
 
-def sum_real_rows(function: ChunkFunction, parameters: Any, rows: Any,
-                  constants: Any, is_real: jax.Array,
-                  chunk: int) -> tuple[jax.Array, Any]:
+def sum_real_rows(
+  function: ChunkFunction,
+  parameters: Any,
+  rows: Any,
+  constants: Any,
+  is_real: jax.Array,
+  chunk: int,
+) -> tuple[jax.Array, Any]:
   """Adds up what the real rows lose, in chunks of fixed size.
 
   As many chunks run as hold a real row; there is no cap on their number. The
@@ -67,8 +77,9 @@ def sum_real_rows(function: ChunkFunction, parameters: Any, rows: Any,
   order = real_first(is_real, chunk)
   # A gradient of 0 would not survive a NaN in the padding.
   packed = jax.tree.map(
-      lambda x: x.at[order].get(mode='fill', fill_value=0),
-      zero_others(is_real, (rows, constants)))
+    lambda x: x.at[order].get(mode='fill', fill_value=0),
+    zero_others(is_real, (rows, constants)),
+  )
   num_chunks = (jnp.sum(is_real) + chunk - 1) // chunk
   total, values = _sum_chunks(function, chunk, parameters, *packed, num_chunks)
   values = jax.lax.stop_gradient(put_back(values, order, num_rows))
@@ -77,19 +88,31 @@ def sum_real_rows(function: ChunkFunction, parameters: Any, rows: Any,
 
 def _slice(tree: Any, i: jax.Array, chunk: int) -> Any:
   return jax.tree.map(
-      lambda x: jax.lax.dynamic_slice_in_dim(x, i * chunk, chunk), tree)
+    lambda x: jax.lax.dynamic_slice_in_dim(x, i * chunk, chunk), tree
+  )
 
 
 def _store(tree: Any, update: Any, i: jax.Array, chunk: int) -> Any:
   return jax.tree.map(
-      lambda x, y: jax.lax.dynamic_update_slice_in_dim(
-          x, y.astype(x.dtype), i * chunk, axis=0), tree, update)
+    lambda x, y: jax.lax.dynamic_update_slice_in_dim(
+      x, y.astype(x.dtype), i * chunk, axis=0
+    ),
+    tree,
+    update,
+  )
 
 
-def _run(is_differentiated: bool, function: ChunkFunction, chunk: int,
-         parameters: Any, rows: Any, constants: Any,
-         num_chunks: jax.Array) -> tuple[jax.Array, Any, Any]:
+def _run(
+  is_differentiated: bool,
+  function: ChunkFunction,
+  chunk: int,
+  parameters: Any,
+  rows: Any,
+  constants: Any,
+  num_chunks: jax.Array,
+) -> tuple[jax.Array, Any, Any]:
   """Returns the total, values, and d total / d (parameters, rows) or None."""
+
   def body(i: jax.Array, carry: Any) -> Any:
     total, values, sums = carry
     own, fixed = _slice((rows, constants), i, chunk)
@@ -97,20 +120,27 @@ def _run(is_differentiated: bool, function: ChunkFunction, chunk: int,
       lost, found = function(parameters, own, fixed)
     else:
       (lost, found), (more, of_rows) = jax.value_and_grad(
-          function, argnums=(0, 1), has_aux=True)(parameters, own, fixed)
-      sums = (jax.tree.map(jnp.add, sums[0], more),
-              _store(sums[1], of_rows, i, chunk))
+        function, argnums=(0, 1), has_aux=True
+      )(parameters, own, fixed)
+      sums = (
+        jax.tree.map(jnp.add, sums[0], more),
+        _store(sums[1], of_rows, i, chunk),
+      )
     return total + lost, _store(values, found, i, chunk), sums
 
   shapes = jax.eval_shape(
-      function, parameters, *_slice((rows, constants), jnp.int32(0), chunk))[1]
+    function, parameters, *_slice((rows, constants), jnp.int32(0), chunk)
+  )[1]
   num_packed = jax.tree.leaves(rows)[0].shape[0]
   values = jax.tree.map(
-      lambda x: jnp.zeros((num_packed, *x.shape[1:]), x.dtype), shapes)
-  sums = (jax.tree.map(jnp.zeros_like, (parameters, rows))
-          if is_differentiated else None)
-  return jax.lax.fori_loop(0, num_chunks, body,
-                           (jnp.float32(0), values, sums))
+    lambda x: jnp.zeros((num_packed, *x.shape[1:]), x.dtype), shapes
+  )
+  sums = (
+    jax.tree.map(jnp.zeros_like, (parameters, rows))
+    if is_differentiated
+    else None
+  )
+  return jax.lax.fori_loop(0, num_chunks, body, (jnp.float32(0), values, sums))
 
 
 def _forward(*arguments: Any) -> tuple[jax.Array, Any]:
@@ -125,8 +155,9 @@ def _sum_chunks_fwd(*arguments: Any) -> tuple[tuple[jax.Array, Any], Any]:
   return (total, values), sums
 
 
-def _sum_chunks_bwd(function: ChunkFunction, chunk: int, sums: Any,
-                    cotangents: Any) -> tuple[Any, Any, None, None]:
+def _sum_chunks_bwd(
+  function: ChunkFunction, chunk: int, sums: Any, cotangents: Any
+) -> tuple[Any, Any, None, None]:
   del function, chunk
   d_parameters, d_rows = jax.tree.map(lambda x: cotangents[0] * x, sums)
   return d_parameters, d_rows, None, None

@@ -13,8 +13,9 @@ _ROW, _ROW_NAMES = 34, 100
 _LABELED_SHARE = 9.0
 
 
-def loss_panel(curve: Curve, last_update: int, color: str,
-               description: str) -> str:
+def loss_panel(
+  curve: Curve, last_update: int, color: str, description: str
+) -> str:
   """Returns a small chart of one loss, smoothed over raw.
 
   Args:
@@ -24,16 +25,33 @@ def loss_panel(curve: Curve, last_update: int, color: str,
     description: for screen readers.
   """
   drawing = svg.Drawing(*_PANEL, font=9.5, left=32)
-  drawing.axes.plot(curve.updates, curve.values, color=color, alpha=0.35,
-                    linewidth=1, clip_on=False)
-  drawing.axes.plot(curve.updates, curve.smoothed(), color=color,
-                    linewidth=1.8, solid_capstyle='round', clip_on=False)
+  drawing.axes.plot(
+    curve.updates,
+    curve.values,
+    color=color,
+    alpha=0.35,
+    linewidth=1,
+    clip_on=False,
+  )
+  drawing.axes.plot(
+    curve.updates,
+    curve.smoothed(),
+    color=color,
+    linewidth=1.8,
+    solid_capstyle='round',
+    clip_on=False,
+  )
   _finish_panel(drawing, curve, last_update)
   return drawing.to_svg(description)
 
 
-def score_panel(curve: Curve, last_update: int, color: str, description: str,
-                chance: float | None) -> str:
+def score_panel(
+  curve: Curve,
+  last_update: int,
+  color: str,
+  description: str,
+  chance: float | None,
+) -> str:
   """Returns a small chart of a few per cents; other args as `loss_panel`.
 
   Args:
@@ -41,23 +59,31 @@ def score_panel(curve: Curve, last_update: int, color: str, description: str,
   """
   drawing = svg.Drawing(*_PANEL, font=9.5, left=32)
   axes = drawing.axes
-  axes.plot(curve.updates, curve.values, color=color, linewidth=1.5,
-            clip_on=False)
+  axes.plot(
+    curve.updates, curve.values, color=color, linewidth=1.5, clip_on=False
+  )
   # Not markers: those are drawn by reference.
   for x, y in zip(curve.updates, curve.values):
-    axes.plot([x, x], [y, y], color=color, linewidth=5.5,
-              solid_capstyle='round', clip_on=False)
+    axes.plot(
+      [x, x],
+      [y, y],
+      color=color,
+      linewidth=5.5,
+      solid_capstyle='round',
+      clip_on=False,
+    )
   if chance is not None:
-    axes.axhline(chance, color=svg.INK, linewidth=1.2, dashes=(3, 2.5),
-                 clip_on=False)
+    axes.axhline(
+      chance, color=svg.INK, linewidth=1.2, dashes=(3, 2.5), clip_on=False
+    )
   axes.set_ylim(0, max(1.0, 1.1 * float(curve.values.max())))
   _finish_panel(drawing, curve, last_update)
   return drawing.to_svg(description)
 
 
-def _finish_panel(drawing: svg.Drawing, curve: Curve,
-                  last_update: int) -> None:
+def _finish_panel(drawing: svg.Drawing, curve: Curve, last_update: int) -> None:
   from matplotlib.ticker import MaxNLocator
+
   axes = drawing.axes
   axes.set_xlim(0, max(last_update, float(curve.updates[-1])))
   axes.yaxis.set_major_locator(MaxNLocator(3))
@@ -66,9 +92,12 @@ def _finish_panel(drawing: svg.Drawing, curve: Curve,
   axes.set_axisbelow(True)
 
 
-def grouped_bars(groups: Sequence[str],
-                 series: Mapping[str, Sequence[float | None]],
-                 chances: Sequence[float | None], description: str) -> str:
+def grouped_bars(
+  groups: Sequence[str],
+  series: Mapping[str, Sequence[float | None]],
+  chances: Sequence[float | None],
+  description: str,
+) -> str:
   """Returns bars in per cent, side by side within each group.
 
   Args:
@@ -91,12 +120,19 @@ def grouped_bars(groups: Sequence[str],
       axes.bar(x, value, each * 0.88, color=svg.PHASES[phase], clip_on=False)
       if is_labeled:
         top = _above_line(value, chances[group])
-        axes.text(x, top + 1.5, f'{value:.1f}', ha='center', fontsize=9,
-                  color=svg.INK)
+        axes.text(
+          x, top + 1.5, f'{value:.1f}', ha='center', fontsize=9, color=svg.INK
+        )
   for group, chance in enumerate(chances):
     if chance is not None:
-      axes.plot([group - 0.5, group + 0.5], [chance, chance],
-                color=svg.INK, linewidth=1.2, dashes=(3, 2.5), clip_on=False)
+      axes.plot(
+        [group - 0.5, group + 0.5],
+        [chance, chance],
+        color=svg.INK,
+        linewidth=1.2,
+        dashes=(3, 2.5),
+        clip_on=False,
+      )
   axes.set_xlim(-0.5, len(groups) - 0.5)
   axes.set_ylim(0, 100)
   axes.set_xticks(range(len(groups)), groups, color=svg.INK)
@@ -113,26 +149,35 @@ def _above_line(value: float, chance: float | None) -> float:
   return value
 
 
-def stacked_bars(rows: Mapping[str, Sequence[tuple[str, float]]],
-                 description: str) -> str:
+def stacked_bars(
+  rows: Mapping[str, Sequence[tuple[str, float]]], description: str
+) -> str:
   """Returns one bar of shares per row.
 
   Args:
     rows: name -> (verdict, per cent) in drawing order.
     description: for screen readers.
   """
-  drawing = svg.Drawing(_BARS[0], _ROW * len(rows) + 4, left=_ROW_NAMES,
-                        right=2, top=2, bottom=2)
+  drawing = svg.Drawing(
+    _BARS[0], _ROW * len(rows) + 4, left=_ROW_NAMES, right=2, top=2, bottom=2
+  )
   axes = drawing.axes
   for row, shares in enumerate(rows.values()):
     left = 0.0
     for verdict, share in shares:
-      axes.barh(row, share, 0.68, left=left, color=svg.VERDICTS[verdict],
-                clip_on=False)
+      axes.barh(
+        row, share, 0.68, left=left, color=svg.VERDICTS[verdict], clip_on=False
+      )
       if share >= _LABELED_SHARE:
-        axes.text(left + share / 2, row, f'{share:.1f}', ha='center',
-                  va='center_baseline', fontsize=11,
-                  color=svg.ON_VERDICTS[verdict])
+        axes.text(
+          left + share / 2,
+          row,
+          f'{share:.1f}',
+          ha='center',
+          va='center_baseline',
+          fontsize=11,
+          color=svg.ON_VERDICTS[verdict],
+        )
       left += share
   axes.set_xlim(0, 100)
   axes.set_ylim(len(rows) - 0.5, -0.5)

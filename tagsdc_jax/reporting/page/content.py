@@ -30,6 +30,7 @@ class Phase:
     train: training's lines, by update.
     validations: validation's lines, by update.
   """
+
   name: str
   settings: dict[str, Any] = dataclasses.field(default_factory=dict)
   versions: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -52,6 +53,7 @@ class Picture:
     png: the file's bytes; None where the data has features only.
     boxes: x1, y1, x2, y2 each, as shares of the picture.
   """
+
   name: str
   png: bytes | None
   boxes: Sequence[Sequence[float]]
@@ -60,6 +62,7 @@ class Picture:
 @dataclasses.dataclass(frozen=True)
 class RankedCaption:
   """A caption among those scored against one picture; `rank` from 1."""
+
   text: str
   rank: int
   probability: float  # Sigmoid of the match score.
@@ -69,6 +72,7 @@ class RankedCaption:
 @dataclasses.dataclass(frozen=True)
 class PictureExample:
   """The captions that the model likes best for a picture."""
+
   picture: Picture
   top: Sequence[RankedCaption]
   best_right: RankedCaption
@@ -85,6 +89,7 @@ class Word:
     replaced_prob: the discriminator's, None before stage 2.
     correction: what the correction head says instead; replaced words only.
   """
+
   text: str
   is_piece: bool = False
   original: str | None = None
@@ -95,6 +100,7 @@ class Word:
 @dataclasses.dataclass(frozen=True)
 class Negative:
   """A sentence that the model wrote; `verdict` is None without an oracle."""
+
   words: Sequence[Word]
   probability: float
   verdict: str | None
@@ -113,6 +119,7 @@ class NegativesExample:
     num_generated: sentences that were drawn.
     num_valid: distinct ones that are no caption of the picture.
   """
+
   picture: Picture
   text: str
   caption: Sequence[Word]
@@ -136,6 +143,7 @@ class Examples:
     all_captions: captions of the split.
     has_oracle: whether verdicts are known.
   """
+
   phase: str
   update: int
   data_name: str
@@ -156,6 +164,7 @@ class Report:
     examples: None if they could not be made.
     notes: what is missing and why, a sentence each.
   """
+
   name: str
   phases: Sequence[Phase]
   examples: Examples | None = None

@@ -12,12 +12,14 @@ from tagsdc_jax.reporting.page import content
 _MOST_POINTS = 240
 # What runs called their losses once.
 _OLD_NAMES = {
-    'loss/matching': 'matching', 'loss/mlm': 'mlm',
-    'loss/triplet_images': 'text_to_image',
-    'loss/triplet_texts': 'image_to_text',
-    'loss/triplet_mask_refill': 'synthetic',
-    'loss/discrimination_mask_refill': 'discrimination',
-    'loss/correction_mask_refill': 'correction'}
+  'loss/matching': 'matching',
+  'loss/mlm': 'mlm',
+  'loss/triplet_images': 'text_to_image',
+  'loss/triplet_texts': 'image_to_text',
+  'loss/triplet_mask_refill': 'synthetic',
+  'loss/discrimination_mask_refill': 'discrimination',
+  'loss/correction_mask_refill': 'correction',
+}
 # The smoothed line is a mean over this share of the curve.
 _WINDOW = 0.08
 
@@ -25,6 +27,7 @@ _WINDOW = 0.08
 @dataclasses.dataclass(frozen=True)
 class Curve:
   """One quantity over a phase; float [n] each, no NaN."""
+
   updates: np.ndarray
   values: np.ndarray
 
@@ -60,12 +63,16 @@ def read(lines: Sequence[content.Line], name: str) -> Curve | None:
   """
   old = _OLD_NAMES.get(name, name)
   found = [(line['update'], line.get(name, line.get(old))) for line in lines]
-  points = [(update, value) for update, value in found
-            if isinstance(value, (int, float)) and math.isfinite(value)]
+  points = [
+    (update, value)
+    for update, value in found
+    if isinstance(value, (int, float)) and math.isfinite(value)
+  ]
   if not points:
     return None
   # Neighbors are averaged where there are too many.
-  shares = np.array_split(np.array(points, float),
-                          min(len(points), _MOST_POINTS))
+  shares = np.array_split(
+    np.array(points, float), min(len(points), _MOST_POINTS)
+  )
   means = np.array([share.mean(axis=0) for share in shares])
   return Curve(means[:, 0], means[:, 1])

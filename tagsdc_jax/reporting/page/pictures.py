@@ -14,8 +14,9 @@ def to_png(picture: Image.Image) -> bytes:
   So few colors are enough for flat shapes on noise, and a third of the bytes.
   """
   width, height = picture.size
-  large = picture.resize((_SCALE * width, _SCALE * height),
-                         Image.Resampling.BICUBIC)
+  large = picture.resize(
+    (_SCALE * width, _SCALE * height), Image.Resampling.BICUBIC
+  )
   stream = io.BytesIO()
   few = large.quantize(_COLORS, dither=Image.Dither.NONE)
   few.save(stream, 'PNG', optimize=True)

@@ -15,28 +15,46 @@ LABELS = tables.LABELS
 
 def render(report: content.Report) -> str:
   """Returns the page: no links to other files, no scripts."""
-  page = _environment().get_template('page.html').render(
-      report=report, labels=LABELS, title=tables.title(report),
-      lead=tables.lead(report), facts=tables.facts(report),
+  page = (
+    _environment()
+    .get_template('page.html')
+    .render(
+      report=report,
+      labels=LABELS,
+      title=tables.title(report),
+      lead=tables.lead(report),
+      facts=tables.facts(report),
       recalls=tables.recall_rows(report),
       measures=tables.measure_rows(report),
       recall_charts=panels.charts_of_recalls(report),
       foil_charts=panels.charts_of_foils(report),
       negative_charts=panels.charts_of_negatives(report),
-      curves=[(phase, panels.curve_panels(phase)) for phase in report.phases
-              if phase.train or phase.validations],
-      settings=tables.setting_rows(report), versions=tables.versions(report))
+      curves=[
+        (phase, panels.curve_panels(phase))
+        for phase in report.phases
+        if phase.train or phase.validations
+      ],
+      settings=tables.setting_rows(report),
+      versions=tables.versions(report),
+    )
+  )
   return page.rstrip() + '\n'
 
 
 def _environment() -> jinja2.Environment:
   environment = jinja2.Environment(
-      loader=jinja2.PackageLoader('tagsdc_jax.reporting.page'),
-      autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-      lstrip_blocks=True)
+    loader=jinja2.PackageLoader('tagsdc_jax.reporting.page'),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+  )
   environment.filters |= {
-      'number': tables.number, 'percent': percent, 'data_url': data_url,
-      'share': share}
+    'number': tables.number,
+    'percent': percent,
+    'data_url': data_url,
+    'share': share,
+  }
   return environment
 
 

@@ -11,26 +11,43 @@ from typing import Any
 # that one drawing serves light, dark and print.
 INK, MUTED, LINE = '#000001', '#000002', '#000003'
 PHASES = {'pretrain': '#000011', 'tags': '#000012', 'dc': '#000013'}
-VERDICTS = {'false': '#000021', 'still_true': '#000022',
-            'not_a_sentence': '#000023'}
-ON_VERDICTS = {'false': '#000031', 'still_true': '#000032',
-               'not_a_sentence': '#000033'}
+VERDICTS = {
+  'false': '#000021',
+  'still_true': '#000022',
+  'not_a_sentence': '#000023',
+}
+ON_VERDICTS = {
+  'false': '#000031',
+  'still_true': '#000032',
+  'not_a_sentence': '#000033',
+}
 
 _VARIABLES = {
-    INK: 'ink', MUTED: 'muted', LINE: 'line',
-    **{color: name for name, color in PHASES.items()},
-    **{color: name.replace('_', '-') for name, color in VERDICTS.items()},
-    **{color: f'on-{name.replace("_", "-")}'
-       for name, color in ON_VERDICTS.items()},
+  INK: 'ink',
+  MUTED: 'muted',
+  LINE: 'line',
+  **{color: name for name, color in PHASES.items()},
+  **{color: name.replace('_', '-') for name, color in VERDICTS.items()},
+  **{
+    color: f'on-{name.replace("_", "-")}' for name, color in ON_VERDICTS.items()
+  },
 }
 _SETTINGS: dict[Any, Any] = {
-    'svg.fonttype': 'none', 'svg.hashsalt': 'tagsdc', 'axes.edgecolor': LINE,
-    'xtick.labelcolor': MUTED, 'ytick.labelcolor': MUTED}
+  'svg.fonttype': 'none',
+  'svg.hashsalt': 'tagsdc',
+  'axes.edgecolor': LINE,
+  'xtick.labelcolor': MUTED,
+  'ytick.labelcolor': MUTED,
+}
 _NOT_WANTED = (
-    r'<metadata>.*?</metadata>', r'<!--.*?-->', r'<defs>.*?</defs>',
-    r' (?:id|clip-path|version|xmlns(?::\w+)?)="[^"]*"',
-    r' transform="rotate\(-?0 [^"]*"', r"font-family: [^;\"]*;? ?",
-    r'<g\s*/>')
+  r'<metadata>.*?</metadata>',
+  r'<!--.*?-->',
+  r'<defs>.*?</defs>',
+  r' (?:id|clip-path|version|xmlns(?::\w+)?)="[^"]*"',
+  r' transform="rotate\(-?0 [^"]*"',
+  r'font-family: [^;\"]*;? ?',
+  r'<g\s*/>',
+)
 
 
 def import_matplotlib() -> ModuleType:
@@ -43,6 +60,7 @@ def import_matplotlib() -> ModuleType:
   try:
     # Late: it takes a second.
     import matplotlib
+
     return matplotlib
   finally:
     if backend is not None:
@@ -56,16 +74,30 @@ class Drawing:
   given and not measured.
   """
 
-  def __init__(self, width: int, height: int, *, font: float = 11,
-               left: int = 30, right: int = 6, top: int = 8,
-               bottom: int = 20) -> None:
+  def __init__(
+    self,
+    width: int,
+    height: int,
+    *,
+    font: float = 11,
+    left: int = 30,
+    right: int = 6,
+    top: int = 8,
+    bottom: int = 20,
+  ) -> None:
     matplotlib = import_matplotlib()
     from matplotlib.figure import Figure
+
     with matplotlib.rc_context(_SETTINGS):
       self._figure = Figure(figsize=(width / 72, height / 72), dpi=72)
-      self.axes = self._figure.add_axes((
-          left / width, bottom / height, 1 - (left + right) / width,
-          1 - (top + bottom) / height))
+      self.axes = self._figure.add_axes(
+        (
+          left / width,
+          bottom / height,
+          1 - (left + right) / width,
+          1 - (top + bottom) / height,
+        )
+      )
     self.axes.patch.set_visible(False)
     self._figure.patch.set_visible(False)
     for side in ('left', 'right', 'top'):
@@ -81,8 +113,11 @@ class Drawing:
     matplotlib = import_matplotlib()
     stream = io.StringIO()
     with matplotlib.rc_context(_SETTINGS):
-      self._figure.savefig(stream, format='svg', metadata={
-          'Date': None, 'Creator': None, 'Format': None, 'Type': None})
+      self._figure.savefig(
+        stream,
+        format='svg',
+        metadata={'Date': None, 'Creator': None, 'Format': None, 'Type': None},
+      )
     return _clean(stream.getvalue(), description)
 
 
@@ -92,7 +127,7 @@ def _clean(text: str, description: str) -> str:
   Without ids, which several drawings in one page would share, and without
   what needs them: nothing may be clipped or drawn by reference.
   """
-  text = text[text.index('<svg'):]
+  text = text[text.index('<svg') :]
   for pattern in _NOT_WANTED:
     text = re.sub(pattern, '', text, flags=re.DOTALL)
   text = re.sub(r'\s+', ' ', text).replace('> <', '><')
@@ -100,6 +135,5 @@ def _clean(text: str, description: str) -> str:
     text = text.replace(color, f'var(--{variable})')
   box = re.search(r'viewBox="[^"]*"', text)
   assert box is not None
-  head = (f'<svg role="img" aria-label="{html.escape(description)}" '
-          f'{box[0]}>')
+  head = f'<svg role="img" aria-label="{html.escape(description)}" {box[0]}>'
   return re.sub(r'<svg[^>]*>', lambda _: head, text, count=1).strip()

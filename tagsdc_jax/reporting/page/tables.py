@@ -9,8 +9,11 @@ from tagsdc_jax.evaluation import recall
 from tagsdc_jax.reporting import tables
 from tagsdc_jax.reporting.page import content
 
-LABELS = {'pretrain': 'Pretraining', 'tags': 'Stage 1 (TAGS)',
-          'dc': 'Stage 2 (DC)'}
+LABELS = {
+  'pretrain': 'Pretraining',
+  'tags': 'Stage 1 (TAGS)',
+  'dc': 'Stage 2 (DC)',
+}
 WAYS = ('image_retrieval', 'text_retrieval')
 KINDS = ('all', 'colour', 'shape', 'size', 'relation')
 VERDICTS = ('false', 'still_true', 'not_a_sentence')
@@ -22,6 +25,7 @@ FOIL_CHANCE = 50.0
 @dataclasses.dataclass(frozen=True)
 class Cell:
   """A number as text; `is_best` of its column's phases."""
+
   text: str
   is_best: bool = False
 
@@ -29,6 +33,7 @@ class Cell:
 @dataclasses.dataclass(frozen=True)
 class Row:
   """One line of a table; `kind` is "chance" or a phase."""
+
   kind: str
   label: str
   cells: Sequence[Cell]
@@ -67,12 +72,20 @@ def title(report: content.Report) -> str:
 def lead(report: content.Report) -> str:
   """Returns one sentence on what was trained and what it was tested on."""
   said = ', then '.join(LABELS[phase.name] for phase in report.phases)
-  tested = next((phase.test for phase in reversed(report.phases)
-                 if phase.test and phase.test.get('images')), None)
+  tested = next(
+    (
+      phase.test
+      for phase in reversed(report.phases)
+      if phase.test and phase.test.get('images')
+    ),
+    None,
+  )
   if tested is None:
     return f'{said}.'
-  return (f'{said}, tested on {tested["images"]} pictures with '
-          f'{tested["captions"]} captions.')
+  return (
+    f'{said}, tested on {tested["images"]} pictures with '
+    f'{tested["captions"]} captions.'
+  )
 
 
 def chance(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -94,14 +107,21 @@ def facts(report: content.Report) -> list[tuple[str, str, str]]:
       found.append((number(value), name, remark))
   foils = value_of(last.measures, 'foil_accuracy', 'all')
   if foils is not None:
-    found.append((number(foils), 'Foil accuracy',
-                  f'chance {FOIL_CHANCE:.1f}'))
+    found.append((number(foils), 'Foil accuracy', f'chance {FOIL_CHANCE:.1f}'))
   seconds = [phase.seconds for phase in report.phases if phase.seconds]
   if seconds:
     count = len(report.phases)
-    found.append((duration(sum(seconds)), 'Time',
-                  f'{count} phases' if count > 1 else
-                  f'{last.updates} updates' if last.updates else ''))
+    found.append(
+      (
+        duration(sum(seconds)),
+        'Time',
+        f'{count} phases'
+        if count > 1
+        else f'{last.updates} updates'
+        if last.updates
+        else '',
+      )
+    )
   return found
 
 
@@ -112,13 +132,21 @@ def recall_rows(report: content.Report) -> list[Row]:
   goes before every change of the number of images. Validation is shown for a
   single phase only, where it has no others to be confused with.
   """
-  results = [(phase.name, LABELS[phase.name], phase.test,
-              duration(phase.seconds) if phase.settings else 'shipped')
-             for phase in report.phases if phase.test]
+  results = [
+    (
+      phase.name,
+      LABELS[phase.name],
+      phase.test,
+      duration(phase.seconds) if phase.settings else 'shipped',
+    )
+    for phase in report.phases
+    if phase.test
+  ]
   if len(report.phases) == 1:
     phase = report.phases[0]
-    results = [(name, 'Test split', result, time)
-               for name, _, result, time in results]
+    results = [
+      (name, 'Test split', result, time) for name, _, result, time in results
+    ]
     if phase.validation:
       results.append((phase.name, 'Validation', phase.validation, ''))
   numbers = [_recalls(result) for _, _, result, _ in results]
@@ -129,14 +157,31 @@ def recall_rows(report: content.Report) -> list[Row]:
     if base and before != (result['images'], result['captions'], base):
       size = result['images'], result['captions']
       before = *size, base
-      rows.append(Row('chance', f'Chance, {size[0]} images, {size[1]} '
-                      'captions', _cells(_recalls(base)) + [Cell('')]))
-    rows.append(Row(name, label, [
-        *_cells(numbers[place], {c for r, c in best if r == place}),
-        Cell(time)]))
+      rows.append(
+        Row(
+          'chance',
+          f'Chance, {size[0]} images, {size[1]} captions',
+          _cells(_recalls(base)) + [Cell('')],
+        )
+      )
+    rows.append(
+      Row(
+        name,
+        label,
+        [
+          *_cells(numbers[place], {c for r, c in best if r == place}),
+          Cell(time),
+        ],
+      )
+    )
     if result.get('equal_sentences'):
-      rows.append(Row(name, f'{label}, equal sentences right', [
-          *_cells(_recalls(result['equal_sentences'])), Cell('')]))
+      rows.append(
+        Row(
+          name,
+          f'{label}, equal sentences right',
+          [*_cells(_recalls(result['equal_sentences'])), Cell('')],
+        )
+      )
   return rows
 
 
@@ -145,20 +190,27 @@ def measure_rows(report: content.Report) -> list[Row]:
 
   Cells: KINDS of foils, VERDICTS on synthetic and on retrieved negatives.
   """
-  numbers = [[value_of(phase.measures, 'foil_accuracy', kind)
-              for kind in KINDS]
-             + [value_of(phase.measures, source, verdict)
-                for source in SOURCES for verdict in VERDICTS]
-             for phase in report.phases]
+  numbers = [
+    [value_of(phase.measures, 'foil_accuracy', kind) for kind in KINDS]
+    + [
+      value_of(phase.measures, source, verdict)
+      for source in SOURCES
+      for verdict in VERDICTS
+    ]
+    for phase in report.phases
+  ]
   if not any(value is not None for row in numbers for value in row):
     return []
-  return [Row(phase.name, LABELS[phase.name], _cells(row))
-          for phase, row in zip(report.phases, numbers)
-          if any(value is not None for value in row)]
+  return [
+    Row(phase.name, LABELS[phase.name], _cells(row))
+    for phase, row in zip(report.phases, numbers)
+    if any(value is not None for value in row)
+  ]
 
 
-def setting_rows(report: content.Report
-                 ) -> tuple[list[str], list[tuple[str, list[str], bool]]]:
+def setting_rows(
+  report: content.Report,
+) -> tuple[list[str], list[tuple[str, list[str], bool]]]:
   """Returns every setting of every phase that has a run folder.
 
   Returns:
@@ -176,35 +228,53 @@ def setting_rows(report: content.Report
 def versions(report: content.Report) -> list[tuple[str, str]]:
   """Returns (name, version), of all phases where they differ."""
   names = dict.fromkeys(
-      name for phase in report.phases for name in phase.versions)
-  return [(name, ', '.join(dict.fromkeys(
-      phase.versions[name] for phase in report.phases
-      if name in phase.versions))) for name in names]
+    name for phase in report.phases for name in phase.versions
+  )
+  return [
+    (
+      name,
+      ', '.join(
+        dict.fromkeys(
+          phase.versions[name]
+          for phase in report.phases
+          if name in phase.versions
+        )
+      ),
+    )
+    for name in names
+  ]
 
 
 def _recalls(result: Mapping[str, Any]) -> list[float | None]:
-  values = [value_of(result, way, f'r{k}') for way in WAYS
-            for k in recall.CUTOFFS]
+  values = [
+    value_of(result, way, f'r{k}') for way in WAYS for k in recall.CUTOFFS
+  ]
   both = values[0], values[len(recall.CUTOFFS)]
   mean = None if None in both else sum(both) / 2  # type: ignore[arg-type]
   return [*values, mean]
 
 
-def _cells(values: Sequence[float | None],
-           best: Collection[int] = ()) -> list[Cell]:
-  return [Cell(number(value), place in best)
-          for place, value in enumerate(values)]
+def _cells(
+  values: Sequence[float | None], best: Collection[int] = ()
+) -> list[Cell]:
+  return [
+    Cell(number(value), place in best) for place, value in enumerate(values)
+  ]
 
 
-def _best_places(rows: Sequence[Sequence[float | None]]
-                 ) -> set[tuple[int, int]]:
+def _best_places(
+  rows: Sequence[Sequence[float | None]],
+) -> set[tuple[int, int]]:
   """Returns (row, column) of every column's highest number."""
   places = set()
   for column in range(len(rows[0]) if rows else 0):
     values = [row[column] for row in rows]
     known = [value for value in values if value is not None]
-    places |= {(row, column) for row, value in enumerate(values)
-               if known and value == max(known)}
+    places |= {
+      (row, column)
+      for row, value in enumerate(values)
+      if known and value == max(known)
+    }
   return places
 
 

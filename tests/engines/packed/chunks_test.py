@@ -22,16 +22,21 @@ def _program():
   def run(content, lengths, is_valid):
     def score(rows, layout):
       jax.debug.callback(
-          lambda choice, r: _calls.append((_BUCKETS[int(choice)],
-                                           np.asarray(r))),
-          layout.choice, rows)
+        lambda choice, r: _calls.append((_BUCKETS[int(choice)], np.asarray(r))),
+        layout.choice,
+        rows,
+      )
       own = rows[layout.rows]
       token = content.at[own, layout.places].get(mode='clip')
       is_token = layout.places < lengths.at[own].get(mode='clip')
-      return jax.ops.segment_sum(jnp.where(is_token, token, 0.0), layout.rows,
-                                 layout.max_rows)
-    return chunks.run_queue(score, lengths, is_valid, buckets=_BUCKETS,
-                            num_tokens=_CHUNK)
+      return jax.ops.segment_sum(
+        jnp.where(is_token, token, 0.0), layout.rows, layout.max_rows
+      )
+
+    return chunks.run_queue(
+      score, lengths, is_valid, buckets=_BUCKETS, num_tokens=_CHUNK
+    )
+
   return jax.jit(run)
 
 
@@ -41,8 +46,10 @@ def _run(lengths, is_valid):
   is_valid = np.asarray(is_valid, bool)
   scores = np.asarray(_program()(_content(), lengths, is_valid))
   jax.effects_barrier()
-  expected = [np.sum(row[:length]) if valid else 0.0 for row, length, valid
-              in zip(_content(), lengths, is_valid)]
+  expected = [
+    np.sum(row[:length]) if valid else 0.0
+    for row, length, valid in zip(_content(), lengths, is_valid)
+  ]
   np.testing.assert_allclose(scores, expected, atol=1e-5)
   return sorted((length for length, _ in _calls), reverse=True)
 
@@ -108,9 +115,14 @@ def test_a_chunk_on_the_border_is_as_wide_as_its_longest_row():
 def test_unjitted():
   lengths, is_valid = jnp.array([2, 5, 9]), jnp.array([True, False, True])
   scores = chunks.run_queue(
-      lambda rows, layout: (layout.places.max() + 1
-                            + lengths.at[rows].get(mode='clip') / 100),
-      lengths, is_valid, buckets=(3, 9), num_tokens=18)
+    lambda rows, layout: (
+      layout.places.max() + 1 + lengths.at[rows].get(mode='clip') / 100
+    ),
+    lengths,
+    is_valid,
+    buckets=(3, 9),
+    num_tokens=18,
+  )
   # One chunk, 9 wide.
   np.testing.assert_allclose(scores, [9.02, 0, 9.09], rtol=1e-6)
 
@@ -151,9 +163,10 @@ def test_no_other_buckets_pad_less():
     lengths = rng.integers(1, 10, 30)
     longest = int(lengths.max()) + int(rng.integers(0, 2))
     for number in (1, 2, 3, 4):
-      least = min(_padded(lengths, (*inner, longest))
-                  for inner in itertools.combinations(range(1, longest),
-                                                      number - 1))
+      least = min(
+        _padded(lengths, (*inner, longest))
+        for inner in itertools.combinations(range(1, longest), number - 1)
+      )
       buckets = chunks.length_buckets(lengths, longest, number)
       assert _padded(lengths, buckets) == least
 
