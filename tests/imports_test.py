@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / 'tagsdc_jax'
 CONFIGS = ROOT / 'configs'
-MAX_LINES = 500
+MAX_LINES = 550
 
 # Highest first. A room may import itself and rooms of the lines below it.
 ARROW = (
