@@ -14,15 +14,10 @@ from tagsdc_jax.settings.freezing import (
   from_flat,
   respelled,
 )
-from tagsdc_jax.settings.kinds import profiled_updates
-from tagsdc_jax.settings.presets import PRESETS, apply_preset
-from tagsdc_jax.settings.schema import (
-  ALL,
+from tagsdc_jax.settings.groups import (
   ATTENTION,
   DTYPES,
   EXCLUDED,
-  FREE_TO_CHANGE,
-  PHASES,
   PRECISIONS,
   SOURCES,
   WORLD_SIZES,
@@ -35,8 +30,10 @@ from tagsdc_jax.settings.schema import (
   Negatives,
   Optimizer,
   Quirks,
-  Settings,
 )
+from tagsdc_jax.settings.kinds import profiled_updates
+from tagsdc_jax.settings.presets import PRESETS, apply_preset
+from tagsdc_jax.settings.schema import ALL, FREE_TO_CHANGE, PHASES, Settings
 
 __all__ = [
   'ALL',

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from tagsdc_jax.settings.schema import Quirks
+from tagsdc_jax.settings.groups import Quirks
 
 if TYPE_CHECKING:
   import ml_collections

@@ -1,0 +1,526 @@
+"""The groups of settings: each setting with default, range and meaning.
+
+`tagsdc settings` and docs/settings.md show these texts, so that they are
+written for users.
+"""
+
+import dataclasses
+
+from tagsdc_jax.settings.kinds import (
+  Choice,
+  Flag,
+  LocalPath,
+  Named,
+  Number,
+  Several,
+  Whole,
+  setting,
+)
+
+# What a candidate must not be: the caption itself, any caption of its image, or
+# made of words of the image's captions only.
+EXCLUDED = ('caption', 'image', 'words')
+# What is masked as one: a phrase of the scene graph, a word piece, or both.
+UNITS = ('phrase', 'token', 'both')
+# Sources of negatives and losses of pairs that are built in.
+NEGATIVE_SOURCES = (
+  'images',
+  'texts',
+  'mask_refill',
+  'static_refill',
+  'word_swap',
+)
+PAIR_LOSSES = ('triplet', 'discrimination', 'correction')
+ENGINES = ('packed', 'padded')
+SOURCES = ('world', 'uniter_lmdb')
+WORLD_SIZES = ('default', 'tiny')
+DTYPES = ('float32', 'bfloat16')
+# Who computes attention where nothing is dropped: this project, or
+# jax.nn.dot_product_attention, as XLA's operations or as cuDNN's one kernel.
+ATTENTION = ('plain', 'xla', 'cudnn')
+# How precise products of float32 numbers are. What JAX does unasked is the last
+# one, which keeps 11 bits of each factor on GPUs (TF32) and 8 on TPUs.
+PRECISIONS = ('highest', 'high', 'default')
+
+# Upper ends that no run comes near. Rates are computed in float32, which counts
+# updates up to here.
+MAX_UPDATES = 2**24
+_ROWS = 2**20  # Of anything in a batch, a tile or a pool.
+_TOKENS = 2**28
+_WEIGHT = Number(0, 1e6)  # Of a part of the loss; 0 leaves it out.
+_FLAG, _PATH = Flag(), LocalPath()
+_PATHS = Several(LocalPath(may_be_empty=False))
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+  """Where captions and region features come from."""
+
+  source: str = setting(
+    'world',
+    Named(SOURCES),
+    'Data source: the embedded world, or UNITER LMDB folders.',
+  )
+  root: str = setting(
+    '',
+    _PATH,
+    'Folder that the relative paths below start from. For the world: where '
+    "TFDS keeps its data; empty: TFDS's default folder.",
+  )
+  world_size: str = setting(
+    'default',
+    Choice(WORLD_SIZES),
+    'Size of the embedded world; tiny is for tests.',
+  )
+  train_text: tuple[str, ...] = setting(
+    (), _PATHS, 'UNITER text folders (LMDB) of the training split.'
+  )
+  train_images: tuple[str, ...] = setting(
+    (),
+    _PATHS,
+    'Image folders of the training split: one per text folder, or one for all '
+    'of them.',
+  )
+  validation_text: str = setting(
+    '', _PATH, 'Text folder of the validation split.'
+  )
+  validation_images: str = setting(
+    '', _PATH, 'Image folder of the validation split.'
+  )
+  test_text: str = setting('', _PATH, 'Text folder of the test split.')
+  test_images: str = setting('', _PATH, 'Image folder of the test split.')
+  vocabulary: str = setting(
+    '',
+    _PATH,
+    'A vocab.txt or a Hugging Face Hub name. Empty: token ids only, with the '
+    'vocabulary size from meta.json.',
+  )
+  max_caption_tokens: int | None = setting(
+    60,
+    Whole(1, _ROWS, off='no limit'),
+    'Training captions of more tokens are dropped, not truncated ([CLS] and '
+    '[SEP] do not count). Evaluation keeps every caption.',
+  )
+  max_regions: int = setting(
+    100,
+    Whole(1, _ROWS),
+    'Most regions per image. An image keeps as many regions as have a '
+    'confidence above region_confidence, but at least min_regions and at most '
+    'this. A folder with a fixed number of regions is not cut: that number '
+    'must be at most this.',
+  )
+  min_regions: int = setting(
+    10,
+    Whole(1, _ROWS),
+    'Fewest regions that an image keeps, if it has them; see max_regions.',
+  )
+  region_confidence: float = setting(
+    0.2,
+    Number(-1, 1),
+    'Detection confidence above which regions are kept; see max_regions. A '
+    'negative value selects, of several image folders, the one with a fixed '
+    'number of regions (feat_numbbN). Such a folder is also used if it is '
+    'named or the only one.',
+  )
+  cache_regions: bool = setting(
+    True, _FLAG, 'Keep decoded region features in host memory.'
+  )
+  num_threads: int = setting(
+    2, Whole(1, 256), 'Host threads that assemble batches.'
+  )
+  num_prefetched: int = setting(
+    2,
+    Whole(0, 1000),
+    'Updates assembled ahead of the device, or slices of them (see '
+    'compute.micro_batches_at_once).',
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+  """Size of the network; defaults are those of UNITER-base."""
+
+  # Dropout draws the same bits again beyond 65,536 features and 1,024 heads.
+  num_layers: int = setting(12, Whole(1, 1024), 'Layers of the encoder.')
+  hidden_size: int = setting(
+    768, Whole(1, 2**16), 'Features per token; must be divisible by num_heads.'
+  )
+  num_heads: int = setting(12, Whole(1, 1024), 'Attention heads per layer.')
+  intermediate_size: int = setting(
+    3072, Whole(1, 2**18), 'Hidden features of the feed-forward layers.'
+  )
+  max_positions: int = setting(
+    512,
+    Whole(3, 2**20),
+    'Position embeddings: the longest caption in tokens, including [CLS] and '
+    '[SEP].',
+  )
+  num_token_types: int = setting(
+    2, Whole(2, 1024), 'Token type embeddings; two are used, text and image.'
+  )
+  vocab_size: int = setting(
+    0, Whole(0, 2**24), 'Tokens of the vocabulary; 0 = taken from the data.'
+  )
+  feature_size: int = setting(
+    0, Whole(0, 2**20), 'Features per region; 0 = taken from the data.'
+  )
+  dropout_rate: float = setting(
+    0.1,
+    Number(0, 0.99),
+    'Dropout of embeddings, hidden states and attention; 0 = none.',
+  )
+  initializer_range: float = setting(
+    0.02,
+    Number(1e-6, 10),
+    "Standard deviation of the normal distribution of new weights. BERT's "
+    '0.02 suits hidden sizes near 768; a small network learns sooner with '
+    'about 1 / sqrt(hidden_size).',
+  )
+  train_padding_row: bool = setting(
+    False,
+    _FLAG,
+    'Train row 0 of the word embeddings, [PAD], as any other row. False, as '
+    'in the release: it learns through the tied output layers only, even '
+    'where a refilled sentence contains [PAD] as a word.',
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Negatives:
+  """Where negatives come from, and how many are made and selected."""
+
+  sources: tuple[str, ...] = setting(
+    ('images', 'texts', 'mask_refill'),
+    Several(Named(NEGATIVE_SOURCES)),
+    'Sources of negatives.',
+  )
+  pool_size: int = setting(
+    399,
+    Whole(0, _ROWS),
+    'N, the random images and the random captions that hard negatives are '
+    'retrieved from; pretraining has no pool.',
+  )
+  num_hard: int = setting(
+    31,
+    Whole(1, _ROWS),
+    'h, the hard negatives selected from the candidates of each source.',
+  )
+  num_hard_by_source: tuple[int, ...] = setting(
+    (),
+    Several(Whole(1, _ROWS)),
+    'h of each source, in the order of sources; empty: num_hard for all.',
+  )
+  num_copies: int = setting(
+    20, Whole(1, 10_000), 'K, the masked copies of each caption.'
+  )
+  num_samples: int = setting(
+    20, Whole(1, 10_000), 'S, the refills of each masked copy.'
+  )
+  num_swaps: int = setting(
+    16,
+    Whole(1, 10_000),
+    'Sentences that word_swap writes per caption, at most.',
+  )
+  unit: str = setting(
+    'phrase',
+    Choice(UNITS),
+    'What is masked as a whole: a phrase of the scene graph, a single token, '
+    'or both kinds.',
+  )
+  exclude: str = setting(
+    'image',
+    Choice(EXCLUDED),
+    'Sentences that are never negatives: the caption itself, all captions of '
+    'its image, or all sentences made only of words of those captions. '
+    'Repeated sentences never are.',
+  )
+  mask_rate: float = setting(
+    0.15,
+    Number(0, 1),
+    'Target share of tokens to mask; each copy masks at least one phrase.',
+  )
+  temperature: float = setting(
+    1.5,
+    Number(1e-6, 1e6),
+    'Sampling temperature of refilling, which divides the MLM logits.',
+  )
+  num_in_batch: int = setting(
+    4,
+    Whole(0, _ROWS),
+    'Pretraining: the other images of its micro-batch that each caption is '
+    'matched against; must be below batch.positives.',
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Losses:
+  """Losses and their weights; those that a phase does not have are ignored."""
+
+  margin: float = setting(
+    0.2,
+    Number(0, 1),
+    'Margin of the triplet losses, whose scores are probabilities: above 1 '
+    'every triplet would violate it.',
+  )
+  synthetic: float = setting(
+    5e-4,
+    _WEIGHT,
+    'Weight of the matching losses on sentences that a source wrote.',
+  )
+  weight_by_source: tuple[float, ...] = setting(
+    (),
+    Several(_WEIGHT),
+    'Weight of the matching losses of each source, in the order of '
+    'negatives.sources; empty: 1 for retrieved negatives, losses.synthetic '
+    'for written sentences.',
+  )
+  pairs: tuple[str, ...] = setting(
+    (),
+    Several(Named(PAIR_LOSSES)),
+    'Losses on a positive and its negatives; empty: those of the phase, which '
+    'are triplet in stage 1, and discrimination and correction as well in '
+    'stage 2.',
+  )
+  mlm: float = setting(0.05, _WEIGHT, 'Weight of masked language modeling.')
+  discrimination: float = setting(
+    5e-4,
+    _WEIGHT,
+    'Stage 2: weight of word discrimination (was this word replaced?).',
+  )
+  correction: float = setting(
+    5e-4,
+    _WEIGHT,
+    'Stage 2: weight of word correction (what was the original word?).',
+  )
+  replaced_weight: float = setting(
+    1.0, _WEIGHT, 'Class weight of replaced words in word discrimination.'
+  )
+  kept_weight: float = setting(
+    0.11, _WEIGHT, 'Class weight of unchanged words in word discrimination.'
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+  """Size of an update: micro_batches x positives image-text pairs."""
+
+  positives: int = setting(
+    1,
+    Whole(1, 2**16),
+    'B, the positive pairs of a micro-batch, which share one pool of '
+    'retrieved negatives; 1 in the release.',
+  )
+  micro_batches: int = setting(
+    256,
+    Whole(1, _ROWS),
+    'Micro-batches per update, over all devices; must be divisible by the '
+    'number of devices.',
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+  """AdamW with linear warm-up and decay to 0 at `num_updates`."""
+
+  learning_rate: float = setting(
+    5e-5, Number(1e-12, 1), 'Peak learning rate, reached after warm-up.'
+  )
+  warmup_updates: int = setting(
+    500,
+    Whole(0, MAX_UPDATES),
+    'Updates of linear warm-up, fewer than num_updates; 0 = none.',
+  )
+  weight_decay: float = setting(
+    0.01, Number(0, 1e3), 'Decoupled weight decay; 0 = none.'
+  )
+  # Nearer to 1, float32 is too coarse for the correction of their bias.
+  beta1: float = setting(
+    0.9, Number(0, 0.9999), 'Decay rate of the mean of the gradients.'
+  )
+  beta2: float = setting(
+    0.98, Number(0, 0.9999), 'Decay rate of the mean of the squared gradients.'
+  )
+  epsilon: float = setting(
+    1e-6,
+    Number(1e-12, 1),
+    'Added to the square root of the mean squared gradient.',
+  )
+  clip_norm: float | None = setting(
+    2.0,
+    Number(1e-6, 1e6, off='no clipping'),
+    'Global gradient norm above which gradients are scaled down.',
+  )
+  least_rate: float = setting(
+    1e-8,
+    Number(0, 1),
+    'Learning rate of an update whose scheduled rate is 0, the last one; 1e-8 '
+    'in the release.',
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Quirks:
+  """What the PyTorch release does differently, see docs/quirks.md.
+
+  All are off by default. Each changes a result. Quirks of training need the
+  release's own step, which takes one positive at a time and pads everything:
+  it is for comparisons, not for speed.
+  """
+
+  plain_step: bool = setting(
+    False,
+    _FLAG,
+    "Train with the release's step; the other quirks of training need it.",
+  )
+  first_word_positive: bool = setting(
+    False,
+    _FLAG,
+    'In the loss of written negatives, the positive is its first word only, '
+    'without image.',
+  )
+  last_text_offset: bool = setting(
+    False,
+    _FLAG,
+    'In the loss of retrieved texts, regions start after the length of the '
+    'text drawn last, not after the padding.',
+  )
+  other_caption: bool = setting(
+    False,
+    _FLAG,
+    'The loss of retrieved texts uses the caption of a second, independent '
+    'shuffle.',
+  )
+  penalties: bool = setting(
+    False,
+    _FLAG,
+    'Repeated sentences and the caption are penalized by 2 and 3 (logits in '
+    'stage 1, probabilities in stage 2) instead of excluded, and may still be '
+    'selected.',
+  )
+  last_copy: bool = setting(
+    False, _FLAG, 'Of equal candidates, the last one is used, not the first.'
+  )
+  fill_up: bool = setting(
+    False,
+    _FLAG,
+    'Where fewer than h valid candidates are left, excluded ones fill the h '
+    'places, at full weight.',
+  )
+  equal_texts: bool = setting(
+    False,
+    _FLAG,
+    "A retrieved caption that equals one of the image's own, word for word, "
+    'counts as a negative.',
+  )
+  clamped_words: bool = setting(
+    False, _FLAG, "Stage 2's word losses are clamped at 23.03, -log(1e-10)."
+  )
+  # These work in any step, and in evaluation.
+  reset_rank_head: bool = setting(
+    False,
+    _FLAG,
+    "Stage 2 starts with pretraining's matching head, not stage 1's.",
+  )
+  untrained_rank_head: bool = setting(
+    False,
+    _FLAG,
+    '`tagsdc evaluate` ranks with the matching head that stage 1 started with.',
+  )
+  float16_scores: bool = setting(
+    False,
+    _FLAG,
+    'Scores are rounded to float16 before ranking, which makes ties.',
+  )
+  overcounted_recall: bool = setting(
+    False,
+    _FLAG,
+    'Image retrieval counts hits among the first k captions twice.',
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Compute:
+  """Precision, and how the work is divided."""
+
+  engine: str = setting(
+    'packed',
+    Choice(ENGINES),
+    'What runs image-text pairs: packed is fast; padded is simple and also '
+    'runs losses that couple pairs.',
+  )
+  dtype: str = setting(
+    'float32',
+    Choice(DTYPES),
+    'Type of the activations; parameters and scores stay float32.',
+  )
+  matmul_precision: str = setting(
+    'highest',
+    Choice(PRECISIONS),
+    'Precision of float32 matrix products. highest: float32 on every device; '
+    'high: TF32 on GPUs, three bfloat16 passes on TPUs; default: TF32 on '
+    'GPUs, one bfloat16 pass on TPUs. CPUs always compute in float32, and so '
+    'does the last product of a score.',
+  )
+  target_chunk: int = setting(
+    64,
+    Whole(1, _ROWS),
+    'Masked positions whose logits over the vocabulary are computed at once.',
+  )
+  score_tokens: int = setting(
+    8192,
+    Whole(1, _TOKENS),
+    'Tokens and regions scored at once, without gradient; at least one pair '
+    'is.',
+  )
+  gradient_tokens: int = setting(
+    2048,
+    Whole(1, _TOKENS),
+    'Tokens and regions processed at once with gradient; at least one pair is.',
+  )
+  num_score_buckets: int = setting(
+    12, Whole(1, 1024), 'Length buckets that pairs are padded to for scoring.'
+  )
+  num_gradient_buckets: int = setting(
+    8,
+    Whole(1, 1024),
+    'Length buckets that pairs are padded to for passes with gradient.',
+  )
+  attention: str = setting(
+    'plain',
+    Choice(ATTENTION),
+    "Implementation of attention for scoring: this project's own, XLA's, or "
+    "cuDNN's, which needs a GPU and compute.dtype=bfloat16.",
+  )
+  recompute_layers: bool = setting(
+    False,
+    _FLAG,
+    'Store only the input of each layer for the backward pass and recompute '
+    'the rest (rematerialization): less memory, one more forward pass.',
+  )
+  micro_batches_at_once: int = setting(
+    0,
+    Whole(0, _ROWS),
+    'Micro-batches whose inputs are sent to each device at once; 0 = all of '
+    'its share of an update. Smaller values need less memory.',
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+  """How all pairs of captions and images are scored."""
+
+  tile_texts: int = setting(32, Whole(1, _ROWS), 'Captions scored at once.')
+  tile_images: int = setting(
+    8, Whole(1, _ROWS), 'Images scored at once on each device.'
+  )
+  num_buckets: int = setting(
+    12,
+    Whole(1, 1024),
+    'Length buckets that tiles are padded to; each is one compiled program.',
+  )
+  validation_images: int = setting(
+    1000,
+    Whole(0, 2**31 - 1),
+    'Images of the validation split that validations during training use; 0 = '
+    'all.',
+  )
