@@ -35,6 +35,7 @@ from tagsdc_jax.commands import (  # noqa: E402
   convert,
   demo,
   evaluate,
+  list_settings,
   prepare,
   report,
   train,
@@ -49,6 +50,7 @@ COMMANDS = {
   'compare': compare,
   'convert': convert,
   'report': report,
+  'settings': list_settings,
 }
 # Those that go on where they were, and so may leave as if all was well.
 _CONTINUED = ('demo', 'train', 'evaluate')

@@ -98,7 +98,7 @@ def claim(run_dir: Path, config: settings.Settings) -> None:
         'new folder as --run-dir'
       )
   else:
-    _check_same(run_dir, read_config(run_dir), flat)
+    _check_same(run_dir, settings_of(run_dir), flat)
   with errors.named(run_dir):
     run_dir.mkdir(parents=True, exist_ok=True)
     for name in (CONFIG, RESULTS, METRICS):  # Of killed earlier versions.
@@ -143,13 +143,6 @@ def check_not_of_a_run(path: Path) -> None:
 def _check_same(
   run_dir: Path, before: dict[str, Any], now: dict[str, Any]
 ) -> None:
-  # A setting that is younger than the folder had its default there, or what
-  # its preset sets.
-  before = (
-    settings.flatten(settings.Settings())
-    | settings.PRESETS.get(str(before.get('preset')), {})
-    | settings.respelled(before)
-  )
   changed = [
     key
     for key in sorted(before.keys() | now.keys())
@@ -200,6 +193,23 @@ def read_config(run_dir: Path) -> dict[str, Any]:
       f'{run_dir} holds no readable {CONFIG} of a run ({error}); give the '
       'folder of a run'
     ) from error
+
+
+def settings_of(run_dir: Path) -> dict[str, Any]:
+  """Returns the folder's flat settings with this version's names.
+
+  A setting that is younger than the folder had its default there, or what its
+  preset sets.
+
+  Raises:
+    UserError: if there is no run in it.
+  """
+  flat = read_config(run_dir)
+  return (
+    settings.flatten(settings.Settings())
+    | settings.PRESETS.get(str(flat.get('preset')), {})
+    | settings.respelled(flat)
+  )
 
 
 def versions() -> dict[str, str]:

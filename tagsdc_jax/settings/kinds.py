@@ -287,3 +287,17 @@ def shown(value: Any) -> str:
   except ValueError:  # Python writes no numbers of thousands of digits.
     return f'one of type {type(value).__name__} that is too long to show'
   return text if len(text) <= _LONGEST_SHOWN else f'{text[:_LONGEST_SHOWN]}...'
+
+
+def spelled(value: Any) -> str:
+  """Returns a value as it is given on the command line; `empty` if empty."""
+  if value is None:
+    return OFF
+  if isinstance(value, bool):
+    return str(value).lower()
+  if isinstance(value, (tuple, list)):
+    texts = [spelled(x) for x in value]
+    if ',' in ''.join(texts):  # As `Several` reads names that hold commas.
+      return str(tuple(value))
+    return ','.join(texts) or 'empty'
+  return str(value) or 'empty'
