@@ -80,7 +80,7 @@ def make_parser() -> argparse.ArgumentParser:
         required=True,
         metavar='NAME|FILE',
         help=f'one of {", ".join(configs.names())}, or a Python file with '
-        'get_config(); override with --config.NAME=VALUE',
+        'get_config(); override with --config.NAME=VALUE (see tagsdc settings)',
       )
     module.add_arguments(command)
   return parser

@@ -109,15 +109,14 @@ def _find(word: str) -> tuple[list[str], str]:
   path, ours = paths.local(word), configs.names()
   names = settings_tables.named(word)
   with errors.named(path, 'read'):
-    is_folder, is_file = path.is_dir(), path.is_file()
-  # A run folder may be called as a group is.
-  if is_folder and word not in ours and (not names or folder.holds_run(path)):
+    if path.suffix == '.py' or path.is_file() and not names or word in ours:
+      return [], 'config'
+    # A run folder may be called as a group is.
+    is_folder = path.is_dir() and (not names or folder.holds_run(path))
+  if '/' in word or is_folder:
     return [], 'run_dir'
   if names:
     return names, ''
-  short = path.name.removesuffix('.py')
-  if is_file or word in ours or path.suffix == '.py' and short in ours:
-    return [], 'config'
   known = {part for name in settings.ALL for part in (name, *name.split('.'))}
   nearest = difflib.get_close_matches(word, sorted(known | set(ours)), 1, 0)
   raise errors.UserError(

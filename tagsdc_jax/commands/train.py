@@ -15,8 +15,8 @@ EXAMPLES = """examples:
       --config.init_from=runs/pretrain --config.num_updates=300
   tagsdc train --config uniter_lmdb_small --run-dir runs/mine \\
       --config.data.root=DATA
-Run the same command again to continue an interrupted run. Any setting of the
-config can be given as --config.NAME=VALUE.
+Run the same command again to continue an interrupted run. Any setting can be
+given as --config.NAME=VALUE; `tagsdc settings` shows all of them.
 """
 NEEDS_CONFIG = True
 

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import inspect
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ _ABOUT = {
   if inspect.isclass(field.type) and dataclasses.is_dataclass(field.type)
 }
 # Columns from which the range has one of its own.
-_WIDE = 120
+_WIDE = 140
 _PAGE = """# Settings
 
 <!-- Generated: tagsdc settings --markdown > docs/settings.md -->
@@ -37,8 +38,10 @@ and what it means. `tagsdc settings` shows the same in the terminal, searches it
 
 Give a setting on the command line as `--config.NAME=VALUE`, or set it in a
 config file, `config.NAME = VALUE`. On the command line, `none` stands for
-Python's `None`, and several values have commas between them. A run that is
-continued may change only {free}.
+Python's `None`, several values have commas between them, and nothing after the
+equals sign makes a value empty. A continued run may change only:
+
+{free}.
 """
 
 
@@ -56,7 +59,7 @@ def named(word: str) -> list[str]:
 
 
 def search(names: Sequence[str], words: Sequence[str]) -> list[str]:
-  """Returns the settings whose name, meaning or range holds all words.
+  """Returns the settings whose name, meaning or range contains all words.
 
   Args:
     names: settings to search.
@@ -75,11 +78,11 @@ def search(names: Sequence[str], words: Sequence[str]) -> list[str]:
     if not any(word in text for text in texts.values()):
       known = set(re.findall(r'[^\W_]+|\w+', ' '.join(texts.values())))
       raise errors.UserError(
-        f'no setting shown holds {kinds.shown(word)}; nearest: '
+        f'no setting contains {kinds.shown(word)}; nearest: '
         f'{difflib.get_close_matches(word, sorted(known), 1, 0)[0]}'
       )
   raise errors.UserError(
-    f'no setting shown holds all of {", ".join(words)}; give fewer words'
+    f'no setting contains all of {", ".join(words)}; give fewer words'
   )
 
 
@@ -95,7 +98,7 @@ def print_settings(
     of: whose values they are.
   """
   console = Console(highlight=False)
-  changed = set()
+  changed = 0
   for group, about in _ABOUT.items():
     in_group = [name for name in names if _group(name) == group]
     if not in_group:
@@ -104,49 +107,55 @@ def print_settings(
     table = _make_table(console.width, has_values=values is not None)
     for name in in_group:
       setting = settings.ALL[name]
-      cells = [name, kinds.spelled(setting.default)]
+      default = kinds.spelled(setting.default)
+      value = default if values is None else kinds.spelled(values[name])
+      mark, style = ('* ', 'bold') if value != default else ('  ', '')
+      changed += value != default
+      row = [Text(name, style), Text(default)]
       if values is not None:
-        value = kinds.spelled(values[name])
-        if value != cells[1]:
-          changed.add(name)
-        cells.append(f'{"* " if name in changed else "  "}{value}')
-      meaning, kind = Text(setting.meaning), str(setting.kind)
-      if len(table.columns) == len(cells) + 1:
-        meaning.append(f' {kind[0].upper()}{kind[1:]}.', 'dim')
-      row = [*map(Text, cells), meaning, Text(kind)][: len(table.columns)]
-      table.add_row(*row, style='bold' if name in changed else '')
+        row.append(Text(mark + value, style))
+      kind = str(setting.kind)
+      if console.width < _WIDE:
+        range_of = (f' {kind[0].upper()}{kind[1:]}.', 'dim')
+        row.append(Text.assemble(setting.meaning, range_of))
+      else:
+        row += [Text(setting.meaning), Text(kind, 'dim')]
+      table.add_row(*row)
     console.print(table, '')
   if values is not None:
-    counts = f'{len(changed)} of {len(names)} settings'
+    counts = f'{changed} of {len(names)} settings'
     console.print(Text(f'* differs from the default: {counts} of {of}'))
 
 
 def _make_table(width: int, has_values: bool) -> Table:
   """Returns a table without rows; a wide one has the range as a column."""
   table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-  table.add_column('setting', no_wrap=True)
+  # Folding every name would be the price of a few columns for the meaning.
+  table.add_column('setting', no_wrap=width >= 60, overflow='fold')
   for title in ['default', '  value'][: 1 + has_values]:
     table.add_column(title, max_width=max(9, width // 6), overflow='fold')
   if width < _WIDE:
-    table.add_column('meaning and range')
+    table.add_column('meaning and range', overflow='fold')
   else:
     table.add_column('meaning', ratio=2)
-    table.add_column('range', ratio=1, style='dim')
+    table.add_column('range', ratio=1)
   return table
 
 
 def markdown() -> str:
   """Returns docs/settings.md."""
   free = ', '.join(f'`{name}`' for name in settings.FREE_TO_CHANGE)
-  lines = [_PAGE.format(free=free)]
+  lines = [_PAGE.format(free=textwrap.fill(free, 80))]
   for group, about in _ABOUT.items():
     lines += [f'## {group}', '', about, '']
     lines += ['| setting | default | range | meaning |', '|---|---|---|---|']
     for name in named(group):
       setting = settings.ALL[name]
       default = kinds.spelled(setting.default)
+      if default != kinds.EMPTY:
+        default = f'`{default}`'
       lines.append(
-        f'| `{name}` | `{default}` | {setting.kind} | {setting.meaning} |'
+        f'| `{name}` | {default} | {setting.kind} | {setting.meaning} |'
       )
     lines.append('')
   return '\n'.join(lines)

@@ -15,6 +15,8 @@ from tagsdc_jax import paths
 
 # What stands for None on the command line, where a kind knows an off value.
 OFF = 'none'
+# How an empty text or list is shown.
+EMPTY = 'empty'
 _TRUE, _FALSE = ('true', 't', '1'), ('false', 'f', '0')
 _LONGEST_SHOWN = 100
 # A user's module:function.
@@ -290,7 +292,7 @@ def shown(value: Any) -> str:
 
 
 def spelled(value: Any) -> str:
-  """Returns a value as it is given on the command line; `empty` if empty."""
+  """Returns a value as the command line has it, EMPTY if it is empty."""
   if value is None:
     return OFF
   if isinstance(value, bool):
@@ -299,5 +301,5 @@ def spelled(value: Any) -> str:
     texts = [spelled(x) for x in value]
     if ',' in ''.join(texts):  # As `Several` reads names that hold commas.
       return str(tuple(value))
-    return ','.join(texts) or 'empty'
-  return str(value) or 'empty'
+    return ','.join(texts) or EMPTY
+  return str(value) or EMPTY
