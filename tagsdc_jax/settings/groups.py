@@ -59,7 +59,8 @@ class Data:
   source: str = setting(
     'world',
     Named(SOURCES),
-    'Data source: the embedded world, or UNITER LMDB folders.',
+    'Source of the data. world: the embedded world; uniter_lmdb: LMDB folders '
+    "in UNITER's format.",
   )
   root: str = setting(
     '',
@@ -104,15 +105,16 @@ class Data:
   max_regions: int = setting(
     100,
     Whole(1, _ROWS),
-    'Most regions per image. An image keeps as many regions as have a '
-    'confidence above region_confidence, but at least min_regions and at most '
-    'this. A folder with a fixed number of regions is not cut: that number '
-    'must be at most this.',
+    'Maximum number of regions per image. An image keeps as many regions as '
+    'have a confidence above region_confidence, but at least min_regions and '
+    'at most max_regions. A folder with a fixed number of regions is not cut: '
+    'that number must be at most max_regions.',
   )
   min_regions: int = setting(
     10,
     Whole(1, _ROWS),
-    'Fewest regions that an image keeps, if it has them; see max_regions.',
+    'Minimum number of regions that an image keeps, if it has that many; see '
+    'max_regions.',
   )
   region_confidence: float = setting(
     0.2,
@@ -152,8 +154,8 @@ class Model:
   max_positions: int = setting(
     512,
     Whole(3, 2**20),
-    'Position embeddings: the longest caption in tokens, including [CLS] and '
-    '[SEP].',
+    'Number of position embeddings: the longest caption in tokens, including '
+    '[CLS] and [SEP].',
   )
   num_token_types: int = setting(
     2, Whole(2, 1024), 'Token type embeddings; two are used, text and image.'
@@ -192,13 +194,13 @@ class Negatives:
   sources: tuple[str, ...] = setting(
     ('images', 'texts', 'mask_refill'),
     Several(Named(NEGATIVE_SOURCES)),
-    'Sources of negatives.',
+    'Sources of negatives: retrieved (images, texts) or written sentences.',
   )
   pool_size: int = setting(
     399,
     Whole(0, _ROWS),
-    'N, the random images and the random captions that hard negatives are '
-    'retrieved from; pretraining has no pool.',
+    'N, the size of each retrieved pool: random images, and random captions. '
+    'Pretraining has no pool.',
   )
   num_hard: int = setting(
     31,
@@ -224,20 +226,21 @@ class Negatives:
   unit: str = setting(
     'phrase',
     Choice(UNITS),
-    'What is masked as a whole: a phrase of the scene graph, a single token, '
-    'or both kinds.',
+    'What is masked as a whole. phrase: phrases of the scene graph; token: '
+    'single tokens; both: either.',
   )
   exclude: str = setting(
     'image',
     Choice(EXCLUDED),
-    'Sentences that are never negatives: the caption itself, all captions of '
-    'its image, or all sentences made only of words of those captions. '
-    'Repeated sentences never are.',
+    'Sentences that are never negatives. caption: the caption itself; image: '
+    'all captions of its image; words: all sentences made only of words of '
+    'those captions. Repeated sentences are always left out.',
   )
   mask_rate: float = setting(
     0.15,
     Number(0, 1),
-    'Target share of tokens to mask; each copy masks at least one phrase.',
+    'Nominal share of tokens to mask; with few phrases, many more are masked '
+    '(docs/quirks.md, 11). Each copy masks at least one phrase.',
   )
   temperature: float = setting(
     1.5,
@@ -247,8 +250,8 @@ class Negatives:
   num_in_batch: int = setting(
     4,
     Whole(0, _ROWS),
-    'Pretraining: the other images of its micro-batch that each caption is '
-    'matched against; must be below batch.positives.',
+    'Pretraining: number of other images of the micro-batch that each caption '
+    'is matched against; must be below batch.positives.',
   )
 
 
@@ -265,14 +268,14 @@ class Losses:
   synthetic: float = setting(
     5e-4,
     _WEIGHT,
-    'Weight of the matching losses on sentences that a source wrote.',
+    'Weight of losses on matching scores, such as triplet, for negatives that '
+    'are written sentences; it is 1 for retrieved negatives.',
   )
   weight_by_source: tuple[float, ...] = setting(
     (),
     Several(_WEIGHT),
-    'Weight of the matching losses of each source, in the order of '
-    'negatives.sources; empty: 1 for retrieved negatives, losses.synthetic '
-    'for written sentences.',
+    'Weight of losses on matching scores for each source, in the order of '
+    'negatives.sources; empty: as losses.synthetic says.',
   )
   pairs: tuple[str, ...] = setting(
     (),
@@ -360,7 +363,7 @@ class Optimizer:
 
 @dataclasses.dataclass(frozen=True)
 class Quirks:
-  """What the PyTorch release does differently, see docs/quirks.md.
+  """What the PyTorch release does differently; see docs/quirks.md.
 
   All are off by default. Each changes a result. Quirks of training need the
   release's own step, which takes one positive at a time and pads everything:
@@ -434,7 +437,7 @@ class Quirks:
   overcounted_recall: bool = setting(
     False,
     _FLAG,
-    'Image retrieval counts hits among the first k captions twice.',
+    "Image R@k counts the hits of the data's first k captions twice.",
   )
 
 
@@ -470,12 +473,13 @@ class Compute:
     8192,
     Whole(1, _TOKENS),
     'Tokens and regions scored at once, without gradient; at least one pair '
-    'is.',
+    'is scored.',
   )
   gradient_tokens: int = setting(
     2048,
     Whole(1, _TOKENS),
-    'Tokens and regions processed at once with gradient; at least one pair is.',
+    'Tokens and regions processed at once with gradient; at least one pair is '
+    'processed.',
   )
   num_score_buckets: int = setting(
     12, Whole(1, 1024), 'Length buckets that pairs are padded to for scoring.'
@@ -488,8 +492,9 @@ class Compute:
   attention: str = setting(
     'plain',
     Choice(ATTENTION),
-    "Implementation of attention for scoring: this project's own, XLA's, or "
-    "cuDNN's, which needs a GPU and compute.dtype=bfloat16.",
+    "Attention for scoring. plain: this project's; xla, cudnn: "
+    'jax.nn.dot_product_attention by XLA or cuDNN. cudnn needs a GPU and '
+    'compute.dtype=bfloat16.',
   )
   recompute_layers: bool = setting(
     False,

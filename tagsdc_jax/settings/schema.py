@@ -38,13 +38,14 @@ class Settings:
   phase: str = setting(
     'tags',
     Choice(PHASES),
-    'Phase to train: pretraining, stage 1 (tags) or stage 2 (dc).',
+    'Phase to train. pretrain: pretraining; tags: stage 1; dc: stage 2.',
   )
   preset: str = setting(
     'corrected',
     Choice(PRESET_NAMES),
-    'Preset that was applied. as_released sets all quirks and what else '
-    'differs in the PyTorch release; corrected sets none.',
+    'Preset to apply. as_released: all quirks and other choices of the '
+    'PyTorch release; corrected: none of them. A config file calls '
+    'settings.apply_preset(config, NAME).',
   )
   # JAX without 64-bit numbers reads 32 bits of a seed: others would be alike.
   seed: int = setting(0, Whole(0, 2**32 - 1), 'Seed of all random draws.')
@@ -97,8 +98,8 @@ class Settings:
   stop_seconds: float = setting(
     25.0,
     Number(0, 1e6),
-    'Seconds after SIGTERM by which the run exits, saved or not. Schedulers '
-    'send SIGKILL soon after SIGTERM.',
+    'Seconds after SIGTERM within which the run exits, saved or not; '
+    'schedulers send SIGKILL soon after.',
   )
   hang_seconds: float = setting(
     30.0,
