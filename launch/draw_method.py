@@ -2,15 +2,25 @@
 
   python launch/draw_method.py runs/demo/dc docs/images/method.svg --caption 12
 
-Everything in it is the run's own: the masked copies, what is written for them,
-the scores, what discrimination and correction say.
+The run's own network writes the negatives, scores them, and judges their words.
+The masked copies are drawn by the code that training uses.
 """
 
 import argparse
 import base64
 import dataclasses
 import html
+import math
 from pathlib import Path
+
+import jax
+import numpy as np
+
+import tagsdc_jax as tagsdc
+from tagsdc_jax.data import assembling, captions
+from tagsdc_jax.data.world import dataset as world
+from tagsdc_jax.negatives import masking
+from tagsdc_jax.reporting.page import pictures
 
 INK, MUTED, LINE, CARD = '#1f2430', '#667085', '#d0d5dd', '#f5f7fa'
 BLUE, ORANGE, GREEN, RED = '#2563eb', '#d9480f', '#2b8a3e', '#c92a2a'
@@ -36,7 +46,7 @@ class Example:
   boxes: list[list[float]]  # x1 y1 x2 y2, divided by width and height
   words: list[str]
   score: float  # Of the caption.
-  masked: list[list[int]]  # Places of each masked copy.
+  masked: list[list[str]]  # Masked copies.
   refills: list[Refill]  # Hardest first; those left out come last.
   num_hard: int
   replaced: list[float]  # Of each word of the hardest, that it was replaced.
@@ -117,7 +127,7 @@ def draw(example: Example) -> str:
   )
   columns = [(20, 216), (266, 262), (558, 332), (920, 300)]
   titles = [
-    '1  A picture and its caption',
+    '1  Picture and caption',
     '2  Mask phrases',
     '3  Refill and score',
     '4  Train on the hardest',
@@ -133,8 +143,12 @@ def draw(example: Example) -> str:
   _losses(canvas, *columns[3], example)
   canvas.arrow('M1070 454V478H397V456')
   canvas.text(
-    733, 498, 'One network does it all: as it gets better, its negatives '
-    'get harder.', 13.5, MUTED, anchor='middle',
+    733,
+    498,
+    'One network does it all: as it gets better, its negatives get harder.',
+    13.5,
+    MUTED,
+    anchor='middle',
   )
   return canvas.svg()
 
@@ -148,34 +162,47 @@ def _picture(canvas: Canvas, x: int, width: int, example: Example) -> None:
   )
   for left, top, right, bottom in example.boxes:
     canvas.rect(
-      x + 14 + left * side, 66 + top * side, (right - left) * side,
-      (bottom - top) * side, 'none', BLUE, rx=2,
+      x + 14 + left * side,
+      66 + top * side,
+      (right - left) * side,
+      (bottom - top) * side,
+      'none',
+      BLUE,
+      rx=2,
       more='stroke-width="1.4" stroke-opacity="0.75"',
     )
   y = 66 + side + 30
   y = canvas.words(x + 14, y, side, example.words, {})
   y += 16
   canvas.text(x + 14, y, 'matching probability', 12, MUTED)
-  canvas.text(
-    x + 14 + side, y, f'{example.score:.2f}', 12.5, BLUE, 650, 'end'
-  )
+  canvas.text(x + 14 + side, y, f'{example.score:.2f}', 12.5, BLUE, 650, 'end')
   canvas.bar(x + 14, y + 8, side, example.score, BLUE)
 
 
 def _masked(canvas: Canvas, x: int, width: int, example: Example) -> None:
   y = 72
-  y = _prose(canvas, x, y, ['Copies of the caption; objects,',
-                            'attributes or relations are masked.'])
-  for masked in example.masked:
-    words = ['[MASK]' if i in masked else w
-             for i, w in enumerate(example.words)]
+  y = _prose(
+    canvas,
+    x,
+    y,
+    ['Copies of the caption; objects,', 'attributes or relations are masked.'],
+  )
+  for words in example.masked:
+    masked = [i for i, word in enumerate(words) if word == '[MASK]']
     styles = dict.fromkeys(masked, ('#ffffff', INK))
     y = canvas.words(x + 14, y + 18, width - 28, words, styles) + 10
 
 
 def _refills(canvas: Canvas, x: int, width: int, example: Example) -> None:
-  y = _prose(canvas, x, 72, ["The matcher's own language head fills",
-                             'the masks; the matcher scores the result.'])
+  y = _prose(
+    canvas,
+    x,
+    72,
+    [
+      "The matcher's own language head fills",
+      'the masks; the matcher scores the result.',
+    ],
+  )
   y += 6
   for number, refill in enumerate(example.refills):
     out = bool(refill.note)
@@ -184,15 +211,32 @@ def _refills(canvas: Canvas, x: int, width: int, example: Example) -> None:
     background = '#eceff3' if out else '#ffe8d9'
     top = y
     y = canvas.words(
-      x + 20, y + 16, width - 96, refill.words,
+      x + 20,
+      y + 16,
+      width - 96,
+      refill.words,
       dict.fromkeys(refill.changed, (color, background)),
     )
     if out:
-      canvas.text(x + width - 14, top + 16, refill.note, 11.5, MUTED,
-                  anchor='end', more='font-style="italic"')
+      canvas.text(
+        x + width - 14,
+        top + 16,
+        refill.note,
+        11.5,
+        MUTED,
+        anchor='end',
+        more='font-style="italic"',
+      )
     else:
-      canvas.text(x + width - 14, top + 16, f'{refill.score:.2f}', 12.5,
-                  ORANGE, 650, 'end')
+      canvas.text(
+        x + width - 14,
+        top + 16,
+        f'{refill.score:.2f}',
+        12.5,
+        ORANGE,
+        650,
+        'end',
+      )
       canvas.bar(x + width - 66, top + 22, 52, refill.score, ORANGE)
     if hard:
       canvas.rect(x + 8, top + 2, 4, y - top - 14, ORANGE, rx=2)
@@ -207,10 +251,19 @@ def _losses(canvas: Canvas, x: int, width: int, example: Example) -> None:
   y = 78
   canvas.text(left, y, 'Triplet', 13.5, weight=650)
   canvas.text(right, y, 'stage 1 and 2', 11.5, MUTED, anchor='end')
-  y = _prose(canvas, x, y + 20, ['The caption must score higher than the',
-                                 f'negative by {example.margin:g}.'])
-  for name, score, color in (('caption', example.score, BLUE),
-                             ('negative', hardest.score, ORANGE)):
+  y = _prose(
+    canvas,
+    x,
+    y + 20,
+    [
+      'The caption must score higher than the',
+      f'negative by {example.margin:g}.',
+    ],
+  )
+  for name, score, color in (
+    ('caption', example.score, BLUE),
+    ('negative', hardest.score, ORANGE),
+  ):
     canvas.text(left, y + 14, name, 12, MUTED)
     canvas.bar(left + 62, y + 6, width - 136, score, color)
     canvas.text(right, y + 14, f'{score:.2f}', 12.5, color, 650, 'end')
@@ -225,23 +278,33 @@ def _losses(canvas: Canvas, x: int, width: int, example: Example) -> None:
   for place, prob in enumerate(example.replaced):
     is_changed = place in hardest.changed
     if prob >= 0.5 or is_changed:
-      styles[place] = ((GREEN, '#d8f5dd') if (prob >= 0.5) == is_changed
-                       else (RED, '#ffe3e3'))
+      styles[place] = (
+        (GREEN, '#d8f5dd') if (prob >= 0.5) == is_changed else (RED, '#ffe3e3')
+      )
   y = canvas.words(left, y + 16, width - 28, hardest.words, styles)
-  for place in hardest.changed:
-    canvas.text(
-      left, y + 4,
-      f'“{hardest.words[place]}”: replaced with probability '
-      f'{example.replaced[place]:.2f}', 12, MUTED)
+  for place in sorted(styles):
+    wrong = '' if place in hardest.changed else ', a false alarm'
+    if place in hardest.changed and example.replaced[place] < 0.5:
+      wrong = ', missed'
+    text = f'“{hardest.words[place]}”: {example.replaced[place]:.2f}{wrong}'
+    canvas.text(left, y + 4, text, 12, styles[place][0])
     y += 18
-  y += 28
+  y += 22
   canvas.text(left, y, 'Word correction', 13.5, weight=650)
   canvas.text(right, y, 'stage 2', 11.5, MUTED, anchor='end')
   y = _prose(canvas, x, y + 20, ['Which word stood there?']) + 16
   for place in hardest.changed:
     words = [hardest.words[place], '→', example.words[place]]
-    y = canvas.words(left, y, width - 28, words, {
-      0: (ORANGE, '#ffe8d9'), 2: (BLUE, '#dbe7ff')}) + 4
+    y = (
+      canvas.words(
+        left,
+        y,
+        width - 28,
+        words,
+        {0: (ORANGE, '#ffe8d9'), 2: (BLUE, '#dbe7ff')},
+      )
+      + 4
+    )
 
 
 def _prose(canvas: Canvas, x: int, y: float, lines: list[str]) -> float:
@@ -249,3 +312,74 @@ def _prose(canvas: Canvas, x: int, y: float, lines: list[str]) -> float:
     canvas.text(x + 14, y, line, 12.5, MUTED)
     y += 17
   return y
+
+
+def example_of(matcher: tagsdc.Matcher, number: int, num_shown: int) -> Example:
+  """Returns what the network makes of a caption of the world's test split."""
+  data, config = matcher.data, matcher.settings
+  caption = data.captions[number]
+  words = caption.text.split()
+  [negatives] = matcher.negatives(number, number=num_shown)
+  [hardest] = matcher.check(negatives[0].text, caption.image)
+  shapes = assembling.shapes_of(data)
+  texts = assembling.texts(data, [number], shapes.max_tokens)
+  copies = masking.mask_tokens(
+    jax.random.key(number),
+    texts.token_ids,
+    assembling.phrase_counts(data, [number], shapes),
+    num_copies=16,
+    mask_rate=config.negatives.mask_rate,
+    mask_id=data.vocabulary.mask,
+    random_range=data.vocabulary.random_range,
+  )
+  masked = [
+    captions.to_words(row[1 : 1 + len(words)], data.vocabulary).split()
+    for row in np.asarray(copies.token_ids[0])
+  ]
+  distinct = [
+    copy
+    for i, copy in enumerate(masked)
+    if '[MASK]' in copy and copy not in masked[:i]
+  ]
+  picture = world.load_picture(
+    'test',
+    caption.image,
+    data_dir=config.data.root or None,
+    size=config.data.world_size,
+  )
+  probability = lambda score: 1 / (1 + math.exp(-score))
+  return Example(
+    png=pictures.to_png(picture),
+    boxes=data.read_regions(caption.image).boxes[:, :4].tolist(),
+    words=words,
+    score=probability(negatives[0].caption_score),
+    masked=distinct[:4],
+    refills=[
+      Refill(
+        one.text.split(),
+        [edit.position for edit in one.edits],
+        probability(one.score),
+      )
+      for one in negatives
+    ],
+    num_hard=2,
+    replaced=[word.replaced for word in hardest.words],
+    margin=config.losses.margin,
+  )
+
+
+def main() -> None:
+  """Draws it."""
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument('run', help='of stage 2 on the embedded world')
+  parser.add_argument('to', type=Path)
+  parser.add_argument('--caption', type=int, default=0)
+  args = parser.parse_args()
+  matcher = tagsdc.load(args.run)
+  args.to.write_text(draw(example_of(matcher, args.caption, 5)), 'utf-8')
+
+
+if __name__ == '__main__':
+  main()
