@@ -3,6 +3,7 @@
 import ast
 import functools
 import re
+import shlex
 from pathlib import Path
 
 import jax
@@ -10,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tagsdc_jax import settings
+from tagsdc_jax import main, settings
+from tagsdc_jax.commands import configs
 from tagsdc_jax.data import phrases
 from tagsdc_jax.losses import triplet, words
 from tagsdc_jax.negatives import masking
@@ -27,6 +29,7 @@ _CITATION = re.compile(r'docs/(quirks|method)\.md, (\d+)')
 _PLACE = re.compile(r'`(tagsdc_jax/[\w/]+\.py)(?::(\w+))?`')
 _LINK = re.compile(r'(?<!!)\[[^\]]*\]\(([^)\s]+)\)')
 _FENCE = re.compile(r'^```.*?^```$', re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(r'^```(\w*)\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 
 
 @functools.cache
@@ -183,9 +186,9 @@ def test_settings_that_are_named_exist():
   )
   for page in _PAGES:
     for name in re.findall(
-      rf'`((?:{groups})\.[a-z_0-9]+)`', page.read_text('utf-8')
+      rf'`((?:{groups})\.[a-z_0-9]+)[`=]', page.read_text('utf-8')
     ):
-      assert name in settings.ALL, f'{page.name}: {name}'
+      assert name in settings.ALL or name == 'data.mdb', f'{page.name}: {name}'
 
 
 def test_defaults_in_the_table_are_those_of_the_settings():
@@ -196,3 +199,59 @@ def test_defaults_in_the_table_are_those_of_the_settings():
   assert {name: float(default) for name, default in rows} == {
     name: settings.ALL[name].default for name, _ in rows
   }
+
+
+def _blocks(page, *languages):
+  return [
+    text for language, text in _BLOCK.findall(_read(page)) if language in languages
+  ]
+
+
+def _commands(page):
+  """Returns the words of each `tagsdc` command that is not run here."""
+  lines = [
+    line
+    for block in _blocks(page, '', 'sh')
+    for line in block.replace('\\\n', ' ').splitlines()
+  ]
+  found = [shlex.split(line, comments=True) for line in lines if 'tagsdc ' in line]
+  return [words[1:] for words in found if words[:1] == ['tagsdc']]
+
+
+@pytest.mark.parametrize('page', _PAGES, ids=lambda page: page.name)
+def test_commands_parse(page, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  for words in _commands(page):
+    args, rest = main.make_parser().parse_known_args(words)
+    overrides = [word for word in rest if word.startswith('--config.')]
+    assert rest == overrides, words
+    name = getattr(args, 'config', None)
+    if name and not name.endswith('.py'):
+      configs.load(name, overrides)
+
+
+@pytest.mark.parametrize(
+  'page',
+  [page for page in _PAGES if _blocks(page, 'console')],
+  ids=lambda page: page.name,
+)
+def test_commands_print_what_is_shown(page, tmp_path, monkeypatch, capsys):
+  """Runs the blocks of a page in one folder; `...` is anything."""
+  monkeypatch.chdir(tmp_path)
+  for block in _blocks(page, 'console'):
+    for part in re.split(r'^\$ ', block, flags=re.MULTILINE)[1:]:
+      command, _, shown = part.partition('\n')
+      words = shlex.split(command)
+      if words[0] != 'tagsdc':
+        assert words[:2] == ['mkdir', '-p']
+        Path(words[2]).mkdir(parents=True)
+        continue
+      try:
+        code = main.main(words[1:])
+      except SystemExit as end:  # --help
+        code = end.code
+      printed = capsys.readouterr()
+      assert not code, printed.err
+      assert re.search(
+        re.escape(shown).replace(re.escape('...'), '.*'), printed.out, re.DOTALL
+      ), printed.out
