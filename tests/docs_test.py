@@ -203,7 +203,9 @@ def test_defaults_in_the_table_are_those_of_the_settings():
 
 def _blocks(page, *languages):
   return [
-    text for language, text in _BLOCK.findall(_read(page)) if language in languages
+    text
+    for language, text in _BLOCK.findall(_read(page))
+    if language in languages
   ]
 
 
@@ -214,17 +216,19 @@ def _commands(page):
     for block in _blocks(page, '', 'sh')
     for line in block.replace('\\\n', ' ').splitlines()
   ]
-  found = [shlex.split(line, comments=True) for line in lines if 'tagsdc ' in line]
+  found = [
+    shlex.split(line, comments=True) for line in lines if 'tagsdc ' in line
+  ]
   return [words[1:] for words in found if words[:1] == ['tagsdc']]
 
 
 @pytest.mark.parametrize('page', _PAGES, ids=lambda page: page.name)
 def test_commands_parse(page, tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
-  for words in _commands(page):
-    args, rest = main.make_parser().parse_known_args(words)
+  for command in _commands(page):
+    args, rest = main.make_parser().parse_known_args(command)
     overrides = [word for word in rest if word.startswith('--config.')]
-    assert rest == overrides, words
+    assert rest == overrides, command
     name = getattr(args, 'config', None)
     if name and not name.endswith('.py'):
       configs.load(name, overrides)
@@ -240,14 +244,13 @@ def test_commands_print_what_is_shown(page, tmp_path, monkeypatch, capsys):
   monkeypatch.chdir(tmp_path)
   for block in _blocks(page, 'console'):
     for part in re.split(r'^\$ ', block, flags=re.MULTILINE)[1:]:
-      command, _, shown = part.partition('\n')
-      words = shlex.split(command)
-      if words[0] != 'tagsdc':
-        assert words[:2] == ['mkdir', '-p']
-        Path(words[2]).mkdir(parents=True)
+      line, _, shown = part.partition('\n')
+      program, *arguments = shlex.split(line)
+      if program == 'mkdir':
+        Path(arguments[-1]).mkdir()
         continue
       try:
-        code = main.main(words[1:])
+        code = main.main(arguments)
       except SystemExit as end:  # --help
         code = end.code
       printed = capsys.readouterr()
@@ -255,3 +258,50 @@ def test_commands_print_what_is_shown(page, tmp_path, monkeypatch, capsys):
       assert re.search(
         re.escape(shown).replace(re.escape('...'), '.*'), printed.out, re.DOTALL
       ), printed.out
+
+
+def _wording(node):
+  """Returns a string as it is written, \0 for what is filled in; else None."""
+  if isinstance(node, ast.Constant):
+    return node.value if isinstance(node.value, str) else '\0'
+  if isinstance(node, ast.JoinedStr):
+    return ''.join(_wording(part) or '\0' for part in node.values)
+  if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+    return (_wording(node.left) or '\0') + (_wording(node.right) or '\0')
+  if isinstance(node, ast.Call) and ast.unparse(node.func) == 'bad':
+    parts = [_wording(part) or '\0' for part in node.args]
+    return '{} must be {}, got {}; {}'.format(*parts)
+  return None
+
+
+@functools.cache
+def _wordings():
+  found = []
+  for path in _CODE:
+    if path.is_relative_to(_ROOT / 'tagsdc_jax'):
+      nodes = list(ast.walk(ast.parse(_read(path))))
+      docstrings = {node.value for node in nodes if isinstance(node, ast.Expr)}
+      found += [_wording(node) for node in nodes if node not in docstrings]
+  return '\n'.join(text.replace('\n', ' ') for text in found if text)
+
+
+def test_messages_are_worded_as_in_the_code():
+  """`<...>` of the page is `\0` of the code, with words of its own or not."""
+  messages = re.findall(
+    r'^\| `([^`]+)` \| [^|]+ \| [^|]+ \|$',
+    _read(_ROOT / 'docs' / 'troubleshooting.md'),
+    re.MULTILINE,
+  )
+  assert len(messages) > 25
+  unknown = []
+  for message in messages:
+    parts = [re.escape(part) for part in re.split('<[^>]+>', message)]
+    if not re.search(r'[^\n]*\0[^\n]*'.join(parts), _wordings()):
+      unknown.append(message)
+  assert unknown == []
+
+
+def test_settings_that_may_change_are_listed():
+  section = _read(_ROOT / 'docs' / 'clusters.md').partition('may change |')[2]
+  table = section.partition('\n\n')[0]
+  assert set(re.findall('`([^`]+)`', table)) == set(settings.FREE_TO_CHANGE)
