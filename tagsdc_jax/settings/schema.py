@@ -281,7 +281,7 @@ class Optimizer:
 
 @dataclasses.dataclass(frozen=True)
 class Quirks:
-  """What the PyTorch release does otherwise; README, "Against the reference".
+  """What the PyTorch release does otherwise; see docs/release.md, "Presets".
 
   Each moves a number. The first group lives in a step of its own, which takes
   one positive at a time and pads everything; it is for comparisons, not fast.
@@ -481,7 +481,7 @@ class Settings:
     'That a piece of its own work (data, a save, a '
     'tile of a validation) may take one of several processes before it is '
     'taken to hang and ends, so that the others do; 0 = for ever. More is '
-    'given where more is to be expected, see README.md, "On a pod".',
+    'given where more is to be expected, see docs/clusters.md.',
   )
   data: Data = Data()
   model: Model = Model()
