@@ -117,7 +117,7 @@ def test_killed_and_continued(run_dir, whole, tmp_path, capsys):
   assert len(list(work.glob('*.part'))) == 3
   assert len(list(work.glob('*.partial'))) == 1
   scores, result = _evaluate(run_dir, tmp_path / 'out')
-  assert '3 of 6 parts are there' in capsys.readouterr().err
+  assert '3 of 6 parts are finished' in capsys.readouterr().err
   np.testing.assert_array_equal(scores, whole[0])
   assert result['pairs_found'] == 360
   for key in ('image_retrieval', 'text_retrieval', 'rsum'):
