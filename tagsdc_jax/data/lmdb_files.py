@@ -96,7 +96,7 @@ def decode_text(value: bytes, name: str) -> dict[str, Any]:
   """Returns a caption's record; raises UserError with its name."""
   try:
     record = unpackb(lz4.frame.decompress(value), raw=False)
-  except Exception as error:  # damaged bytes raise anything
+  except Exception as error:  # corrupt bytes raise anything
     raise _undecodable(name, error) from error
   return _check_dict(record, name)
 
@@ -110,7 +110,7 @@ def decode_image(value: bytes, name: str) -> dict[str, Any]:
         record = {key: stored[key] for key in wanted}
     else:
       record = unpackb(value, raw=False, object_hook=_unpack_array)
-  except Exception as error:  # damaged bytes raise anything
+  except Exception as error:  # corrupt bytes raise anything
     raise _undecodable(name, error) from error
   return _check_dict(record, name)
 

@@ -306,7 +306,7 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
   ]
   assert 'mAP@R' in shown and '2.5' in shown
   assert 'protocol coco_5k: mind this\n' in shown
-  assert shown.count('equal sentences right') == 1
+  assert shown.count('equal sentences as hits') == 1
 
 
 @pytest.mark.parametrize(
