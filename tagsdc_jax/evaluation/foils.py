@@ -24,7 +24,7 @@ def foil_accuracy(
 
   Args:
     model: the network.
-    params: its parameters, replicated; see `initialising.matching_parameters`.
+    params: its parameters, replicated; see `head_init.matching_parameters`.
     data: the split that the foils were made from.
     made: from `foils.make_foils`.
     devices: this process's devices.
