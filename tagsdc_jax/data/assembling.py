@@ -118,7 +118,7 @@ def micro_batch(
     data: the split.
     shapes: static sizes.
     number: index of the micro-batch within the run.
-    numbers: of the B captions that are the positives.
+    numbers: numbers of B captions, the positives.
     pool_texts: numbers of N captions of other images.
     pool_images: numbers of N other images.
   Returns:

@@ -26,8 +26,7 @@ except ImportError:
   from msgpack.fallback import unpackb
 
 # LMDB refuses to open a file twice in a process, and the splits of a data set
-# share their image folder. A file is closed when nothing uses it
-# any more.
+# share their image folder. A file is closed when its last user is gone.
 _OPEN_FILES: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 _OPEN_LOCK = threading.Lock()
 

@@ -1,7 +1,7 @@
 """Images and captions that a split shares with another, usually training.
 
 People describe different pictures in the same words, and the embedded world's
-grammar even more often does: equal captions alone are no error.
+grammar does so even more often: equal captions alone are not an error.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Scores of all captions against all images, in tiles of static shape.
 
-Host memory does not grow with the number of images: it contains the captions,
-and the region features and scores of three parts each; see `host_bytes`.
+Host memory does not grow with the number of images: it is used for the
+captions and for the features and scores of three parts each; see `host_bytes`.
 """
 
 import collections
