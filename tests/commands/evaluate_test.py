@@ -353,7 +353,10 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
       ['--data-root', '/no/such'],
       'data.root = /no/such is no folder; give --data-root FOLDER, where the',
     ),
-    (['--protocol', 'coco_5k', '--protocol', 'coco_1k'], 'protocol coco_5k is'),
+    (
+      ['--protocol', 'coco_5k', '--protocol', 'coco_1k'],
+      'protocol coco_5k needs',
+    ),
     (['--work-dir', '/dev/null/x'], '/dev/null is a file; give another path'),
     (['--json', 'no/such'], 'no/such cannot be written: folder no is missing'),
     (['--json', '.'], '. cannot be written: Is a directory; give another path'),
