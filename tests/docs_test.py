@@ -3,6 +3,7 @@
 import ast
 import functools
 import re
+import shlex
 from pathlib import Path
 
 import jax
@@ -10,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tagsdc_jax import settings
+from tagsdc_jax import main, settings
+from tagsdc_jax.commands import configs
 from tagsdc_jax.data import phrases
 from tagsdc_jax.losses import triplet, words
 from tagsdc_jax.negatives import masking
@@ -27,6 +29,7 @@ _CITATION = re.compile(r'docs/(quirks|method)\.md, (\d+)')
 _PLACE = re.compile(r'`(tagsdc_jax/[\w/]+\.py)(?::(\w+))?`')
 _LINK = re.compile(r'(?<!!)\[[^\]]*\]\(([^)\s]+)\)')
 _FENCE = re.compile(r'^```.*?^```$', re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(r'^```(\w*)\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 
 
 @functools.cache
@@ -183,9 +186,9 @@ def test_settings_that_are_named_exist():
   )
   for page in _PAGES:
     for name in re.findall(
-      rf'`((?:{groups})\.[a-z_0-9]+)`', page.read_text('utf-8')
+      rf'`((?:{groups})\.[a-z_0-9]+)[`=]', page.read_text('utf-8')
     ):
-      assert name in settings.ALL, f'{page.name}: {name}'
+      assert name in settings.ALL or name == 'data.mdb', f'{page.name}: {name}'
 
 
 def test_defaults_in_the_table_are_those_of_the_settings():
@@ -196,3 +199,109 @@ def test_defaults_in_the_table_are_those_of_the_settings():
   assert {name: float(default) for name, default in rows} == {
     name: settings.ALL[name].default for name, _ in rows
   }
+
+
+def _blocks(page, *languages):
+  return [
+    text
+    for language, text in _BLOCK.findall(_read(page))
+    if language in languages
+  ]
+
+
+def _commands(page):
+  """Returns the words of each `tagsdc` command that is not run here."""
+  lines = [
+    line
+    for block in _blocks(page, '', 'sh')
+    for line in block.replace('\\\n', ' ').splitlines()
+  ]
+  found = [
+    shlex.split(line, comments=True) for line in lines if 'tagsdc ' in line
+  ]
+  return [words[1:] for words in found if words[:1] == ['tagsdc']]
+
+
+@pytest.mark.parametrize('page', _PAGES, ids=lambda page: page.name)
+def test_commands_parse(page, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  for command in _commands(page):
+    args, rest = main.make_parser().parse_known_args(command)
+    overrides = [word for word in rest if word.startswith('--config.')]
+    assert rest == overrides, command
+    name = getattr(args, 'config', None)
+    if name and not name.endswith('.py'):
+      configs.load(name, overrides)
+
+
+@pytest.mark.parametrize(
+  'page',
+  [page for page in _PAGES if _blocks(page, 'console')],
+  ids=lambda page: page.name,
+)
+def test_commands_print_what_is_shown(page, tmp_path, monkeypatch, capsys):
+  """Runs the blocks of a page in one folder; `...` is anything."""
+  monkeypatch.chdir(tmp_path)
+  for block in _blocks(page, 'console'):
+    for part in re.split(r'^\$ ', block, flags=re.MULTILINE)[1:]:
+      line, _, shown = part.partition('\n')
+      program, *arguments = shlex.split(line)
+      if program == 'mkdir':
+        Path(arguments[-1]).mkdir()
+        continue
+      try:
+        code = main.main(arguments)
+      except SystemExit as end:  # --help
+        code = end.code
+      printed = capsys.readouterr()
+      assert not code, printed.err
+      assert re.search(
+        re.escape(shown).replace(re.escape('...'), '.*'), printed.out, re.DOTALL
+      ), printed.out
+
+
+def _wording(node):
+  """Returns a string as it is written, \0 for what is filled in; else None."""
+  if isinstance(node, ast.Constant):
+    return node.value if isinstance(node.value, str) else '\0'
+  if isinstance(node, ast.JoinedStr):
+    return ''.join(_wording(part) or '\0' for part in node.values)
+  if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+    return (_wording(node.left) or '\0') + (_wording(node.right) or '\0')
+  if isinstance(node, ast.Call) and ast.unparse(node.func) == 'bad':
+    parts = [_wording(part) or '\0' for part in node.args]
+    return '{} must be {}, got {}; {}'.format(*parts)
+  return None
+
+
+@functools.cache
+def _wordings():
+  found = []
+  for path in _CODE:
+    if path.is_relative_to(_ROOT / 'tagsdc_jax'):
+      nodes = list(ast.walk(ast.parse(_read(path))))
+      docstrings = {node.value for node in nodes if isinstance(node, ast.Expr)}
+      found += [_wording(node) for node in nodes if node not in docstrings]
+  return '\n'.join(text.replace('\n', ' ') for text in found if text)
+
+
+def test_messages_are_worded_as_in_the_code():
+  """`<...>` of the page is `\0` of the code, with words of its own or not."""
+  messages = re.findall(
+    r'^\| `([^`]+)` \| [^|]+ \| [^|]+ \|$',
+    _read(_ROOT / 'docs' / 'troubleshooting.md'),
+    re.MULTILINE,
+  )
+  assert len(messages) > 25
+  unknown = []
+  for message in messages:
+    parts = [re.escape(part) for part in re.split('<[^>]+>', message)]
+    if not re.search(r'[^\n]*\0[^\n]*'.join(parts), _wordings()):
+      unknown.append(message)
+  assert unknown == []
+
+
+def test_settings_that_may_change_are_listed():
+  section = _read(_ROOT / 'docs' / 'clusters.md').partition('may change |')[2]
+  table = section.partition('\n\n')[0]
+  assert set(re.findall('`([^`]+)`', table)) == set(settings.FREE_TO_CHANGE)

@@ -24,7 +24,7 @@ Names, shapes and copies of tied weights must match exactly. Files of PyTorch
 need it installed, as pip install "tagsdc_jax[torch]" does.
 """
 NEEDS_CONFIG = False
-# Names the folders as the README does.
+# Names the folders as docs/data.md does.
 _DEFAULT_CONFIG = 'uniter_lmdb_small'
 _HINTS = ('model_config', 'num_heads', 'tied', 'config')
 

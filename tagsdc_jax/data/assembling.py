@@ -1,4 +1,4 @@
-"""Captions and images of a data set -> padded arrays."""
+"""Turns captions and images of a data set into padded arrays."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ class Shapes:
   max_tokens: int  # L - 2: [CLS] and [SEP] are not counted.
   max_regions: int  # R
   max_phrases: int  # P
-  max_references: int  # Captions of an image.
+  max_references: int  # Captions per image.
 
 
 def shapes_of(data: dataset.RetrievalDataset) -> Shapes:
-  """Returns the smallest sizes that hold every caption and image."""
+  """Returns the smallest sizes that fit every caption and image."""
   return Shapes(
     max_tokens=max(len(c.token_ids) for c in data.captions),
     max_regions=int(np.max(data.num_regions)),
@@ -35,7 +35,7 @@ def shapes_of(data: dataset.RetrievalDataset) -> Shapes:
 def texts(
   data: dataset.RetrievalDataset, numbers: Numbers, max_tokens: int
 ) -> arrays.Texts:
-  """Returns captions by number, padded to L = max_tokens + 2."""
+  """Returns the numbered captions, padded to L = max_tokens + 2."""
   rows = [data.captions[i].token_ids for i in numbers]
   token_ids = np.zeros((len(rows), max_tokens + 2), np.int32)
   for row, tokens in zip(token_ids, rows, strict=True):
@@ -47,7 +47,7 @@ def texts(
 def images(
   data: dataset.RetrievalDataset, numbers: Numbers, max_regions: int
 ) -> arrays.Images:
-  """Returns images by number, padded to R = max_regions."""
+  """Returns the numbered images, padded to R = max_regions."""
   count = len(numbers)
   features = np.zeros(
     (count, max_regions, data.feature_size), data.feature_dtype
@@ -64,7 +64,7 @@ def images(
 def phrase_counts(
   data: dataset.RetrievalDataset, numbers: Numbers, shapes: Shapes
 ) -> Int8[np.ndarray, 'rows P L']:
-  """Returns `phrases.phrase_counts` for captions by number."""
+  """Returns `phrases.phrase_counts` of the numbered captions."""
   return np.stack(
     [
       phrases.phrase_counts(
@@ -81,11 +81,11 @@ def phrase_counts(
 def phrase_kinds(
   data: dataset.RetrievalDataset, numbers: Numbers, shapes: Shapes
 ) -> np.ndarray:
-  """Returns int8 [M, P] for captions by number; 0: no phrase, or not known."""
+  """Returns the phrases' kinds, int8 [rows, P]; 0: no phrase, or unknown."""
   kinds = np.zeros((len(numbers), shapes.max_phrases), np.int8)
   for row, number in zip(kinds, numbers, strict=True):
-    own = data.captions[number].phrase_kinds
-    row[: len(own)] = own
+    known = data.captions[number].phrase_kinds
+    row[: len(known)] = known
   return kinds
 
 
@@ -112,17 +112,17 @@ def micro_batch(
   pool_texts: Numbers,
   pool_images: Numbers,
 ) -> arrays.MicroBatch:
-  """Returns a micro-batch of captions and a pool that were chosen already.
+  """Returns the micro-batch of the given captions and pool.
 
   Args:
     data: the split.
     shapes: static sizes.
-    number: of the micro-batch, within the run.
-    numbers: B captions, the positives.
-    pool_texts: N captions of other images.
-    pool_images: N other images.
+    number: index of the micro-batch within the run.
+    numbers: numbers of B captions, the positives.
+    pool_texts: numbers of N captions of other images.
+    pool_images: numbers of N other images.
   Returns:
-    numpy arrays.
+    a micro-batch of numpy arrays.
   """
   image_numbers = [data.captions[i].image for i in numbers]
   return arrays.MicroBatch(

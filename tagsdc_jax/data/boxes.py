@@ -1,7 +1,7 @@
-"""Whether an image's boxes agree with themselves, and what they look like.
+"""Checks that an image's boxes are consistent and recognizes other conventions.
 
 A box is x1 y1 x2 y2 w h, divided by the image's width or height. A network
-takes any other convention without a word, and scores otherwise.
+silently accepts any other convention, and its scores change.
 """
 
 from collections.abc import Iterator
@@ -11,19 +11,20 @@ import numpy as np
 from jaxtyping import Float
 
 # Rounding to float16 moves w - (x2 - x1) by up to 2 ** -11. Some detectors
-# count a side with its last pixel: 2 ** -8 of a small picture.
+# include the last pixel in a side: 2 ** -8 of a small picture.
 _ROUNDING = 2.0**-8
-# How far a box may reach over its image; detectors do by a few hundredths.
+# How far a box may extend beyond its image; some detectors overshoot by a few
+# hundredths.
 _OVER = 0.1
-# In pixels, or per cent, a box is far larger.
+# Boxes in pixels or percent are far larger.
 _PIXELS = 2.0
 _CLIP = 'clip them, or divide x by the width and y by the height'
 
 
 def fault_of(boxes: Float[np.ndarray, 'regions numbers']) -> str | None:
-  """Returns what is wrong with an image's boxes, for people; None if nothing.
+  """Returns a description of what is wrong with an image's boxes, or None.
 
-  A side of 0 is not wrong: that of a thin box, or of one that was clipped.
+  A side of 0 is valid: thin and clipped boxes have one.
 
   Args:
     boxes: at least one, of at least six numbers each, finite.
@@ -38,7 +39,7 @@ def fault_of(boxes: Float[np.ndarray, 'regions numbers']) -> str | None:
     or corners.max() > 1 + _OVER
     or sides.max(axis=1).min() <= 0
   ):
-    return None  # Nearly always, so this is the part that has to be fast.
+    return None  # The usual case, so only the checks above have to be fast.
 
   def first(is_wrong: Any) -> str:
     row = int(np.argmax(is_wrong.any(axis=1)))
@@ -52,9 +53,9 @@ def fault_of(boxes: Float[np.ndarray, 'regions numbers']) -> str | None:
   is_wrong = ~six.any(axis=1, keepdims=True)
   if is_wrong.any():
     return f'boxes must have a size, got {first(is_wrong)}; ' + (
-      'give features without boxes the whole image, 0 0 1 1 1 1'
+      'use the whole image, 0 0 1 1 1 1, for features without boxes'
       if is_wrong.all()
-      else 'leave out rows that stand for no region'
+      else 'remove the rows that are not regions'
     )
   is_over = (corners < -_OVER) | (corners > 1 + _OVER)
   is_wrong = is_odd | (across < -_ROUNDING)
@@ -74,7 +75,7 @@ def fault_of(boxes: Float[np.ndarray, 'regions numbers']) -> str | None:
 
 
 def _conventions(boxes: np.ndarray) -> Iterator[str]:
-  """Yields the conventions that all boxes of an image could be of."""
+  """Yields the conventions that fit all boxes of an image."""
   a, b, c, d, w, h = boxes.T
 
   def same(*pairs: tuple[np.ndarray, np.ndarray]) -> bool:
@@ -93,15 +94,15 @@ def _conventions(boxes: np.ndarray) -> Iterator[str]:
   if same((b - a, w), (d - c, h)):
     yield 'x1 x2 y1 y2'
   if not (w.any() or h.any()):
-    yield 'corners whose w and h were not filled in'
-  # Sides where the second corner belongs, w and h the same or taken from that.
+    yield 'corners with w and h not filled in'
+  # Sides in place of the second corner; w and h equal or derived from them.
   if same((c, w), (d, h)) or agrees:
     if inside(a, b, c, d, a + c, b + d):
-      yield 'x y w h, a corner and the sides'
+      yield 'x y w h, a corner and the size'
     if inside(c, d, a - c / 2, b - d / 2, a + c / 2, b + d / 2):
-      yield 'cx cy w h, the center and the sides'
+      yield 'cx cy w h, the center and the size'
   if agrees and inside(w, h, a - w / 2, b - h / 2, a + w / 2, b + h / 2):
-    yield 'cx cy cx+w cy+h, the center where the first corner belongs'
+    yield 'cx cy cx+w cy+h, the center in place of the first corner'
   if (
     agrees
     and boxes[:, :4].min() < -0.5

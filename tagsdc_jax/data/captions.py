@@ -25,12 +25,13 @@ def load_vocabulary(
   """Returns the vocabulary of a BERT vocab.txt file or of a hub model.
 
   Args:
-    name_or_path: a vocab.txt file (one token a line, the line number is the
-      id), a folder that holds one, or a model name such as "bert-base-cased",
-      which `transformers` looks up in its cache or on the hub.
+    name_or_path: a vocab.txt file (one token per line; the line number is the
+      id), a folder that contains one, or a model name such as
+      "bert-base-cased", which `transformers` looks up in its cache or on the
+      hub.
     random_range: [low, high), ids that may replace a token when masking. None:
-      from the id of "!" to the end, as UNITER writes into meta.json; without
-      a "!" from the first id after the special tokens.
+      from the id of "!" to the end, as in UNITER's meta.json; without a "!",
+      from the first id after the special tokens.
   Raises:
     UserError: if the file or model is missing, or a special token is.
   """
@@ -74,10 +75,10 @@ def read_words(path: Path) -> tuple[str, ...]:
     text = path.read_bytes().decode('utf-8-sig')
   except (OSError, UnicodeDecodeError) as error:
     raise UserError(
-      f'vocabulary file {path} must be UTF-8 text with one token a line, '
+      f'vocabulary file {path} must be UTF-8 text with one token per line, '
       f'got: {error}; give the vocab.txt of a BERT model'
     ) from error
-  # Not splitlines(): a vocabulary may hold U+2028 and the like as tokens.
+  # Not splitlines(): a vocabulary may contain U+2028 and the like as tokens.
   lines = [line.rstrip('\r') for line in text.split('\n')]
   if lines and not lines[-1]:
     lines.pop()
@@ -87,11 +88,11 @@ def read_words(path: Path) -> tuple[str, ...]:
 def pad_caption(
   token_ids: np.ndarray, max_tokens: int, vocabulary: Vocabulary
 ) -> np.ndarray:
-  """Returns [CLS] tokens [SEP] and padding.
+  """Returns [CLS], the tokens, [SEP] and padding.
 
   Args:
     token_ids: int [length], without special tokens.
-    max_tokens: longest caption, special tokens not counted.
+    max_tokens: length of the longest caption, without special tokens.
   Returns:
     int32 [L] with L = max_tokens + 2.
   Raises:
@@ -117,9 +118,9 @@ def load_tokenizer(
 
   Args:
     name_or_path: as in `load_vocabulary`.
-    lower_case: whether text is lower-cased first. None: for a file, yes if no
-      token has an upper-case letter (special tokens aside); for a hub model
-      what the model says.
+    lower_case: whether to lowercase the text first. None: for a file, yes if
+      no token except the special ones has an uppercase letter; for a hub
+      model, as it is configured.
   Raises:
     UserError: if the file or model is missing.
   """
@@ -144,7 +145,7 @@ def tokenize(text: str, tokenizer: Any) -> np.ndarray:
   Args:
     tokenizer: from `load_tokenizer`.
   Raises:
-    UserError: if nothing is left of the text.
+    UserError: if the text has no tokens.
   """
   token_ids = tokenizer(text, add_special_tokens=False)['input_ids']
   if not token_ids:
@@ -155,9 +156,9 @@ def tokenize(text: str, tokenizer: Any) -> np.ndarray:
 def to_words(
   token_ids: Sequence[int] | np.ndarray, vocabulary: Vocabulary
 ) -> str:
-  """Returns the tokens as a sentence for people, word pieces joined.
+  """Returns the tokens as a readable sentence, with word pieces joined.
 
-  [PAD], [CLS] and [SEP] are left out, [MASK] and [UNK] are shown. A token
+  [PAD], [CLS] and [SEP] are omitted, [MASK] and [UNK] are shown. A token
   without a known word is shown as its id, e.g. "[107]".
   """
   hidden = (vocabulary.pad, vocabulary.cls, vocabulary.sep)
@@ -179,22 +180,22 @@ def to_words(
 def is_decoding(
   token_ids: Sequence[int] | np.ndarray, text: str, vocabulary: Vocabulary
 ) -> bool:
-  """Returns whether tokens stand for a sentence, or for its beginning.
+  """Returns whether tokens decode to a sentence or to its beginning.
 
-  Case, accents and spaces do not count, as tokenizers drop them; [UNK] stands
-  for anything.
+  Case, accents and spaces are ignored, as tokenizers drop them; [UNK] matches
+  anything.
 
   Args:
     token_ids: int [length].
     text: the raw sentence.
-    vocabulary: with words.
+    vocabulary: must contain its words.
   """
   first, *others = map(
     _squeezed,
     to_words(token_ids, vocabulary).split(vocabulary.words[vocabulary.unk]),
   )
   left = _squeezed(text)
-  # Its beginning, as long captions may have been cut.
+  # Only a prefix has to match, as long captions may have been truncated.
   if not left.startswith(first):
     return False
   place = len(first)
@@ -207,7 +208,7 @@ def is_decoding(
 
 
 def _squeezed(text: str) -> str:
-  # Categories M and C: accents, once they stand alone, and control characters.
+  # Categories M and C: accents, which NFD separates, and control characters.
   return ''.join(
     x
     for x in unicodedata.normalize('NFD', text.casefold())
@@ -218,7 +219,7 @@ def _squeezed(text: str) -> str:
 
 
 def _vocabulary_path(name_or_path: str | os.PathLike) -> Path | None:
-  """Returns the vocabulary file, or None where a hub name is meant."""
+  """Returns the vocabulary file, or None if the name is a hub model's."""
   path = local(os.fspath(name_or_path))
   if path.is_dir():
     path = path / 'vocab.txt'
@@ -233,7 +234,7 @@ def _vocabulary_path(name_or_path: str | os.PathLike) -> Path | None:
 
 
 def _is_path_like(name_or_path: str | os.PathLike) -> bool:
-  """True for what cannot be a hub name: "name" or "owner/name"."""
+  """Returns whether this cannot be a hub name ("name" or "owner/name")."""
   text = os.fspath(name_or_path)
   return (
     isinstance(name_or_path, os.PathLike)
@@ -248,7 +249,7 @@ def _hub_tokenizer(name: str, options: dict[str, Any]) -> Any:
 
   def load(**more: Any) -> Any:
     tokenizer = BertTokenizer.from_pretrained(name, **options, **more)
-    # Without any file of the model version 5 makes an empty one.
+    # Version 5 returns an empty tokenizer if the model has no files.
     if set(tokenizer.get_vocab()) <= set(_SPECIAL_TOKENS):
       raise OSError('no vocabulary was found')
     return tokenizer
@@ -259,15 +260,15 @@ def _hub_tokenizer(name: str, options: dict[str, Any]) -> Any:
   except (OSError, ValueError):
     pass
   try:
-    # Not above: launch/bench.sh runs where tqdm is missing.
+    # Imported here: launch/bench.sh runs without tqdm.
     from tagsdc_jax.runtime import progress
 
-    with progress.waiting(f'asking the hub for vocabulary {name}'):
+    with progress.waiting(f'looking up vocabulary {name} on the hub'):
       return load()
   except (OSError, ValueError) as error:
     raise UserError(
       f'vocabulary {name} is neither a file nor a model that could be '
-      f'downloaded ({str(error).splitlines()[0]}); without a network give '
+      f'downloaded ({str(error).splitlines()[0]}); without a network, give '
       'the path of a vocab.txt file'
     ) from error
 

@@ -17,15 +17,15 @@ _DTYPES = ('float16', 'float32')
 def open_checked(
   source: Callable[..., Any], config: settings.Data, split: str
 ) -> dataset.RetrievalDataset:
-  """Returns a split of a user's data set, whose regions are checked when read.
+  """Returns a split of a user's data set; regions are checked as they are read.
 
   Args:
     source: the user's function: (config, split) -> `RetrievalDataset`.
-    config: settings; `source` is its name.
-    split: which split is opened.
+    config: settings; `source` is the function's name.
+    split: name of the split.
   Raises:
-    UserError: with the function's name, if it fails, or what it returns is no
-      sound data set.
+    UserError: if the function fails or returns an invalid data set; names the
+      function.
   """
   what = f'data.source = {config.source}, split {split},'
   return extensions.call(
@@ -59,24 +59,24 @@ def _checked(data: Any, what: str) -> dataset.RetrievalDataset:
     _check(
       all(isinstance(x, str) for x in ids),
       what,
-      f'{name} ids as text',
+      f'{name} ids as strings',
       next((repr(x) for x in ids if not isinstance(x, str)), ''),
     )
     _check(
       len(set(ids)) == len(ids),
       what,
-      f'{name} ids that differ',
+      f'unique {name} ids',
       f'{len(ids) - len(set(ids))} repeated',
     )
   for caption in data.captions:
     _check_caption(caption, images, data.vocabulary, what)
   groups = dataset.group_captions(data.captions, images)
-  for image, (group, given) in enumerate(zip(groups, data.captions_of_image)):
+  for image, (group, listed) in enumerate(zip(groups, data.captions_of_image)):
     _check(
-      group == tuple(sorted(given)),
+      group == tuple(sorted(listed)),
       what,
-      f'captions_of_image[{image}] = {group}, the captions whose image it is',
-      given,
+      f'captions_of_image[{image}] = {group}, the captions of that image',
+      listed,
     )
   num_regions = np.asarray(data.num_regions)
   _check(
@@ -84,7 +84,7 @@ def _checked(data: Any, what: str) -> dataset.RetrievalDataset:
     and num_regions.dtype.kind in 'iu'
     and num_regions.min() > 0,
     what,
-    f'num_regions as {images} whole numbers from 1',
+    f'num_regions as {images} positive integers',
     data.num_regions,
   )
   dtype = np.dtype(data.feature_dtype)
@@ -103,7 +103,7 @@ def _checked(data: Any, what: str) -> dataset.RetrievalDataset:
     'a function read_regions',
     data.read_regions,
   )
-  found = dataclasses.replace(
+  checked = dataclasses.replace(
     data,
     feature_dtype=dtype,
     num_regions=num_regions.astype(np.int32),
@@ -119,8 +119,8 @@ def _checked(data: Any, what: str) -> dataset.RetrievalDataset:
     ],
     read_regions=_reading(data, dtype, what),
   )
-  found.read_regions(0)  # What is wrong with all of them shows at once.
-  return found
+  checked.read_regions(0)  # Fail early on faults that all images share.
+  return checked
 
 
 def _check_vocabulary(vocabulary: Any, what: str) -> None:
@@ -176,7 +176,7 @@ def _check_caption(
   _check(
     ids.ndim == 1 and len(ids) > 0 and ids.dtype.kind in 'iu',
     what,
-    'token_ids as at least one whole number',
+    'token_ids as one or more integers',
     caption.token_ids,
   )
   _check(
@@ -205,7 +205,7 @@ def _check_caption(
   _check(
     isinstance(caption.text, str),
     what,
-    "text as a sentence, or ''",
+    'text as a string, which may be empty',
     caption.text,
   )
 
@@ -213,7 +213,7 @@ def _check_caption(
 def _reading(
   data: dataset.RetrievalDataset, dtype: np.dtype, what: str
 ) -> Callable[[int], dataset.Regions]:
-  """Returns the user's `read_regions`, each of whose results is checked."""
+  """Returns the user's `read_regions` with every result checked."""
 
   def read(image: int) -> dataset.Regions:
     name = f'{what} read_regions of image {data.image_ids[image]}'

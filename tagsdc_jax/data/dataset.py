@@ -1,4 +1,4 @@
-"""What every data source hands over: captions in memory, regions on demand."""
+"""What every data source returns: captions in memory, regions on demand."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -11,15 +11,15 @@ from tagsdc_jax import errors
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Vocabulary:
-  """Token ids that the method needs to know, and the words where known.
+  """Token ids that the method needs, and the words if known.
 
   Attributes:
     size: number of tokens V.
     pad, unk, cls, sep, mask: ids of the special tokens.
     random_range: [low, high), ids from which a random replacement token is
       drawn when masking (`v_range` in UNITER's meta.json).
-    words: one string per id, or empty where no vocabulary file is at hand.
-    tokenizer: what the data's source calls it, or empty.
+    words: one string per id, or empty without a vocabulary file.
+    tokenizer: its name in the data, or empty.
   """
 
   size: int
@@ -38,14 +38,14 @@ class Caption:
   """One caption.
 
   Attributes:
-    caption_id: the source's own name of it, unique within the split.
+    caption_id: its id in the data, unique within the split.
     image: number of its image, an index into `RetrievalDataset.image_ids`.
     token_ids: without [CLS] and [SEP].
     phrases: token positions of every object, attribute and relation, counted
       from 0 without [CLS]. May overlap; may be empty.
-    text: the raw sentence, for people.
-    phrase_kinds: of each phrase OBJECT, ATTRIBUTE or RELATION of
-      data/phrases.py; empty: not known.
+    text: the raw sentence.
+    phrase_kinds: OBJECT, ATTRIBUTE or RELATION of data/phrases.py for each
+      phrase; empty if unknown.
   """
 
   caption_id: str
@@ -58,7 +58,7 @@ class Caption:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Regions:
-  """Region features of one image, in the order in which they are stored.
+  """Regions of one image, in the order in which they are stored.
 
   Attributes:
     features: float16 or float32.
@@ -75,18 +75,18 @@ class RetrievalDataset:
   """One split of an image-text data set, with random access.
 
   Attributes:
-    name: for messages, e.g. "world/validation".
+    name: used in messages, e.g. "world/validation".
     vocabulary: see `Vocabulary`.
     captions: all captions of the split.
-    image_ids: the source's names of the images.
-    captions_of_image: for every image the numbers of its captions, which may
-      be more or fewer than five.
+    image_ids: the images' ids in the data.
+    captions_of_image: the numbers of each image's captions; not necessarily
+      five.
     read_regions: image number -> its regions; safe to call from threads.
-    num_regions: how many regions each image has.
+    num_regions: number of regions of each image, or an upper bound of it.
     feature_size: F.
-    feature_dtype: dtype of the features as `read_regions` gives them.
-    image_keys: what makes two images, of this split or another, the same:
-      where each is kept and its name there. Taken from the names if empty.
+    feature_dtype: dtype of the features that `read_regions` returns.
+    image_keys: (store, name in it) of each image; images with equal keys, in
+      this split or another, are the same image. Empty: (name, image id).
   """
 
   name: str
@@ -108,7 +108,7 @@ class RetrievalDataset:
 
   @property
   def region_bytes(self) -> int:
-    """What the decoded region features of all images take."""
+    """Size of the decoded region features of all images."""
     return (
       int(self.num_regions.sum())
       * self.feature_size
@@ -128,10 +128,10 @@ def group_captions(
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-  """What a split holds, without its regions.
+  """A split's contents without its regions.
 
   Attributes:
-    name, vocabulary: as of `RetrievalDataset`.
+    name, vocabulary: as in `RetrievalDataset`.
     image_keys: of all images.
     captions: the bytes of each caption's `token_ids`.
   """
@@ -143,7 +143,7 @@ class Contents:
 
 
 def contents_of(data: RetrievalDataset) -> Contents:
-  """Returns what a split holds."""
+  """Returns a split's contents without its regions."""
   return Contents(
     data.name,
     data.vocabulary,
@@ -155,9 +155,9 @@ def contents_of(data: RetrievalDataset) -> Contents:
 def check_same_vocabulary(
   a: RetrievalDataset | Contents, b: RetrievalDataset
 ) -> None:
-  """Raises UserError if the same token means other words in two splits.
+  """Raises UserError if two splits do not share one vocabulary.
 
-  Compared is what is known of both; words and tokenizer need not be.
+  Words and tokenizer are compared only if both splits have them.
   """
   for name in (
     'size',
@@ -170,12 +170,12 @@ def check_same_vocabulary(
     'tokenizer',
   ):
     values = [getattr(x.vocabulary, name) for x in (a, b)]
-    if name == 'tokenizer':  # Some give its owner or a path as well.
+    if name == 'tokenizer':  # It may be prefixed by an owner or a path.
       values = [value.rstrip('/').split('/')[-1] for value in values]
     is_known = all(value not in ('', ()) for value in values)
     if is_known and values[0] != values[1]:
       raise errors.UserError(
-        f'{a.name} and {b.name} must have one vocabulary, but its {name} is '
+        f'{a.name} and {b.name} must share one vocabulary, but its {name} is '
         f'{str(values[0])[:80]} and {str(values[1])[:80]}; tokenize the '
-        'captions of both alike'
+        'captions of both with the same one'
       )

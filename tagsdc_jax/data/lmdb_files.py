@@ -1,7 +1,7 @@
-"""Files of UNITER's LMDB folders: opening, decoding, and what may be wrong.
+"""Opens and decodes the files of UNITER's LMDB folders.
 
-Nothing that a record holds is ever executed: arrays are decoded here, and
-pickled ones refused.
+Nothing in a record is ever executed: arrays are decoded here, and pickled
+ones are rejected.
 """
 
 import io
@@ -19,7 +19,7 @@ from tagsdc_jax.errors import UserError, named
 from tagsdc_jax.files import kind_of_text
 
 # Not msgpack.unpackb: msgpack_numpy.patch(), if anything in the process calls
-# it, replaces that by a version that unpickles.
+# it, replaces it with a version that unpickles.
 try:
   from msgpack._cmsgpack import unpackb
 except ImportError:
@@ -69,14 +69,14 @@ def open_folder(folder: Path, kind: str) -> lmdb.Environment:
     raise bad(
       path,
       f'{expected} bytes long',
-      f'{status.st_size}: it is cut off',
+      f'{status.st_size}: it is truncated',
       'copy or download it again',
     )
   return environment
 
 
 def get(transaction: lmdb.Transaction, key: str, name: str) -> Any:
-  """Returns a record's bytes; with buffers a view, which is read when used."""
+  """Returns a record's bytes; with buffers, a view that is read when used."""
   try:
     value = transaction.get(key.encode('utf-8'))
   except lmdb.Error as error:
@@ -86,7 +86,7 @@ def get(transaction: lmdb.Transaction, key: str, name: str) -> Any:
       name,
       'in data.mdb',
       'no record of that name',
-      'check that text and image folder belong together and are complete',
+      'check that the text and image folders belong together and are complete',
     )
   return value
 
@@ -95,7 +95,7 @@ def decode_text(value: bytes, name: str) -> dict[str, Any]:
   """Returns a caption's record; raises UserError with its name."""
   try:
     record = unpackb(lz4.frame.decompress(value), raw=False)
-  except Exception as error:  # damaged bytes raise anything
+  except Exception as error:  # corrupt bytes raise anything
     raise _undecodable(name, error) from error
   return _check_dict(record, name)
 
@@ -103,13 +103,13 @@ def decode_text(value: bytes, name: str) -> dict[str, Any]:
 def decode_image(value: bytes, name: str) -> dict[str, Any]:
   """Returns an image's record; raises UserError with its name."""
   try:
-    if value[:2] == b'PK':  # npz; its entry "allow_pickle" is of no use
+    if value[:2] == b'PK':  # npz; its entry "allow_pickle" is ignored
       with np.load(io.BytesIO(value), allow_pickle=False) as stored:
         wanted = {'features', 'norm_bb', 'conf'} & set(stored.files)
         record = {key: stored[key] for key in wanted}
     else:
       record = unpackb(value, raw=False, object_hook=_unpack_array)
-  except Exception as error:  # damaged bytes raise anything
+  except Exception as error:  # corrupt bytes raise anything
     raise _undecodable(name, error) from error
   return _check_dict(record, name)
 
@@ -128,13 +128,13 @@ def _unpack_array(item: dict) -> Any:
 
 
 def array_of(record: dict[str, Any], key: str, name: str) -> np.ndarray:
-  """Returns an array of a record; raises UserError if it is not there."""
+  """Returns an array from a record; raises UserError if there is none."""
   array = record.get(key)
   if array is None:
     raise bad(
       f'{name}: {key}',
       'in the record',
-      f'only {", ".join(map(str, record)) or "an empty one"}',
+      f'only {", ".join(map(str, record)) or "an empty record"}',
       'extract the image again',
     )
   if (
@@ -152,7 +152,7 @@ def array_of(record: dict[str, Any], key: str, name: str) -> np.ndarray:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-  """Returns a dictionary of a file; raises UserError with its path."""
+  """Returns the dictionary in a JSON file; raises UserError with its path."""
   if not path.is_file():
     raise UserError(
       f'{path} is missing; expected it in this folder, copy or '
@@ -175,11 +175,11 @@ def _check_dict(content: Any, name: str) -> dict[str, Any]:
 
 
 def no_data(folder: Path, kind: str) -> UserError:
-  """Returns the error for a folder without LMDB."""
+  """Returns the error for a folder without an LMDB."""
   entries = sorted(path.name for path in folder.iterdir())
   shown = ', '.join(entries[:8]) + (', ...' if len(entries) > 8 else '')
   return UserError(
-    f'{kind} folder {folder} must hold a data.mdb, it holds '
+    f'{kind} folder {folder} must contain a data.mdb, but contains '
     f'{shown or "nothing"}; give the folder of one LMDB'
   )
 

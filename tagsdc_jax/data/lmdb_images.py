@@ -1,4 +1,4 @@
-"""The image folder of UNITER's LMDB format: which regions it gives.
+"""Selects and reads regions from the image folder of UNITER's LMDB format.
 
 See `uniter_lmdb` for the folders' names.
 """
@@ -31,7 +31,7 @@ _STORE_NAME = re.compile(
   r'|feat_numbb(?P<num_boxes>\d+)|all)(?P<compressed>_compressed)?'
 )
 _DEFAULTS = {'conf_threshold': 0.2, 'max_boxes': 100, 'min_boxes': 10}
-# What people set, of what is asked for here.
+# Settings that these values come from.
 _SETTINGS = {
   'conf_threshold': 'data.region_confidence',
   'max_boxes': 'data.max_regions',
@@ -41,7 +41,7 @@ _SETTINGS = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class BoxSettings:
-  """What the caller asks of the image folder; None: whatever it is."""
+  """What the caller requires of the image folder; None: anything."""
 
   conf_threshold: float | None = None
   max_boxes: int | None = None
@@ -51,7 +51,7 @@ class BoxSettings:
 
 
 class ImageStore:
-  """Image folder. May be pickled: the copy opens the folder when it reads."""
+  """An image folder. Can be pickled: the copy opens it on its first read."""
 
   def __init__(
     self, folder: Path, image_ids: tuple[str, ...], wanted: BoxSettings
@@ -59,7 +59,7 @@ class ImageStore:
     self._folder, self._rule = _find_image_folder(folder, wanted)
     self._image_ids = image_ids
     self._environment = open_folder(self._folder, 'image')
-    # Buffers: whether it is there is known without reading it.
+    # Buffers: checks that a record exists without reading it.
     with (
       self._environment.begin(buffers=True) as transaction,
       progress_bar(
@@ -90,7 +90,7 @@ class ImageStore:
     return regions
 
   def num_regions(self) -> np.ndarray:
-    """Returns int32 [images], at least as many as `read` will give."""
+    """Returns int32 [images], at least as many as `read` returns."""
     if self._limits is not None:
       return self._limits
     counts = np.zeros(len(self._image_ids), np.int32)
@@ -146,13 +146,13 @@ class ImageStore:
     return Regions(features[:limit], regions_lib.make_boxes7(boxes[:limit]))
 
   def _count_confident(self, confidences: np.ndarray) -> int:
-    """Returns how many rows to keep of a folder that holds all of them."""
+    """Returns how many regions to keep if the folder contains all of them."""
     # In the stored precision, as the reference compares.
     above = int((confidences > self._rule['conf_threshold']).sum())
     return min(self._rule['max_boxes'], max(self._rule['min_boxes'], above))
 
   def _known_limits(self) -> np.ndarray | None:
-    """Returns int32 [images], or None where only the records can tell."""
+    """Returns int32 [images], or None if the records have to be counted."""
     if 'num_boxes' in self._rule:
       return np.full(len(self._image_ids), self._rule['num_boxes'], np.int32)
     name = self._folder.name.removesuffix('_compressed')
@@ -166,25 +166,25 @@ class ImageStore:
           f'{path}: number of boxes of image {image_id}',
           'at least 1',
           repr(counts.get(image_id)),
-          'remove the file to have the boxes counted',
+          'delete the file to have the boxes counted',
         )
     return np.array([counts[i] for i in self._image_ids], np.int32)
 
 
 def key_of_store(folder: Path, wanted: BoxSettings) -> str:
-  """Returns what names the store that is read, however its path is given.
+  """Returns the real path of the store that is read, which identifies it.
 
   Raises:
-    UserError: if there is no such store, or several.
+    UserError: if no store matches, or several do.
   """
-  # A link to the file is the same store as well.
+  # A link to the file identifies the same store.
   return os.path.realpath(_find_image_folder(folder, wanted)[0] / 'data.mdb')
 
 
 def _find_image_folder(
   folder: Path, wanted: BoxSettings
 ) -> tuple[Path, dict[str, Any]]:
-  """Returns the one folder that fits the settings, and its `_rule_of`."""
+  """Returns the one folder that matches the settings, and its `_rule_of`."""
   folder = Path(os.path.abspath(folder))
   if (folder / 'data.mdb').is_file():
     found = [folder]
@@ -196,30 +196,30 @@ def _find_image_folder(
     beside = ', '.join(path.name for path in _stores_in(folder.parent))
     raise UserError(
       f'image folder {folder} is missing; expected a folder with a data.mdb, '
-      + (f'beside it are {beside}' if beside else 'check the path')
+      + (f'next to it are {beside}' if beside else 'check the path')
     )
   if all(_is_fixed(path.name) for path in found):
-    # The number of regions has been chosen: no confidence is asked for.
+    # The number of regions is fixed, so no confidence is required.
     wanted = dataclasses.replace(wanted, conf_threshold=None)
   rules = [(path, _rule_of(path.name, wanted)) for path in found]
   fitting = [(path, rule) for path, rule in rules if rule is not None]
   if len(fitting) > 1:
     raise bad(
       f'image folder {folder}',
-      f'or hold one store that fits {_shown(dataclasses.asdict(wanted))}',
+      f'or contain one store that fits {_shown(dataclasses.asdict(wanted))}',
       ', '.join(path.name for path, _ in fitting),
-      f'name one of them as data.SPLIT_images, as in {fitting[0][0]}',
+      f'set data.SPLIT_images to one of them, e.g. {fitting[0][0]}',
     )
   if not fitting:
     raise bad(
       f'image folder {folder}',
-      f'or hold one store that fits {_shown(dataclasses.asdict(wanted))}',
+      f'or contain one store that fits {_shown(dataclasses.asdict(wanted))}',
       'only '
       + '; '.join(
         f'{path.name}, which needs {_needs(path.name, wanted)}'
         for path in found
       ),
-      'change the settings, or name another store as data.SPLIT_images',
+      'change the settings, or set data.SPLIT_images to another store',
     )
   return fitting[0]
 
@@ -240,7 +240,7 @@ def _is_fixed(name: str) -> bool:
 
 
 def _needs(name: str, wanted: BoxSettings) -> str:
-  """Returns the settings that choose a store of this name."""
+  """Returns the settings that select a store of this name."""
   match = _STORE_NAME.fullmatch(name)
   if match and match['num_boxes']:
     lower = (
@@ -260,7 +260,7 @@ def _needs(name: str, wanted: BoxSettings) -> str:
 
 
 def _is_more(num_boxes: str, wanted: BoxSettings) -> bool:
-  """Returns whether a fixed number is beyond the most that is asked for."""
+  """Returns whether a fixed number of boxes exceeds the maximum asked for."""
   return wanted.max_boxes is not None and int(num_boxes) > wanted.max_boxes
 
 
@@ -276,12 +276,12 @@ def _shown(values: dict[str, Any]) -> str:
 
 
 def _rule_of(name: str, wanted: BoxSettings) -> dict[str, Any] | None:
-  """Returns how to choose a store's regions, None if it is not as wanted.
+  """Returns how to select a store's regions, or None if it does not match.
 
   Returns:
-    num_boxes; or conf_threshold, max_boxes and min_boxes; or nothing where
-    the regions were chosen when the store was written. Choosing by the rounded
-    confidences once more could lose a region.
+    num_boxes; or conf_threshold, max_boxes and min_boxes; or nothing if
+    the regions were selected when the store was written: selecting again by
+    the rounded confidences could lose a region.
   """
   match = _STORE_NAME.fullmatch(name)
   stored = match.groupdict() if match else {}
@@ -296,10 +296,10 @@ def _rule_of(name: str, wanted: BoxSettings) -> dict[str, Any] | None:
     return None
   rule: dict[str, Any] = {}
   for key in ('num_boxes',) if is_fixed else tuple(_DEFAULTS):
-    given = getattr(wanted, key)
+    requested = getattr(wanted, key)
     if stored.get(key) is None:
-      rule[key] = _DEFAULTS[key] if given is None else given
-    elif given in (None, float(stored[key])):
+      rule[key] = _DEFAULTS[key] if requested is None else requested
+    elif requested in (None, float(stored[key])):
       rule[key] = (
         float(stored[key]) if key == 'conf_threshold' else (int(stored[key]))
       )

@@ -1,4 +1,4 @@
-"""Micro-batches as pure functions of their number, read ahead by threads."""
+"""Micro-batches as pure functions of their number, prefetched by threads."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ _IMAGES, _TEXTS = 0, 1
 
 @dataclasses.dataclass(frozen=True)
 class MicroBatches:
-  """Micro-batch `number` of a run, by random access.
+  """The micro-batches of a run, by random access.
 
-  Captions are shuffled again each epoch; every draw is a function of (seed,
+  Captions are reshuffled every epoch; every draw is a function of (seed,
   number), so a resumed run needs no state but the number of updates done.
   """
 
@@ -40,7 +40,7 @@ class MicroBatches:
         f'{self.positives} need {self.pool_size + self.positives} images, '
         f'but {self.data.name} has {num_images}; lower one of them'
       )
-    # A caption-poor set could still run out of negative texts.
+    # With few captions there could still be too few negative texts.
     most = max(len(c) for c in self.data.captions_of_image) * self.positives
     if self.pool_size + most > len(self.data.captions):
       raise errors.UserError(
@@ -61,15 +61,15 @@ class MicroBatches:
 
   @property
   def num_rows(self) -> int:
-    """How many captions a micro-batch holds."""
+    """Number of captions in a micro-batch."""
     return self.positives
 
   def caption_numbers(self, number: int) -> list[int]:
-    """Returns the B positives."""
+    """Returns the numbers of the B positives."""
     return self.shuffled(number, self.seed)
 
   def shuffled(self, number: int, seed: int) -> list[int]:
-    """Returns B captions: a slice of the shuffled, endless epochs."""
+    """Returns the numbers of B captions, a slice of endless shuffled epochs."""
     order = (
       grain.MapDataset.range(len(self.data.captions))
       .seed(seed)
@@ -82,11 +82,13 @@ class MicroBatches:
   def pool(
     self, number: int, image_numbers: list[int]
   ) -> tuple[Int[np.ndarray, 'N'], Int[np.ndarray, 'N']]:
-    """Returns other images and captions of others, without replacement.
+    """Draws N images and N captions of others, without replacement.
 
     Args:
-      number: of the micro-batch.
-      image_numbers: images of the positives, which the pool leaves out.
+      number: index of the micro-batch.
+      image_numbers: images of the positives, which the pool excludes.
+    Returns:
+      the numbers of the images, and of the captions.
     """
     own_images = sorted(set(image_numbers))
     own_texts = [c for i in own_images for c in self.data.captions_of_image[i]]
@@ -98,7 +100,7 @@ class MicroBatches:
   def _draw(
     self, number: int, stream: int, population: int, excluded: list[int]
   ) -> Int[np.ndarray, 'N']:
-    # Draws enough to drop the excluded ones; what is left is uniform.
+    # Draws enough that the excluded ones can be dropped; the rest is uniform.
     rng = np.random.default_rng([self.seed, number, stream])
     drawn = rng.choice(
       population, self.pool_size + len(excluded), replace=False
@@ -107,12 +109,12 @@ class MicroBatches:
 
 
 def count_slices(micro_batches: int, all_devices: int, at_once: int) -> int:
-  """Returns in how many slices of equal size an update's inputs come.
+  """Returns the number of equal slices that an update's inputs come in.
 
   Args:
     micro_batches: per update.
     all_devices: devices of all processes.
-    at_once: micro-batches that each device gets at once; 0 for all.
+    at_once: micro-batches that each device gets in a slice; 0 for all.
   Raises:
     UserError: if devices or slices do not divide the micro-batches.
   """
@@ -135,14 +137,14 @@ def update_shapes(
   num_processes: int = 1,
   num_slices: int = 1,
 ) -> arrays.MicroBatch:
-  """Returns the shapes of a process's inputs; nothing is assembled.
+  """Returns the shapes of a process's inputs without assembling them.
 
   Args:
     source: micro-batches by number.
     micro_batches: per update, over all processes.
     num_devices: devices of a process.
-    num_processes: how many there are.
-    num_slices: of an update.
+    num_processes: number of processes.
+    num_slices: slices per update.
   """
   _check_devices(micro_batches, num_devices * num_processes)
   data, shapes = source.data, source.shapes
@@ -193,20 +195,20 @@ def iterate_updates(
 ) -> Iterator[arrays.MicroBatch]:
   """Yields this process's share of each update, stacked for its devices.
 
-  In slices: each device has its own run of consecutive micro-batches, and a
-  slice the next ones of every device.
+  Each device has its own run of consecutive micro-batches; a slice contains
+  the next ones of every device.
 
   Args:
     source: micro-batches by number.
     micro_batches: per update, over all processes.
-    first_update: updates that are done already.
-    num_updates: where to end.
+    first_update: updates already done.
+    num_updates: update to stop at.
     num_devices: devices of this process.
     process: index of this process.
-    num_processes: how many there are.
+    num_processes: number of processes.
     num_threads: threads that assemble micro-batches.
     num_prefetched: slices assembled ahead.
-    num_slices: of an update, see `count_slices`.
+    num_slices: slices per update, see `count_slices`.
   Yields:
     MicroBatch with leading axes [num_devices, micro-batches of a slice].
   Raises:

@@ -1,4 +1,4 @@
-"""Settings -> the data set that they name."""
+"""Opens the data set that the settings name."""
 
 import dataclasses
 import functools
@@ -13,7 +13,7 @@ from tagsdc_jax import errors, extensions, settings
 from tagsdc_jax.data import checking, dataset
 
 SPLITS = ('train', 'validation', 'test')
-# What people write between several folders.
+# Separators that users write between folders.
 _SEPARATORS = re.compile('[,;: ]+')
 
 
@@ -23,11 +23,11 @@ def open_split(
   """Returns a split of the data set that the settings name.
 
   Args:
-    config: where the data lies.
+    config: where the data is.
     split: 'train' drops captions over the limit; others keep every caption.
-    folder: the setting `extensions`, for a source that is a user's own.
+    folder: the setting `extensions`, for a user's own source.
   Raises:
-    UserError: if something is missing or damaged.
+    UserError: if something is missing or corrupt.
   """
   source = extensions.find(config.source, SOURCES, 'data.source', folder)
   if extensions.is_own(config.source):
@@ -45,7 +45,7 @@ def open_split(
 
 
 def _open_world(config: settings.Data, split: str) -> dataset.RetrievalDataset:
-  # Imported here: TFDS takes seconds to import and LMDB runs do without.
+  # Imported here: TFDS takes seconds to import and LMDB runs do not need it.
   from tagsdc_jax.data.world import dataset as world
 
   data = world.load_world(
@@ -59,7 +59,7 @@ def _open_world(config: settings.Data, split: str) -> dataset.RetrievalDataset:
 def _shortened(
   data: dataset.RetrievalDataset, config: settings.Data, split: str
 ) -> dataset.RetrievalDataset:
-  """Returns training data without longer captions; all images stay."""
+  """Returns training data without captions over the limit; keeps all images."""
   limit = config.max_caption_tokens
   if split != 'train' or limit is None:
     return data
@@ -89,16 +89,16 @@ def _shortened(
 def open_contents(
   config: settings.Data, split: str, folder: str = ''
 ) -> dataset.Contents:
-  """Returns what a split holds; the regions of LMDB folders are not opened.
+  """Returns a split's contents; does not open the regions of LMDB folders.
 
-  Args and errors as `open_split`.
+  Args and errors: see `open_split`.
   """
   if config.source != 'uniter_lmdb':
     return dataset.contents_of(open_split(config, split, folder))
   from tagsdc_jax.data import uniter_lmdb
 
   choice = _choice(config, split)
-  del choice['vocabulary_file']  # No words are read.
+  del choice['vocabulary_file']  # No words are needed.
   parts = [
     uniter_lmdb.read_contents(text, image, **choice)
     for text, image in _folders(config, split)
@@ -123,8 +123,8 @@ def _open_lmdb(config: settings.Data, split: str) -> dataset.RetrievalDataset:
   )
 
 
-# What `data.source` may name, besides a user's module:function. Each takes the
-# settings of the data and the name of a split.
+# Values of `data.source`, besides a user's module:function. Each takes the data
+# settings and the name of a split.
 SOURCES: dict[str, Callable[[settings.Data, str], dataset.RetrievalDataset]] = {
   'world': _open_world,
   'uniter_lmdb': _open_lmdb,
@@ -143,7 +143,7 @@ def _choice(config: settings.Data, split: str) -> dict[str, Any]:
 
 
 def _folders(config: settings.Data, split: str) -> list[tuple[str, str]]:
-  """Returns text and image folder of each part of a split."""
+  """Returns the text and image folders of each part of a split."""
   texts = getattr(config, f'{split}_text')
   images = getattr(config, f'{split}_images')
   texts = (texts,) if isinstance(texts, str) else texts
@@ -163,8 +163,8 @@ def _folders(config: settings.Data, split: str) -> list[tuple[str, str]]:
     and not os.path.exists(texts[0])
   ):
     raise errors.UserError(
-      f'data.root must name the folder that holds {texts[0]}, got nothing, '
-      'and it is not in this one; set --config.data.root=FOLDER'
+      f'data.root must name the folder that contains {texts[0]}, got nothing, '
+      'and it is not in the current one; set --config.data.root=FOLDER'
     )
   if len(images) == 1:
     images = images * len(texts)
@@ -183,14 +183,14 @@ def _folders(config: settings.Data, split: str) -> list[tuple[str, str]]:
     if real in seen:
       raise errors.UserError(
         f'data.{split}_text must name each folder once, got {seen[real]} and '
-        f'{path}, which are one; leave one of them out'
+        f'{path}, which are the same; remove one of them'
       )
     seen[real] = path
   return list(zip(texts, images, strict=True))
 
 
 def _check_separated(key: str, names: list[str], root: str) -> None:
-  """Raises UserError if names were written together, or one was cut."""
+  """Raises UserError if several names were given as one, or one was split."""
 
   def is_there(name: str) -> bool:
     return os.path.exists(os.path.join(root, name))
@@ -205,7 +205,7 @@ def _check_separated(key: str, names: list[str], root: str) -> None:
         f'{key}: {os.path.join(root, name)} is missing; give '
         + (
           'commas between several folders, and quotes around one whose '
-          'name holds a comma'
+          'name contains a comma'
           if several
           else 'one folder'
         )
@@ -215,11 +215,11 @@ def _check_separated(key: str, names: list[str], root: str) -> None:
 def join_datasets(
   a: dataset.RetrievalDataset, b: dataset.RetrievalDataset
 ) -> dataset.RetrievalDataset:
-  """Returns one data set over the captions and images of two.
+  """Returns one data set with the captions and images of two.
 
-  COCO's train and restval are such a pair: one pool of negatives. An image
-  that is in both has one number, so that it is no negative of itself; a
-  caption of it that is in both, by name and tokens, is taken once.
+  For example COCO's train and restval, which share one pool of negatives. An
+  image in both gets one number, so that it is never its own negative; its
+  captions that are in both, by id and tokens, are added once.
 
   Raises:
     UserError: if features or vocabularies differ.
@@ -232,7 +232,7 @@ def join_datasets(
     if values[0] != values[1]:
       raise errors.UserError(
         f'{a.name} and {b.name} cannot be joined: {name} is {values[0]} and '
-        f'{values[1]}; write both alike'
+        f'{values[1]}; write both with the same'
       )
   num_images = len(a.image_ids)
   numbers = {key: number for number, key in enumerate(a.image_keys)}
@@ -250,7 +250,7 @@ def join_datasets(
 
   captions = list(a.captions)
   own = [list(group) for group in a.captions_of_image] + [[] for _ in added]
-  # Only of images that are in both, so that nothing is hashed for nothing.
+  # Only of images that are in both; the others need no hashing.
   known = {
     _identity(captions[c], image)
     for image in (numbers[key] for key in b.image_keys)

@@ -1,7 +1,7 @@
-"""What a split shares with another, of which training is the one that counts.
+"""Images and captions that a split shares with another, usually training.
 
-People say the same of different pictures, and the embedded world's grammar more
-so: equal captions alone are no fault.
+People describe different pictures in the same words, and the embedded world's
+grammar does so even more often: equal captions alone are not an error.
 """
 
 import dataclasses
@@ -11,13 +11,13 @@ from tagsdc_jax.data import dataset
 
 @dataclasses.dataclass(frozen=True)
 class Overlap:
-  """Images and captions of a split that are in another one as well.
+  """Images and captions of a split that are also in another.
 
   Attributes:
-    name, other: of the two splits.
-    num_images, num_captions: of the split, for shares.
-    images: names of those that are the same, by store and name.
-    captions: ids of those whose tokens are a caption's of the other.
+    name, other: names of the two splits.
+    num_images, num_captions: all of the split, shared or not.
+    images: names of the shared images, compared by store and name.
+    captions: ids of the captions with the same tokens as one of the other.
   """
 
   name: str
@@ -33,7 +33,7 @@ class Overlap:
   def __str__(self) -> str:
     captions = (
       f'{len(self.captions):,} of {self.num_captions:,} captions, '
-      f'word for word, are in {self.other}'
+      f'word for word, are also in {self.other}'
     )
     if not self.images:
       first = ''.join(f' (the first is {x})' for x in self.captions[:1])
@@ -41,11 +41,11 @@ class Overlap:
     return (
       f'{self.name}: {len(self.images):,} of {self.num_images:,} images '
       f'(the first is {self.images[0]}) and {captions}; recall on it is '
-      'not recall on unseen images: take them out of one of the two'
+      'not recall on unseen images: remove them from one of the two'
     )
 
   def counts(self) -> dict[str, int]:
-    """Returns `images` and `captions`, how many."""
+    """Returns the numbers of shared `images` and `captions`."""
     return {'images': len(self.images), 'captions': len(self.captions)}
 
 
@@ -55,13 +55,13 @@ def find(
   other_split: str,
   other: dataset.Contents,
 ) -> Overlap:
-  """Returns what of a split is in another.
+  """Returns the images and captions of a split that are in another.
 
   Args:
-    split: what the first is used for, e.g. 'test'.
-    data: the first.
-    other_split: what the other is used for.
-    other: the other; of one vocabulary.
+    split: what the first split is used for, e.g. 'test'.
+    data: the first split.
+    other_split: what the other split is used for.
+    other: the other split; must have the same vocabulary.
   """
   return Overlap(
     f'{split} ({data.name})',

@@ -28,13 +28,13 @@ def phrases_from_tree(
   Args:
     tree: None, or a dict of lists of phrases under "node", "attribute" and
       "relation"; a phrase is {"ids": positions, "text": ...}. Missing sections
-      and phrases without positions (no "ids", None or an empty list) are left
-      out: there is nothing in them that could be masked.
+      and phrases without positions (no "ids", None or an empty list) are
+      skipped: they contain nothing to mask.
     length: number of tokens of the caption, without [CLS] and [SEP].
     caption_id: for messages.
   Returns:
-    Nodes, attributes and relations in this order, each as stored; and OBJECT,
-    ATTRIBUTE or RELATION of each.
+    Nodes, attributes and relations in this order, each as stored; and the kind
+    of each, OBJECT, ATTRIBUTE or RELATION.
   Raises:
     UserError: if a position is not one of the caption's.
   """
@@ -78,8 +78,8 @@ def phrase_counts(
   """Returns how often each phrase lists each position of the padded row.
 
   Args:
-    phrases: token positions, from 0 without [CLS]. If there is none, every
-      token is a phrase of its own.
+    phrases: token positions, from 0 without [CLS]. If there are none,
+      every token is its own phrase.
     length: number of tokens of the caption, without [CLS] and [SEP].
     max_phrases: number of rows P; those beyond the phrases are zero.
     row_length: length L of the padded caption.
@@ -105,7 +105,7 @@ def phrase_counts(
       if row[position + offset] == _MAX_COUNT:
         raise UserError(
           f'a phrase may list a position at most {_MAX_COUNT} times, '
-          f'position {position} comes more often'
+          f'position {position} occurs more often'
         )
       row[position + offset] += 1
   return counts
@@ -120,7 +120,7 @@ def _check_positions(
     or not all(type(position) is int for position in positions)
   ):
     raise _malformed(
-      caption_id, f'ids of {name}', 'a list of whole numbers', positions
+      caption_id, f'ids of {name}', 'a list of integers', positions
     )
   for position in positions:
     if not 0 <= position < length:

@@ -18,8 +18,8 @@ def make_boxes7(
   Args:
     boxes6: x1, y1, x2, y2, w, h, divided by width or height.
   Returns:
-    Boxes; the product w * h is taken in float32 from the stored values, also
-    where these are float16, as in the reference.
+    Boxes; the area w * h is computed in float32 from the stored values, even if
+    these are float16, as in the reference.
   """
   boxes = np.asarray(boxes6, np.float32)
   return np.concatenate([boxes, boxes[:, 4:5] * boxes[:, 5:6]], axis=1)
@@ -61,11 +61,11 @@ def check_regions(
 
   Args:
     name: what to call the image in messages.
-    feature_size: expected F, or None if any will do.
-    feature_dtype: expected dtype, or None if float16 and float32 will do.
+    feature_size: expected F; None accepts any.
+    feature_dtype: expected dtype; None accepts float16 and float32.
   Raises:
     UserError: if a shape or dtype is wrong, there is no region, a value is
-      NaN or infinite, or boxes are of another convention.
+      NaN or infinite, or boxes follow another convention.
   """
   features, boxes = regions.features, regions.boxes
   size = 'F' if feature_size is None else feature_size
@@ -93,7 +93,7 @@ def check_regions(
   if features.dtype not in dtypes:
     raise UserError(
       f'{name}: features must be {" or ".join(map(str, dtypes))}, got '
-      f'{features.dtype}; write all images with the same number format'
+      f'{features.dtype}; write all images with the same dtype'
     )
   for what, values in (('features', features), ('boxes', boxes)):
     is_finite = np.isfinite(values)

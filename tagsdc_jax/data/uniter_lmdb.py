@@ -1,18 +1,18 @@
-"""UNITER's LMDB folders -> examples. Nothing else knows this format.
+"""Reads UNITER's LMDB folders. No other module knows this format.
 
 Text folder: data.mdb (caption id -> lz4 frame of msgpack), meta.json,
 id2len.json, txt2img.json, img2txts.json. Image folder: data.mdb (file name ->
-msgpack with arrays, or a compressed npz), named after how regions were chosen
-when it was written, and an nbb json beside it:
+msgpack with arrays, or a compressed npz), named after how regions were
+selected when it was written, and an nbb JSON file next to it:
 
   feat_th0.2_max100_min10   max(10, number with confidence > 0.2), at most 100
   feat_numbb36              the first 36
-  all, or any other name    not chosen yet; we choose by the rule above
+  all, or any other name    not selected yet; we select by the first rule
 
 each also with "_compressed". Records are data only: nothing that could run
 code when it is read (pickles, object arrays) is accepted.
-Reference: data/data.py; differs: a file is opened once per process however
-many data sets use it, and the "all" folders can be read.
+Reference: data/data.py; differs: a file is opened once per process, no matter
+how many data sets use it, and the "all" folders can be read.
 """
 
 import dataclasses
@@ -45,9 +45,9 @@ from tagsdc_jax.runtime.progress import progress_bar
 
 _TEXT_KEYS = ('raw', 'sentence', 'caption')
 _TOKENIZER_KEYS = ('toker', 'bert', 'tokenizer')
-# Captions that are decoded to see whether a vocabulary is the right one, and
-# the share of them that may differ: raw texts are not always what was
-# tokenized. With a wrong vocabulary nearly all differ.
+# Number of captions decoded to check a vocabulary, and the share of them that
+# may differ: raw texts are not always what was tokenized. With a wrong
+# vocabulary nearly all differ.
 _MAX_DECODED, _MAX_ODD = 100, 0.1
 
 
@@ -65,23 +65,23 @@ def load_uniter_lmdb(
 ) -> RetrievalDataset:
   """Returns one split: all captions decoded, regions read on demand.
 
-  `num_regions` is the number of boxes that the nbb json or the folder's name
-  promises: an upper bound, good for sorting and padding; `read_regions` gives
-  the true number. Without either every image of the split is read once.
+  `num_regions` is the number of boxes according to the nbb JSON file or the
+  folder's name: an upper bound for sorting and padding; `read_regions` returns
+  the true number. Without either, every image of the split is read once.
 
   Args:
     text_db: text folder.
-    image_db: image folder, or its parent if the settings below single out
-      one folder in it.
-    max_tokens: longest caption kept, [CLS] and [SEP] not counted; None keeps
-      all. The images of captions left out stay.
+    image_db: image folder, or its parent if the settings below match only one
+      folder in it.
+    max_tokens: length of the longest caption kept, without [CLS] and [SEP];
+      None keeps all. The images of dropped captions are kept.
     vocabulary_file: vocab.txt for the words; None: only meta.json's ids.
-    conf_threshold: regions above this confidence are counted; negative for a
+    conf_threshold: regions above this confidence are kept; negative for a
       folder with a fixed number. None: as the folder's name says, else 0.2.
-    max_boxes: most regions counted so; None: as the name says, else 100.
-    min_boxes: least regions counted so; None: as the name says, else 10.
+    max_boxes: most regions kept; None: as the name says, else 100.
+    min_boxes: fewest regions kept; None: as the name says, else 10.
     num_boxes: regions of a folder with a fixed number; None: as its name says.
-    compressed: which of two folders to take where both are there.
+    compressed: whether the folder is "_compressed"; None: either.
   Raises:
     UserError: if a folder, file, key or record is missing or malformed.
   """
@@ -105,7 +105,7 @@ def load_uniter_lmdb(
       folder.path / 'id2len.json',
       'the names of captions, at least '
       f'one of at most max_tokens = {max_tokens} tokens',
-      f'{len(read)} captions, none of them',
+      f'{len(read)} captions, all longer',
       'raise data.max_caption_tokens, or write the folder again',
     )
   store = lmdb_images.ImageStore(Path(image_db), folder.image_ids, wanted)
@@ -130,9 +130,9 @@ def read_contents(
   max_tokens: int | None = None,
   **wanted: Any,
 ) -> Contents:
-  """Returns captions and names of images; the image folder is not opened.
+  """Returns captions and image names without opening the image folder.
 
-  Args and errors as `load_uniter_lmdb`.
+  Args and errors: see `load_uniter_lmdb`.
   """
   folder = _TextFolder(Path(text_db), None)
   return Contents(
@@ -150,7 +150,7 @@ def read_contents(
 
 
 class _TextFolder:
-  """A text folder, opened."""
+  """An open text folder."""
 
   def __init__(
     self, folder: Path, vocabulary_file: str | os.PathLike | None
@@ -263,13 +263,13 @@ def _vocabulary(
 
 def _right_one(meta: dict[str, Any]) -> str:
   name = _tokenizer_name(meta)
-  return 'give the vocabulary that the captions were written with' + (
+  return 'give the vocabulary that the captions were tokenized with' + (
     f', {name}' if name else ''
   )
 
 
 def _tokenizer_name(meta: dict[str, Any]) -> str:
-  """Returns what meta.json calls the tokenizer, "" if it does not."""
+  """Returns the name of the tokenizer in meta.json, or ""."""
   return next(
     (meta[key] for key in _TOKENIZER_KEYS if isinstance(meta.get(key), str)), ''
   )
@@ -280,7 +280,7 @@ def _check_words(
   vocabulary_file: str | os.PathLike,
   folder: _TextFolder,
 ) -> None:
-  """Raises UserError if the words are not those that people have written."""
+  """Raises UserError if many captions do not decode to their raw texts."""
   known = [caption for caption, raw in read if raw is not None]
   places = np.linspace(0, len(known) - 1, min(_MAX_DECODED, len(known)))
   sample = [known[place] for place in np.round(places).astype(int)]
@@ -294,8 +294,8 @@ def _check_words(
   first = others[0]
   raise UserError(
     f'vocabulary {vocabulary_file}: {len(others)} of {len(sample)} captions '
-    f'of {folder.path} decode to something else, {first.caption_id} '
-    f'{first.text[:60]!r} to '
+    f'of {folder.path} do not decode to their texts: {first.caption_id} '
+    f'{first.text[:60]!r} decodes to '
     f'{captions_lib.to_words(first.token_ids, folder.vocabulary)[:60]!r}; '
     f'{_right_one(folder.meta)}'
   )
@@ -304,7 +304,7 @@ def _check_words(
 def _image_ids(
   folder: Path, txt2img: dict[str, Any], img2txts: dict[str, Any]
 ) -> dict[str, int]:
-  """Returns name -> number: img2txts.json first, then only in txt2img.json."""
+  """Returns name -> number: img2txts.json's images, then txt2img.json's."""
   for caption_id, image_id in txt2img.items():
     if not isinstance(image_id, str):
       raise bad(
@@ -340,7 +340,7 @@ def _image_of(
   image_ids: dict[str, int],
   name: str,
 ) -> int:
-  """Returns the number of the image in txt2img.json and in the record."""
+  """Returns the number of a caption's image; both sources must agree."""
   stored = record.get('img_fname', listed)
   if not isinstance(stored, str) or listed not in (None, stored):
     raise bad(
@@ -354,7 +354,7 @@ def _image_of(
       f'{name}: its image',
       'in txt2img.json or img2txts.json',
       stored,
-      'write the json files again',
+      'write the JSON files again',
     )
   return image_ids[stored]
 
@@ -384,7 +384,7 @@ def _caption(
         f'{name}: token ids',
         f'0..{vocabulary.size - 1}',
         token,
-        'give the vocabulary that the captions were written with',
+        'give the vocabulary that the captions were tokenized with',
       )
   for word in ('pad', 'cls', 'sep', 'mask'):
     token = getattr(vocabulary, word)
@@ -392,7 +392,7 @@ def _caption(
       raise bad(
         f'{name}: input_ids',
         "the caption's own tokens",
-        f'{token} = [{word.upper()}] at place {stored.index(token)}',
+        f'{token} = [{word.upper()}] at position {stored.index(token)}',
         '[CLS], [SEP] and padding are added later: write the records '
         'without them',
       )
@@ -418,7 +418,7 @@ def _raw_text(record: dict[str, Any]) -> str | None:
 
 
 def _compact(captions: list[Caption]) -> list[Caption]:
-  """Returns the captions, equal phrases and kinds shared to save memory."""
+  """Returns the captions with equal phrases and kinds shared to save memory."""
   shared: dict[tuple[int, ...], tuple[int, ...]] = {}
   share = lambda x: shared.setdefault(x, x)
   return [

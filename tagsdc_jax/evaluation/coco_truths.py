@@ -1,7 +1,7 @@
-"""Crisscrossed Captions and ECCV Caption: what else is right on COCO's test.
+"""Crisscrossed Captions and ECCV Caption: more positives for COCO's test split.
 
 Both list further captions that are true of an image, by COCO's ids. The lists
-come with the package eccv-caption, which is an extra.
+come with the optional package eccv-caption.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from tagsdc_jax import errors
 from tagsdc_jax.data import dataset
 from tagsdc_jax.evaluation import equal_sentences, recall
 
-# `t2i` and `i2t`: ids of captions to those of images, and the other way round.
+# `t2i` and `i2t`: ids of captions -> ids of images, and vice versa.
 Lists = dict[str, dict[int, list[int]]]
 # As in coco_val2014_000000391895.npz.
 _IMAGE = re.compile(r'(?:^|\D)(\d{12})(?:\.\w+)?$')
@@ -24,15 +24,15 @@ _IMAGE = re.compile(r'(?:^|\D)(\d{12})(?:\.\w+)?$')
 
 @dataclasses.dataclass(frozen=True)
 class Queries:
-  """Captions or images to search with, and what is right for each.
+  """Query captions or images, and the positives of each.
 
   Attributes:
-    numbers: int [queries], of the split.
-    positives: for each the right numbers of the other kind, ascending.
-    num_relevant: int [queries], how many are right; more than the positives
-      where the split lacks some, which are then never found.
-    twins: for each int [n, 2], positives and other captions that are word for
-      word the same; None where the candidates are images.
+    numbers: int [queries], their numbers in the split.
+    positives: for each query, the numbers of its positives, ascending.
+    num_relevant: int [queries], how many candidates are relevant; more than
+      the positives if the split lacks some, which are then never found.
+    twins: for each query int [n, 2], positives and other captions that are
+      word for word the same; None if the candidates are images.
   """
 
   numbers: np.ndarray
@@ -43,15 +43,15 @@ class Queries:
 
 @dataclasses.dataclass(frozen=True)
 class Truths:
-  """Both ways of one protocol.
+  """The queries of one protocol in both directions.
 
   Attributes:
-    captions: whose positives are images.
-    images: whose positives are captions.
-    unknown_captions: int [n], of which the lists do not say what they are
-      true of: no candidates.
+    captions: queries whose positives are images.
+    images: queries whose positives are captions.
+    unknown_captions: int [n], captions that the lists do not judge; they are
+      not candidates.
     unknown_images: int [n], likewise.
-    equal: the same with equal sentences taken as right; None where there are
+    equal: the same with equal sentences counted as right; None if there are
       none.
   """
 
@@ -63,13 +63,13 @@ class Truths:
 
 
 def load(name: str, data: dataset.RetrievalDataset) -> Truths:
-  """Returns what is right in a split, by the package's lists.
+  """Returns the positives of a split according to the package's lists.
 
   Args:
     name: 'cxc' or 'eccv'.
     data: COCO's test split of 5,000 images, under COCO's ids.
   Raises:
-    UserError: if the package is missing, or the split is another.
+    UserError: if the package is missing, or this is another split.
   """
   lists = _lists(f'protocol {name}')
   return select(
@@ -84,7 +84,7 @@ def karpathy_order(data: dataset.RetrievalDataset) -> np.ndarray:
   """Returns the images of COCO's test split in Karpathy's order, int [5000].
 
   Raises:
-    UserError: if the package is missing, or the split is another.
+    UserError: if the package is missing, or this is another split.
   """
   what = "Karpathy's order"
   images = _image_numbers(what, data)
@@ -109,11 +109,11 @@ def select(
   """Returns the package's truths by the split's numbers.
 
   Args:
-    coco: `t2i` and `i2t` of COCO itself; names every image of the split and
-      five captions of each. What it does not name is left out: nobody has
-      said whether a caption beyond these is true of other images.
+    coco: `t2i` and `i2t` of COCO itself; lists every image of the split and
+      five captions of each. Unlisted ones are left out: no annotator has
+      judged whether they match other images or captions.
     truths: likewise, of the protocol.
-    name: for messages.
+    name: protocol's name for messages.
     data: the split.
   Raises:
     UserError: if ids are not COCO's, or some of COCO's are missing.
@@ -181,12 +181,13 @@ def select(
 
 
 def recalls(scores: recall.Scores, truths: Truths) -> dict[str, Any]:
-  """Returns recalls, a hit being any of a query's positives; in per cent.
+  """Returns recalls in percent; any of a query's positives counts as a hit.
 
   Returns:
-    see `recall.with_means`; and `queries`, how many there are of both kinds,
-    `left_out`, how many captions and images are no candidates, `notes` for
-    people, if any, and `equal_sentences`, see `recall.with_equal`.
+    see `recall.with_means`; and `queries`, their number in each direction,
+    `left_out`, the numbers of captions and images that are not candidates,
+    `notes`, sentences to print, if any, and `equal_sentences`, see
+    `recall.with_equal`.
   """
 
   def count(truths: Truths) -> dict[str, Any]:
@@ -208,11 +209,11 @@ def recalls(scores: recall.Scores, truths: Truths) -> dict[str, Any]:
 
 
 def precisions(scores: recall.Scores, truths: Truths) -> dict[str, Any]:
-  """Returns `map_at_r`, `r_precision` and `r1` both ways, in per cent.
+  """Returns `map_at_r`, `r_precision` and `r1` in both directions, in percent.
 
   Returns:
-    `image_retrieval`, `text_retrieval`, see `recall.precision`; and the rest
-    as `recalls`.
+    `image_retrieval`, `text_retrieval`, see `recall.precision`; the rest as in
+    `recalls`.
   """
 
   def count(truths: Truths) -> dict[str, Any]:
@@ -236,15 +237,15 @@ def precisions(scores: recall.Scores, truths: Truths) -> dict[str, Any]:
   return _counted(scores, truths, count)
 
 
-# Of some queries: scores, float [queries, candidates], positives, num_relevant
-# and twins.
+# A block of queries: scores, float [queries, candidates], positives,
+# num_relevant and twins.
 _Part = tuple[np.ndarray, list[np.ndarray], list[int], list[np.ndarray] | None]
 
 
 def _both(
   scores: recall.Scores, truths: Truths
 ) -> tuple[Iterator[_Part], Iterator[_Part]]:
-  """Returns the queries of either kind, block by block."""
+  """Returns the caption and the image queries, each block by block."""
 
   def parts(queries: Queries, is_caption: bool) -> Iterator[_Part]:
     unknown = truths.unknown_images if is_caption else truths.unknown_captions
@@ -257,7 +258,7 @@ def _both(
         block,
         [queries.positives[i] for i in part],
         queries.num_relevant[part].tolist(),
-        # Where scores are rounded, as in the release, ties are lost.
+        # With rounded scores, as in the release, every tie counts as a miss.
         None
         if queries.twins is None or scores.is_rounded
         else [queries.twins[i] for i in part],
@@ -289,7 +290,7 @@ def _counted(
       'left_out': left_out,
     }
     | (
-      {'notes': [f'{said} that the lists do not know were left out']}
+      {'notes': [f'{said} that the lists do not contain were left out']}
       if said
       else {}
     )
@@ -299,18 +300,18 @@ def _counted(
 def _lists(what: str) -> Any:
   try:
     with warnings.catch_warnings():
-      warnings.simplefilter('ignore')  # It would rather have ujson.
+      warnings.simplefilter('ignore')  # It recommends ujson.
       import eccv_caption
   except ImportError as error:
     raise errors.UserError(
-      f"{what} needs the package eccv-caption, whose lists are of COCO's "
-      'test split; give: pip install "tagsdc_jax[eccv]"'
+      f"{what} needs the package eccv-caption, which contains lists for COCO's "
+      'test split; run: pip install "tagsdc_jax[eccv]"'
     ) from error
   return eccv_caption.Metrics()
 
 
 def _image_numbers(what: str, data: dataset.RetrievalDataset) -> dict[int, int]:
-  """Returns COCO's ids of images -> the split's numbers."""
+  """Returns a map from COCO's image ids to the split's numbers."""
   images: dict[int, int] = {}
   for number, image_id in enumerate(data.image_ids):
     match = _IMAGE.search(image_id)
@@ -323,7 +324,7 @@ def _image_numbers(what: str, data: dataset.RetrievalDataset) -> dict[int, int]:
         what,
         data,
         f'image {image_id!r} and {data.image_ids[images[int(match[1])]]!r}',
-        'every number once',
+        'each number once',
       )
     images[int(match[1])] = number
   return images
@@ -335,7 +336,7 @@ def _caption_numbers(
   data: dataset.RetrievalDataset,
   images: dict[int, int],
 ) -> dict[int, int]:
-  """Returns COCO's ids of captions -> the split's numbers."""
+  """Returns a map from COCO's caption ids to the split's numbers."""
   captions = {}
   for number, caption in enumerate(data.captions):
     if not caption.caption_id.isdecimal():
@@ -362,7 +363,7 @@ def _with_equal_captions(
   no_captions: np.ndarray,
   no_images: np.ndarray,
 ) -> Queries:
-  """Returns captions for which is right what is for equal ones."""
+  """Returns captions that share their positives with equal captions."""
   listed = dict(zip(queries.numbers.tolist(), queries.positives))
   right = []
   for number, own in zip(queries.numbers, queries.positives):
@@ -384,7 +385,7 @@ def _with_equal_captions(
 
 
 def _widened(queries: Queries, positives: list[np.ndarray]) -> Queries:
-  """Returns queries for which more is right."""
+  """Returns queries with additional positives."""
   added = [
     len(wide) - len(own)
     for own, wide in zip(queries.positives, positives, strict=True)

@@ -1,10 +1,10 @@
 """Captions of one split that are word for word the same sentence. Numpy only.
 
-The network sees tokens, so equal tokens are equal sentences, and with one
-image they have one score. That a caption of another image is one of this
-image's own sentences is no fault of the model: it does not lose this tie. It
-is still a caption of another image, which published numbers count as wrong;
-`repeated` tells what would be right if equal sentences were.
+The network sees tokens, so captions with equal tokens are equal sentences and
+get the same score with an image. If a caption of another image equals one of
+this image's own, the tie is not the model's fault and does not count against
+it. Published numbers still count it as the caption of another image, i.e.
+wrong; `repeated` gives what would be right if equal sentences were.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ class Sentences:
 
   @functools.cached_property
   def repeated(self) -> dict[int, np.ndarray]:
-    """Sentence -> its captions, ascending, of those with more than one."""
+    """Repeated sentences -> their captions, ascending."""
     order = np.argsort(self.numbers, kind='stable')
     _, starts = np.unique(self.numbers[order], return_index=True)
     return {
@@ -38,7 +38,7 @@ class Sentences:
     }
 
   def repetitions(self) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the first caption of a sentence and a later one, int [n] each."""
+    """Returns pairs of the first and a later equal caption, int [n] each."""
     pairs = np.array(
       [
         (group[0], other)
@@ -50,16 +50,16 @@ class Sentences:
     return pairs[:, 0], pairs[:, 1]
 
   def subset(self, captions: np.ndarray) -> 'Sentences':
-    """Returns those of some captions, in their order."""
+    """Returns the sentences of some captions, in their order."""
     return Sentences(self.numbers[captions])
 
   def twins(self, own: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Returns the other captions that are equal to some.
+    """Returns the other captions that are equal to these.
 
     Args:
-      own: captions.
+      own: numbers of captions.
     Returns:
-      int [n, 2], pairs of one of these and of one that is not among them.
+      int [n, 2], pairs of one of these and an equal one not among them.
     """
     if not self.repeated:
       return np.zeros((0, 2), int)
@@ -75,7 +75,7 @@ class Sentences:
     ).reshape(-1, 2)
 
   def with_equal(self, captions: np.ndarray) -> np.ndarray:
-    """Returns these captions and all equal ones, int, ascending."""
+    """Returns these captions and all equal ones, int [n], ascending."""
     found = [
       captions,
       *(
@@ -88,7 +88,7 @@ class Sentences:
 
 
 def find(captions: Sequence[dataset.Caption]) -> Sentences:
-  """Returns which captions are equal, by their tokens."""
+  """Returns which captions are equal, comparing their tokens."""
   seen: dict[bytes, int] = {}
   return Sentences(
     np.array(

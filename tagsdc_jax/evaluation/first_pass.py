@@ -1,4 +1,4 @@
-"""Which pairs the network scores, by a cheap model's scores of all pairs."""
+"""Selects the pairs that the network scores, by a cheaper model's scores."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from tagsdc_jax.runtime import hashing
 
 @dataclasses.dataclass(frozen=True)
 class FirstPass:
-  """The pairs among the best k of their caption or of their image.
+  """The pairs among the top k of their caption or of their image.
 
   Attributes:
-    scores: float [captions, images], a mapped file.
-    k: how many of each.
-    sha256: of the file.
-    images_of: int32 [captions, k], best images of each caption.
-    captions_of: int32 [images, k], best captions of each image.
+    scores: float [captions, images], memory-mapped.
+    k: number of pairs per caption and per image.
+    sha256: hash of the file.
+    images_of: int32 [captions, k], top images of each caption.
+    captions_of: int32 [images, k], top captions of each image.
   """
 
   scores: np.ndarray
@@ -35,10 +35,10 @@ class FirstPass:
   _sentences: equal_sentences.Sentences
 
   def wanted(self, image: int) -> np.ndarray:
-    """Returns the captions that are scored against an image, ascending.
+    """Returns the captions to score against an image, ascending.
 
-    Of equal sentences all or none: else the one that is not scored would lose
-    to the other.
+    Includes all or none of several equal sentences: an unscored one would
+    otherwise lose to a scored one.
     """
     chosen_by = self._caption_order[
       self._starts[image] : self._starts[image + 1]
@@ -48,14 +48,14 @@ class FirstPass:
     )
 
   def about(self, captions_of_image: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """Returns how much is scored, and what is right but is not.
+    """Returns how many pairs are scored, and how many positives are missed.
 
     Args:
       captions_of_image: rows of each image's captions.
     Returns:
-      `top_k`, `pairs`; `lost`, in per cent: `image_retrieval`, captions that
-      are not scored with their own image, and `text_retrieval`, images that
-      are scored with none of their captions.
+      `top_k`; `pairs`; and `lost`, in percent: `image_retrieval`, captions not
+      scored with their own image, and `text_retrieval`, images scored with
+      none of their captions.
     """
     wanted = [self.wanted(image) for image in range(len(self.captions_of))]
     own, kept = np.array(
@@ -76,14 +76,14 @@ class FirstPass:
 
 
 def load(path: Path, k: int, data: dataset.RetrievalDataset) -> FirstPass:
-  """Returns the pairs that the scores in a file leave to the network.
+  """Returns the pairs that the network scores, selected by a file of scores.
 
   Args:
-    path: .npy, float [captions, images], the split in its order.
-    k: at least 1; more than there are means all.
+    path: .npy, float [captions, images], in the split's order.
+    k: at least 1; values beyond the number of candidates select all.
     data: the split.
   Raises:
-    UserError: if the file is no such matrix.
+    UserError: if the file does not contain such a matrix.
   """
   try:
     scores = np.lib.format.open_memmap(path, mode='r')
@@ -92,13 +92,13 @@ def load(path: Path, k: int, data: dataset.RetrievalDataset) -> FirstPass:
     raise errors.UserError(
       f'first pass {path} is {found}'
       if found
-      else f'first pass {path} cannot be read as .npy: {error}; give what '
-      '`tagsdc evaluate --scores` or numpy.save has written'
+      else f'first pass {path} cannot be read as .npy: {error}; give a file '
+      'written by `tagsdc evaluate --scores` or numpy.save'
     ) from error
   expected = (len(data.captions), len(data.image_ids))
   if scores.shape != expected or scores.dtype.kind != 'f':
     raise errors.UserError(
-      f'first pass {path} must hold floats of shape {expected} (captions, '
+      f'first pass {path} must contain floats of shape {expected} (captions, '
       f'images of {data.name}, in its order), got {scores.dtype} '
       f'{scores.shape}'
     )
@@ -127,10 +127,10 @@ def load(path: Path, k: int, data: dataset.RetrievalDataset) -> FirstPass:
 
 
 def _best(scores: np.ndarray, k: int, path: Path) -> np.ndarray:
-  """Returns the places of each row's k highest scores, int32 [rows, <= k]."""
+  """Returns the columns of each row's top k scores, int32 [rows, <= k]."""
   if not np.all(np.isfinite(scores)):
     raise errors.UserError(
-      f'first pass {path} must be finite; it holds NaN or infinite numbers'
+      f'first pass {path} must be finite, got NaN or infinite numbers'
     )
   k = min(k, scores.shape[1])
   return np.argpartition(-scores, k - 1, axis=1)[:, :k].astype(np.int32)

@@ -1,4 +1,4 @@
-"""Foil accuracy: does the caption outscore a false sentence much like it?"""
+"""Foil accuracy: how often a caption outscores a similar false sentence."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,12 +20,12 @@ def foil_accuracy(
   *,
   devices: list[jax.Device],
 ) -> dict[str, float]:
-  """Returns the share of foils that their caption outscores, in per cent.
+  """Returns the share of foils that their caption outscores, in percent.
 
   Args:
     model: the network.
-    params: its parameters, replicated; see `initialising.matching_parameters`.
-    data: the split that the foils were made of.
+    params: its parameters, replicated; see `head_init.matching_parameters`.
+    data: the split that the foils were made from.
     made: from `foils.make_foils`.
     devices: this process's devices.
   Returns:
@@ -49,7 +49,7 @@ def foil_accuracy(
 def accuracy_by_kind(
   made: Sequence[foils.Foil], is_right: np.ndarray
 ) -> dict[str, float]:
-  """Returns per cent right per kind, and their mean as `all`.
+  """Returns the accuracy per kind in percent, and their mean as `all`.
 
   Args:
     made: the foils; every kind must occur.

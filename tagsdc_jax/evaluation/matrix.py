@@ -1,7 +1,7 @@
 """Scores of all captions against all images, in tiles of static shape.
 
-What the host holds does not grow with the number of images: captions, the
-region features of three parts and the scores of three; see `host_bytes`.
+Host memory does not grow with the number of images: it is used for the
+captions and for the features and scores of three parts each; see `host_bytes`.
 """
 
 import collections
@@ -24,12 +24,12 @@ from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.runtime import distributed, parallel, watchdog
 
 Progress = Callable[[int], None]  # Takes the number of pairs just scored.
-# Image number -> the captions that are scored against it, int [any number].
+# Image number -> the captions to score against it, int [n].
 Wanted = Callable[[int], np.ndarray]
-# Tiles that the devices are given before the first of them is waited for.
+# Tiles dispatched to the devices before the first result is awaited.
 _TILES_AHEAD = 4
-# Of features: on the way to the devices, read ahead, being read. Of scores:
-# being filled, being handed over, being written.
+# Features: in transfer to the devices, prefetched, being read. Scores: being
+# filled, in transfer, being written.
 _PARTS_HELD = 3
 _Item = TypeVar('_Item')
 
@@ -45,7 +45,8 @@ def score_matrix(
 ) -> np.ndarray:
   """Returns all raw matching scores in memory, float32 [captions, images].
 
-  Processes divide the parts and must call it alike; all get all scores.
+  Processes divide the parts among them and must all call this with the same
+  arguments; each gets all scores.
 
   Args: see `score_parts`; `config` holds the tile sizes.
   """
@@ -65,7 +66,7 @@ def score_matrix(
 
 
 class Store(Protocol):
-  """Keeps finished parts until all are: `InMemory` or `ScoreCache` (disk)."""
+  """Collects finished parts: `InMemory` or `ScoreCache` (on disk)."""
 
   def save(self, part: int, scores: np.ndarray) -> None:
     """Takes a part, see `score_parts`."""
@@ -75,7 +76,7 @@ class Store(Protocol):
 
 
 class InMemory:
-  """A `Store`; all processes must ask for the joined scores."""
+  """A `Store` in memory; all processes must call `joined`."""
 
   def __init__(self, plan: tiles.Plan, num_captions: int) -> None:
     self._images = plan.images
@@ -87,12 +88,12 @@ class InMemory:
 
   def joined(self) -> np.ndarray:
     """See `Store`."""
-    # No image is in two parts, so of each score all but one term are 0.
+    # No image is in two parts, so every sum has only one nonzero term.
     return distributed.add_up(self._scores)
 
 
 def own_parts(plan: tiles.Plan) -> list[int]:
-  """Returns this process's share of the parts, in their order."""
+  """Returns this process's share of the parts, in scoring order."""
   return tiles.spread(len(plan.images))[
     jax.process_index() :: jax.process_count()
   ]
@@ -113,7 +114,7 @@ def fill(
 ) -> None:
   """Scores parts and saves each when it is finished.
 
-  Args: see `score_parts`; `watch` ends a process of several that hangs here.
+  Args: see `score_parts`; `watch` stops a distributed process that hangs here.
   """
   with watch.during(watchdog.SCORING) as go_on:
 
@@ -147,23 +148,23 @@ def score_parts(
 ) -> Iterator[tuple[int, np.ndarray]]:
   """Yields parts of the matrix as they are finished.
 
-  Every device holds a group of images, embedded once, and all groups of
-  texts pass by. A tile is computed at the shortest bucket that fits it, real
-  tokens first, and its last layer for [CLS] only.
+  Every device keeps a group of images, embedded once, and scores it against
+  all groups of texts. A tile is computed at the shortest bucket that fits it,
+  real tokens first, and the last layer for [CLS] only.
 
   Args:
     model: the network.
     params: its parameters, replicated over the devices.
     data: the split, any number of captions per image.
-    plan: made for as many devices.
-    parts: numbers of the parts, in the order in which they are computed.
+    plan: made for the same number of devices.
+    parts: numbers of the parts, in the order of computation.
     devices: this process's devices.
-    wanted: at least one caption for every image; None for all captions.
+    wanted: returns at least one caption for every image; None scores all.
     progress: called after every tile.
   Yields:
     the part's number and its raw scores, float32 [devices * tile_images,
-    captions], a row for each of `plan.images[part]`; -inf where not wanted.
-    Those of equal captions are equal to the last bit.
+    captions], a row for each of `plan.images[part]`; -inf if not wanted. Equal
+    captions have bitwise equal scores.
   Raises:
     UserError: if a score is not finite.
   """
@@ -199,20 +200,20 @@ def score_parts(
     block[rows, columns] = scores
     progress(tile.num_pairs)
     if is_last:
-      # Equal captions may have been padded to other lengths.
+      # Equal captions may have been padded to different lengths.
       block[:, again] = block[:, first]
       yield part, block
       block = None
 
 
 def host_bytes(plan: tiles.Plan, data: dataset.RetrievalDataset) -> int:
-  """Returns the most bytes of host memory that scoring by parts holds.
+  """Returns the peak host memory of scoring by parts, in bytes.
 
-  Without the data set's own captions, and without JAX and its programs.
+  Excludes the data set's own captions, and JAX and its programs.
   """
   captions, images = len(data.captions), plan.images[0].size
   longest, regions = plan.text_lengths.max(), plan.image_lengths.max()
-  # Twice the table: as it was made, and on the devices of a CPU.
+  # The table counts twice: the original, and the copy on CPU devices.
   of_captions = 2 * captions * longest * 4
   features = (
     images * regions * (data.feature_size * data.feature_dtype.itemsize + 7 * 4)
@@ -222,14 +223,14 @@ def host_bytes(plan: tiles.Plan, data: dataset.RetrievalDataset) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class _Tile:
-  """Pairs that are scored at once, M by each device.
+  """Pairs that are scored together, M on each device.
 
   Attributes:
     length: padded length.
     texts: int32 [devices, a], caption numbers.
-    text_rows: int32 [devices, M], which of these each pair takes.
-    image_rows: int32 [devices, M], which of the device's images.
-    num_pairs: how many are no repetitions.
+    text_rows: int32 [devices, M], index of each pair's caption in `texts`.
+    image_rows: int32 [devices, M], index among the device's images.
+    num_pairs: number of pairs without repetitions.
   """
 
   length: int
@@ -249,7 +250,7 @@ def _started(
   devices: list[jax.Device],
   wanted: Wanted | None,
 ) -> Iterator[tuple[int, _Tile, jax.Array, bool]]:
-  """Yields tiles as they are handed to the devices."""
+  """Yields (part, tile, scores, is last of its part), dispatching each tile."""
   embed = _embed_program(model, tuple(devices))
   for part, images in zip(parts, _read(data, plan, parts), strict=True):
     embedded = embed(params, parallel.put(images, devices))
@@ -274,7 +275,7 @@ def _started(
 def _read(
   data: dataset.RetrievalDataset, plan: tiles.Plan, parts: Sequence[int]
 ) -> Iterator[arrays.Images]:
-  """Yields each part's images, [devices, tile_images, ...], read ahead."""
+  """Yields each part's images, [devices, tile_images, ...], prefetched."""
   most = int(plan.image_lengths.max())
 
   def read(part: int) -> arrays.Images:
@@ -283,7 +284,7 @@ def _read(
       assembling.images(data, plan.images[part].reshape(-1), most),
     )
 
-  # Not grain: the benchmark runs where only JAX and its like are installed.
+  # Not grain: the benchmark runs with only JAX and few packages installed.
   with futures.ThreadPoolExecutor(1) as thread:
     yield from (
       reading.result()
@@ -292,7 +293,7 @@ def _read(
 
 
 def _ahead(items: Iterable[_Item], number: int) -> Iterator[_Item]:
-  """Yields the items; so many more are taken before one is given."""
+  """Yields the items, consuming `number` more ahead of each."""
   taken: collections.deque[_Item] = collections.deque()
   for item in items:
     taken.append(item)
@@ -302,7 +303,7 @@ def _ahead(items: Iterable[_Item], number: int) -> Iterator[_Item]:
 
 
 def _all_tiles(plan: tiles.Plan, part: int) -> Iterator[_Tile]:
-  """Yields a tile per group of texts: each text with each image."""
+  """Yields a tile per group of texts, pairing each text with each image."""
   num_devices, num_images = plan.images.shape[1:]
   num_texts = plan.texts.shape[1]
   text_rows, image_rows = (

@@ -1,4 +1,4 @@
-"""How published numbers are counted: what is ranked among what."""
+"""Evaluation protocols: which candidates each query is ranked against."""
 
 import dataclasses
 import functools
@@ -19,12 +19,12 @@ FOLD_IMAGES = 1000
 
 @dataclasses.dataclass(frozen=True)
 class Counting:
-  """Recalls as the settings' quirks count them."""
+  """Computes recalls with the quirks that the settings choose."""
 
   quirks: settings.Quirks = settings.Quirks()
 
   def rounded(self, scores: recall.Scores) -> recall.Scores:
-    """Returns the scores, rounded where the settings say so."""
+    """Returns the scores, rounded if the settings say so."""
     return dataclasses.replace(scores, is_rounded=self.quirks.float16_scores)
 
   def recalls(
@@ -45,7 +45,7 @@ class Counting:
     captions_of_image: Sequence[Sequence[int]],
     sentences: equal_sentences.Sentences,
   ) -> dict[str, Any]:
-    """Returns what `recall.evaluate_scores` does."""
+    """Returns what `recall.evaluate_scores` returns, with these quirks."""
     return recall.evaluate_scores(
       scores,
       image_of_text,
@@ -67,15 +67,15 @@ Protocol = Callable[
 def prepare(
   names: Sequence[str], data: dataset.RetrievalDataset, folder: str = ''
 ) -> dict[str, Protocol]:
-  """Returns the protocols by name, ready to count.
+  """Returns the named protocols, bound to a split.
 
   Args:
-    names: of PROTOCOLS, or module:function of a user's `Protocol`.
-    data: the split that will be scored.
-    folder: the setting `extensions`, for those that are a user's own.
+    names: keys of PROTOCOLS, or module:function of a user's `Protocol`.
+    data: the split to score.
+    folder: the setting `extensions`, for a user's own protocols.
   Raises:
-    UserError: if there is no such protocol, the split is not what a protocol
-      is about, or a package is missing.
+    UserError: if a protocol does not exist or does not apply to the split, or
+      a package is missing.
   """
   found = {
     name: extensions.find(name, PROTOCOLS, '--protocol', folder)
@@ -97,7 +97,7 @@ def count(
   quirks: settings.Quirks,
   chosen: Mapping[str, Protocol] = types.MappingProxyType({}),
 ) -> dict[str, Any]:
-  """Returns recalls on the whole split, and what the protocols say.
+  """Returns recalls on the whole split, and the protocols' results.
 
   Args:
     scores: of the split.
@@ -105,9 +105,9 @@ def count(
     quirks: how scores are rounded and hits counted.
     chosen: from `prepare`.
   Returns:
-    what `recall.evaluate_scores` does; `split`, its name; `captions` and
-    `images`, how many there are; `chance`, see `recall.chance`; and
-    `protocols`, a result per name, if any are chosen.
+    what `recall.evaluate_scores` returns; `split`, its name; `captions` and
+    `images`, their numbers; `chance`, see `recall.chance`; and `protocols`, a
+    result per name, if any are chosen.
   Raises:
     UserError: if a score is not finite, or a protocol fails.
   """
@@ -131,7 +131,7 @@ def count(
 
 
 def _call_own(name: str, protocol: Protocol, *args: Any) -> dict[str, Any]:
-  """Returns what a user's protocol counts, as plain Python numbers."""
+  """Returns the result of a user's protocol as plain Python numbers."""
   found = extensions.call(protocol, f'--protocol {name}', *args)
   if not isinstance(found, dict):
     raise errors.UserError(
@@ -142,7 +142,7 @@ def _call_own(name: str, protocol: Protocol, *args: Any) -> dict[str, Any]:
 
 
 def _plain(name: str, counted: dict[str, Any]) -> dict[str, Any]:
-  """Returns numbers by name, or by name and name, that JSON can hold."""
+  """Returns a possibly nested dict of numbers that JSON can represent."""
   plain: dict[str, Any] = {}
   for key, value in counted.items():
     if isinstance(value, dict):
@@ -163,9 +163,8 @@ def _whole(num_images: int) -> Callable[..., Protocol]:
   def make(name: str, data: dataset.RetrievalDataset) -> Protocol:
     if len(data.image_ids) != num_images:
       raise errors.UserError(
-        f'protocol {name} is about {num_images:,} images, but {data.name} '
-        f'has {len(data.image_ids):,}; leave --protocol out to rank the '
-        'split as it is'
+        f'protocol {name} needs {num_images:,} images, but {data.name} has '
+        f'{len(data.image_ids):,}; omit --protocol to rank the split as it is'
       )
     return lambda scores, data, counted: counted.recalls(scores, data)
 
@@ -184,16 +183,16 @@ def _folds(name: str, data: dataset.RetrievalDataset) -> Protocol:
       facts = {
         'order': 'data',
         'notes': [
-          'the folds follow the order of the images in the data, and the '
-          f'numbers depend on it: {error}'
+          'the folds follow the order of the images in the data, which '
+          f'affects the numbers: {error}'
         ],
       }
   for fold, images in enumerate(np.split(order, len(order) // FOLD_IMAGES)):
     if not any(len(data.captions_of_image[image]) for image in images):
       raise errors.UserError(
         f'protocol {name} is the mean over folds of {FOLD_IMAGES:,} images, '
-        f'but no image of fold {fold} of {data.name} has a caption; leave '
-        '--protocol out to rank the split as it is'
+        f'but no image of fold {fold} of {data.name} has a caption; omit '
+        '--protocol to rank the split as it is'
       )
   return lambda scores, data, counted: (
     mean_of_folds(scores, data, counted, FOLD_IMAGES, order) | facts
@@ -201,12 +200,12 @@ def _folds(name: str, data: dataset.RetrievalDataset) -> Protocol:
 
 
 def check_folds(name: str, data: dataset.RetrievalDataset, size: int) -> None:
-  """Raises UserError unless folds of `size` images divide the split."""
+  """Raises UserError unless the split divides into folds of `size` images."""
   if not data.image_ids or len(data.image_ids) % size:
     raise errors.UserError(
       f'protocol {name} is the mean over folds of {size:,} images, but '
-      f'{data.name} has {len(data.image_ids):,}, which they do not divide; '
-      "give a split that they do, such as COCO's test split of 5,000"
+      f'{data.name} has {len(data.image_ids):,}, not a multiple of it; give '
+      "a split that is, such as COCO's test split of 5,000"
     )
 
 
@@ -217,16 +216,16 @@ def mean_of_folds(
   size: int,
   order: np.ndarray | None = None,
 ) -> dict[str, Any]:
-  """Returns the mean of the recalls in folds of the images.
+  """Returns the mean recalls over folds of the images.
 
   Args:
     scores: of the split.
     data: the split.
-    counted: how.
+    counted: how recalls are computed.
     size: images per fold; divides the images.
     order: image numbers, fold by fold; None for the order of the data.
   Returns:
-    see `recall.evaluate_scores`; and `folds`, how many there are.
+    see `recall.evaluate_scores`; and `folds`, their number.
   """
   if order is None:
     order = np.arange(len(data.image_ids))

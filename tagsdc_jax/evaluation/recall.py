@@ -1,4 +1,4 @@
-"""A matrix of scores -> ranks and recall at k, both ways. Numpy only."""
+"""Ranks and recall at k of a score matrix, in both directions. Numpy only."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
@@ -12,19 +12,19 @@ from tagsdc_jax.evaluation import equal_sentences
 
 CUTOFFS = (1, 5, 10)
 WAYS = ('image_retrieval', 'text_retrieval')
-# Numbers of the matrix that are looked at together; some copies are made.
+# Entries of the matrix processed at a time; a few copies of them are made.
 _BLOCK = 2**22
 
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-  """Scores of all captions and images, some perhaps by a first pass only.
+  """Scores of all captions and images, some possibly only by a first pass.
 
   Attributes:
-    matrix: float32 [captions, images], may lie in a file; -inf where the
-      network has not scored.
-    first_pass: float [captions, images]; orders what the network has not
-      scored, behind all that it has. None if it has scored everything.
+    matrix: float32 [captions, images], may be memory-mapped; -inf for pairs
+      that the network has not scored.
+    first_pass: float [captions, images]; orders the pairs that the network has
+      not scored, behind all that it has. None if it has scored all.
     is_rounded: whether scores are rounded to float16, as in the release.
   """
 
@@ -33,13 +33,13 @@ class Scores:
   is_rounded: bool = False
 
   def rows(self, captions: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Returns float [captions, images]; the higher ranks first, per row."""
+    """Returns float [captions, images]; higher ranks first within a row."""
     return self._keys(
       np.asarray(captions)[:, None], np.arange(self.matrix.shape[1])[None], 1
     )
 
   def columns(self, images: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Returns float [captions, images]; the higher ranks first, per column."""
+    """Returns float [captions, images]; higher ranks first within a column."""
     return self._keys(
       np.arange(self.matrix.shape[0])[:, None], np.asarray(images)[None], 0
     )
@@ -54,7 +54,7 @@ class Scores:
     )
 
   def check(self, data: dataset.RetrievalDataset) -> None:
-    """Raises UserError if a score of a split is NaN or infinite."""
+    """Raises UserError if a score of the split is NaN or infinite."""
     for numbers in blocks(*self.matrix.shape):
       block = self.matrix[numbers]
       wrong = ~np.isfinite(block)
@@ -84,7 +84,7 @@ class Scores:
 
     Args:
       captions_of_image: rows of each image's captions.
-      sentences: of the captions; None if every tie is lost.
+      sentences: of the captions; None if every tie counts against the model.
     """
     return np.concatenate(
       [
@@ -113,18 +113,18 @@ class Scores:
 def not_finite(
   data: dataset.RetrievalDataset, score: float, caption: int, image: int
 ) -> errors.UserError:
-  """Returns the error that tells of a score that is NaN or infinite."""
+  """Returns the error for a score that is NaN or infinite."""
   return errors.UserError(
     f'scores must be finite, got {score} for caption '
     f'{data.captions[caption].caption_id} and image {data.image_ids[image]} '
-    f"of {data.name}; the network's numbers become too large there, or in a "
-    'pair scored together with it: give other weights, or look at these '
-    'region features'
+    f"of {data.name}; the network's activations overflow there, or in a "
+    'pair scored together with it: give other weights, or check these region '
+    'features'
   )
 
 
 def behind(scores: np.ndarray, first_pass: np.ndarray, axis: int) -> np.ndarray:
-  """Returns scores whose missing ones rank last, as the first pass says.
+  """Returns scores with missing ones ranked last, in the first pass's order.
 
   Args:
     scores: float32 [n, m], -inf where missing.
@@ -147,11 +147,11 @@ def behind(scores: np.ndarray, first_pass: np.ndarray, axis: int) -> np.ndarray:
 
 
 def blocks(number: int, other: int) -> Iterator[np.ndarray]:
-  """Yields the numbers of rows, or columns, that are looked at together.
+  """Yields the numbers of rows, or columns, to process together.
 
   Args:
-    number: how many rows.
-    other: the length of each.
+    number: number of rows.
+    other: length of a row.
   """
   size = max(1, _BLOCK // max(other, 1))
   for start in range(0, number, size):
@@ -159,7 +159,7 @@ def blocks(number: int, other: int) -> Iterator[np.ndarray]:
 
 
 def image_ranks(scores: np.ndarray, image_of_text: np.ndarray) -> np.ndarray:
-  """Returns how many other images beat each caption's own, int [texts].
+  """Returns the rank of each caption's image, from 0, int [texts].
 
   Pessimistic on ties: an image with an equal score counts as better.
 
@@ -178,15 +178,16 @@ def text_ranks(
 ) -> np.ndarray:
   """Returns the best rank of each image's captions, int [images].
 
-  Images without captions are left out. Pessimistic on ties with captions of
-  other images; the image's own captions never stand in each other's way.
+  Images without captions are skipped. Pessimistic on ties with captions of
+  other images; the image's own captions do not compete with each other.
 
   Args:
     scores: float [texts, images].
     captions_of_image: rows of each image's captions, any number of them. More
-      generally: of each column, the rows that are right.
+      generally, the right rows of each column.
     twins: for each image int [n, 2], its captions and others that are word for
-      word the same, see `equal_sentences`; these ties are not lost.
+      word the same, see `equal_sentences`; these ties do not count against
+      the model.
   """
   ranks = []
   for image, own in enumerate(captions_of_image):
@@ -205,16 +206,16 @@ def text_ranks(
 
 
 def recalls(ranks: np.ndarray) -> dict[str, float]:
-  """Returns R@1, R@5 and R@10 in per cent as `r1`, `r5`, `r10`."""
+  """Returns R@1, R@5 and R@10 in percent as `r1`, `r5`, `r10`."""
   return {f'r{k}': 100.0 * float(np.mean(ranks < k)) for k in CUTOFFS}
 
 
 def overcounted_recalls(ranks: np.ndarray) -> dict[str, float]:
   """Returns R@1, R@5 and R@10 as the release counts its image retrieval.
 
-  Of every caption whose image is among the first ten it lists the caption's
-  number and the image's rank, and then counts all numbers below k, so that
-  such captions among the first k count once more. May exceed 100.
+  For every caption whose image ranks among the top ten, the release lists the
+  caption's number and the image's rank, and then counts all numbers below k,
+  so that such captions among the first k count twice. May exceed 100.
 
   Args:
     ranks: int [texts], in the data's order; see `image_ranks`.
@@ -230,10 +231,10 @@ def overcounted_recalls(ranks: np.ndarray) -> dict[str, float]:
 
 
 def as_float16(scores: np.ndarray) -> np.ndarray:
-  """Returns the scores rounded to float16, as the release keeps them.
+  """Returns the scores rounded to float16, as the release stores them.
 
-  Near ones become equal, and ties count against the model; which of them the
-  release puts first is left to chance (docs/quirks.md, 41).
+  Similar scores become equal, and ties count against the model; the release
+  orders them arbitrarily (docs/quirks.md, 41).
   """
   return scores.astype(np.float16).astype(np.float32)
 
@@ -241,12 +242,12 @@ def as_float16(scores: np.ndarray) -> np.ndarray:
 def with_means(
   image_retrieval: dict[str, float], text_retrieval: dict[str, float]
 ) -> dict[str, Any]:
-  """Returns both ways' recalls with their means, in per cent.
+  """Returns the recalls of both directions with their means, in percent.
 
   Returns:
     `image_retrieval`, `text_retrieval` as given; `image_mean`, `text_mean`
-    over the cut-offs; `mean_r1`, what the best checkpoint is chosen by; and
-    `rsum`, the sum of all six.
+    over the cutoffs; `mean_r1`, which selects the best checkpoint; and `rsum`,
+    the sum of all six.
   """
   result: dict[str, Any] = {
     'image_retrieval': image_retrieval,
@@ -264,17 +265,17 @@ def with_means(
 
 
 def mean_r1(result: dict[str, Any]) -> float:
-  """Returns the mean of the two R@1."""
+  """Returns the mean R@1 of both directions."""
   return sum(result[way]['r1'] for way in WAYS) / len(WAYS)
 
 
 def with_equal(result: dict[str, Any], equal: dict[str, Any]) -> dict[str, Any]:
-  """Returns a result with its second count, where the two differ.
+  """Returns a result with its second count, if the two differ.
 
   Args:
-    result: recalls or precisions, as published numbers are counted.
-    equal: the same with equal sentences taken as right; `equal_sentences` of
-      what is returned.
+    result: recalls or precisions, counted like published numbers.
+    equal: the same with equal sentences counted as right; returned under
+      `equal_sentences`.
   """
   return result | ({} if equal == result else {'equal_sentences': equal})
 
@@ -287,7 +288,7 @@ def _equal_ranks(
   images: np.ndarray,
   texts: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns ranks with equal sentences taken as right.
+  """Returns ranks with equal sentences counted as right.
 
   Args:
     scores: of all captions and images.
@@ -331,21 +332,21 @@ def evaluate_scores(
   *,
   image_recalls: Callable[[np.ndarray], dict[str, float]] = recalls,
 ) -> dict[str, Any]:
-  """Returns recalls both ways in per cent, and their means.
+  """Returns recalls in both directions in percent, and their means.
 
   Args:
     scores: of all captions and images.
     image_of_text: int [captions].
     captions_of_image: rows of each image's captions.
-    sentences: which captions are equal: a tie with an equal caption of
-      another image is not lost. None, and rounded scores, as the release has
-      them: it is lost as every other.
-    image_recalls: how image retrieval is counted.
+    sentences: which captions are equal; a tie with an equal caption of another
+      image does not count against the model. With None, or with rounded
+      scores as in the release, it does, like every other tie.
+    image_recalls: computes recalls from the ranks of image retrieval.
   Returns:
-    see `with_means`; with `equal_sentences`, the same, where it makes
-    a difference that equal sentences are taken as right.
+    see `with_means`; and `equal_sentences`, the same with equal sentences
+    counted as right, if that makes a difference.
   Raises:
-    ValueError: if shapes do not fit.
+    ValueError: if the shapes do not match.
   """
   expected = (len(image_of_text), len(captions_of_image))
   if scores.matrix.shape != expected:
@@ -375,17 +376,18 @@ def evaluate_scores(
 
 
 def chance(num_images: int, num_captions: Sequence[float]) -> dict[str, Any]:
-  """Returns what random scores are expected to give, see `with_means`.
+  """Returns the expected recalls of random scores, see `with_means`.
 
   Args:
-    num_images: all of them, whether they have captions or not.
-    num_captions: of each image; those without have no rank, see `text_ranks`.
+    num_images: number of all images, with and without captions.
+    num_captions: number of each image's captions; images without have no rank,
+      see `text_ranks`.
   """
   own = np.array([number for number in num_captions if number], float)
   total = float(np.sum(own))
   found = {}
   for k in CUTOFFS:
-    # That none of an image's captions is among the k first.
+    # Probability that none of an image's captions is among the first k.
     missed = np.ones_like(own)
     for place in range(min(k, int(total))):
       missed *= np.maximum(0, total - own - place) / (total - place)
@@ -401,20 +403,20 @@ def precision(
   num_relevant: int,
   twins: np.ndarray | None = None,
 ) -> dict[str, float]:
-  """Returns how the positives of one query rank, each from 0 to 1.
+  """Returns precisions of one query's ranking, each from 0 to 1.
 
-  Pessimistic on ties: other candidates of equal score rank before.
+  Pessimistic on ties: other candidates with an equal score rank first.
 
   Args:
     scores: float [candidates].
-    positives: int [<= num_relevant], candidates that are right.
-    num_relevant: R; positives that are no candidates are never found.
+    positives: int [<= num_relevant], the right candidates.
+    num_relevant: R; positives that are not candidates are never found.
     twins: int [n, 2], positives and others that are word for word the same;
       with equal scores the others rank behind, see `text_ranks`.
   Returns:
     `map_at_r`: mean over the first R places of the precision up to the place
-      where it holds a positive, of 0 elsewhere; `r_precision`: share of the
-      first R that is positive; `r1`: whether the first one is.
+      if it is a positive, else of 0; `r_precision`: share of positives among
+      the first R; `r1`: whether the first is a positive.
   Reference: Musgrave et al., A Metric Learning Reality Check, 2020.
   """
   own = np.asarray(positives, int)

@@ -1,8 +1,8 @@
-"""A folder of finished parts of an evaluation, so that it can be continued.
+"""A folder of the finished parts of an evaluation, which can be resumed.
 
-It is named after all that determines the scores, and every file's
-checksum includes that name: nothing of another checkpoint, split or plan can
-be taken for a part of this one.
+Its name is a hash of everything that determines the scores, and every file's
+checksum includes it: no part of another checkpoint, split or plan can be
+mistaken for one of this evaluation.
 """
 
 import io
@@ -24,15 +24,15 @@ from tagsdc_jax.runtime import hashing
 
 ABOUT = 'about.json'
 _SUFFIX, _JOINED = '.part', 'scores.npy'
-# Images whose region features are hashed: reading all takes as long as some
-# evaluations do. Another store of features differs everywhere.
+# Number of images whose region features are hashed: reading all takes as long
+# as some evaluations. Another feature store differs in all of them.
 _IMAGES_READ = 16
 _PRECISION = ('compute.dtype', 'compute.attention', 'compute.matmul_precision')
 _VERSIONS = ('tagsdc_jax', 'jax', 'jaxlib', 'flax')
 
 
 class ScoreCache:
-  """Parts of one matrix of scores, a file each; a `matrix.Store`."""
+  """A `matrix.Store` on disk: parts of one score matrix, one file each."""
 
   def __init__(
     self,
@@ -42,16 +42,16 @@ class ScoreCache:
     images: np.ndarray,
     num_captions: int,
   ) -> None:
-    """Makes the folder, or finds it.
+    """Creates or opens the folder.
 
     Args:
-      parent: where it lies.
-      name: what it is called, before the hash.
-      about: JSON-able facts; all that determines the scores, see `facts`.
+      parent: folder that contains it.
+      name: its name before the hash.
+      about: JSON-able facts that determine the scores, see `facts`.
       images: int [parts, devices, tile_images], see `tiles.Plan`.
       num_captions: of the split.
     Raises:
-      UserError: if the file system refuses.
+      UserError: if the folder cannot be created.
     """
     text = json.dumps(about, sort_keys=True)
     self._key = hashing.sha256([text.encode('utf-8')])
@@ -63,36 +63,36 @@ class ScoreCache:
     self._about = about
 
   def write_about(self) -> None:
-    """Writes what the scores were made of, for people."""
+    """Writes the facts that determine the scores to about.json."""
     if not (self.path / ABOUT).exists():
       files.write_json(self.path / ABOUT, self._about)
 
-  def missing(self, parts: Sequence[int], is_told: bool) -> list[int]:
-    """Returns the parts that are still to be scored.
+  def missing(self, parts: Sequence[int], is_verbose: bool) -> list[int]:
+    """Returns the parts that remain to be scored.
 
     Args:
       parts: those of this process.
-      is_told: whether people are told what was found.
+      is_verbose: whether to report what was found on standard error.
     """
     missing = [part for part in parts if self.load(part) is None]
     damaged = [part for part in missing if self.has(part)]
-    if damaged and is_told:
-      _say(f'{len(damaged)} damaged parts in {self.path} are scored again')
-    if len(missing) < len(parts) and is_told:
+    if damaged and is_verbose:
+      _say(f'scoring {len(damaged)} corrupt parts in {self.path} again')
+    if len(missing) < len(parts) and is_verbose:
       _say(
-        f'continues the evaluation in {self.path}: '
-        f'{len(parts) - len(missing)} of {len(parts)} parts are there'
+        f'resuming the evaluation in {self.path}: '
+        f'{len(parts) - len(missing)} of {len(parts)} parts are finished'
       )
     return missing
 
   def save(self, part: int, scores: np.ndarray) -> None:
-    """Writes a part whole or not at all.
+    """Writes a part atomically.
 
     Args:
       part: its number.
-      scores: float32 [shape].
+      scores: float32 [images of a part, captions].
     Raises:
-      UserError: if the file system refuses.
+      UserError: if the file cannot be written.
     """
     content = io.BytesIO()
     np.save(content, scores, allow_pickle=False)
@@ -104,11 +104,11 @@ class ScoreCache:
     files.write_whole(self._file(part), write)
 
   def has(self, part: int) -> bool:
-    """Returns whether there is a file of the part, whole or not."""
+    """Returns whether the part has a file, intact or not."""
     return self._file(part).exists()
 
   def load(self, part: int) -> np.ndarray | None:
-    """Returns a part, float32 [shape]; None if it is missing or damaged."""
+    """Returns a part, see `save`; None if it is missing or corrupt."""
     path = self._file(part)
     with errors.named(path, 'read'):
       try:
@@ -125,9 +125,9 @@ class ScoreCache:
     return scores if scores.shape == self._shape else None
 
   def joined(self) -> np.ndarray:
-    """Returns all scores, float32 [captions, images], mapped from a file.
+    """Returns all scores, float32 [captions, images], memory-mapped.
 
-    The file lies image by image, so that every part is written in place.
+    The file is ordered by image, so that every part is written in place.
 
     Raises:
       UserError: if a part is missing.
@@ -144,8 +144,8 @@ class ScoreCache:
         scores = self.load(part)
         if scores is None:
           raise errors.UserError(
-            f'part {part} is missing or damaged in {self.path}; give the '
-            'same command again to have it scored'
+            f'part {part} is missing or corrupt in {self.path}; run the '
+            'same command again to score it'
           )
         for image, row in zip(images.reshape(-1), scores, strict=True):
           file.seek(start + int(image) * size)
@@ -155,12 +155,12 @@ class ScoreCache:
     return np.load(path, mmap_mode='r').T
 
   def remove(self) -> None:
-    """Removes the folder, and the one around it if that is empty then."""
+    """Removes the folder, and its parent if that is empty then."""
     shutil.rmtree(self.path, ignore_errors=True)
     try:
       self.path.parent.rmdir()
     except OSError:
-      pass  # Others lie there, or it was the user's.
+      pass  # It contains other files, or belongs to the user.
 
   def _file(self, part: int) -> Path:
     return self.path / f'{part:06}{_SUFFIX}'
@@ -177,15 +177,15 @@ def facts(
   chosen: first_pass.FirstPass | None,
   devices: list[jax.Device],
 ) -> dict[str, Any]:
-  """Returns JSON-able facts; evaluations of equal ones give equal scores.
+  """Returns JSON-able facts that determine the scores of an evaluation.
 
   Args:
-    parameters: on the host, as they rank.
+    parameters: on the host, as evaluated.
     data: the split.
     plan: its tiles.
-    config: settings of the network and its precision are read.
-    chosen: the pairs that are scored; None for all.
-    devices: of each process; other ones round differently.
+    config: only settings of the network and its precision are used.
+    chosen: the pairs to score; None for all.
+    devices: of each process; other devices round differently.
   """
   flat = settings.flatten(config)
   return {
@@ -207,7 +207,7 @@ def facts(
 
 
 def split_sha256(data: dataset.RetrievalDataset) -> str:
-  """Returns a hash of captions, names, lengths, and some images' features."""
+  """Returns a hash of captions, ids, lengths, and some images' features."""
 
   def parts() -> Iterator[bytes]:
     for caption in data.captions:

@@ -1,4 +1,4 @@
-"""Scores of a list of (sentence, image) pairs, whatever the sentences are."""
+"""Scores a list of (sentence, image) pairs with arbitrary sentences."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -33,10 +33,10 @@ def score_sentences(
   Args:
     model: the network.
     params: its parameters, replicated over the devices.
-    data: where the images come from.
+    data: the split with the images.
     sentences: M rows of token ids without [CLS] and [SEP].
     image_numbers: M images of `data`, one per sentence.
-    devices: this process's devices; the pairs are dealt out to them.
+    devices: this process's devices; the pairs are divided among them.
   """
   longest = max(len(s) for s in sentences)
   token_ids = np.stack(
@@ -46,7 +46,7 @@ def score_sentences(
   used, places = np.unique(np.asarray(image_numbers), return_inverse=True)
   images = assembling.images(data, used, int(np.max(data.num_regions)))
   count, num_devices = len(sentences), len(devices)
-  # Filling rows repeat the last pair; they are cut off again.
+  # Padding rows repeat the last pair; they are dropped at the end.
   rows = np.minimum(
     np.arange(-(-count // num_devices) * num_devices), count - 1
   ).reshape(num_devices, -1)

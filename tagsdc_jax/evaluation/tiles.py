@@ -1,4 +1,4 @@
-"""How the matrix of scores is cut into tiles, and what of them is padding."""
+"""Divides the score matrix into tiles, and measures their padding."""
 
 import dataclasses
 
@@ -8,11 +8,11 @@ from tagsdc_jax import settings
 from tagsdc_jax.data import dataset
 from tagsdc_jax.engines.packed import chunks
 
-# Fewer programs are taken as long as they compute this much more than a
+# Fewer programs are preferred if they compute at most this much more than one
 # program per length would.
 _SLACK = 0.04
-# Share of rows or columns that may be repetitions for a larger tile's sake.
-_FILLING = 0.01
+# Share of rows or columns that may be repeated to allow a larger tile.
+_MAX_REPEATED = 0.01
 _GOLDEN = 0.6180339887  # Multiples of it, modulo 1, never cluster.
 
 
@@ -20,19 +20,20 @@ _GOLDEN = 0.6180339887  # Multiples of it, modulo 1, never cluster.
 class Plan:
   """Tiles over captions and images, both sorted by length.
 
-  A part is what all devices hold at once, `tile_images` images each; it is
-  also what an interrupted evaluation keeps. All groups of texts pass by it.
+  A part is the images of all devices at a time, `tile_images` each; it is also
+  the unit that an interrupted evaluation saves. It is scored against all groups
+  of texts.
 
   Attributes:
     texts: int [text groups, tile_texts], caption numbers; the shortest one is
       repeated where they do not divide the captions.
     images: int [parts, devices, tile_images], likewise.
-    text_lengths: int [text groups], longest caption of each group, [CLS] and
-      [SEP] included.
-    image_lengths: int [parts], most regions of any image of the part.
+    text_lengths: int [text groups], longest caption of each group, including
+      [CLS] and [SEP].
+    image_lengths: int [parts], most regions of any image in the part.
     buckets: ascending padded lengths, one compiled program each.
-    padding: share of what is computed that is no token or region of a pair
-      that is needed, 0 to 1.
+    padding: share of the computed positions that are not a token or region of
+      a needed pair, 0 to 1.
   """
 
   texts: np.ndarray
@@ -48,19 +49,19 @@ class Plan:
     return self.texts.shape[1] * self.images.shape[2]
 
   def bucket_of(self, length: int) -> int:
-    """Returns the shortest bucket that holds so many tokens and regions."""
+    """Returns the shortest bucket that fits `length` tokens and regions."""
     return next(w for w in self.buckets if w >= length)
 
 
 def make_plan(
   data: dataset.RetrievalDataset, config: settings.Evaluation, num_devices: int
 ) -> Plan:
-  """Returns tiles of at most the sizes that the settings name.
+  """Returns tiles of at most the sizes in the settings.
 
   Args:
     data: the split.
-    config: tile sizes and the most programs.
-    num_devices: devices that work on a part.
+    config: maximal tile sizes and number of programs.
+    num_devices: devices that share a part.
   """
   lengths = text_lengths(data)
   regions = np.asarray(data.num_regions)
@@ -80,23 +81,23 @@ def text_lengths(data: dataset.RetrievalDataset) -> np.ndarray:
 
 
 def spread(count: int) -> list[int]:
-  """Returns the numbers below `count`, neighbours far apart, the last first.
+  """Returns the numbers below `count`, neighbors far apart, the last first.
 
-  Work that grows with its number, done in this order, goes on at an even pace
-  from the start, so that the time left is known early. And what needs most
-  memory comes first.
+  If the work grows with the number, this order gives an even pace from the
+  start, so that the remaining time is known early; and the part that needs the
+  most memory comes first.
   """
   places = (np.arange(count) * _GOLDEN) % 1
   return [count - 1 - int(i) for i in np.argsort(places, kind='stable')]
 
 
 def few_buckets(lengths: np.ndarray, most: int) -> tuple[int, ...]:
-  """Returns ascending buckets that pad little.
+  """Returns ascending buckets with little padding.
 
   Args:
     lengths: int [tiles], not empty.
-    most: how many at most; fewer if they pad hardly more than one length per
-      length would.
+    most: maximal number of buckets; fewer are returned if they pad little more
+      than a bucket per length would.
   """
   enough = (1 + _SLACK) * np.sum(lengths)
   for number in range(1, most + 1):
@@ -111,17 +112,17 @@ def _padded(lengths: np.ndarray, buckets: tuple[int, ...]) -> np.ndarray:
 
 
 def _groups(lengths: np.ndarray, most: int, num_devices: int) -> np.ndarray:
-  """Returns numbers in order of length, int [groups, devices, <= most]."""
+  """Returns numbers sorted by length, int [groups, devices, <= most]."""
   count = len(lengths)
   most = min(most, -(-count // num_devices))
-  # The largest size that leaves next to nothing to fill up; 60 images in
-  # eights would be 64, in sixes they are 60.
+  # The largest size that needs almost no repetitions: 60 images are padded to
+  # 64 in eights, but to 60 in sixes.
   sizes = range(most, most // 2, -1)
   missing = [-count % (size * num_devices) for size in sizes]
-  allowed = max(min(missing), int(_FILLING * count))
+  allowed = max(min(missing), int(_MAX_REPEATED * count))
   size, lacking = next(
     (size, number) for size, number in zip(sizes, missing) if number <= allowed
   )
-  # The shortest fills up, as it costs least.
+  # The shortest is repeated, as it costs least.
   order = np.pad(np.argsort(lengths, kind='stable'), (lacking, 0), mode='edge')
   return order.reshape(-1, num_devices, size)

@@ -1,10 +1,10 @@
-"""Recalls that the paper gives, for the protocols that it uses."""
+"""Recalls published in the paper, for the protocols that it uses."""
 
 from typing import Any
 
 from tagsdc_jax.evaluation import recall
 
-# R@1, R@5, R@10 of text retrieval, then of image retrieval, in per cent.
+# R@1, R@5, R@10 of text retrieval, then of image retrieval, in percent.
 _NUMBERS = {
   'coco_5k': {
     'TAGS-DC base': ((66.6, 88.6, 94.0), (51.6, 79.1, 87.5)),
@@ -18,12 +18,12 @@ _NUMBERS = {
 
 
 def results(protocol: str) -> list[tuple[str, dict[str, Any]]]:
-  """Returns what was published, as named results; may be none.
+  """Returns the published results of a protocol, if any.
 
   Args:
-    protocol: of `protocols.PROTOCOLS`.
+    protocol: a key of `protocols.PROTOCOLS`.
   Returns:
-    ("published, NAME", see `recall.with_means`).
+    ("published, NAME", result) pairs; for results see `recall.with_means`.
   Reference: arXiv 2111.03349.
   """
   return [

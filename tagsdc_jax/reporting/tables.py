@@ -1,4 +1,4 @@
-"""Results as tables for the terminal."""
+"""Prints results as tables in the terminal."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,19 +9,19 @@ from rich.table import Table
 
 from tagsdc_jax.evaluation import recall
 
-# Name of the second count; see `recall.with_equal`.
-EQUAL = '  equal sentences right'
+# Row of the second count; see `recall.with_equal`.
+EQUAL = '  equal sentences as hits'
 
 
 def print_recalls(
   rows: Sequence[tuple[str, dict[str, Any]]], title: str
 ) -> None:
-  """Prints recalls in per cent, one line per named evaluation result.
+  """Prints recalls in percent, one row per named evaluation result.
 
   Args:
-    rows: (name, result); see `recall.evaluate_scores`. Of a result that tells
-      its `images` and `captions` a line with chance goes before every change;
-      `pairs_per_second` is shown where there is one.
+    rows: (name, result); see `recall.evaluate_scores`. If results contain
+      `images` and `captions`, a row with chance precedes every change of them;
+      `pairs_per_second` is shown if present.
     title: heading.
   """
   table = Table(title=title)
@@ -60,7 +60,7 @@ def print_recalls(
 def print_precisions(
   rows: Sequence[tuple[str, dict[str, Any]]], title: str
 ) -> None:
-  """Prints what `coco_truths.precisions` returns, one line per result."""
+  """Prints the results of `coco_truths.precisions`, one row per result."""
   table = Table(title=title)
   table.add_column('', no_wrap=True)
   kinds = {'map_at_r': 'mAP@R', 'r_precision': 'R-P', 'r1': 'R@1'}
@@ -84,14 +84,15 @@ def print_precisions(
 def print_numbers(
   rows: Sequence[tuple[str, dict[str, Any]]], title: str
 ) -> None:
-  """Prints what a user's protocol counts, one line per number.
+  """Prints the results of a user's protocol, one row per number.
 
   Args:
-    rows: (name, numbers by name, which may lie in groups).
+    rows: (name, possibly nested dict of numbers).
     title: heading.
   """
   table = Table()
-  table.add_column(title, no_wrap=True)  # Above it would be cut to its width.
+  # Not as the table's title, which would be cut to the table's width.
+  table.add_column(title, no_wrap=True)
   table.add_column('', justify='right')
   for name, numbers in rows:
     table.add_row(name, style='bold')
@@ -101,7 +102,7 @@ def print_numbers(
 
 
 def _flat(numbers: dict[str, Any], group: str = '') -> dict[str, float]:
-  """Returns numbers by dotted names."""
+  """Returns the numbers by dotted names."""
   found: dict[str, float] = {}
   for key, value in numbers.items():
     found |= (
@@ -118,7 +119,7 @@ def print_phases(entries: Sequence[dict[str, Any]]) -> None:
   Args:
     entries: `phases` of the demo's `results.json`; not empty.
   """
-  table = Table(title='embedded world, per cent')
+  table = Table(title='embedded world, percent')
   table.add_column('', no_wrap=True)
   for way in ('image', 'text'):
     for k in recall.CUTOFFS:
@@ -126,7 +127,7 @@ def print_phases(entries: Sequence[dict[str, Any]]) -> None:
   for name in ('mean R@1', 'foils', 's'):
     table.add_column(name, justify='right')
   guess = chance(entries[0])
-  # Of a caption and its foil either may score higher.
+  # A caption scores higher than its foil half of the time.
   table.add_row(
     f'chance among {entries[0]["images"]} images',
     *_cells(guess),
@@ -148,7 +149,7 @@ def print_differences(rows: Sequence[tuple[str, ...]], title: str) -> None:
   """Prints a comparison, file by file.
 
   Args:
-    rows: file, what, largest absolute and relative error, tolerance, verdict,
+    rows: file, item, largest absolute and relative error, tolerance, verdict,
       note; one line each.
     title: heading.
   """
@@ -170,8 +171,8 @@ def print_differences(rows: Sequence[tuple[str, ...]], title: str) -> None:
 def chance(result: dict[str, Any]) -> dict[str, Any]:
   """Returns the recalls of random scores.
 
-  Results of earlier versions do not tell them; there captions are taken to be
-  spread evenly over the images.
+  Results of earlier versions do not contain them; they are then computed as if
+  captions were spread evenly over the images.
   """
   images, captions = result['images'], result['captions']
   return result.get('chance') or recall.chance(
@@ -185,5 +186,5 @@ def _cells(result: dict[str, Any]) -> list[str]:
 
 
 def _print(table: Table, width: int = 110) -> None:
-  # Log files have no width; 80 columns would cut the names.
+  # Log files have no width; rich's 80 columns would cut the names.
   Console(width=None if Console().is_terminal else width).print(table)

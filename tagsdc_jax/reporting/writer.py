@@ -1,4 +1,4 @@
-"""Metrics of a run: JSON lines and TensorBoard."""
+"""Writes the metrics of a run as JSON lines and for TensorBoard."""
 
 import json
 import time
@@ -15,13 +15,13 @@ from tagsdc_jax.runtime import watchdog
 
 
 class Metrics(Protocol):
-  """Where metrics go."""
+  """A destination of metrics."""
 
   def write(self, update: int, kind: str, values: dict[str, float]) -> None:
-    """Takes scalars; see `MetricsWriter.write`."""
+    """Writes scalars; see `MetricsWriter.write`."""
 
   def close(self) -> None:
-    """Ends it."""
+    """Closes it."""
 
 
 class NoMetrics:
@@ -37,11 +37,11 @@ class NoMetrics:
 class MetricsWriter:
   """Appends to `metrics.jsonl` and to TensorBoard's event files.
 
-  Each kind of line stands once for an update, also where a run that goes on
-  does work again, as a validation whose state was saved before it.
+  Each kind of line is written once per update, even if a resumed run repeats
+  work, e.g. a validation that the checkpoint precedes.
 
   Not tensorboardX's SummaryWriter: it writes in a thread, which dies on a
-  full disk and leaves the caller waiting for ever.
+  full disk and leaves the caller waiting forever.
   """
 
   def __init__(
@@ -56,11 +56,11 @@ class MetricsWriter:
 
     Args:
       run_dir: the run's folder.
-      first_update: where the run goes on; what a killed run has written of
-        later updates is dropped, since it will be written again.
-      watch: ends a process of several that hangs here.
-      check: raises if the folder is another run's by now.
-      about: stands in every line of `metrics.jsonl`.
+      first_update: where the run resumes; lines of later updates, left by a
+        killed run, are removed, since they will be written again.
+      watch: stops a distributed process that hangs here.
+      check: raises if another run has taken over the folder.
+      about: added to every line of `metrics.jsonl`.
     """
     self._path, board = run_dir / 'metrics.jsonl', run_dir / 'tensorboard'
     self._watch, self._check, self._about = watch, check, about
@@ -68,9 +68,9 @@ class MetricsWriter:
       self._written = _keep_until(self._path, first_update)
       self._lines = open(self._path, 'a', encoding='utf-8')
       board.mkdir(exist_ok=True)
-      goes_on = any(board.iterdir())
+      is_resumed = any(board.iterdir())
       self._board = event_file_writer.EventsWriter(str(board / 'events'))
-      if goes_on:  # TensorBoard then drops what comes later in other files.
+      if is_resumed:  # TensorBoard then drops later steps of other files.
         self._board.write_event(
           event_pb2.Event(
             wall_time=time.time(),
@@ -85,11 +85,11 @@ class MetricsWriter:
 
     Args:
       update: updates done.
-      kind: "train" or "validation"; nothing is written if the update has
-        one already.
+      kind: "train" or "validation"; nothing is written if the update already
+        has a line of this kind.
       values: name -> number.
     Raises:
-      UserError: if the file system refuses.
+      UserError: if a file cannot be written.
     """
     self._check()
     if (update, kind) in self._written:
@@ -117,10 +117,10 @@ class MetricsWriter:
 
 
 def _keep_until(path: Path, update: int) -> set[tuple[int, str]]:
-  """Removes lines of later updates, those that were cut, and repetitions.
+  """Removes lines of later updates, truncated lines, and repetitions.
 
   Returns:
-    the update and kind of each line that is left.
+    the update and kind of each remaining line.
   """
   if not path.exists():
     return set()
@@ -136,7 +136,7 @@ def _keep_until(path: Path, update: int) -> set[tuple[int, str]]:
 
 
 def _key(line: bytes) -> tuple[int, str] | None:
-  """Returns the update and kind of a line, None if it was cut."""
+  """Returns the update and kind of a line, or None if it is truncated."""
   try:
     content: Any = json.loads(line)
     return (

@@ -101,7 +101,7 @@ def evaluate(
         len(data.captions),
       )
       stack.enter_context(_claimed(cache))
-      missing = cache.missing(own, is_told=distributed.is_first())
+      missing = cache.missing(own, is_verbose=distributed.is_first())
     stack.enter_context(memory.explained(config, memory.SCORING, devices))
     store: matrix.Store = cache or matrix.InMemory(plan, len(data.captions))
     start = time.perf_counter()

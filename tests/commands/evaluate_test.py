@@ -117,7 +117,7 @@ def test_killed_and_continued(run_dir, whole, tmp_path, capsys):
   assert len(list(work.glob('*.part'))) == 3
   assert len(list(work.glob('*.partial'))) == 1
   scores, result = _evaluate(run_dir, tmp_path / 'out')
-  assert '3 of 6 parts are there' in capsys.readouterr().err
+  assert '3 of 6 parts are finished' in capsys.readouterr().err
   np.testing.assert_array_equal(scores, whole[0])
   assert result['pairs_found'] == 360
   for key in ('image_retrieval', 'text_retrieval', 'rsum'):
@@ -306,7 +306,7 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
   ]
   assert 'mAP@R' in shown and '2.5' in shown
   assert 'protocol coco_5k: mind this\n' in shown
-  assert shown.count('equal sentences right') == 1
+  assert shown.count('equal sentences as hits') == 1
 
 
 @pytest.mark.parametrize(
@@ -353,7 +353,10 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
       ['--data-root', '/no/such'],
       'data.root = /no/such is no folder; give --data-root FOLDER, where the',
     ),
-    (['--protocol', 'coco_5k', '--protocol', 'coco_1k'], 'protocol coco_5k is'),
+    (
+      ['--protocol', 'coco_5k', '--protocol', 'coco_1k'],
+      'protocol coco_5k needs',
+    ),
     (['--work-dir', '/dev/null/x'], '/dev/null is a file; give another path'),
     (['--json', 'no/such'], 'no/such cannot be written: folder no is missing'),
     (['--json', '.'], '. cannot be written: Is a directory; give another path'),

@@ -65,7 +65,9 @@ def test_good_folders(root, capsys):
     strict=True,
   ):
     assert line.startswith(f'{split} (text): 12 of 12 images (the first is ')
-    assert f'and 60 of 60 captions, word for word, are in {other} (tex' in line
+    assert (
+      f'and 60 of 60 captions, word for word, are also in {other} (tex' in line
+    )
 
 
 def test_every_image_is_read(root, capsys):

@@ -63,11 +63,11 @@ def test_other_conventions_are_named():
   x1, y1, x2, y2, w, h = _SOUND.T
   cx, cy, none = (x1 + x2) / 2, (y1 + y2) / 2, 0 * x1
   found = {
-    'x y w h, a corner and the sides': [
+    'x y w h, a corner and the size': [
       (x1, y1, w, h, w, h),
       (x1, y1, w, h, w - x1, h - y1),
     ],
-    'cx cy w h, the center and the sides': [
+    'cx cy w h, the center and the size': [
       (cx, cy, w, h, w, h),
       (cx, cy, w, h, w - cx, h - cy),
     ],
@@ -80,7 +80,7 @@ def test_other_conventions_are_named():
       (x1, y1, x2, y2, h, w),
     ],
     'x1 x2 y1 y2': [(x1, x2, y1, y2, w, h)],
-    'corners whose w and h were not filled in': [(x1, y1, x2, y2, none, none)],
+    'corners with w and h not filled in': [(x1, y1, x2, y2, none, none)],
   }
   for name, kinds in found.items():
     for values in kinds:
@@ -95,7 +95,7 @@ def test_other_conventions_are_named():
 
 
 @pytest.mark.parametrize('factor', [640, 100, 1000])
-def test_pixels_and_per_cent(factor):
+def test_pixels_and_percent(factor):
   assert "divided by the image's width or height, got" in _fault(
     *(factor * _SOUND).T
   )
@@ -104,13 +104,13 @@ def test_pixels_and_per_cent(factor):
 def test_zeros():
   none = np.zeros((3, 7), np.float32)
   assert boxes.fault_of(none) == (
-    'boxes must have a size, got 0 0 0 0 0 0 in region 0; give features '
-    'without boxes the whole image, 0 0 1 1 1 1'
+    'boxes must have a size, got 0 0 0 0 0 0 in region 0; use the whole '
+    'image, 0 0 1 1 1 1, for features without boxes'
   )
   none[:2, :6] = _SOUND[:2]
   assert boxes.fault_of(none) == (
-    'boxes must have a size, got 0 0 0 0 0 0 in region 2; leave out rows '
-    'that stand for no region'
+    'boxes must have a size, got 0 0 0 0 0 0 in region 2; remove the rows '
+    'that are not regions'
   )
 
 

@@ -152,14 +152,14 @@ def test_a_folder_named_twice_is_refused(parts, tmp_path):
     with pytest.raises(
       errors.UserError,
       match='data.train_text must name each '
-      'folder once, got .*/a and .*which are one',
+      'folder once, got .*/a and .*which are the same',
     ):
       _open([parts[0], again], [STORE])
 
 
 def test_a_missing_root_is_asked_for_relative_paths_only():
   for text, message in (
-    ('txt_db/a', 'data.root must name the folder that hol'),
+    ('txt_db/a', 'data.root must name the folder that con'),
     ('/no/such/a', 'text folder /no/such/a is missing'),
   ):
     with pytest.raises(errors.UserError, match=message):
@@ -186,7 +186,7 @@ def test_names_that_were_written_together_or_cut(split, text, parts, tmp_path):
   )
   message = (
     'commas between several folders, and quotes around one whose name '
-    'holds a comma'
+    'contains a comma'
     if split == 'train'
     else 'one folder'
   )
@@ -209,7 +209,7 @@ def test_names_that_were_written_together_or_cut(split, text, parts, tmp_path):
     (
       {'toker': 'bert-base-cased'},
       {'bert': 'bert-base-uncased'},
-      'a and b must have one vocabulary, but its tokenizer is bert-base-cased '
+      'a and b must share one vocabulary, but its tokenizer is bert-base-cased '
       'and bert-base-uncased; tokenize',
     ),
     ({}, {'MASK': 5}, 'its mask is 4 and 5'),

@@ -38,15 +38,15 @@ def test_images_and_captions():
   assert found.counts() == {'images': 1, 'captions': 3}
   assert str(found) == (
     'test (b): 1 of 3 images (the first is b) and 3 of 4 captions, word for '
-    'word, are in train (a); recall on it is not recall on unseen images: '
-    'take them out of one of the two'
+    'word, are also in train (a); recall on it is not recall on unseen images: '
+    'remove them from one of the two'
   )
 
 
 def test_captions_alone_are_counted():
   found = _find([[8], [7]], [('t', 'a')])
   assert found and str(found) == (
-    'test (b): no image, but 1 of 2 captions, word for word, are in train '
+    'test (b): no image, but 1 of 2 captions, word for word, are also in train '
     '(a) (the first is b1)'
   )
 

@@ -400,7 +400,7 @@ def test_several_folders_fit():
     'one store that fits no settings',
     'got feat_numbb36, ',
     'feat_numbb36_compressed, feat_th0.2',
-    f'as data.SPLIT_images, as in {_IMAGES / "feat_numbb36"}',
+    f'set data.SPLIT_images to one of them, e.g. {_IMAGES / "feat_numbb36"}',
   ):
     assert part in str(raised.value)
 
@@ -469,7 +469,7 @@ def test_a_missing_store_names_those_beside_it(tmp_path):
   with pytest.raises(
     UserError,
     match='image folder .*feat_numbb100 is missing'
-    '; .*beside it are feat_numbb36$',
+    '; .*next to it are feat_numbb36$',
   ):
     uniter_lmdb.load_uniter_lmdb(text, folder.with_name('feat_numbb100'))
 
@@ -579,12 +579,12 @@ def _changed(caption_id, **changes):
       _changed('c0', input_ids=[2, 5, 3]),
       {},
       r'c0 of .*input_ids must be the '
-      r"caption's own tokens, got 2 = \[CLS\] at place 0; \[CLS\], \[SEP\] "
+      r"caption's own tokens, got 2 = \[CLS\] at position 0; \[CLS\], \[SEP\] "
       'and padding are added later: write the records without them',
     ),
-    (_changed('c0', input_ids=[5, 6, 3]), {}, r'3 = \[SEP\] at place 2'),
-    (_changed('c0', input_ids=[5, 0, 0]), {}, r'0 = \[PAD\] at place 1'),
-    (_changed('c0', input_ids=[5, 4]), {}, r'4 = \[MASK\] at place 1'),
+    (_changed('c0', input_ids=[5, 6, 3]), {}, r'3 = \[SEP\] at position 2'),
+    (_changed('c0', input_ids=[5, 0, 0]), {}, r'0 = \[PAD\] at position 1'),
+    (_changed('c0', input_ids=[5, 4]), {}, r'4 = \[MASK\] at position 1'),
     (
       _changed('c1', img_fname=None),
       {'txt2img': {}},
@@ -802,17 +802,17 @@ def test_folder_errors(kind, tmp_path):
     load(tmp_path / 'nowhere')
   bad = tmp_path / 'bad'
   bad.mkdir()
-  with pytest.raises(UserError, match='must hold a data.mdb, it holds nothing'):
+  with pytest.raises(UserError, match='must contain .*, but contains nothing'):
     load(bad)
   (bad / 'itm.db').mkdir()
-  with pytest.raises(UserError, match='must hold a data.mdb, it holds itm.db;'):
+  with pytest.raises(UserError, match='must contain .*, but contains itm.db;'):
     load(bad)
   whole = ((text if kind == 'text' else images) / 'data.mdb').read_bytes()
   for size, message in (
     (0, 'must be an LMDB file'),
     (100, 'must be an LMDB file'),
-    (5000, f'must be {len(whole)} bytes long, got 5000: it is cut off'),
-    (len(whole) - 1, 'must be .*: it is cut off'),
+    (5000, f'must be {len(whole)} bytes long, got 5000: it is truncated'),
+    (len(whole) - 1, 'must be .*: it is truncated'),
   ):
     shutil.rmtree(bad)
     bad.mkdir()
@@ -866,14 +866,14 @@ def test_vocabulary_file_errors(tmp_path):
       _WORDS[:-1],
       {'bert': 'toy-cased'},
       'must be of 20 tokens, as v_range in .*meta.json says, got 19; give the '
-      'vocabulary that the captions were written with, toy-cased$',
+      'vocabulary that the captions were tokenized with, toy-cased$',
     ),
-    ([*_WORDS, '20'], {}, 'got 21; give the vocabulary .* written with$'),
+    ([*_WORDS, '20'], {}, 'got 21; give the vocabulary .* tokenized with$'),
     (
       [*_WORDS[:5], *_WORDS[:4:-1]],
       {'toker': 'toy-cased'},
-      "1 of 1 captions of .*text decode to something else, c0 'five six.' to "
-      "'19 18 17'; give .*, toy-cased$",
+      "1 of 1 captions of .*text do not decode to their texts: c0 'five six.' "
+      "decodes to '19 18 17'; give .*, toy-cased$",
     ),
   ],
 )

@@ -5,7 +5,7 @@ import numpy as np
 from tagsdc_jax.data.world import captions, grammar, oracle
 from tagsdc_jax.data.world.scenes import (
   CANVAS,
-  COLOURS,
+  COLORS,
   SHAPES,
   SIZES,
   Scene,
@@ -21,7 +21,7 @@ def test_scenes_are_valid_and_survive_json():
     counts.add(len(scene.objects))
     assert Scene.from_json(scene.to_json()) == scene
     for at, item in enumerate(scene.objects):
-      assert item.shape in SHAPES and item.colour in COLOURS
+      assert item.shape in SHAPES and item.colour in COLORS
       assert (item.radius > 10) == (item.size == SIZES[1])
       assert item.radius < min(item.x, item.y)
       assert max(item.x, item.y) < CANVAS - item.radius

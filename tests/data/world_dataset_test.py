@@ -20,7 +20,7 @@ from tagsdc_jax.data.world import (
   oracle,
   pictures,
 )
-from tagsdc_jax.data.world.scenes import COLOURS, SHAPES, SIZES
+from tagsdc_jax.data.world.scenes import COLORS, SHAPES, SIZES
 from tagsdc_jax.errors import UserError
 
 NUM_PICTURES = {'train': 64, 'validation': 24, 'test': 24}
@@ -54,7 +54,7 @@ def test_load_world_fulfils_the_contract(data_dir, split):
 
 def test_captions_and_their_phrases(data_dir):
   data = dataset.load_world('train', data_dir=data_dir, size='tiny')
-  known = {*SHAPES, *COLOURS, *SIZES, *grammar.RELATIONS}
+  known = {*SHAPES, *COLORS, *SIZES, *grammar.RELATIONS}
   for caption in data.captions:
     words = caption.text.split()
     assert caption.token_ids.dtype == np.int32
@@ -176,7 +176,7 @@ def test_making_it_is_quiet_but_for_one_bar(tmp_path, capsys, monkeypatch):
   monkeypatch.setattr(dataset, 'progress_bar', _record_bars(shown))
   dataset.load_world('test', data_dir=str(tmp_path), size='tiny')
   assert shown == [
-    ('making the embedded world', 112, 112),
+    ('generating the embedded world', 112, 112),
     ('reading world/test', 24, 24),
   ]
   written = capsys.readouterr()
@@ -207,7 +207,7 @@ def test_a_damaged_file_is_a_user_error(data_dir, tmp_path, damage):
   shutil.copytree(data_dir, folder)
   (path,) = folder.glob('embedded_world/tiny/*/*-test.array_record-*')
   path.write_bytes(damage(path.read_bytes()))
-  with pytest.raises(UserError, match='is damaged .*; remove that folder'):
+  with pytest.raises(UserError, match='is corrupt .*; delete that folder'):
     dataset.load_world('test', data_dir=str(folder), size='tiny')
 
 

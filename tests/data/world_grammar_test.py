@@ -8,7 +8,7 @@ import tokenizers
 
 from tagsdc_jax.data.world import grammar
 from tagsdc_jax.data.world.grammar import Mention, ParsedSentence
-from tagsdc_jax.data.world.scenes import COLOURS, SHAPES, SIZES
+from tagsdc_jax.data.world.scenes import COLORS, SHAPES, SIZES
 
 
 def random_sentence(rng):
@@ -16,7 +16,7 @@ def random_sentence(rng):
     return values[rng.integers(len(values))]
 
   def mention():
-    return Mention(pick(SHAPES), pick((None,) + COLOURS), pick((None,) + SIZES))
+    return Mention(pick(SHAPES), pick((None,) + COLORS), pick((None,) + SIZES))
 
   count = int(rng.integers(5))
   if count < 3:

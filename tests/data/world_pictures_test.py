@@ -5,7 +5,7 @@ from PIL import Image
 
 from tagsdc_jax.data.world import pictures
 from tagsdc_jax.data.world.scenes import (
-  COLOURS,
+  COLORS,
   SHAPES,
   SIZES,
   Object,
@@ -128,7 +128,7 @@ def test_shape_colour_and_size_can_be_read_linearly():
     features.append(pictures.region_features(image, jittered))
     boxes.append(pictures.boxes7(jittered, 96, 96))
     labels += [
-      (SHAPES.index(i.shape), COLOURS.index(i.colour), SIZES.index(i.size))
+      (SHAPES.index(i.shape), COLORS.index(i.colour), SIZES.index(i.size))
       for i in scene.objects
     ]
   inputs = np.concatenate(features).astype(np.float64)

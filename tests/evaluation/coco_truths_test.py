@@ -66,7 +66,7 @@ def test_ids_become_numbers():
     (
       _data(images=(3, 1, 2, 1)),
       'has image .*000000000001.npz. and '
-      '.*000000000001.npz., expected every number once',
+      '.*000000000001.npz., expected each number once',
     ),
     (
       _data([('700', 1), ('999', 1)]),
@@ -126,7 +126,7 @@ def test_images_that_no_list_knows_are_no_candidates():
   assert result['image_retrieval']['r1'] == 100
   assert result['left_out'] == {'captions': 1, 'images': 1}
   assert result['notes'] == [
-    '1 captions and 1 images that the lists do not know were left out'
+    '1 captions and 1 images that the lists do not contain were left out'
   ]
 
 

@@ -244,7 +244,7 @@ def test_captions_that_no_list_knows_are_no_candidates():
     assert result['text_retrieval']['r1'] == 100
     assert result['left_out'] == {'captions': 2, 'images': 0}
     assert result['notes'] == [
-      '2 captions that the lists do not know were left out'
+      '2 captions that the lists do not contain were left out'
     ]
   # Nor is an equal one right. But one that some list knows is a candidate.
   assert truths.equal.images.positives[0].tolist() == [0, 1]

@@ -91,7 +91,7 @@ def test_what_is_no_matrix_is_named(tmp_path, content, found):
   'content, message',
   [
     (_SCORES.T, r'shape \(4, 3\).* got float32 \(3, 4\)'),
-    (_SCORES.astype(int), 'must hold floats'),
+    (_SCORES.astype(int), 'must contain floats'),
     (np.where(_SCORES == 8, np.nan, _SCORES), 'must be finite'),
     (np.array([{}]), 'cannot be read'),
   ],

@@ -33,7 +33,7 @@ def test_every_foil_is_false_and_differs_in_one_place(split):
     words = grammar.to_words(foil.token_ids)
     assert len(changed) == 1, words
     kinds = {
-      'colour': scenes.COLOURS,
+      'colour': scenes.COLORS,
       'shape': scenes.SHAPES,
       'size': scenes.SIZES,
       'relation': ('left', 'right', 'above', 'below'),

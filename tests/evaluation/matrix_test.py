@@ -193,7 +193,7 @@ def test_scores_that_are_not_finite_are_told_with_their_pair():
   with pytest.raises(
     errors.UserError,
     match=r'finite, got nan for caption '
-    r'c\d+ and image image \d of toy; the network\'s numbers',
+    r'c\d+ and image image \d of toy; the network\'s activations',
   ):
     matrix.score_matrix(
       _MODEL,

@@ -172,7 +172,7 @@ def test_quirks_of_counting():
   [
     ('flickr_1k', '1,000 images, but toy has 12'),
     ('coco_5k', '5,000 images, but toy has 12'),
-    ('coco_1k', 'folds of 1,000 images, but toy has 12, which they do not'),
+    ('coco_1k', 'folds of 1,000 images, but toy has 12, not a multiple'),
   ],
 )
 def test_another_split_is_told(name, message):

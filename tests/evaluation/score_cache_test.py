@@ -82,13 +82,13 @@ def test_what_is_missing_is_told(tmp_path, capsys):
   for part in (0, 1, 3):
     parts.save(part, _PART)
   (parts.path / '000001.part').write_bytes(b'')
-  assert parts.missing([3, 2, 1, 0], is_told=False) == [2, 1]
+  assert parts.missing([3, 2, 1, 0], is_verbose=False) == [2, 1]
   assert not capsys.readouterr().err
-  assert parts.missing([3, 2, 1, 0], is_told=True) == [2, 1]
+  assert parts.missing([3, 2, 1, 0], is_verbose=True) == [2, 1]
   shown = capsys.readouterr().err.splitlines()
   assert shown == [
-    f'1 damaged parts in {parts.path} are scored again',
-    f'continues the evaluation in {parts.path}: 2 of 4 parts are there',
+    f'scoring 1 corrupt parts in {parts.path} again',
+    f'resuming the evaluation in {parts.path}: 2 of 4 parts are finished',
   ]
 
 
@@ -96,7 +96,7 @@ def test_joined(tmp_path):
   images = np.array([[[3], [0]], [[1], [2]]])
   parts = score_cache.ScoreCache(tmp_path, 'test', _ABOUT, images, 3)
   parts.save(1, _PART)
-  with pytest.raises(errors.UserError, match='part 0 is missing or damaged in'):
+  with pytest.raises(errors.UserError, match='part 0 is missing or corrupt in'):
     parts.joined()
   parts.save(0, _PART + 10)
   np.testing.assert_array_equal(

@@ -27,7 +27,7 @@ def test_smoothing_is_a_centered_mean():
 def test_a_window_is_a_share_of_the_curve():
   values = np.zeros(100)
   values[50] = 9.0
-  # 8 per cent of 100: four to each side.
+  # 8 percent of 100: four to each side.
   smoothed = curves.read(_lines(values), 'loss').smoothed()
   np.testing.assert_allclose(np.flatnonzero(smoothed), np.arange(46, 55))
   np.testing.assert_allclose(smoothed[46:55], 1.0)
@@ -81,7 +81,7 @@ def test_drawings_fit_into_a_page():
     assert element.get('viewBox').startswith('0 0 ')
     # Ids would clash, styles would leak into the page.
     assert not re.search(r' id=|<style|<defs|href|url\(', drawing)
-    # Every colour is one of the page's, so that it can be dark.
+    # Every color is one of the page's, so that it can be dark.
     assert not re.search(r'#[0-9a-f]{3}', drawing)
     assert 'var(--' in drawing
     texts = element.findall('.//text')
@@ -93,7 +93,7 @@ def test_drawings_are_always_the_same():
 
 
 def _boxes(drawing, name):
-  """Returns x, y, width and height of the filled shapes of a colour."""
+  """Returns x, y, width and height of the filled shapes of a color."""
   found = []
   for path in ElementTree.fromstring(drawing).iter('path'):
     if f'fill: var(--{name})' in path.get('style', ''):
@@ -126,7 +126,7 @@ def test_shares_stand_side_by_side():
   assert false[2] == pytest.approx(19 * still_true[2], rel=1e-3)
   assert false[0] + false[2] == pytest.approx(still_true[0], abs=0.01)
   texts = [t.text for t in ElementTree.fromstring(drawing).iter('text')]
-  # Five per cent have no room for a number; the label says it.
+  # Five percent have no room for a number; the label says it.
   assert texts == ['Stage 1', '95.0']
 
 

@@ -307,7 +307,7 @@ def test_chance_is_the_results_own_and_equal_sentences_have_a_line():
     ('tags', ['11.0', '15.0', '20.0', '31.0']),
     ('tags', ['41.0', '45.0', '50.0', '61.0']),
   ]
-  assert 'Test split, equal sentences right' in page
+  assert 'Test split, equal sentences as hits' in page
 
 
 def test_a_single_run_shows_validation_with_its_own_chance():
@@ -348,13 +348,13 @@ def test_a_right_caption_further_down_is_shown_below():
     _report(examples=dataclasses.replace(examples, pictures=[item]))
   )
   assert re.search(r'value="17".*far down', page)
-  assert 'Best right caption: rank 17' in page
+  assert 'Best correct caption: rank 17' in page
 
 
 def test_replaced_words_and_what_stage_two_says_of_them(page):
   section = page[page.index('class="sentences"') :]
   assert re.findall('<mark>(.*?)</mark>', section) == ['blue', 'a']
-  assert 'title="97.5 % replaced; was red"' in section
+  assert 'title="97.5% replaced; was red"' in section
   assert 'width:97.50%' in section
   assert re.findall(r'<small>(\w+ .)</small>', section) == ['red ✓', 'star ✓']
   # Only the first scores above the caption's 50.0.

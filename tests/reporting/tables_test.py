@@ -67,7 +67,11 @@ def test_the_second_count_stands_beside_the_first(capsys):
     [('mine', _result(10.0) | second), ('other', _result(12.0))], 'title'
   )
   rows = _rows(capsys.readouterr().out)
-  assert [row[0] for row in rows] == ['mine', 'equal sentences right', 'other']
+  assert [row[0] for row in rows] == [
+    'mine',
+    'equal sentences as hits',
+    'other',
+  ]
   assert rows[1][1:] == [
     '16.0',
     '20.0',
@@ -98,6 +102,6 @@ def test_the_second_count_stands_beside_the_first(capsys):
     'title',
   )
   assert _rows(capsys.readouterr().out)[1] == [
-    'equal sentences right',
+    'equal sentences as hits',
     *['4.5', '5.5', '6.5'] * 2,
   ]

@@ -94,7 +94,7 @@ def test_continued(case, tmp_path, monkeypatch, capsys):
   _same(found, case)
   assert not set(scored) & set(saved)
   line = capsys.readouterr().err
-  assert f'2 of {len(scored) + 2} parts are there' in line
+  assert f'2 of {len(scored) + 2} parts are finished' in line
   assert 0 < found.result['pairs_found'] < case.scores.size
 
 
@@ -105,7 +105,7 @@ def test_damaged_parts_are_scored_again(case, tmp_path, monkeypatch, capsys):
   scored = _stop_after(monkeypatch, 100)
   _same(_evaluate(case, tmp_path), case)
   assert sorted(scored) == [0, 2]
-  assert '2 damaged parts' in capsys.readouterr().err
+  assert '2 corrupt parts' in capsys.readouterr().err
 
 
 def test_another_checkpoint_starts_anew(case, tmp_path, capsys):

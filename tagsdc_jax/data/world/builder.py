@@ -16,13 +16,13 @@ from tagsdc_jax.data.world.scenes import CANVAS, SPLITS, Scene, example_rng
 
 # The longest phrase is "left of".
 _PHRASE_LENGTH = 2
-# Fills up token_ids and phrases, as 0 is a word and a position.
-FILLER = -1
+# Pads token_ids and phrases, as 0 is a word and a position.
+PADDING = -1
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class WorldConfig(tfds.core.BuilderConfig):
-  """Number of pictures of every split, and the seed of the data set."""
+  """Number of pictures per split, and the seed of the data set."""
 
   train: int
   validation: int
@@ -44,7 +44,7 @@ class EmbeddedWorld(tfds.core.GeneratorBasedBuilder):
     WorldConfig(name='tiny', train=64, validation=24, test=24),
   ]
   DEFAULT_CONFIG_NAME = 'default'
-  # Told of every picture that is made.
+  # Called with 1 for every generated picture, for a progress bar.
   made: Callable[[int], Any] = staticmethod(lambda count: None)
 
   def _info(self) -> tfds.core.DatasetInfo:
@@ -74,7 +74,7 @@ class EmbeddedWorld(tfds.core.GeneratorBasedBuilder):
       builder=self,
       features=features,
       description='Scenes of colored shapes, described by a small grammar.',
-      # Keeps the pictures in order, so that a record's number is its name.
+      # Keeps the pictures in order, so that a record's index is its number.
       disable_shuffling=True,
     )
 
@@ -114,9 +114,9 @@ def _to_example(
 
 def _to_record(sentence: ParsedSentence) -> dict[str, Any]:
   words = grammar.render_sentence(sentence)
-  token_ids = np.full(captions.MAX_LENGTH, FILLER, np.int32)
+  token_ids = np.full(captions.MAX_LENGTH, PADDING, np.int32)
   token_ids[: len(words)] = grammar.to_ids(words)
-  phrases = np.full((grammar.MAX_PHRASES, _PHRASE_LENGTH), FILLER, np.int32)
+  phrases = np.full((grammar.MAX_PHRASES, _PHRASE_LENGTH), PADDING, np.int32)
   for row, positions in enumerate(grammar.find_phrases(sentence)):
     phrases[row, : len(positions)] = positions
   return {'text': ' '.join(words), 'token_ids': token_ids, 'phrases': phrases}

@@ -1,4 +1,4 @@
-"""True captions of scenes, and splits in which each is true of one picture."""
+"""True captions of scenes, and splits in which each fits only one picture."""
 
 import numpy as np
 
@@ -30,12 +30,12 @@ _MAX_TRIES = 300
 def describe(
   scene: Scene, rng: np.random.Generator, num: int = CAPTIONS_PER_PICTURE
 ) -> list[ParsedSentence]:
-  """Different true captions of a scene, 7 to 16 words each.
+  """Returns different true captions of a scene, 7 to 16 words each.
 
   Args:
     scene: what to describe.
     rng: draws the captions.
-    num: how many; far fewer than the scene allows.
+    num: how many; must be far fewer than the scene allows.
   """
   found: dict[ParsedSentence, None] = {}
   while len(found) < num:
@@ -48,7 +48,7 @@ def describe(
 def describe_uniquely(
   number: int, scenes: list[Scene], rng: np.random.Generator, num: int
 ) -> list[ParsedSentence] | None:
-  """Captions true of scene `number` and of no other scene of the list.
+  """Returns captions true of scene `number` and of no other in the list.
 
   Returns:
     `num` different captions, or None if a few hundred draws gave fewer.
@@ -71,7 +71,7 @@ def describe_uniquely(
 def make_split(
   seed: int, split: str, num_pictures: int, is_unique: bool
 ) -> list[tuple[Scene, list[ParsedSentence]]]:
-  """Scenes and captions of one split.
+  """Returns the scenes and captions of one split.
 
   Args:
     seed: seed of the whole data set.
@@ -91,7 +91,7 @@ def make_split(
       if is_unique:
         unique = describe_uniquely(number, scenes, rng, CAPTIONS_PER_PICTURE)
         if unique is None:
-          # A scene too like the others: draw another one, check all again.
+          # The scene is too similar to others: draw another, check all again.
           draws[number] += 1
           break
         captions.append(unique)
@@ -104,7 +104,7 @@ def make_split(
 def _draw_caption(
   scene: Scene, rng: np.random.Generator
 ) -> ParsedSentence | None:
-  """One true caption, or None if this draw has no fit or a bad length."""
+  """Returns one true caption, or None if the draw gives no valid one."""
   kind = str(rng.choice(_KINDS, p=_CHANCES))
   order = [scene.objects[at] for at in rng.permutation(len(scene.objects))]
   relations: list[str] = []
@@ -126,9 +126,9 @@ def _draw_caption(
 
 
 def _mention(item: Object, kind: str, rng: np.random.Generator) -> Mention:
-  keeps_size, keeps_colour = rng.random(2) < _KEPT[kind]
+  keeps_size, keeps_color = rng.random(2) < _KEPT[kind]
   return Mention(
     item.shape,
-    item.colour if keeps_colour else None,
+    item.colour if keeps_color else None,
     item.size if keeps_size else None,
   )

@@ -1,4 +1,4 @@
-"""Reads the embedded world; makes it first where it is missing."""
+"""Reads the embedded world, generating it first if it is missing."""
 
 import contextlib
 import io
@@ -25,12 +25,12 @@ DEFAULT_DATA_DIR = '~/tensorflow_datasets'
 def load_world(
   split: str, *, data_dir: str | None = None, size: Size = 'default'
 ) -> RetrievalDataset:
-  """One split, wholly in memory.
+  """Returns one split, entirely in memory.
 
   Args:
     split: "train", "validation" or "test".
     data_dir: folder of TFDS data sets, "~/tensorflow_datasets" if None; the
-      data set is made there if it is missing.
+      data set is generated there if it is missing.
     size: "default" (4000, 200 and 200 pictures) or "tiny" (64, 24 and 24).
   Raises:
     UserError: if split or size is unknown or the folder cannot be used.
@@ -60,7 +60,7 @@ def load_world(
 def load_scenes(
   split: str, *, data_dir: str | None = None, size: Size = 'default'
 ) -> list[Scene]:
-  """The scene of every picture, for the oracle. Args as `load_world`."""
+  """Returns the scene of every picture, for the oracle; see `load_world`."""
   return [
     Scene.from_json(_to_str(record['scene']))
     for record in _records(_open(split, data_dir, size), split)
@@ -70,7 +70,7 @@ def load_scenes(
 def load_picture(
   split: str, image: int, *, data_dir: str | None = None, size: Size = 'default'
 ) -> Image.Image:
-  """Picture number `image` of a split, RGB. Other args as `load_world`."""
+  """Returns picture number `image` of a split, RGB; see `load_world`."""
   source = _open(split, data_dir, size, with_images=True)
   if not 0 <= image < len(source):
     raise UserError(
@@ -84,7 +84,7 @@ def _read_captions(image: int, records: dict[str, Any]) -> list[Caption]:
     Caption(
       caption_id=f'{image:05d}-{number}',
       image=image,
-      # Real ids and positions are not negative; what fills up is.
+      # Ids and positions are not negative; padding is.
       token_ids=token_ids[token_ids >= 0].astype(np.int32),
       phrases=tuple(
         tuple(int(position) for position in row if position >= 0)
@@ -107,14 +107,14 @@ def _read_captions(image: int, records: dict[str, Any]) -> list[Caption]:
 def _open(
   split: str, data_dir: str | None, size: str, with_images: bool = False
 ) -> Sequence[Any]:
-  """Records of a split in order, by number; prepared if need be."""
+  """Returns the records of a split in order; generates them if needed."""
   for name, value, known in (('split', split, SPLITS), ('size', size, SIZES)):
     if value not in known:
       raise UserError(
         f'{name} of the embedded world must be one of {", ".join(known)}, '
         f'got {value!r}'
       )
-  # Late: tensorflow_datasets takes a second to import.
+  # Imported here: tensorflow_datasets takes a second to import.
   import tensorflow_datasets as tfds
 
   data_dir = os.path.abspath(os.path.expanduser(data_dir or DEFAULT_DATA_DIR))
@@ -123,7 +123,7 @@ def _open(
   decoders = {} if with_images else {'image': tfds.decode.SkipDecoding()}
   try:
     source = builder.as_data_source(split, decoders=decoders)
-    # The first look opens the file: a missing or cut file shows here.
+    # The first access opens the file: a missing or truncated one fails here.
     source[len(source) - 1]
   except (RuntimeError, OSError, IndexError) as error:
     raise _damaged(builder.data_dir, error) from error
@@ -131,7 +131,7 @@ def _open(
 
 
 def _records(source: Any, split: str) -> Iterator[Any]:
-  """Yields all records of a split, with progress."""
+  """Yields all records of a split, with a progress bar."""
   with progress_bar(len(source), f'reading world/{split}', 'pictures') as bar:
     for number in range(len(source)):
       try:
@@ -145,13 +145,13 @@ def _records(source: Any, split: str) -> Iterator[Any]:
 def _damaged(folder: str, error: Exception) -> UserError:
   reason = str(error).split(';')[0]
   return UserError(
-    f'the embedded world in {folder} is damaged ({reason}); remove that '
-    'folder and it will be made again'
+    f'the embedded world in {folder} is corrupt ({reason}); delete that '
+    'folder to generate it again'
   )
 
 
 def _prepare(data_dir: str, size: str) -> Any:
-  """A TFDS builder whose files are there."""
+  """Returns a TFDS builder whose files exist."""
   import tensorflow_datasets as tfds
 
   from tagsdc_jax.data.world.builder import EmbeddedWorld
@@ -163,16 +163,16 @@ def _prepare(data_dir: str, size: str) -> Any:
   total = config.train + config.validation + config.test
   tfds.disable_progress_bar()
   try:
-    # Its notes go to standard output; nothing is downloaded.
+    # TFDS prints notes to standard output; nothing is downloaded.
     with (
       contextlib.redirect_stdout(io.StringIO()),
-      progress_bar(total, 'making the embedded world', 'pictures') as bar,
+      progress_bar(total, 'generating the embedded world', 'pictures') as bar,
     ):
       builder.made = bar.update
       builder.download_and_prepare(file_format='array_record')
     return builder
   except OSError:
-    # Another process may have put its files there a moment earlier.
+    # Another process may have written its files there a moment earlier.
     builder = EmbeddedWorld(data_dir=data_dir, config=size)
     if not builder.is_prepared():
       raise

@@ -1,4 +1,4 @@
-"""Captions and false sentences that differ from them in a single place."""
+"""Foils: false sentences that differ from a caption in a single place."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from tagsdc_jax.data.dataset import RetrievalDataset
 from tagsdc_jax.data.world import grammar, oracle
 from tagsdc_jax.data.world.scenes import Scene
 
+# Keys in results.json.
 KINDS = ('colour', 'shape', 'size', 'relation')
 
 
@@ -18,7 +19,7 @@ class Foil:
 
   Attributes:
     kind: what was changed, one of `KINDS`.
-    caption: number of the caption that it was made from.
+    caption: number of the caption that was changed.
     token_ids: int32 [length], without [CLS] and [SEP]; as long as the caption.
   """
 
@@ -30,12 +31,12 @@ class Foil:
 def make_foils(
   data: RetrievalDataset, scenes: Sequence[Scene], seed: int = 0
 ) -> list[Foil]:
-  """One foil per caption and kind, where the oracle knows one to be false.
+  """Returns one foil per caption and kind, where the oracle finds one.
 
   Args:
     data: a split of the world.
-    scenes: the scene of every picture of it.
-    seed: chooses among the edits of a caption; see `oracle.foils`.
+    scenes: the scene of every picture of the split.
+    seed: selects among the edits of a caption; see `oracle.foils`.
   """
   found = []
   for number, caption in enumerate(data.captions):

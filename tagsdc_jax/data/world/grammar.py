@@ -1,9 +1,9 @@
-"""The sentences of the embedded world: words, parser, writer, phrases.
+"""The sentences of the embedded world: words, parser, renderer, phrases.
 
 sentence: "there is" mention ["and" mention ["and" mention]]
 | clause ["and" clause]
 clause:   mention relation mention
-mention:  "a" [size] [colour] shape
+mention:  "a" [size] [color] shape
 relation: "left of" | "right of" | "above" | "below"
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from tagsdc_jax.data import phrases
 from tagsdc_jax.data.dataset import Vocabulary
-from tagsdc_jax.data.world.scenes import COLOURS, SHAPES, SIZES
+from tagsdc_jax.data.world.scenes import COLORS, SHAPES, SIZES
 
 RELATIONS = {
   'left of': ('left', 'of'),
@@ -28,7 +28,7 @@ WORDS = (
   SPECIALS
   + ('a', 'there', 'is', 'and', 'left', 'right', 'of', 'above', 'below')
   + SIZES
-  + COLOURS
+  + COLORS
   + SHAPES
 )
 VOCABULARY = Vocabulary(
@@ -49,7 +49,7 @@ _ID_OF_WORD = {word: number for number, word in enumerate(WORDS)}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Mention:
-  """A shape that a caption names; None where the word is left out."""
+  """A shape that a caption names; None if the word is omitted."""
 
   shape: str
   colour: str | None = None
@@ -58,7 +58,7 @@ class Mention:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ParsedSentence:
-  """What a sentence says.
+  """The meaning of a sentence.
 
   Attributes:
     mentions: in the order of the sentence.
@@ -71,13 +71,13 @@ class ParsedSentence:
 
 
 def to_ids(words: Sequence[str]) -> np.ndarray:
-  """Token ids int32 [length]; unknown words become [UNK]."""
+  """Returns token ids, int32 [length]; unknown words become [UNK]."""
   ids = [_ID_OF_WORD.get(word, VOCABULARY.unk) for word in words]
   return np.array(ids, np.int32)
 
 
 def to_words(token_ids: Sequence[int] | np.ndarray) -> tuple[str, ...]:
-  """The words of token ids [length], special tokens included."""
+  """Returns the words of token ids [length], including special tokens."""
   return tuple(WORDS[number] for number in token_ids)
 
 
@@ -88,7 +88,7 @@ def write_vocabulary_file(path: str | os.PathLike[str]) -> None:
 
 
 def parse(words: Sequence[str]) -> ParsedSentence | None:
-  """What the words say, or None if they are no sentence of the grammar."""
+  """Returns the parsed words, or None if they are not in the grammar."""
   if len(words) >= 2 and words[0] == 'there' and words[1] == 'is':
     mentions: list[Mention] = []
     position = 2
@@ -131,17 +131,17 @@ def _parse_clauses(words: Sequence[str]) -> ParsedSentence | None:
 def _read_mention(
   words: Sequence[str], position: int
 ) -> tuple[Mention | None, int]:
-  """The mention that starts at the position, and the position after it."""
+  """Returns the mention that starts at a position, and the next position."""
   rest = list(words[position : position + 4])
   count = len(rest)
   if not rest or rest.pop(0) != 'a':
     return None, position
   size = rest.pop(0) if rest and rest[0] in SIZES else None
-  colour = rest.pop(0) if rest and rest[0] in COLOURS else None
+  color = rest.pop(0) if rest and rest[0] in COLORS else None
   if not rest or rest[0] not in SHAPES:
     return None, position
   shape = rest.pop(0)
-  return Mention(shape, colour, size), position + count - len(rest)
+  return Mention(shape, color, size), position + count - len(rest)
 
 
 def _read_relation(
@@ -155,12 +155,12 @@ def _read_relation(
 
 
 def render_sentence(parsed: ParsedSentence) -> tuple[str, ...]:
-  """The words of the sentence; `parse` undoes it."""
+  """Returns the words of the sentence; the inverse of `parse`."""
   return _render(parsed)[0]
 
 
 def find_phrases(parsed: ParsedSentence) -> tuple[tuple[int, ...], ...]:
-  """Token positions of the scene graph of a sentence.
+  """Returns the token positions of the scene graph of a sentence.
 
   Returns:
     One tuple of positions per phrase, counted from 0 without [CLS]: first
@@ -170,10 +170,10 @@ def find_phrases(parsed: ParsedSentence) -> tuple[tuple[int, ...], ...]:
 
 
 def phrase_kind(first_word: str) -> int:
-  """What a phrase is, by its first word: see data/phrases.py."""
+  """Returns a phrase's kind by its first word; see data/phrases.py."""
   if first_word in SHAPES:
     return phrases.OBJECT
-  is_adjective = first_word in COLOURS + SIZES
+  is_adjective = first_word in COLORS + SIZES
   return phrases.ATTRIBUTE if is_adjective else phrases.RELATION
 
 

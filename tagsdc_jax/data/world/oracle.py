@@ -1,9 +1,9 @@
 """The oracle: is a sentence true of a scene?
 
 A sentence is true if its mentions can be assigned to distinct objects so
-that all attributes and relations hold. A relation holds in a sector that is
-wider than a quarter turn, so of a nearly diagonal pair two relations hold;
-of a clear pair exactly one holds. Captions are only made from clear pairs.
+that all attributes and relations hold. A relation holds in a sector wider
+than a quarter turn, so two relations hold for a nearly diagonal pair, and
+exactly one for a clear pair. Captions are made only from clear pairs.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ import numpy as np
 
 from tagsdc_jax.data.world import grammar
 from tagsdc_jax.data.world.grammar import Mention, ParsedSentence
-from tagsdc_jax.data.world.scenes import COLOURS, SHAPES, SIZES, Object, Scene
+from tagsdc_jax.data.world.scenes import COLORS, SHAPES, SIZES, Object, Scene
 
 Verdict = Literal['false', 'still true', 'not a sentence']
 
@@ -30,7 +30,7 @@ _OPPOSITES = {
 
 
 def judge(words: Sequence[str], scene: Scene) -> Verdict:
-  """What the oracle says of the words, e.g. of a generated negative."""
+  """Returns the oracle's verdict on words, e.g. of a generated negative."""
   parsed = grammar.parse(words)
   if parsed is None:
     return 'not a sentence'
@@ -38,17 +38,17 @@ def judge(words: Sequence[str], scene: Scene) -> Verdict:
 
 
 def judge_ids(token_ids: Sequence[int] | np.ndarray, scene: Scene) -> Verdict:
-  """`judge` for token ids [length] without [CLS], [SEP] and padding."""
+  """Returns `judge` of token ids [length] without [CLS], [SEP] and padding."""
   return judge(grammar.to_words(token_ids), scene)
 
 
 def is_true(parsed: ParsedSentence, scene: Scene) -> bool:
-  """Whether the mentions can be assigned to distinct objects of the scene."""
+  """Returns whether the mentions can be assigned to distinct objects."""
   return next(_assignments(parsed, scene), None) is not None
 
 
 def holds(relation: str, one: Object, two: Object) -> bool:
-  """Whether the first object has the relation to the second, leniently."""
+  """Returns whether the relation holds, leniently, between two objects."""
   across, down = two.x - one.x, two.y - one.y
   if relation in ('left of', 'right of'):
     ahead, aside = across, abs(down)
@@ -60,7 +60,7 @@ def holds(relation: str, one: Object, two: Object) -> bool:
 
 
 def clear_relation(one: Object, two: Object) -> str | None:
-  """The only relation that holds of the pair; None if two of them hold."""
+  """Returns the only relation that holds for the pair; None if two hold."""
   names = [name for name in grammar.RELATIONS if holds(name, one, two)]
   return names[0] if len(names) == 1 else None
 
@@ -68,17 +68,17 @@ def clear_relation(one: Object, two: Object) -> str | None:
 def foils(
   parsed: ParsedSentence, scene: Scene, rng: np.random.Generator
 ) -> dict[str, tuple[str, ...]]:
-  """False sentences that differ from a true one in a single place.
+  """Returns false sentences that differ from a true one in a single place.
 
   Args:
     parsed: a sentence that is true of the scene.
-    scene: what it describes.
-    rng: chooses among the edits.
+    scene: the scene.
+    rng: selects among the edits.
   Returns:
     Words by type of edit: "colour", "shape", "size", "relation". A type is
     absent if the sentence has no such word or no such edit is false. A
-    relation is turned into its opposite, which has as many words, and only
-    where the sentence is true of a clear pair.
+    relation is replaced by its opposite, which has as many words, and only if
+    the sentence is true of a clear pair.
   """
   found = {}
   for kind, edits in _edits(parsed, scene).items():
@@ -93,7 +93,7 @@ def _edits(
   parsed: ParsedSentence, scene: Scene
 ) -> dict[str, list[ParsedSentence]]:
   edits: dict[str, list[ParsedSentence]] = {}
-  for kind, values in (('colour', COLOURS), ('shape', SHAPES), ('size', SIZES)):
+  for kind, values in (('colour', COLORS), ('shape', SHAPES), ('size', SIZES)):
     edits[kind] = []
     for number, mention in enumerate(parsed.mentions):
       current = getattr(mention, kind)
@@ -132,7 +132,7 @@ def _fits(mention: Mention, item: Object) -> bool:
 def _assignments(
   parsed: ParsedSentence, scene: Scene
 ) -> Iterator[tuple[Object, ...]]:
-  """All ways to choose distinct objects, one per mention."""
+  """Yields all ways to choose distinct objects, one per mention."""
   fitting: list[list[int]] = []
   for mention in parsed.mentions:
     numbers = [

@@ -26,7 +26,7 @@ _BACKGROUND = (20, 70)
 _PIXEL_NOISE = 7.0
 _BOX_JITTER = 0.8
 _CROP_MARGIN = 1.12
-# Side of the square around a box's center that holds the largest object.
+# Side of the square around a box's center that fits the largest object.
 _SURROUNDINGS_SIDE = 40.0
 # Mean and standard deviation of the pixels of many crops.
 _PIXEL_MEAN = 78.0
@@ -64,7 +64,7 @@ _OUTLINES: dict[str, tuple[tuple[float, float], ...]] = {
 
 
 def render(scene: scenes.Scene, rng: np.random.Generator) -> Image.Image:
-  """An RGB picture of the scene, 96 x 96, on a noisy greyish background."""
+  """Returns an RGB picture of the scene, 96 x 96, on a noisy grayish ground."""
   side = scenes.CANVAS * _SUPERSAMPLING
   tone = rng.integers(*_BACKGROUND) + rng.integers(-6, 7, size=3)
   big = Image.new('RGB', (side, side), _to_rgb(tone))
@@ -85,13 +85,13 @@ def render(scene: scenes.Scene, rng: np.random.Generator) -> Image.Image:
       draw.polygon(corners, fill=fill)
   pixels = np.asarray(big.reduce(_SUPERSAMPLING), np.float32)
   noise = rng.normal(0.0, _PIXEL_NOISE, size=pixels.shape)
-  # Even numbers only: half the entropy, smaller files, nothing to see.
+  # Even numbers only: smaller files, with no visible difference.
   noisy = np.round((pixels + noise) / 2) * 2
   return Image.fromarray(np.clip(noisy, 0, 254).astype(np.uint8))
 
 
 def extent(item: scenes.Object) -> tuple[float, float, float, float]:
-  """x1, y1, x2, y2 of what is really drawn of the object, in pixels."""
+  """Returns the bounding box of the drawn object, x1, y1, x2, y2 in pixels."""
   if item.shape == 'circle':
     corners: tuple[tuple[float, float], ...] = ((-1, -1), (1, 1))
   else:
@@ -108,10 +108,10 @@ def extent(item: scenes.Object) -> tuple[float, float, float, float]:
 def propose_regions(
   scene: scenes.Scene, rng: np.random.Generator
 ) -> np.ndarray:
-  """Boxes as a detector would give them: every object, some background.
+  """Returns boxes like a detector's: every object, and some background.
 
   Args:
-    scene: what to look at.
+    scene: the scene.
     rng: draws jitter, background boxes and order.
   Returns:
     float32 [r, 4]: x1, y1, x2, y2 in pixels, in random order; r is the
@@ -129,7 +129,7 @@ def propose_regions(
 def _background_box(
   objects: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-  """A box [4] that touches no object, if a few tries find one."""
+  """Returns a box [4] that touches no object, if a few tries find one."""
   for _ in range(30):
     sides = rng.uniform(10, 30, size=2)
     corner = rng.uniform(0, scenes.CANVAS - sides)
@@ -143,10 +143,10 @@ def _background_box(
 
 
 def region_features(image: Image.Image, boxes: np.ndarray) -> np.ndarray:
-  """Pixels of every region and of its surroundings, shrunk and normalized.
+  """Returns normalized, shrunk pixels of every region and its surroundings.
 
-  A crop of the box alone looks the same whatever its size; detectors' features
-  show some of both, and so do these.
+  A crop of the box alone hides the object's size; detectors' features reveal
+  both, and so do these.
 
   Args:
     image: RGB picture.
@@ -159,7 +159,7 @@ def region_features(image: Image.Image, boxes: np.ndarray) -> np.ndarray:
   x1, y1, x2, y2 = np.asarray(boxes, np.float64).T
   half = np.maximum(x2 - x1, y2 - y1) / 2 * _CROP_MARGIN
   wide = np.full_like(half, _SURROUNDINGS_SIDE / 2)
-  # A crop may reach over the border: repeat the border's pixels there.
+  # A crop may extend beyond the border: repeat the border's pixels there.
   pad = int(np.ceil(np.maximum(half, wide).max(initial=0.0))) + 1
   x, y = (x1 + x2) / 2 + pad, (y1 + y2) / 2 + pad
   padded = Image.fromarray(
@@ -173,7 +173,7 @@ def region_features(image: Image.Image, boxes: np.ndarray) -> np.ndarray:
 
 
 def _shrink(image: Image.Image, squares: np.ndarray, side: int) -> np.ndarray:
-  """Squares [r, 4] of the image, side x side pixels each, [r, side^2 * 3]."""
+  """Returns squares [r, 4] of the image as pixels, [r, side^2 * 3]."""
   features = np.empty((len(squares), side * side * 3), np.float32)
   for row, (left, top, right, bottom) in enumerate(squares.tolist()):
     # Resizing to fewer pixels averages, so it does not alias.
@@ -185,13 +185,13 @@ def _shrink(image: Image.Image, squares: np.ndarray, side: int) -> np.ndarray:
 
 
 def boxes7(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
-  """UNITER's seven numbers of every box.
+  """Returns UNITER's seven numbers for every box.
 
   Args:
     boxes: float [r, 4]: x1, y1, x2, y2 in pixels.
     width, height: of the picture, in pixels.
   Returns:
-    float32 [r, 7]: x1, y1, x2, y2, w, h, w * h, as shares of the picture.
+    float32 [r, 7]: x1, y1, x2, y2, w, h, w * h, as fractions of the picture.
   """
   scaled = boxes / np.array([width, height, width, height], np.float32)
   sides = scaled[:, 2:] - scaled[:, :2]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 SHAPES = ('circle', 'square', 'triangle', 'star', 'cross')
-COLOURS = ('red', 'green', 'blue', 'yellow', 'purple', 'white')
+COLORS = ('red', 'green', 'blue', 'yellow', 'purple', 'white')
 SIZES = ('small', 'large')
 SPLITS = ('train', 'validation', 'test')
 CANVAS = 96
@@ -30,10 +30,10 @@ class Object:
 
   Attributes:
     shape: one of `SHAPES`.
-    colour: one of `COLOURS`.
+    colour: one of `COLORS`; spelled as in the stored scenes.
     size: one of `SIZES`.
     x, y: center.
-    radius: half of the object's extent.
+    radius: half the object's extent.
   """
 
   shape: str
@@ -46,17 +46,17 @@ class Object:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scene:
-  """All objects of one picture; `objects` has 3 to 5 of them."""
+  """The 3 to 5 objects of one picture."""
 
   objects: tuple[Object, ...]
 
   def to_json(self) -> str:
-    """The scene as one line of JSON; floats survive unchanged."""
+    """Returns the scene as one line of JSON; floats are preserved exactly."""
     return json.dumps([dataclasses.asdict(item) for item in self.objects])
 
   @staticmethod
   def from_json(text: str) -> 'Scene':
-    """The scene that `to_json` wrote."""
+    """Returns the scene that `to_json` wrote."""
     rows: list[Mapping[str, Any]] = json.loads(text)
     return Scene(tuple(Object(**row) for row in rows))
 
@@ -64,23 +64,23 @@ class Scene:
 def example_rng(
   seed: int, split: str, index: int, *stream: int
 ) -> np.random.Generator:
-  """A generator that depends on nothing but its arguments.
+  """Returns a generator that depends only on its arguments.
 
   Args:
-    seed: seed of the whole data set, not negative.
+    seed: nonnegative seed of the whole data set.
     split: one of `SPLITS`; splits never share a stream.
     index: number of the example in its split.
-    *stream: numbers that tell apart several streams of one example.
+    *stream: numbers that distinguish the streams of one example.
   """
   return np.random.default_rng([seed, SPLITS.index(split), index, *stream])
 
 
 def sample_scene(rng: np.random.Generator) -> Scene:
-  """A scene of 3 to 5 objects whose bounding squares keep a gap."""
+  """Returns a scene of 3 to 5 objects whose bounding squares keep a gap."""
   count = int(rng.integers(MIN_OBJECTS, MAX_OBJECTS + 1))
   while True:
     objects: list[Object] = []
-    # A crowded start can leave no room for the rest: then start again.
+    # The first objects can leave no room for the rest: then start over.
     for _ in range(50):
       candidate = _sample_object(rng)
       if all(_is_apart(candidate, other) for other in objects):
@@ -95,7 +95,7 @@ def _sample_object(rng: np.random.Generator) -> Object:
   low, high = radius + _BORDER, CANVAS - radius - _BORDER
   return Object(
     shape=SHAPES[rng.integers(len(SHAPES))],
-    colour=COLOURS[rng.integers(len(COLOURS))],
+    colour=COLORS[rng.integers(len(COLORS))],
     size=size,
     x=round(float(rng.uniform(low, high)), 2),
     y=round(float(rng.uniform(low, high)), 2),

@@ -1,4 +1,4 @@
-"""The page's charts, from plain numbers to `<svg>` elements."""
+"""Draws the page's charts, from plain numbers to `<svg>` elements."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ from tagsdc_jax.reporting.page.curves import Curve
 
 _PANEL = 190, 108
 _BARS = 350, 200
-# Narrower bars have no room for their number.
+# Narrower bars are not labeled with their number.
 _LABELED_BAR, _LABEL_HEIGHT = 21, 8.0
 _ROW, _ROW_NAMES = 34, 100
 _LABELED_SHARE = 9.0
@@ -16,12 +16,12 @@ _LABELED_SHARE = 9.0
 def loss_panel(
   curve: Curve, last_update: int, color: str, description: str
 ) -> str:
-  """Returns a small chart of one loss, smoothed over raw.
+  """Returns a small chart of one loss, the smoothed curve over the raw one.
 
   Args:
     curve: the values.
     last_update: where the phase ends.
-    color: one of `svg`.
+    color: one of the colors of `svg`.
     description: for screen readers.
   """
   drawing = svg.Drawing(*_PANEL, font=9.5, left=32)
@@ -52,17 +52,18 @@ def score_panel(
   description: str,
   chance: float | None,
 ) -> str:
-  """Returns a small chart of a few per cents; other args as `loss_panel`.
+  """Returns a small chart of a few percentages.
 
   Args:
-    chance: drawn as a dashed line.
+    curve, last_update, color, description: see `loss_panel`.
+    chance: drawn as a dashed line; None draws none.
   """
   drawing = svg.Drawing(*_PANEL, font=9.5, left=32)
   axes = drawing.axes
   axes.plot(
     curve.updates, curve.values, color=color, linewidth=1.5, clip_on=False
   )
-  # Not markers: those are drawn by reference.
+  # Not markers: SVG draws those by reference.
   for x, y in zip(curve.updates, curve.values):
     axes.plot(
       [x, x],
@@ -98,12 +99,12 @@ def grouped_bars(
   chances: Sequence[float | None],
   description: str,
 ) -> str:
-  """Returns bars in per cent, side by side within each group.
+  """Returns bars in percent, side by side within each group.
 
   Args:
     groups: names below the bars.
-    series: phase -> its number per group; None leaves a gap.
-    chances: per group, a dashed line across it.
+    series: phase -> its value per group; None leaves a gap.
+    chances: value of the dashed line across each group; None draws none.
     description: for screen readers.
   """
   width, height = _BARS
@@ -143,7 +144,7 @@ def grouped_bars(
 
 
 def _above_line(value: float, chance: float | None) -> float:
-  """Returns where a bar's number may stand without the line across it."""
+  """Returns where to put a bar's number so that no line crosses it."""
   if chance is not None and value <= chance < value + _LABEL_HEIGHT:
     return chance
   return value
@@ -152,10 +153,10 @@ def _above_line(value: float, chance: float | None) -> float:
 def stacked_bars(
   rows: Mapping[str, Sequence[tuple[str, float]]], description: str
 ) -> str:
-  """Returns one bar of shares per row.
+  """Returns one bar of stacked shares per row.
 
   Args:
-    rows: name -> (verdict, per cent) in drawing order.
+    rows: name -> (verdict, percentage) in drawing order.
     description: for screen readers.
   """
   drawing = svg.Drawing(

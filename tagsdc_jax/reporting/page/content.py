@@ -1,14 +1,14 @@
-"""What the page shows: plain data, filled by `running`, read by the templates.
+"""The page's content: plain data, filled by `runs`, read by the templates.
 
-Recalls and measures stay the dicts of `results.json`: any of them, or any
-number in them, may be missing.
+Recalls and measures are the dicts of `results.json`: any of them, or any number
+in them, may be missing.
 """
 
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-Line = dict[str, float]  # One line of metrics.jsonl; `update` among them.
+Line = dict[str, float]  # One line of metrics.jsonl, including `update`.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,18 +17,18 @@ class Phase:
 
   Attributes:
     name: one of `settings.PHASES`.
-    settings: flat; empty where the phase has no run folder, as its weights
+    settings: flat; empty if the phase has no run folder because its weights
       come with the package.
     versions: of Python and packages.
-    updates: done so far.
-    seconds: training and evaluation took.
+    updates: number of updates done.
+    seconds: duration of training and evaluation.
     test: recalls on the test split, with `images` and `captions` if known.
-    validation: the same of the validation subset.
+    validation: the same on the validation subset.
     measures: `foil_accuracy`, `synthetic_negatives`, `retrieved_negatives`,
-      each a dict of per cents or None.
-    parameters_sha256: of its parameters; '' if unknown.
-    train: training's lines, by update.
-    validations: validation's lines, by update.
+      each a dict of percentages or None.
+    parameters_sha256: hash of its parameters; '' if unknown.
+    train: metrics of training, by update.
+    validations: metrics of validation, by update.
   """
 
   name: str
@@ -49,9 +49,9 @@ class Picture:
   """A picture with its region boxes.
 
   Attributes:
-    name: the data's name of it.
-    png: the file's bytes; None where the data has features only.
-    boxes: x1, y1, x2, y2 each, as shares of the picture.
+    name: its name in the data.
+    png: the file's bytes; None if the data has only features.
+    boxes: x1, y1, x2, y2 each, as fractions of the picture.
   """
 
   name: str
@@ -71,7 +71,7 @@ class RankedCaption:
 
 @dataclasses.dataclass(frozen=True)
 class PictureExample:
-  """The captions that the model likes best for a picture."""
+  """A picture's top captions, and the best of its own."""
 
   picture: Picture
   top: Sequence[RankedCaption]
@@ -84,10 +84,10 @@ class Word:
 
   Attributes:
     text: the token; a word piece without its "##".
-    is_piece: whether it continues the token before.
-    original: the caption's token where it was replaced, else None.
-    replaced_prob: the discriminator's, None before stage 2.
-    correction: what the correction head says instead; replaced words only.
+    is_piece: whether it continues the previous token.
+    original: the caption's token if it was replaced, else None.
+    replaced_prob: the discriminator's probability, None before stage 2.
+    correction: prediction of the correction head; replaced words only.
   """
 
   text: str
@@ -99,7 +99,7 @@ class Word:
 
 @dataclasses.dataclass(frozen=True)
 class Negative:
-  """A sentence that the model wrote; `verdict` is None without an oracle."""
+  """A generated sentence; `verdict` is None without an oracle."""
 
   words: Sequence[Word]
   probability: float
@@ -108,16 +108,16 @@ class Negative:
 
 @dataclasses.dataclass(frozen=True)
 class NegativesExample:
-  """A caption and the hardest sentences that the model made of it.
+  """A caption and the hardest sentences generated from it.
 
   Attributes:
-    picture: what the caption is of.
-    text: the caption as its author wrote it; may be empty.
+    picture: the caption's picture.
+    text: the raw caption; may be empty.
     caption: its words.
-    probability: its own match.
+    probability: of its match with the picture.
     negatives: hardest first.
-    num_generated: sentences that were drawn.
-    num_valid: distinct ones that are no caption of the picture.
+    num_generated: number of sentences drawn.
+    num_valid: number of distinct ones that are not captions of the picture.
   """
 
   picture: Picture
@@ -131,16 +131,16 @@ class NegativesExample:
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-  """What a trained network does on the test split.
+  """Outputs of a trained network on the test split.
 
   Attributes:
-    phase: that trained it.
+    phase: the phase that trained it.
     update: of its checkpoint.
-    data_name: the split's.
-    pictures: pictures with their best captions.
+    data_name: the split's name.
+    pictures: pictures with their top captions.
     negatives: captions with their negatives.
-    num_captions: captions that the pictures were scored against.
-    all_captions: captions of the split.
+    num_captions: number of captions that the pictures were scored against.
+    all_captions: number of captions of the split.
     has_oracle: whether verdicts are known.
   """
 
@@ -159,10 +159,10 @@ class Report:
   """Everything on the page.
 
   Attributes:
-    name: of the folder.
-    phases: in their order, at least one.
-    examples: None if they could not be made.
-    notes: what is missing and why, a sentence each.
+    name: of the run's folder.
+    phases: in training order, at least one.
+    examples: None if unavailable.
+    notes: sentences on what is missing and why.
   """
 
   name: str

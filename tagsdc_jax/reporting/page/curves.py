@@ -1,4 +1,4 @@
-"""Lines of metrics.jsonl -> curves to draw. Numpy only."""
+"""Reads curves from the lines of metrics.jsonl. Numpy only."""
 
 import dataclasses
 import math
@@ -8,9 +8,9 @@ import numpy as np
 
 from tagsdc_jax.reporting.page import content
 
-# More points than pixels only make the page heavy.
+# More points than pixels would only make the page larger.
 _MOST_POINTS = 240
-# What runs called their losses once.
+# Names of the losses in earlier versions.
 _OLD_NAMES = {
   'loss/matching': 'matching',
   'loss/mlm': 'mlm',
@@ -20,33 +20,33 @@ _OLD_NAMES = {
   'loss/discrimination_mask_refill': 'discrimination',
   'loss/correction_mask_refill': 'correction',
 }
-# The smoothed line is a mean over this share of the curve.
+# The smoothed line is a running mean over this share of the curve.
 _WINDOW = 0.08
 
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-  """One quantity over a phase; float [n] each, no NaN."""
+  """One quantity over a phase; updates and values are float [n], no NaN."""
 
   updates: np.ndarray
   values: np.ndarray
 
   @property
   def last(self) -> float:
-    """Mean over the last window, what the smoothed line ends with."""
+    """The last value of the smoothed line."""
     return float(self.smoothed()[-1])
 
   def smoothed(self) -> np.ndarray:
     """Returns centered running means, narrower toward both ends.
 
-    A window that shrinks to both sides alike does not bend the ends of a
-    curve that falls.
+    Shrinking the window symmetrically does not bend the ends of a falling
+    curve.
     """
     count = len(self.values)
     half = max(1, round(_WINDOW * count / 2))
     sums = np.concatenate([[0.0], np.cumsum(self.values)])
     places = np.arange(count)
-    # Not below 1 at the ends, where one noisy value would stand alone.
+    # At least 1 at the ends, so that no noisy value stands alone.
     reach = np.clip(np.minimum(places, count - 1 - places), 1, half)
     low = np.maximum(places - reach, 0)
     high = np.minimum(places + reach + 1, count)
@@ -54,11 +54,10 @@ class Curve:
 
 
 def read(lines: Sequence[content.Line], name: str) -> Curve | None:
-  """Returns the curve of one quantity, None if it is in no line.
+  """Returns the curve of one quantity, or None if no line contains it.
 
   Args:
-    lines: by update; those without the quantity, or where it is not finite,
-      are left out.
+    lines: by update; those without a finite value of the quantity are skipped.
     name: of the quantity.
   """
   old = _OLD_NAMES.get(name, name)
@@ -70,7 +69,7 @@ def read(lines: Sequence[content.Line], name: str) -> Curve | None:
   ]
   if not points:
     return None
-  # Neighbors are averaged where there are too many.
+  # Neighbors are averaged if there are too many points.
   shares = np.array_split(
     np.array(points, float), min(len(points), _MOST_POINTS)
   )

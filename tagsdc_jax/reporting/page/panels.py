@@ -1,4 +1,4 @@
-"""Which charts a report gets, with their names and what is said of them."""
+"""Selects a report's charts, with their headings and descriptions."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from tagsdc_jax.evaluation import recall
 from tagsdc_jax.reporting.page import charts, content, curves, svg, tables
 
-# Losses as metrics.jsonl names them, in the order shown, with headings that say
-# more than their names, and the setting that weighs each in the total.
+# Losses by their name in metrics.jsonl, in the order shown, with a descriptive
+# heading and the setting of the weight in the total.
 _LOSSES = {
   'loss': ('Total loss', None),
   'loss/matching': ('Matching', None),
@@ -38,7 +38,7 @@ class Chart:
 
 
 def charts_of_recalls(report: content.Report) -> list[Chart]:
-  """Returns bars of R@1, R@5 and R@10, both ways; empty without results."""
+  """Returns bars of R@1, 5 and 10 in both directions; empty without results."""
   phases = [phase for phase in report.phases if phase.test]
   found = []
   for way, heading in zip(
@@ -67,8 +67,8 @@ def charts_of_foils(report: content.Report) -> list[Chart]:
     for phase in report.phases
   }
   return _bars(
-    'Foil accuracy by what was changed',
-    list(tables.KINDS),
+    'Foil accuracy by kind of change',
+    list(tables.KINDS.values()),
     series,
     [tables.FOIL_CHANCE] * len(tables.KINDS),
   )
@@ -78,7 +78,7 @@ def charts_of_negatives(report: content.Report) -> list[Chart]:
   """Returns bars of the oracle's verdicts; empty without any."""
   found = []
   for source, heading in zip(
-    tables.SOURCES, ('Sentences that the model wrote', 'Retrieved captions')
+    tables.SOURCES, ('Generated sentences', 'Retrieved captions')
   ):
     rows: dict[str, list[tuple[str, float]]] = {}
     for phase in report.phases:
@@ -152,7 +152,7 @@ def curve_panels(phase: content.Phase) -> list[Chart]:
 
 
 def _losses_of(phase: content.Phase) -> dict[str, tuple[str, str | None]]:
-  """Returns heading and weight of every loss that a phase has logged."""
+  """Returns the heading and weight of every loss that a phase logged."""
   names = {
     name: None
     for line in phase.train
@@ -198,4 +198,4 @@ def _say(heading: str, rows: Mapping[str, Mapping[str, float | None]]) -> str:
     )
     for label, values in rows.items()
   ]
-  return f'{heading}, per cent. ' + '; '.join(parts)
+  return f'{heading}, percent. ' + '; '.join(parts)

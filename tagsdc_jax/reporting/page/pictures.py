@@ -1,4 +1,4 @@
-"""Pictures of the page as files in memory."""
+"""Encodes the page's pictures."""
 
 import io
 
@@ -11,7 +11,8 @@ _SCALE, _COLORS = 3, 256
 def to_png(picture: Image.Image) -> bytes:
   """Returns the picture enlarged, as a PNG file.
 
-  So few colors are enough for flat shapes on noise, and a third of the bytes.
+  A small palette suffices for flat shapes on noise and takes a third of the
+  bytes.
   """
   width, height = picture.size
   large = picture.resize(

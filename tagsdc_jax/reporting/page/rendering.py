@@ -1,7 +1,7 @@
-"""Everything on the page -> one HTML file.
+"""Renders a report as one HTML file.
 
-Pure: the same report gives the same bytes. The templates escape whatever is
-not a drawing of `charts`.
+Deterministic: the same report gives the same bytes. The templates escape
+everything except the drawings of `charts`.
 """
 
 import base64
@@ -14,7 +14,7 @@ LABELS = tables.LABELS
 
 
 def render(report: content.Report) -> str:
-  """Returns the page: no links to other files, no scripts."""
+  """Returns the page as HTML without scripts or links to other files."""
   page = (
     _environment()
     .get_template('page.html')
@@ -59,15 +59,15 @@ def _environment() -> jinja2.Environment:
 
 
 def percent(probability: float) -> str:
-  """Returns a probability in per cent with one decimal."""
+  """Returns a probability in percent with one decimal."""
   return tables.number(100 * probability)
 
 
 def share(value: float) -> str:
-  """Returns a share as a CSS length in per cent."""
+  """Returns a share as a CSS length in percent."""
   return f'{100 * value:.2f}%'
 
 
 def data_url(png: bytes) -> str:
-  """Returns a PNG file as an address that holds it."""
+  """Returns a PNG file as a data URL."""
   return 'data:image/png;base64,' + base64.b64encode(png).decode('ascii')

@@ -1,4 +1,4 @@
-"""Matplotlib figures as SVG inside a page: themed, deterministic, no ids."""
+"""Matplotlib figures as inline SVG: themed, deterministic, without ids."""
 
 import html
 import io
@@ -39,7 +39,7 @@ _SETTINGS: dict[Any, Any] = {
   'xtick.labelcolor': MUTED,
   'ytick.labelcolor': MUTED,
 }
-_NOT_WANTED = (
+_REMOVED = (
   r'<metadata>.*?</metadata>',
   r'<!--.*?-->',
   r'<defs>.*?</defs>',
@@ -51,14 +51,14 @@ _NOT_WANTED = (
 
 
 def import_matplotlib() -> ModuleType:
-  """Returns matplotlib, whatever MPLBACKEND says.
+  """Returns matplotlib, ignoring MPLBACKEND.
 
-  A notebook's processes inherit its backend, which matplotlib may not know
-  here, and which nothing is drawn with.
+  Processes started from a notebook inherit its backend, which may not be
+  installed here and is not needed.
   """
   backend = os.environ.pop('MPLBACKEND', None)
   try:
-    # Late: it takes a second.
+    # Imported here: it takes a second.
     import matplotlib
 
     return matplotlib
@@ -70,8 +70,8 @@ def import_matplotlib() -> ModuleType:
 class Drawing:
   """A figure of fixed size in CSS pixels, with one pair of axes.
 
-  Text is drawn by the browser in the page's own font, so the margins are
-  given and not measured.
+  The browser draws text in the page's font, so the margins are fixed instead of
+  measured.
   """
 
   def __init__(
@@ -105,10 +105,10 @@ class Drawing:
     self.axes.tick_params(length=0, pad=4, labelsize=font)
 
   def to_svg(self, description: str) -> str:
-    """Returns the `<svg>` element; nothing in it depends on the time.
+    """Returns the `<svg>` element, which does not depend on the time.
 
     Args:
-      description: what a screen reader says.
+      description: for screen readers.
     """
     matplotlib = import_matplotlib()
     stream = io.StringIO()
@@ -122,13 +122,13 @@ class Drawing:
 
 
 def _clean(text: str, description: str) -> str:
-  """Returns an element for inline use of a whole SVG file.
+  """Turns an SVG file into an element for inline use.
 
-  Without ids, which several drawings in one page would share, and without
-  what needs them: nothing may be clipped or drawn by reference.
+  Removes ids, which would clash between the drawings of a page; the drawings
+  must not clip or draw by reference, which needs them.
   """
   text = text[text.index('<svg') :]
-  for pattern in _NOT_WANTED:
+  for pattern in _REMOVED:
     text = re.sub(pattern, '', text, flags=re.DOTALL)
   text = re.sub(r'\s+', ' ', text).replace('> <', '><')
   for color, variable in _VARIABLES.items():

@@ -1,4 +1,4 @@
-"""A report's tables: rows of text, from numbers of which any may be missing."""
+"""A report's tables: rows of text from numbers, any of which may be missing."""
 
 import dataclasses
 import math
@@ -15,7 +15,14 @@ LABELS = {
   'dc': 'Stage 2 (DC)',
 }
 WAYS = ('image_retrieval', 'text_retrieval')
-KINDS = ('all', 'colour', 'shape', 'size', 'relation')
+# Key in results.json -> name on the page.
+KINDS = {
+  'all': 'all',
+  'colour': 'color',
+  'shape': 'shape',
+  'size': 'size',
+  'relation': 'relation',
+}
 VERDICTS = ('false', 'still_true', 'not_a_sentence')
 SOURCES = ('synthetic_negatives', 'retrieved_negatives')
 MISSING = '–'
@@ -24,7 +31,7 @@ FOIL_CHANCE = 50.0
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-  """A number as text; `is_best` of its column's phases."""
+  """A number as text; `is_best` marks the best phase of a column."""
 
   text: str
   is_best: bool = False
@@ -40,12 +47,12 @@ class Row:
 
 
 def number(value: float | None) -> str:
-  """Returns a number with one decimal, a dash for None."""
+  """Returns a number with one decimal, or a dash for None."""
   return MISSING if value is None else f'{value:.1f}'
 
 
 def value_of(values: Mapping[str, Any] | None, *path: str) -> float | None:
-  """Returns values[path[0]][path[1]]... if it is there and a finite number."""
+  """Returns values[path[0]][path[1]]... if it exists and is finite."""
   found: Any = values
   for key in path:
     found = found.get(key) if isinstance(found, Mapping) else None
@@ -54,7 +61,7 @@ def value_of(values: Mapping[str, Any] | None, *path: str) -> float | None:
 
 
 def duration(seconds: float | None) -> str:
-  """Returns a duration for people."""
+  """Returns a human-readable duration."""
   if seconds is None:
     return MISSING
   if seconds < 60:
@@ -89,14 +96,14 @@ def lead(report: content.Report) -> str:
 
 
 def chance(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
-  """Returns chance's recalls, None where the split's size is unknown."""
+  """Returns the recalls of chance, or None if the split's size is unknown."""
   if result is None or not (result.get('images') and result.get('captions')):
     return None
   return tables.chance(dict(result))
 
 
 def facts(report: content.Report) -> list[tuple[str, str, str]]:
-  """Returns the numbers of the headline: (number, what it is, remark)."""
+  """Returns the headline numbers: (number, name, remark)."""
   last = report.phases[-1]
   base = chance(last.test)
   found = []
@@ -128,9 +135,9 @@ def facts(report: content.Report) -> list[tuple[str, str, str]]:
 def recall_rows(report: content.Report) -> list[Row]:
   """Returns the table of recalls.
 
-  Cells: image R@1, 5, 10, text R@1, 5, 10, mean R@1, time. A line with chance
-  goes before every change of the number of images. Validation is shown for a
-  single phase only, where it has no others to be confused with.
+  Cells: image R@1, 5, 10, text R@1, 5, 10, mean R@1, time. A row with chance
+  precedes the results of every split size. Validation is shown only if there is
+  a single phase, where it cannot be confused with others.
   """
   results = [
     (
@@ -178,7 +185,7 @@ def recall_rows(report: content.Report) -> list[Row]:
       rows.append(
         Row(
           name,
-          f'{label}, equal sentences right',
+          f'{label}, equal sentences as hits',
           [*_cells(_recalls(result['equal_sentences'])), Cell('')],
         )
       )
@@ -186,7 +193,7 @@ def recall_rows(report: content.Report) -> list[Row]:
 
 
 def measure_rows(report: content.Report) -> list[Row]:
-  """Returns the table of what the oracle measures; empty without any.
+  """Returns the table of the oracle's measures; empty without any.
 
   Cells: KINDS of foils, VERDICTS on synthetic and on retrieved negatives.
   """
@@ -211,10 +218,10 @@ def measure_rows(report: content.Report) -> list[Row]:
 def setting_rows(
   report: content.Report,
 ) -> tuple[list[str], list[tuple[str, list[str], bool]]]:
-  """Returns every setting of every phase that has a run folder.
+  """Returns the settings of all phases that have a run folder.
 
   Returns:
-    the phases, and (dotted key, value per phase, whether they differ).
+    the phases, and rows (dotted key, value per phase, whether they differ).
   """
   phases = [phase for phase in report.phases if phase.settings]
   keys = dict.fromkeys(key for phase in phases for key in phase.settings)
@@ -226,7 +233,7 @@ def setting_rows(
 
 
 def versions(report: content.Report) -> list[tuple[str, str]]:
-  """Returns (name, version), of all phases where they differ."""
+  """Returns (name, version), listing all versions if the phases differ."""
   names = dict.fromkeys(
     name for phase in report.phases for name in phase.versions
   )
@@ -265,7 +272,7 @@ def _cells(
 def _best_places(
   rows: Sequence[Sequence[float | None]],
 ) -> set[tuple[int, int]]:
-  """Returns (row, column) of every column's highest number."""
+  """Returns the (row, column) of every column's highest numbers."""
   places = set()
   for column in range(len(rows[0]) if rows else 0):
     values = [row[column] for row in rows]
