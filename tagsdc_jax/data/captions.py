@@ -4,9 +4,11 @@ The tokenizer of `transformers` is imported inside the functions that need it,
 so that training on prepared token ids never loads it.
 """
 
+import difflib
 import os
+import tempfile
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,11 +130,7 @@ def load_tokenizer(
     options = {} if lower_case is None else {'do_lower_case': lower_case}
     return _hub_tokenizer(str(name_or_path), options)
   if lower_case is None:
-    lower_case = not any(
-      word != word.lower()
-      for word in read_words(path)
-      if not word.startswith('[')
-    )
+    lower_case = _is_lower_case(read_words(path))
   from transformers import BertTokenizer
 
   return BertTokenizer(str(path), do_lower_case=lower_case)
@@ -150,6 +148,79 @@ def tokenize(text: str, tokenizer: Any) -> np.ndarray:
   if not token_ids:
     raise UserError(f'a sentence must have at least one token, got {text!r}')
   return np.asarray(token_ids, np.int32)
+
+
+def make_encoder(vocabulary: Vocabulary) -> Callable[[str], np.ndarray]:
+  """Returns a function from a sentence to int32 token ids [length].
+
+  By WordPiece if the vocabulary has pieces of words ("##s"), else by the words
+  between spaces. Text is lower-cased first if no word of the vocabulary has an
+  upper-case letter. No special tokens are added, and none may come out: the
+  function raises UserError for an empty sentence and for unknown words.
+
+  Args:
+    vocabulary: with words.
+  Raises:
+    UserError: if the words are not known.
+  """
+  words = vocabulary.words
+  if not words:
+    raise UserError(
+      'sentences can only be read with the words of the vocabulary, and the '
+      'data has token ids alone; give the setting data.vocabulary, the '
+      'vocab.txt that the captions were written with'
+    )
+  split = (
+    _make_word_piece(words)
+    if any(word.startswith('##') for word in words)
+    else _make_whole_words(vocabulary)
+  )
+  special = {
+    getattr(vocabulary, name[1:-1].lower()) for name in _SPECIAL_TOKENS
+  }
+
+  def encode(text: str) -> np.ndarray:
+    if not isinstance(text, str) or not text.strip():
+      raise UserError(
+        f'a sentence must be a str with at least one word, got {text!r}'
+      )
+    token_ids = split(text)
+    if special.isdisjoint(token_ids):
+      return np.asarray(token_ids, np.int32)
+    wrong = next(
+      (x for x in text.split() if not special.isdisjoint(split(x))), text
+    )
+    close = difflib.get_close_matches(wrong.lower(), words, 1, 0.5)
+    raise UserError(
+      f'the vocabulary has no word {wrong!r}'
+      + (f' (nearest: {close[0]!r})' if close else '')
+      + f', in the sentence {text!r}; use words of the training captions'
+    )
+
+  return encode
+
+
+def _make_whole_words(vocabulary: Vocabulary) -> Callable[[str], list[int]]:
+  ids = {word: number for number, word in enumerate(vocabulary.words)}
+  is_lower = _is_lower_case(vocabulary.words)
+  return lambda text: [
+    ids.get(word, vocabulary.unk)
+    for word in (text.lower() if is_lower else text).split()
+  ]
+
+
+def _make_word_piece(words: Sequence[str]) -> Callable[[str], list[int]]:
+  with tempfile.TemporaryDirectory() as folder:
+    path = Path(folder) / 'vocab.txt'
+    path.write_text(''.join(f'{word}\n' for word in words), 'utf-8')
+    tokenizer = load_tokenizer(path)
+  return lambda text: tokenizer(text, add_special_tokens=False)['input_ids']
+
+
+def _is_lower_case(words: Sequence[str]) -> bool:
+  return not any(
+    word != word.lower() for word in words if not word.startswith('[')
+  )
 
 
 def to_words(
