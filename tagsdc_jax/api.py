@@ -6,6 +6,7 @@ the split, or its name. What is wrong with an argument is a `UserError` of one
 line.
 """
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -14,20 +15,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from jaxtyping import Float32, Int
 
-from tagsdc_jax import arrays, environment, paths, settings, shipped
+from tagsdc_jax import environment, paths, settings, shipped
 from tagsdc_jax.commands import configs
-from tagsdc_jax.data import assembling, captions, dataset, opening
-from tagsdc_jax.engines import engine
+from tagsdc_jax.data import captions, dataset, naming, opening
+from tagsdc_jax.data.naming import Image, Sentence
 from tagsdc_jax.errors import UserError
 from tagsdc_jax.negatives import built_in
 from tagsdc_jax.negatives import source as source_of
 from tagsdc_jax.runs import (
   evaluation,
   example_negatives,
+  reading,
   report,
   setup,
   training,
@@ -35,13 +37,6 @@ from tagsdc_jax.runs import (
 from tagsdc_jax.runs import folder as run_folder
 from tagsdc_jax.runtime import distributed, parallel
 from tagsdc_jax.training import checkpoints, head_init
-
-Sentence = str | int
-Image = str | int
-# Sentences, images or pairs at once; of fewer the next size is compiled.
-_SIZES = (1, 8, 64)
-# Sentences that are longer than the split's captions are padded to multiples.
-_STEP = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +108,7 @@ class Matcher:
   """A trained network and a split of its data; made by `load`.
 
   Everything but `evaluate` runs on one device. Programs are compiled at their
-  first use, for 1, 8 or 64 sentences, images or pairs at once.
+  first use, for 8 or 64 sentences, images or pairs.
 
   Attributes:
     path: the checkpoint's folder.
@@ -122,6 +117,10 @@ class Matcher:
     settings: what it was trained with, with `load`'s overrides.
     data: the split, a `tagsdc_jax.data.dataset.RetrievalDataset`: its
       `captions`, `image_ids` and `captions_of_image`.
+
+  >>> matcher = load('shipped:world_pretrain', overrides=SMALL)
+  >>> matcher.phase, matcher.data.name, len(matcher.data.image_ids)
+  ('pretrain', 'world/test', 24)
   """
 
   def __init__(
@@ -137,12 +136,14 @@ class Matcher:
     self.phase: str = loaded.about['phase']
     self.update: int = loaded.about['update']
     self._parameters = setup.ranking_parameters(loaded, config)
-    self._params = jax.device_put(
+    params = jax.device_put(
       head_init.matching_parameters(self._parameters, self.phase)
     )
-    self._shapes = assembling.shapes_of(data)
-    self._image_numbers = {name: i for i, name in enumerate(data.image_ids)}
-    self._negatives_by = functools.lru_cache(maxsize=8)(self._make_negatives)
+    self._reader = reading.Reader(config, params, data)
+    self._names = naming.Names(data, config.model.max_positions - 2)
+    self._maker = functools.lru_cache(maxsize=8)(
+      functools.partial(self._make_maker, params)
+    )
 
   def __repr__(self) -> str:
     return (
@@ -164,24 +165,12 @@ class Matcher:
       sentences: one or several.
       images: one or several; None for all of the split.
 
-    >>> matcher = load('shipped:world_pretrain', overrides=TINY)
     >>> matcher.score(['a red circle', 'there is a star'], [0, 1, 2]).shape
     (2, 3)
     """
-    rows, numbers = self._captions(sentences), self._images(images)
-    scores = np.zeros((len(rows), len(numbers)), np.float32)
-    own = self._engine(rows)
-    for columns, is_image in _batches(len(numbers)):
-      regions = self._regions(numbers[columns])
-      for lines, is_sentence in _batches(len(rows)):
-        scores[np.ix_(lines, columns)] = _score(
-          own,
-          self._params,
-          self._texts([rows[i] for i in lines], own),
-          regions,
-          is_sentence[:, None] & is_image,
-        )
-    return scores
+    return self._reader.score(
+      self._names.captions(sentences), self._names.images(images)
+    )
 
   def rank(
     self,
@@ -196,13 +185,13 @@ class Matcher:
       images: among which; None for all of the split.
       number: how many at most.
 
-    >>> matcher = load('shipped:world_pretrain', overrides=TINY)
     >>> best = matcher.rank(matcher.data.captions[0].text, number=3)
     >>> best[0, 0] == matcher.data.captions[0].image
     np.True_
     """
+    _check_number(number)
     order = np.argsort(-self.score(sentences, images), axis=1, kind='stable')
-    return self._images(images)[order[:, :number]]
+    return self._names.images(images)[order[:, :number]]
 
   def evaluate(self) -> dict[str, Any]:
     """Returns the split's recalls, as `tagsdc evaluate --json` writes them.
@@ -210,7 +199,6 @@ class Matcher:
     On `num_devices` of the settings. Of the result: `image_retrieval` and
     `text_retrieval` with `r1`, `r5` and `r10` in per cent, `mean_r1`, `rsum`.
 
-    >>> matcher = load('shipped:world_pretrain', overrides=TINY)
     >>> sorted(matcher.evaluate()['image_retrieval'])
     ['r1', 'r10', 'r5']
     """
@@ -238,12 +226,10 @@ class Matcher:
       sentences: as many as images, or one for all.
       images: as many as sentences, or one for all.
 
-    >>> matcher = load('shipped:world_pretrain', overrides=TINY)
     >>> matcher.embed('a red circle above a blue square', [0, 1, 2]).shape
     (3, 64)
     """
-    read = [one[1] for one in self._read(sentences, images, False)]
-    return np.stack(read).astype(np.float32)
+    return self._reader.read(self._pairs(sentences, images)).pooled
 
   def check(
     self,
@@ -260,7 +246,6 @@ class Matcher:
       words: whether to check every word, for which stage 2 ('dc') trains the
         heads; None: if they are trained.
 
-    >>> matcher = load('shipped:world_pretrain', overrides=TINY)
     >>> [checked] = matcher.check('a small red star', 0)
     >>> 0 < checked.probability < 1
     True
@@ -270,10 +255,16 @@ class Matcher:
         f'{self.path} was trained in phase {self.phase}, which has no word '
         'heads; give a run of phase dc, or words=False'
       )
-    read = self._read(
-      sentences, images, self.phase == 'dc' if words is None else words
+    pairs = self._pairs(sentences, images)
+    read = self._reader.read(
+      pairs, with_words=self.phase == 'dc' if words is None else words
     )
-    return [self._checked(*one) for one in read]
+    return [
+      self._checked(
+        caption, reading.Read(*(x if x is None else x[i] for x in read))
+      )
+      for i, (caption, _) in enumerate(pairs)
+    ]
 
   def negatives(
     self,
@@ -300,49 +291,47 @@ class Matcher:
       number: how many per caption at most.
       seed: another one draws other sentences.
 
-    >>> matcher = load('shipped:world_pretrain', overrides=TINY)
     >>> [found] = matcher.negatives(0, number=3)
     >>> found[0].score >= found[-1].score
     True
     """
-    listed = _listed(sentences)
-    if images is None:
-      own = [self._caption(one) for one in listed]
-      wrong = [x for x, caption in zip(listed, own) if caption.image < 0]
-      if wrong:
+    _check_number(number)
+    own = self._names.captions(sentences)
+    if images is not None:
+      own = [
+        dataclasses.replace(caption, image=image)
+        for caption, image in naming.pairs(own, self._names.images(images))
+      ]
+    for caption in own:
+      if caption.image == naming.NO_IMAGE:
         raise UserError(
-          f'images must name the image that {wrong[0]!r} is true of; only '
+          f'images must name the image that {caption.text!r} is true of; only '
           'captions of the split, given by number, have one'
         )
-    else:
-      own = [
-        dataclasses.replace(self._caption(one), image=int(image))
-        for one, image in _pairs(listed, self._images(images))
-      ]
-    if number < 1:
-      raise UserError(f'number must be at least 1, got {number}')
-    maker = self._negatives_by(source, number)
+    # The same keys as in the report, where a caption's is its number.
+    keys = [
+      0 if isinstance(one, str) else int(one)
+      for one in naming.listed(sentences)
+    ]
+    maker = self._maker(source, number)
     return [
-      self._shown(
-        caption,
-        maker.find(caption, 0 if isinstance(one, str) else int(one), seed),
-      )
-      for one, caption in zip(listed, own)
+      self._shown(caption, maker.find(caption, keys[i % len(keys)], seed))
+      for i, caption in enumerate(own)
     ]
 
-  def _make_negatives(
-    self, source: str | None, number: int
+  def _make_maker(
+    self, params: Any, source: str | None, number: int
   ) -> example_negatives.Maker:
-    found = (
-      source and source_of.find((source,), built_in.BUILT_IN, self.settings)
-    ) or None
-    if found and not found[0].writes:
-      raise UserError(
-        f'source must be one that writes sentences, got {source!r}, which '
-        'retrieves them; see `Matcher.score` for those'
-      )
+    sources = None
+    if source is not None:
+      sources = source_of.find((source,), built_in.BUILT_IN, self.settings)
+      if not sources[0].writes:
+        raise UserError(
+          f'source must be one that writes sentences, got {source!r}, which '
+          'only finds captions and images that are there'
+        )
     return example_negatives.Maker(
-      self.settings, self._params, self.data, self.update, found, number
+      self.settings, params, self.data, self.update, sources, number
     )
 
   def _shown(
@@ -362,7 +351,7 @@ class Matcher:
       )
       shown.append(
         Negative(
-          captions.to_words(token_ids, self.data.vocabulary),
+          self._sentence(token_ids),
           float(found.logits[row]),
           float(found.own_logit),
           edits,
@@ -370,149 +359,62 @@ class Matcher:
       )
     return shown
 
-  def _checked(
-    self,
-    caption: dataset.Caption,
-    pooled: np.ndarray,
-    logit: np.ndarray,
-    probs: np.ndarray | None = None,
-    suggestions: np.ndarray | None = None,
-  ) -> Checked:
+  def _checked(self, caption: dataset.Caption, read: reading.Read) -> Checked:
     """Returns what was read of one pair, for people."""
-    probability = example_negatives.sigmoid(float(logit))
-    token_ids, text = caption.token_ids, self._text(caption)
-    if probs is None or suggestions is None:
+    token_ids = caption.token_ids
+    text = caption.text or self._sentence(token_ids)
+    probability = example_negatives.sigmoid(float(read.logits))
+    if read.replaced_probs is None or read.corrections is None:
       return Checked(text, probability, (), text)
     inside = slice(1, 1 + len(token_ids))
-    probs, suggestions = probs[inside], suggestions[inside]
-    columns = (
-      self._words(token_ids),
-      map(float, probs),
-      self._words(suggestions),
-    )
+    probs, suggestions = read.replaced_probs[inside], read.corrections[inside]
     is_wrong = probs > 0.5
-    corrected = np.where(is_wrong, suggestions, token_ids)
+    corrected = self._sentence(np.where(is_wrong, suggestions, token_ids))
     return Checked(
       text,
       probability,
-      tuple(map(Word, *columns)),
-      captions.to_words(corrected, self.data.vocabulary)
-      if np.any(is_wrong)
-      else text,
+      tuple(
+        map(
+          Word,
+          self._words(token_ids),
+          map(float, probs),
+          self._words(suggestions),
+        )
+      ),
+      corrected if np.any(is_wrong) else text,
     )
 
-  def _read(
+  def _pairs(
     self,
     sentences: Sentence | Sequence[Sentence],
     images: Image | Sequence[Image],
-    with_words: bool,
-  ) -> list[tuple[Any, ...]]:
-    """Returns of each pair its caption, and what `_read_pairs` gives."""
-    pairs = _pairs(self._captions(sentences), self._images(images))
-    own = self._engine([caption for caption, _ in pairs])
-    found: list[tuple[Any, ...]] = []
-    for rows, is_pair in _batches(len(pairs)):
-      read = _read_pairs(
-        own,
-        with_words,
-        self._params,
-        self._texts([pairs[i][0] for i in rows], own),
-        self._regions([pairs[i][1] for i in rows]),
-      )
-      count = int(np.sum(is_pair))
-      columns = [np.asarray(x)[:count] for x in read]
-      found += [
-        (pairs[i][0], *values)
-        for i, *values in zip(rows[:count], *columns, strict=True)
-      ]
-    return found
-
-  @functools.cached_property
-  def _encode(self) -> Any:
-    return captions.make_encoder(self.data.vocabulary)
-
-  def _captions(
-    self, sentences: Sentence | Sequence[Sentence]
-  ) -> list[dataset.Caption]:
-    return [self._caption(one) for one in _listed(sentences)]
-
-  def _caption(self, sentence: Sentence) -> dataset.Caption:
-    """Returns a caption of the split, or one of image -1 of a `str`."""
-    known = self.data.captions
-    if isinstance(sentence, int | np.integer):
-      if not 0 <= sentence < len(known):
-        raise UserError(
-          f'a caption of {self.data.name} is a number from 0 to '
-          f'{len(known) - 1}, got {sentence}'
-        )
-      return known[int(sentence)]
-    token_ids = self._encode(sentence)
-    most = self.settings.model.max_positions - 2
-    if len(token_ids) > most:
-      raise UserError(
-        f'a sentence must have at most {most} tokens '
-        f'(model.max_positions), got {len(token_ids)}: {sentence[:60]!r}'
-      )
-    return dataset.Caption(sentence, -1, token_ids, (), sentence)
-
-  def _images(self, images: Image | Sequence[Image] | None) -> np.ndarray:
-    """Returns numbers of images, int [any number]."""
-    names = self.data.image_ids
-    if images is None:
-      return np.arange(len(names))
-    numbers = [
-      self._image_numbers.get(one, -1) if isinstance(one, str) else one
-      for one in _listed(images)
-    ]
-    for one, number in zip(_listed(images), numbers):
-      if not isinstance(number, int | np.integer) or not 0 <= number < len(
-        names
-      ):
-        raise UserError(
-          f'an image of {self.data.name} is a number from 0 to '
-          f'{len(names) - 1}, or a name such as {names[0]!r}, got {one!r}'
-        )
-    return np.array(numbers, np.int64)
-
-  def _engine(self, rows: Sequence[dataset.Caption]) -> engine.Engine:
-    """Returns what runs pairs of these captions and any image."""
-    longest = max(len(caption.token_ids) for caption in rows)
-    length = self._shapes.max_tokens + 2
-    if longest + 2 > length:
-      length = min(
-        -(-(longest + 2) // _STEP) * _STEP, self.settings.model.max_positions
-      )
-    vocabulary = self.data.vocabulary
-    return setup.make_engine(
-      engine.Task(
-        model=self._model,
-        settings=self.settings,
-        mask_id=vocabulary.mask,
-        random_range=vocabulary.random_range,
-        score_buckets=(length + self._shapes.max_regions,),
-      )
+  ) -> list[tuple[dataset.Caption, int]]:
+    return naming.pairs(
+      self._names.captions(sentences), self._names.images(images)
     )
 
-  def _texts(
-    self, rows: list[dataset.Caption], own: engine.Engine
-  ) -> arrays.Texts:
-    data = dataclasses.replace(self.data, captions=rows)
-    length = own.task.score_buckets[0] - self._shapes.max_regions
-    return assembling.texts(data, range(len(rows)), length - 2)
-
-  def _regions(self, numbers: Sequence[int] | np.ndarray) -> arrays.Images:
-    return assembling.images(self.data, numbers, self._shapes.max_regions)
-
-  def _text(self, caption: dataset.Caption) -> str:
-    return caption.text or captions.to_words(
-      caption.token_ids, self.data.vocabulary
-    )
+  def _sentence(self, token_ids: np.ndarray) -> str:
+    return captions.to_words(token_ids, self.data.vocabulary, is_padded=False)
 
   def _words(self, token_ids: np.ndarray) -> list[str]:
-    vocabulary = self.data.vocabulary
-    return [captions.to_words([i], vocabulary) for i in token_ids]
+    return [self._sentence(token_ids[i : i + 1]) for i in range(len(token_ids))]
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+  """Keeps Orbax's and TFDS's start-up notes away from users, as `tagsdc` does.
+
+  What Orbax logs as an error it raises as well.
+  """
+  before = logging.get_verbosity()
+  logging.set_verbosity(logging.FATAL)
+  try:
+    yield
+  finally:
+    logging.set_verbosity(before)
+
+
+@_quiet()
 def load(
   path: str | os.PathLike,
   data: str | dataset.RetrievalDataset = 'test',
@@ -531,7 +433,8 @@ def load(
   Raises:
     UserError: if something is missing or does not fit.
 
-  >>> load('shipped:world_pretrain', overrides={'data.world_size': 'tiny'})
+  >>> SMALL = {'data.world_size': 'tiny', 'evaluation.num_buckets': 1}
+  >>> load('shipped:world_pretrain', overrides=SMALL)
   Matcher('...world_pretrain', phase pretrain, update 2200, world/test)
   """
   _prepare_jax()
@@ -542,18 +445,19 @@ def load(
       f'{fixed[0]} is part of what was trained and cannot be overridden; '
       'train with another value'
     )
-  loaded = checkpoints.load(shipped.find(os.fspath(path)))
+  loaded = checkpoints.load(shipped.find(_path('path', path)))
   config = setup.overridden(checkpoints.settings_of(loaded), overrides)
-  if isinstance(data, str):
+  if not isinstance(data, dataset.RetrievalDataset):
     if data not in opening.SPLITS:
       raise UserError(
-        f'data must be one of {", ".join(opening.SPLITS)}, or a data set, got '
-        f'{data!r}'
+        f'data must be one of {", ".join(opening.SPLITS)}, or a '
+        f'RetrievalDataset, got {data!r}'
       )
     data = opening.open_split(config.data, data, config.extensions)
   return Matcher(loaded, config, data)
 
 
+@_quiet()
 def train(
   config: str | os.PathLike | settings.Settings,
   run_dir: str | os.PathLike,
@@ -576,7 +480,7 @@ def train(
   >>> results = train(
   ...   'world_pretrain',
   ...   'runs/two_updates',
-  ...   overrides=TINY | {'num_updates': 2, 'optimizer.warmup_updates': 1},
+  ...   overrides=SMALL | {'stop_at_update': 2},
   ... )
   >>> results['phase'], results['updates']
   ('pretrain', 2)
@@ -585,10 +489,10 @@ def train(
   if isinstance(config, settings.Settings):
     config = setup.overridden(config, overrides)
   else:
-    config = configs.with_values(os.fspath(config), overrides)
+    config = configs.with_values(_path('config', config), overrides)
   distributed.start()
   _prepare_jax()
-  return training.train(config, paths.local(os.fspath(run_dir)))
+  return training.train(config, paths.local(_path('run_dir', run_dir)))
 
 
 def metrics(run_dir: str | os.PathLike) -> list[dict[str, Any]]:
@@ -610,7 +514,7 @@ def metrics(run_dir: str | os.PathLike) -> list[dict[str, Any]]:
   >>> losses[-1] < losses[0]
   True
   """
-  path = shipped.find(os.fspath(run_dir))
+  path = shipped.find(_path('run_dir', run_dir))
   if not path.is_dir():
     raise UserError(f'{path} must be the folder of a run; there is none')
   return report.read_metrics(path / run_folder.METRICS)
@@ -622,85 +526,15 @@ def _prepare_jax() -> None:
   environment.open_devices()
 
 
-def _listed(given: Any) -> list[Any]:
-  """Returns one item or several as a list."""
-  if isinstance(given, str | int | np.integer):
-    return [given]
-  try:
-    listed = list(given)
-  except TypeError:
-    listed = []
-  if not listed:
+def _path(name: str, value: Any) -> str:
+  if not isinstance(value, str | os.PathLike):
     raise UserError(
-      'sentences and images must be given as a str, a number, or several of '
-      f'them, got {given!r}'
+      f'{name} must be a str or a path, got {value!r} of type '
+      f'{type(value).__name__}'
     )
-  return listed
+  return os.fspath(value)
 
 
-def _pairs(sentences: Sequence[Any], images: np.ndarray) -> list[tuple]:
-  """Returns sentences with images; one goes with all of the others."""
-  count = max(len(sentences), len(images))
-  if not {len(sentences), len(images)} <= {1, count}:
-    raise UserError(
-      'there must be as many images as sentences, or one for all, got '
-      f'{len(sentences)} sentences and {len(images)} images'
-    )
-  return [
-    (sentences[i % len(sentences)], int(images[i % len(images)]))
-    for i in range(count)
-  ]
-
-
-def _batches(count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-  """Yields numbers of items, the last one repeated, and which are needed."""
-  for start in range(0, count, _SIZES[-1]):
-    left = count - start
-    size = next((x for x in _SIZES if x >= left), _SIZES[-1])
-    yield (
-      np.minimum(np.arange(start, start + size), count - 1),
-      np.arange(size) < left,
-    )
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _score(
-  own: engine.Engine,
-  params: Any,
-  texts: arrays.Texts,
-  images: arrays.Images,
-  is_needed: jax.Array,
-) -> jax.Array:
-  """Returns float32 [texts, images]."""
-  rows = jnp.arange(is_needed.size, dtype=jnp.int32)
-  return own.score(
-    params,
-    own.embed_text(params, texts),
-    own.embed_image(params, images),
-    rows // is_needed.shape[1],
-    rows % is_needed.shape[1],
-    is_needed.reshape(-1),
-  ).reshape(is_needed.shape)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _read_pairs(
-  own: engine.Engine,
-  with_words: bool,
-  params: Any,
-  texts: arrays.Texts,
-  images: arrays.Images,
-) -> tuple[jax.Array, ...]:
-  """Returns of each pair its embedding and score, and what its words are."""
-  states = own.encode(
-    params,
-    own.embed_text(params, texts),
-    own.embed_image(params, images),
-    num_outputs=texts.token_ids.shape[1] if with_words else 1,
-    dropout_key=None,
-  )
-  return (
-    own.read(params, 'pooled', states),
-    own.read(params, 'match_logits', states),
-    *(example_negatives.read_words(own, params, states) if with_words else ()),
-  )
+def _check_number(number: int) -> None:
+  if number < 1:
+    raise UserError(f'number must be at least 1, got {number}')

@@ -224,14 +224,21 @@ def _is_lower_case(words: Sequence[str]) -> bool:
 
 
 def to_words(
-  token_ids: Sequence[int] | np.ndarray, vocabulary: Vocabulary
+  token_ids: Sequence[int] | np.ndarray,
+  vocabulary: Vocabulary,
+  *,
+  is_padded: bool = True,
 ) -> str:
   """Returns the tokens as a sentence for people, word pieces joined.
 
-  [PAD], [CLS] and [SEP] are left out, [MASK] and [UNK] are shown. A token
-  without a known word is shown as its id, e.g. "[107]".
+  [MASK] and [UNK] are shown. A token without a known word is shown as its id,
+  e.g. "[107]".
+
+  Args:
+    is_padded: whether to leave out [PAD], [CLS] and [SEP], which otherwise a
+      network has written into the sentence.
   """
-  hidden = (vocabulary.pad, vocabulary.cls, vocabulary.sep)
+  hidden = (vocabulary.pad, vocabulary.cls, vocabulary.sep) * is_padded
   text = ''
   for token in (int(token) for token in token_ids):
     if token in hidden:

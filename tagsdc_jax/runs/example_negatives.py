@@ -31,14 +31,14 @@ NUM_SHOWN = 8
 class Found(NamedTuple):
   """The hardest sentences of one caption, hardest first."""
 
-  token_ids: jax.Array  # int32 [H, L]
-  num_tokens: jax.Array  # int32 [H], [CLS] and [SEP] included
-  logits: jax.Array  # float32 [H]
-  is_filled: jax.Array  # bool [H]: there is such a sentence
-  own_logit: jax.Array  # float32 [], the caption's
-  num_valid: jax.Array  # int32 []
-  replaced_probs: jax.Array | None  # float32 [H, L], stage 2
-  corrections: jax.Array | None  # int32 [H, L], stage 2
+  token_ids: arrays.Array  # int32 [H, L]
+  num_tokens: arrays.Array  # int32 [H], [CLS] and [SEP] included
+  logits: arrays.Array  # float32 [H]
+  is_filled: arrays.Array  # bool [H]: there is such a sentence
+  own_logit: arrays.Array  # float32 [], the caption's
+  num_valid: arrays.Array  # int32 []
+  replaced_probs: arrays.Array | None  # float32 [H, L], stage 2
+  corrections: arrays.Array | None  # int32 [H, L], stage 2
 
 
 class Maker:
