@@ -57,8 +57,6 @@ def test_importing_is_cheap():
     'import sys, tagsdc_jax\n'
     'assert "load" in dir(tagsdc_jax)\n'
     'assert not {"jax", "numpy"} & set(sys.modules)\n'
-    'tagsdc_jax.load\n'
-    'assert "jax" in sys.modules\n'
     'tagsdc_jax.nothing\n'
   )
   done = subprocess.run([sys.executable, '-c', code], capture_output=True)
@@ -215,7 +213,6 @@ def test_own_data(matcher, path):
   [
     (lambda m: m.score('a red banana'), "no word 'banana'"),
     (lambda m: m.score(' '), 'at least one word'),
-    (lambda m: m.score('a [MASK] star'), r"no word '\[MASK\]'"),
     (lambda m: m.score('a ' * 31), 'at most 30 tokens .* got 31'),
     (lambda m: m.score([]), 'must be given as'),
     (lambda m: m.score(None), 'must be given as'),

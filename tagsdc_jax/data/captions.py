@@ -154,9 +154,9 @@ def make_encoder(vocabulary: Vocabulary) -> Callable[[str], np.ndarray]:
   """Returns a function from a sentence to int32 token ids [length].
 
   By WordPiece if the vocabulary has pieces of words ("##s"), else by the words
-  between spaces. Text is lower-cased first if no word of the vocabulary has an
-  upper-case letter. No special tokens are added, and none may come out: the
-  function raises UserError for an empty sentence and for unknown words.
+  between spaces. Text is lower-cased if no word of the vocabulary has an
+  upper-case letter. [CLS] and [SEP] are not added. The function raises
+  UserError for an empty sentence and for unknown words.
 
   Args:
     vocabulary: with words.
@@ -175,38 +175,33 @@ def make_encoder(vocabulary: Vocabulary) -> Callable[[str], np.ndarray]:
     if any(word.startswith('##') for word in words)
     else _make_whole_words(vocabulary)
   )
-  special = {
-    getattr(vocabulary, name[1:-1].lower()) for name in _SPECIAL_TOKENS
-  }
 
   def encode(text: str) -> np.ndarray:
     if not isinstance(text, str) or not text.strip():
       raise UserError(
         f'a sentence must be a str with at least one word, got {text!r}'
       )
-    token_ids = split(text)
-    if special.isdisjoint(token_ids):
-      return np.asarray(token_ids, np.int32)
-    wrong = next(
-      (x for x in text.split() if not special.isdisjoint(split(x))), text
-    )
-    close = difflib.get_close_matches(wrong.lower(), words, 1, 0.5)
-    raise UserError(
-      f'the vocabulary has no word {wrong!r}'
-      + (f' (nearest: {close[0]!r})' if close else '')
-      + f', in the sentence {text!r}; use words of the training captions'
-    )
+    for word in text.split():
+      if vocabulary.unk in split(word) and word != words[vocabulary.unk]:
+        close = difflib.get_close_matches(word.lower(), words, 1)
+        raise UserError(
+          f'the vocabulary has no word {word!r}'
+          + (f' (nearest: {close[0]!r})' if close else '')
+          + f', in the sentence {text!r}; use words of the training captions'
+        )
+    return np.asarray(split(text), np.int32)
 
   return encode
 
 
 def _make_whole_words(vocabulary: Vocabulary) -> Callable[[str], list[int]]:
   ids = {word: number for number, word in enumerate(vocabulary.words)}
-  is_lower = _is_lower_case(vocabulary.words)
-  return lambda text: [
-    ids.get(word, vocabulary.unk)
-    for word in (text.lower() if is_lower else text).split()
-  ]
+  if _is_lower_case(vocabulary.words):
+    # As they are first: [MASK] and the like.
+    find = lambda word: ids.get(word, ids.get(word.lower(), vocabulary.unk))
+  else:
+    find = lambda word: ids.get(word, vocabulary.unk)
+  return lambda text: [find(word) for word in text.split()]
 
 
 def _make_word_piece(words: Sequence[str]) -> Callable[[str], list[int]]:
