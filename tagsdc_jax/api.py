@@ -38,6 +38,9 @@ from tagsdc_jax.runs import folder as run_folder
 from tagsdc_jax.runtime import distributed, parallel
 from tagsdc_jax.training import checkpoints, head_init
 
+# Negatives of a caption that programs are compiled for.
+_SHOWN = (8, 64)
+
 
 @dataclasses.dataclass(frozen=True)
 class Edit:
@@ -141,8 +144,11 @@ class Matcher:
     )
     self._reader = reading.Reader(config, params, data)
     self._names = naming.Names(data, config.model.max_positions - 2)
+    # Compiled once for the same sources, whatever they are called.
     self._maker = functools.lru_cache(maxsize=8)(
-      functools.partial(self._make_maker, params)
+      functools.partial(
+        example_negatives.Maker, config, params, data, self.update
+      )
     )
 
   def __repr__(self) -> str:
@@ -313,26 +319,26 @@ class Matcher:
       0 if isinstance(one, str) else int(one)
       for one in naming.listed(sentences)
     ]
-    maker = self._maker(source, number)
+    maker = self._maker(
+      self._sources(source), next((x for x in _SHOWN if x >= number), number)
+    )
     return [
-      self._shown(caption, maker.find(caption, keys[i % len(keys)], seed))
+      self._shown(caption, maker.find(caption, keys[i % len(keys)], seed))[
+        :number
+      ]
       for i, caption in enumerate(own)
     ]
 
-  def _make_maker(
-    self, params: Any, source: str | None, number: int
-  ) -> example_negatives.Maker:
-    sources = None
-    if source is not None:
-      sources = source_of.find((source,), built_in.BUILT_IN, self.settings)
-      if not sources[0].writes:
-        raise UserError(
-          f'source must be one that writes sentences, got {source!r}, which '
-          'only finds captions and images that are there'
-        )
-    return example_negatives.Maker(
-      self.settings, params, self.data, self.update, sources, number
-    )
+  def _sources(self, source: str | None) -> tuple[source_of.Source, ...]:
+    if source is None:
+      return example_negatives.writers(self.settings)
+    found = source_of.find((source,), built_in.BUILT_IN, self.settings)
+    if not found[0].writes:
+      raise UserError(
+        f'source must be one that writes sentences, got {source!r}, which '
+        'only finds captions and images that are there'
+      )
+    return found
 
   def _shown(
     self, caption: dataset.Caption, found: example_negatives.Found
@@ -433,7 +439,11 @@ def load(
   Raises:
     UserError: if something is missing or does not fit.
 
-  >>> SMALL = {'data.world_size': 'tiny', 'evaluation.num_buckets': 1}
+  >>> SMALL = {
+  ...   'data.world_size': 'tiny',
+  ...   'evaluation.num_buckets': 1,
+  ...   'num_devices': 1,
+  ... }
   >>> load('shipped:world_pretrain', overrides=SMALL)
   Matcher('...world_pretrain', phase pretrain, update 2200, world/test)
   """

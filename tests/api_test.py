@@ -21,7 +21,11 @@ from tagsdc_jax.training import checkpoints
 from tests import tiny
 
 _DOCS = Path(__file__).parents[1] / 'docs'
-SMALL = {'data.world_size': 'tiny', 'evaluation.num_buckets': 1}
+SMALL = {
+  'data.world_size': 'tiny',
+  'evaluation.num_buckets': 1,
+  'num_devices': 1,
+}
 SENTENCE = 'a small red circle above a blue star'
 
 
@@ -165,9 +169,9 @@ def test_several_captions_have_the_negatives_of_each(matcher):
 
 
 def test_sources_and_seeds(matcher):
-  texts = lambda **kwargs: [
-    one.text for one in matcher.negatives(11, **kwargs)[0]
-  ]
+  def texts(**options):
+    return [one.text for one in matcher.negatives(11, **options)[0]]
+
   assert texts(seed=1) != texts() == texts(source='mask_refill')
   swapped = texts(source='word_swap')
   caption = matcher.data.captions[11].text
@@ -272,7 +276,7 @@ def test_train_and_metrics(world_dir, tmp_path):
 
 @pytest.fixture(name='in_small_world')
 def _in_small_world(world_dir, tmp_path, monkeypatch):
-  """An empty folder to work in, and the embedded world where it is looked for."""
+  """Works in an empty folder; the embedded world is where it is looked for."""
   monkeypatch.chdir(tmp_path)
   monkeypatch.setattr(world, 'DEFAULT_DATA_DIR', world_dir)
 

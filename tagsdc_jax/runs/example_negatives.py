@@ -50,7 +50,7 @@ class Maker:
     params: Any,
     data: dataset.RetrievalDataset,
     update: int,
-    sources: tuple[source.Source, ...] | None = None,
+    sources: tuple[source.Source, ...] = (),
     num_shown: int = NUM_SHOWN,
   ) -> None:
     """Takes a network whose `rank_output` ranks (`matching_parameters`).
@@ -60,17 +60,13 @@ class Maker:
       params: parameters.
       data: the split; every caption fits the positions.
       update: the checkpoint's; draws are a function of it.
-      sources: that write; None: those of the settings, else `mask_refill`.
+      sources: that write; () for `writers`.
       num_shown: H, how many of a caption's sentences at most.
     """
     self._config, self._params, self._data = config, params, data
     self._shapes = assembling.shapes_of(data)
     self._update = update
-    self._sources = (
-      sources
-      or tuple(one for one in built_in.of_settings(config) if one.writes)
-      or (mask_refill.MASK_REFILL,)
-    )
+    self._sources = sources or writers(config)
     self._num_shown = num_shown
     self._model = setup.make_model(config)
     self._programs: dict[int, Callable[..., Found]] = {}
@@ -182,6 +178,13 @@ class Maker:
       caption_numbers=np.zeros(1, np.int32),
       image_numbers=np.array(images, np.int32),
     )
+
+
+def writers(config: settings.Settings) -> tuple[source.Source, ...]:
+  """Returns the settings' sources that write, else `mask_refill`."""
+  return tuple(one for one in built_in.of_settings(config) if one.writes) or (
+    mask_refill.MASK_REFILL,
+  )
 
 
 def to_words(
