@@ -486,14 +486,6 @@ def train(
     `tagsdc_jax.runs.training.train`.
   Raises:
     UserError: for a config, data or folder that cannot be used.
-
-  >>> results = train(
-  ...   'world_pretrain',
-  ...   'runs/two_updates',
-  ...   overrides=SMALL | {'stop_at_update': 2},
-  ... )
-  >>> results['phase'], results['updates']
-  ('pretrain', 2)
   """
   overrides = overrides or {}
   if isinstance(config, settings.Settings):
