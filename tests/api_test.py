@@ -315,5 +315,6 @@ def test_the_notebook(in_small_world, monkeypatch):
   ]
   for number, cell in enumerate(cells):
     exec(compile(cell, f'cell {number}', 'exec'), namespace)
+  namespace['plt'].close('all')
   assert len(cells) > 5 and namespace['negatives']
   assert [x['update'] for x in namespace['train_lines']][-1] == 50
