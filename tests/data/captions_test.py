@@ -250,4 +250,4 @@ def test_sentences_of_word_pieces():
   found = [words[i] for i in encode('Red stars [MASK] circle.')]
   assert found == ['red', 'star', '##s', '[MASK]', 'circle', '.']
   with pytest.raises(UserError, match="no word 'banana'"):
-    encode('a banana.  banana')
+    encode('a banana')
