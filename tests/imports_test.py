@@ -14,7 +14,7 @@ MAX_LINES = 550
 
 # Highest first. A room may import itself and rooms of the lines below it.
 ARROW = (
-  ('main',),
+  ('main', 'api'),
   ('commands',),
   ('comparison',),
   ('runs',),
@@ -133,7 +133,10 @@ def test_imports_point_downwards():
     f'{path.relative_to(ROOT)} imports {room}'
     for path in _sources(PACKAGE)
     for room in sorted(_imported_rooms(path))
-    if room != _room(path) and HEIGHT.get(room, 0) >= HEIGHT[_room(path)]
+    if room != _room(path)
+    and HEIGHT.get(room, 0) >= HEIGHT[_room(path)]
+    # The names of the API, imported when they are first used.
+    and (_room(path), room) != ('__init__', 'api')
   ]
   assert not wrong, wrong
 

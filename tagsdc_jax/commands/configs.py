@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import re
 import runpy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def load(name: str, overrides: Sequence[str]) -> settings.Settings:
   Raises:
     UserError: for an unknown file or key, or a value out of its range.
   """
-  path = find(name)
+  find(name)  # What is missing shows first.
   values: dict[str, Any] = {}
   for key, value in map(_parse, overrides):
     if isinstance(value, tuple) and values.get(key, value) != value:
@@ -43,6 +43,19 @@ def load(name: str, overrides: Sequence[str]) -> settings.Settings:
         f'them at once, --config.{key}=A,B'
       )
     values[key] = value
+  return with_values(name, values)
+
+
+def with_values(name: str, values: Mapping[str, Any]) -> settings.Settings:
+  """Returns the settings of a config file with some values replaced.
+
+  Args:
+    name: as for `load`.
+    values: dotted name -> value.
+  Raises:
+    UserError: as `load`.
+  """
+  path = find(name)
   config = _run_file(path, name)
   try:
     flat = settings.flatten_config(config)
@@ -51,7 +64,7 @@ def load(name: str, overrides: Sequence[str]) -> settings.Settings:
         settings.check_value(key, value)
       settings.apply_preset(config, values['preset'])
       flat = settings.flatten_config(config)
-    return _with_folder(settings.from_flat(flat | values), path)
+    return _with_folder(settings.from_flat(flat | dict(values)), path)
   except (ValueError, errors.UserError) as error:
     raise errors.UserError(f'config {name}: {error}') from error
 

@@ -19,12 +19,11 @@ from tagsdc_jax import (
 )
 from tagsdc_jax.data import dataset, opening, overlaps
 from tagsdc_jax.evaluation import first_pass, protocols
-from tagsdc_jax.models import retrieval
 from tagsdc_jax.reporting import published, tables
 from tagsdc_jax.runs import evaluation, folder, setup
 from tagsdc_jax.runtime import distributed, memory, parallel, watchdog
 from tagsdc_jax.settings import kinds
-from tagsdc_jax.training import checkpoints, head_init
+from tagsdc_jax.training import checkpoints
 
 HELP = 'rank captions and images of a split with a trained model'
 EXAMPLES = """examples:
@@ -135,31 +134,25 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   data = opening.open_split(
     config_used.data, args.split, config_used.extensions
   )
-  config_used = setup.with_data_sizes(config_used, data)
+  config_used, model = setup.open_model(loaded, config_used, data)
   in_train: dict[str, Any] = {}
   # Before the scoring: what it finds may be a reason to stop.
   with _spoken(args):
     distributed.on_first(
       lambda: in_train.update(_in_train(config_used, args.split, data))
     )
-  model = setup.make_model(config_used)
-  checkpoints.check_parameters(
-    loaded.parameters, retrieval.parameter_shapes(model), loaded.path
-  )
-  phase, parameters = loaded.about['phase'], loaded.parameters
-  # Pretraining ranks with both rows of its head; it has lost nothing.
-  if config_used.quirks.untrained_rank_head and phase != 'pretrain':
-    parameters = head_init.reset_rank_head(parameters)
   chosen = protocols.prepare(args.protocol, data, config_used.extensions)
   devices = parallel.local_devices(config_used.num_devices)
   with memory.explained(config_used, memory.SCORING, devices):
-    params = parallel.replicate(parameters, devices)
+    params = parallel.replicate(
+      setup.ranking_parameters(loaded, config_used), devices
+    )
   found = evaluation.evaluate(
     model,
     params,
     data,
     config_used,
-    phase,
+    loaded.about['phase'],
     devices,
     work_dir=args.work_dir or _work_dir(loaded.path),
     chosen=chosen,
@@ -271,11 +264,7 @@ def _settings(
     given['data.root'] = args.data_root
   # Every image is read once.
   given['data.cache_regions'] = False
-  flat = settings.flatten(checkpoints.settings_of(loaded))
-  try:
-    config = settings.from_flat(flat | given)
-  except ValueError as error:
-    raise errors.UserError(str(error)) from error
+  config = setup.overridden(checkpoints.settings_of(loaded), given)
   root = config.data.root
   if config.data.source == 'uniter_lmdb' and root and not Path(root).is_dir():
     raise errors.UserError(

@@ -4,9 +4,11 @@ The tokenizer of `transformers` is imported inside the functions that need it,
 so that training on prepared token ids never loads it.
 """
 
+import difflib
 import os
+import tempfile
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,11 +131,7 @@ def load_tokenizer(
     options = {} if lower_case is None else {'do_lower_case': lower_case}
     return _hub_tokenizer(str(name_or_path), options)
   if lower_case is None:
-    lower_case = not any(
-      word != word.lower()
-      for word in read_words(path)
-      if not word.startswith('[')
-    )
+    lower_case = _is_lower_case(read_words(path))
   from transformers import BertTokenizer
 
   return BertTokenizer(str(path), do_lower_case=lower_case)
@@ -153,15 +151,90 @@ def tokenize(text: str, tokenizer: Any) -> np.ndarray:
   return np.asarray(token_ids, np.int32)
 
 
+def make_encoder(vocabulary: Vocabulary) -> Callable[[str], np.ndarray]:
+  """Returns a function from a sentence to int32 token ids [length].
+
+  By WordPiece if the vocabulary has pieces of words ("##s"), else by the words
+  between spaces. Text is lower-cased if no word of the vocabulary has an
+  upper-case letter. [CLS] and [SEP] are not added. The function raises
+  UserError for an empty sentence and for unknown words.
+
+  Args:
+    vocabulary: with words.
+  Raises:
+    UserError: if the words are not known.
+  """
+  words = vocabulary.words
+  if not words:
+    raise UserError(
+      'sentences can only be read with the words of the vocabulary, and the '
+      'data has token ids alone; give the setting data.vocabulary, the '
+      'vocab.txt that the captions were written with'
+    )
+  split = (
+    _make_word_piece(words)
+    if any(word.startswith('##') for word in words)
+    else _make_whole_words(vocabulary)
+  )
+
+  def encode(text: str) -> np.ndarray:
+    if not isinstance(text, str) or not text.strip():
+      raise UserError(
+        f'a sentence must be a str with at least one word, got {text!r}'
+      )
+    for word in text.split():
+      if vocabulary.unk in split(word) and word != words[vocabulary.unk]:
+        close = difflib.get_close_matches(word.lower(), words, 1)
+        raise UserError(
+          f'the vocabulary has no word {word!r}'
+          + (f' (nearest: {close[0]!r})' if close else '')
+          + f', in the sentence {text!r}; use words of the training captions'
+        )
+    return np.asarray(split(text), np.int32)
+
+  return encode
+
+
+def _make_whole_words(vocabulary: Vocabulary) -> Callable[[str], list[int]]:
+  ids = {word: number for number, word in enumerate(vocabulary.words)}
+  if _is_lower_case(vocabulary.words):
+    # As they are first: [MASK] and the like.
+    find = lambda word: ids.get(word, ids.get(word.lower(), vocabulary.unk))
+  else:
+    find = lambda word: ids.get(word, vocabulary.unk)
+  return lambda text: [find(word) for word in text.split()]
+
+
+def _make_word_piece(words: Sequence[str]) -> Callable[[str], list[int]]:
+  with tempfile.TemporaryDirectory() as folder:
+    path = Path(folder) / 'vocab.txt'
+    path.write_text(''.join(f'{word}\n' for word in words), 'utf-8')
+    tokenizer = load_tokenizer(path)
+  return lambda text: tokenizer(text, add_special_tokens=False)['input_ids']
+
+
+def _is_lower_case(words: Sequence[str]) -> bool:
+  return not any(
+    word != word.lower() for word in words if not word.startswith('[')
+  )
+
+
 def to_words(
-  token_ids: Sequence[int] | np.ndarray, vocabulary: Vocabulary
+  token_ids: Sequence[int] | np.ndarray,
+  vocabulary: Vocabulary,
+  *,
+  is_padded: bool = True,
 ) -> str:
   """Returns the tokens as a readable sentence, with word pieces joined.
 
-  [PAD], [CLS] and [SEP] are omitted, [MASK] and [UNK] are shown. A token
-  without a known word is shown as its id, e.g. "[107]".
+  [MASK] and [UNK] are shown. A token without a known word is shown as its id,
+  e.g. "[107]".
+
+  Args:
+    is_padded: whether to leave out [PAD], [CLS] and [SEP], which otherwise a
+      network has written into the sentence.
   """
-  hidden = (vocabulary.pad, vocabulary.cls, vocabulary.sep)
+  hidden = (vocabulary.pad, vocabulary.cls, vocabulary.sep) * is_padded
   text = ''
   for token in (int(token) for token in token_ids):
     if token in hidden:

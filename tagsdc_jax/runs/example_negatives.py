@@ -5,7 +5,9 @@ temperature and dropout rate, scores without dropout. Only the caption is one
 of the test split.
 """
 
+import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tagsdc_jax import arrays, settings
-from tagsdc_jax.data import assembling, dataset
+from tagsdc_jax.data import assembling, dataset, phrases
 from tagsdc_jax.data.world import oracle
 from tagsdc_jax.data.world.scenes import Scene
 from tagsdc_jax.engines import engine
@@ -26,16 +28,17 @@ from tagsdc_jax.training import keys
 NUM_SHOWN = 8
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
   """The hardest sentences of one caption, hardest first."""
 
-  token_ids: jax.Array  # int32 [H, L]
-  logits: jax.Array  # float32 [H]
-  is_filled: jax.Array  # bool [H]: there is such a sentence
-  own_logit: jax.Array  # float32 [], the caption's
-  num_valid: jax.Array  # int32 []
-  replaced_probs: jax.Array | None  # float32 [H, L], stage 2
-  corrections: jax.Array | None  # int32 [H, L], stage 2
+  token_ids: arrays.Array  # int32 [H, L]
+  num_tokens: arrays.Array  # int32 [H], [CLS] and [SEP] included
+  logits: arrays.Array  # float32 [H]
+  is_filled: arrays.Array  # bool [H]: there is such a sentence
+  own_logit: arrays.Array  # float32 [], the caption's
+  num_valid: arrays.Array  # int32 []
+  replaced_probs: arrays.Array | None  # float32 [H, L], stage 2
+  corrections: arrays.Array | None  # int32 [H, L], stage 2
 
 
 class Maker:
@@ -47,6 +50,8 @@ class Maker:
     params: Any,
     data: dataset.RetrievalDataset,
     update: int,
+    sources: tuple[source.Source, ...] = (),
+    num_shown: int = NUM_SHOWN,
   ) -> None:
     """Takes a network whose `rank_output` ranks (`matching_parameters`).
 
@@ -55,24 +60,61 @@ class Maker:
       params: parameters.
       data: the split; every caption fits the positions.
       update: the checkpoint's; draws are a function of it.
+      sources: that write; () for `writers`.
+      num_shown: H, how many of a caption's sentences at most.
     """
     self._config, self._params, self._data = config, params, data
     self._shapes = assembling.shapes_of(data)
     self._update = update
-    vocabulary = data.vocabulary
-    task = engine.Task(
-      model=setup.make_model(config),
-      settings=config,
-      mask_id=vocabulary.mask,
-      random_range=vocabulary.random_range,
-      score_buckets=(self._shapes.max_tokens + 2 + self._shapes.max_regions,),
+    self._sources = sources or writers(config)
+    self._num_shown = num_shown
+    self._model = setup.make_model(config)
+    self._programs: dict[int, Callable[..., Found]] = {}
+
+  def find(self, caption: dataset.Caption, number: int, seed: int = 0) -> Found:
+    """Returns the hardest sentences of a caption, as numpy arrays.
+
+    Args:
+      caption: of the split or of the user's own, of an image of the split; it
+        fits the positions. The program is compiled for the split's longest
+        caption, and for every longer one.
+      number: draws are a function of it.
+      seed: added to the run's.
+    """
+    own, length = self._shapes, len(caption.token_ids)
+    shapes = dataclasses.replace(
+      own,
+      max_tokens=max(own.max_tokens, length),
+      max_phrases=max(own.max_phrases, phrases.num_phrases(caption)),
     )
-    writers = tuple(
-      one for one in built_in.of_settings(config) if one.writes
-    ) or (mask_refill.MASK_REFILL,)
-    self._program = jax.jit(
-      functools.partial(_find_hardest, setup.make_engine(task), writers)
+    return jax.tree.map(
+      np.asarray,
+      self._program(shapes.max_tokens + 2 + shapes.max_regions)(
+        self._params,
+        self._batch(caption, shapes),
+        keys.micro_batch_keys(
+          self._config.seed + seed, jnp.int32(self._update), jnp.int32(number)
+        ),
+      ),
     )
+
+  def _program(self, width: int) -> Callable[..., Found]:
+    """Returns the program for pairs of at most `width` tokens and regions."""
+    if width not in self._programs:
+      vocabulary = self._data.vocabulary
+      task = engine.Task(
+        model=self._model,
+        settings=self._config,
+        mask_id=vocabulary.mask,
+        random_range=vocabulary.random_range,
+        score_buckets=(width,),
+      )
+      self._programs[width] = jax.jit(
+        functools.partial(
+          _find_hardest, setup.make_engine(task), self._sources, self._num_shown
+        )
+      )
+    return self._programs[width]
 
   def make(
     self, number: int, picture: content.Picture, scene: Scene | None
@@ -85,16 +127,7 @@ class Maker:
       scene: for the oracle; None where there is none.
     """
     data, config = self._data, self._config
-    found = jax.tree.map(
-      np.asarray,
-      self._program(
-        self._params,
-        self._batch(number),
-        keys.micro_batch_keys(
-          config.seed, jnp.int32(self._update), jnp.int32(number)
-        ),
-      ),
-    )
+    found = self.find(data.captions[number], number)
     caption, text = (
       data.captions[number].token_ids,
       data.captions[number].text,
@@ -125,24 +158,33 @@ class Maker:
       int(found.num_valid),
     )
 
-  def _batch(self, number: int) -> arrays.MicroBatch:
+  def _batch(
+    self, caption: dataset.Caption, shapes: assembling.Shapes
+  ) -> arrays.MicroBatch:
     """Returns a micro-batch of one caption; its pool is never read."""
-    data, shapes = self._data, self._shapes
-    images = [data.captions[number].image]
-    texts = assembling.texts(data, [number], shapes.max_tokens)
+    data = dataclasses.replace(self._data, captions=[caption])
+    images = [caption.image]
+    texts = assembling.texts(data, [0], shapes.max_tokens)
     regions = assembling.images(data, images, shapes.max_regions)
     return arrays.MicroBatch(
       number=np.int32(0),
       texts=texts,
       images=regions,
-      phrase_counts=assembling.phrase_counts(data, [number], shapes),
-      phrase_kinds=assembling.phrase_kinds(data, [number], shapes),
-      references=assembling.references(data, images, shapes),
+      phrase_counts=assembling.phrase_counts(data, [0], shapes),
+      phrase_kinds=assembling.phrase_kinds(data, [0], shapes),
+      references=assembling.references(self._data, images, shapes),
       pool_texts=texts,
       pool_images=regions,
-      caption_numbers=np.array([number], np.int32),
+      caption_numbers=np.zeros(1, np.int32),
       image_numbers=np.array(images, np.int32),
     )
+
+
+def writers(config: settings.Settings) -> tuple[source.Source, ...]:
+  """Returns the settings' sources that write, else `mask_refill`."""
+  return tuple(one for one in built_in.of_settings(config) if one.writes) or (
+    mask_refill.MASK_REFILL,
+  )
 
 
 def to_words(
@@ -193,10 +235,11 @@ def sigmoid(logit: float) -> float:
 def _find_hardest(
   own: engine.Engine,
   sources: tuple[source.Source, ...],
+  num_shown: int,
   params: Any,
   batch: arrays.MicroBatch,
   batch_keys: keys.MicroBatchKeys,
-) -> _Found:
+) -> Found:
   """Writes, scores and reads the hardest sentences of one caption."""
   # The key has the run's dropout applied while writing, as in training.
   table, proposed = candidates_of.propose(
@@ -214,11 +257,11 @@ def _find_hardest(
     params,
     table,
     proposed,
-    [min(NUM_SHOWN, one.is_valid.shape[1]) for one in proposed],
+    [min(num_shown, one.is_valid.shape[1]) for one in proposed],
   )
   order = jnp.argsort(
     jnp.where(selected.is_filled, -selected.logits, jnp.inf).reshape(-1)
-  )[:NUM_SHOWN]
+  )[:num_shown]
   rows, logits, is_filled = (
     x.reshape(-1)[order]
     for x in (selected.text_rows, selected.logits, selected.is_filled)
@@ -234,9 +277,21 @@ def _find_hardest(
   texts = jax.tree.map(lambda x: x[rows], table.texts)
   probs, corrections = None, None
   if own.task.settings.phase == 'dc':
-    probs, corrections = _read_words(own, params, texts, images)
-  return _Found(
+    num_rows, length = texts.token_ids.shape
+    probs, corrections = read_words(
+      own,
+      params,
+      own.encode(
+        params,
+        own.embed_text(params, texts),
+        jax.tree.map(lambda x: jnp.repeat(x, num_rows, axis=0), images),
+        num_outputs=length,
+        dropout_key=None,
+      ),
+    )
+  return Found(
     texts.token_ids,
+    texts.num_tokens,
     logits,
     is_filled,
     own.read(params, 'match_logits', own_states)[0],
@@ -246,28 +301,19 @@ def _find_hardest(
   )
 
 
-def _read_words(
-  own: engine.Engine, params: Any, texts: arrays.Texts, image: engine.Embedded
+def read_words(
+  own: engine.Engine, params: Any, states: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-  """Returns what stage 2's heads say, without dropout.
+  """Returns what stage 2's heads say of the words of sentences.
 
   Args:
     own: runs the network.
     params: parameters.
-    texts: [H, L].
-    image: one, the texts' own.
+    states: float [rows, L, D], from `Engine.encode`, without dropout.
   Returns:
-    the probability that a word was replaced, float32 [H, L], and the word
-    that the correction head prefers, int32 [H, L].
+    the probability that a word was replaced, float32 [rows, L], and the word
+    that the correction head prefers, int32 [rows, L].
   """
-  num_rows, length = texts.token_ids.shape
-  states = own.encode(
-    params,
-    own.embed_text(params, texts),
-    jax.tree.map(lambda x: jnp.repeat(x, num_rows, axis=0), image),
-    num_outputs=length,
-    dropout_key=None,
-  )
   # The two classes are: replaced, same word (losses/words.py).
   return (
     jax.nn.softmax(own.read(params, 'disc_logits', states))[..., 0],

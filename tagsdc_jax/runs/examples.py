@@ -39,11 +39,7 @@ def gather(checkpoint: Path) -> content.Examples:
   loaded = checkpoints.load(checkpoint)
   config = checkpoints.settings_of(loaded)
   data = opening.open_split(config.data, 'test', config.extensions)
-  config = setup.with_data_sizes(config, data)
-  model = setup.make_model(config)
-  checkpoints.check_parameters(
-    loaded.parameters, retrieval.parameter_shapes(model), loaded.path
-  )
+  config, model = setup.open_model(loaded, config, data)
   setup.check_positions(config.model, data)
   phase, update = loaded.about['phase'], loaded.about['update']
   params = head_init.matching_parameters(loaded.parameters, phase)

@@ -29,7 +29,7 @@ def find(init_from: str) -> Path:
   path = _ROOT / init_from.removeprefix(PREFIX)
   if path.parent != _ROOT or not (path / RECIPE).is_file():
     raise errors.UserError(
-      f'init_from = {init_from}: no such weights come with the package; '
+      f'{init_from}: no such weights come with the package; '
       f'there is {", ".join(PREFIX + name for name in names())}'
     )
   return path

@@ -1,8 +1,11 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from tagsdc_jax.data import captions as captions_lib
 from tagsdc_jax.data.dataset import Vocabulary
+from tagsdc_jax.data.world import grammar
 from tagsdc_jax.errors import UserError
 
 _WORDS = [
@@ -221,3 +224,30 @@ def test_is_decoding(pieces, text, expected):
 
 def test_many_unknown_words_take_no_time():
   assert not _decodes(['[UNK]', 'a'] * 200 + ['z'], 'ba' * 2000)
+
+
+def test_sentences_of_whole_words():
+  vocabulary = grammar.VOCABULARY
+  encode = captions_lib.make_encoder(vocabulary)
+  found = encode('A red  [MASK] above a\tstar')
+  assert found.dtype == np.int32
+  words = ('a', 'red', '[MASK]', 'above', 'a', 'star')
+  assert grammar.to_words(found) == words
+  with pytest.raises(UserError, match="no word 'stars' .nearest: 'star'."):
+    encode('a red stars')
+  cased = dataclasses.replace(vocabulary, words=(*grammar.WORDS, 'Star'))
+  with pytest.raises(UserError, match="no word 'A'"):
+    captions_lib.make_encoder(cased)('A star')
+  with pytest.raises(UserError, match='give the setting data.vocabulary'):
+    captions_lib.make_encoder(dataclasses.replace(vocabulary, words=()))
+
+
+def test_sentences_of_word_pieces():
+  words = (*grammar.WORDS, '##s', '.')
+  encode = captions_lib.make_encoder(
+    dataclasses.replace(grammar.VOCABULARY, words=words)
+  )
+  found = [words[i] for i in encode('Red stars [MASK] circle.')]
+  assert found == ['red', 'star', '##s', '[MASK]', 'circle', '.']
+  with pytest.raises(UserError, match="no word 'banana'"):
+    encode('a banana')

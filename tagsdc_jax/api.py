@@ -1,0 +1,542 @@
+"""The Python API: `import tagsdc_jax as tagsdc`; see docs/api.md.
+
+A `Matcher` is a trained network with a split of its data. A sentence is a
+`str`, or the number of one of the split's captions; an image is its number in
+the split, or its name. What is wrong with an argument is a `UserError` of one
+line.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from jaxtyping import Float32, Int
+
+from tagsdc_jax import environment, paths, settings, shipped
+from tagsdc_jax.commands import configs
+from tagsdc_jax.data import captions, dataset, naming, opening
+from tagsdc_jax.data.naming import Image, Sentence
+from tagsdc_jax.errors import UserError
+from tagsdc_jax.negatives import built_in
+from tagsdc_jax.negatives import source as source_of
+from tagsdc_jax.runs import (
+  evaluation,
+  example_negatives,
+  reading,
+  report,
+  setup,
+  training,
+)
+from tagsdc_jax.runs import folder as run_folder
+from tagsdc_jax.runtime import distributed, parallel
+from tagsdc_jax.training import checkpoints, head_init
+
+# Negatives of a caption that programs are compiled for.
+_SHOWN = (8, 64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Edit:
+  """A word of a negative that is not the caption's.
+
+  Attributes:
+    position: counted from 0, word pieces counted one by one.
+    before: the caption's word; empty if it has none there.
+    after: the negative's word; empty if it has none there.
+  """
+
+  position: int
+  before: str
+  after: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Negative:
+  """A sentence that the network wrote from a caption.
+
+  Attributes:
+    text: the sentence.
+    score: its raw matching score with the caption's image.
+    caption_score: the caption's own.
+    edits: the words in which they differ.
+  """
+
+  text: str
+  score: float
+  caption_score: float
+  edits: tuple[Edit, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Word:
+  """What the word heads of stage 2 say of a word of a sentence.
+
+  Attributes:
+    text: the word, or the word piece.
+    replaced: the probability that it does not belong there, 0 to 1.
+    suggestion: the word that the correction head prefers.
+  """
+
+  text: str
+  replaced: float
+  suggestion: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+  """What the network says of a sentence and an image.
+
+  Attributes:
+    text: the sentence.
+    probability: that they match, 0 to 1; the logistic function of the score.
+    words: each word; empty before stage 2.
+    corrected: the sentence with the suggestions for those words that are
+      replaced with a probability above 0.5; as `text` before stage 2.
+  """
+
+  text: str
+  probability: float
+  words: tuple[Word, ...]
+  corrected: str
+
+
+class Matcher:
+  """A trained network and a split of its data; made by `load`.
+
+  Everything but `evaluate` runs on one device. Programs are compiled at their
+  first use, for 8 or 64 sentences, images or pairs.
+
+  Attributes:
+    path: the checkpoint's folder.
+    phase: that trained it: 'pretrain', 'tags' or 'dc'.
+    update: after how many updates it was saved.
+    settings: what it was trained with, with `load`'s overrides.
+    data: the split, a `tagsdc_jax.data.dataset.RetrievalDataset`: its
+      `captions`, `image_ids` and `captions_of_image`.
+
+  >>> matcher = load('shipped:world_pretrain', overrides=SMALL)
+  >>> matcher.phase, matcher.data.name, len(matcher.data.image_ids)
+  ('pretrain', 'world/test', 24)
+  """
+
+  def __init__(
+    self,
+    loaded: checkpoints.Loaded,
+    config: settings.Settings,
+    data: dataset.RetrievalDataset,
+  ) -> None:
+    """Takes a checkpoint, its settings, and a split; raises UserError."""
+    config, self._model = setup.open_model(loaded, config, data)
+    setup.check_positions(config.model, data)
+    self.path, self.settings, self.data = loaded.path, config, data
+    self.phase: str = loaded.about['phase']
+    self.update: int = loaded.about['update']
+    self._parameters = setup.ranking_parameters(loaded, config)
+    params = jax.device_put(
+      head_init.matching_parameters(self._parameters, self.phase)
+    )
+    self._reader = reading.Reader(config, params, data)
+    self._names = naming.Names(data, config.model.max_positions - 2)
+    # Compiled once for the same sources, whatever they are called.
+    self._maker = functools.lru_cache(maxsize=8)(
+      functools.partial(
+        example_negatives.Maker, config, params, data, self.update
+      )
+    )
+
+  def __repr__(self) -> str:
+    return (
+      f'Matcher({str(self.path)!r}, phase {self.phase}, update {self.update}, '
+      f'{self.data.name})'
+    )
+
+  def score(
+    self,
+    sentences: Sentence | Sequence[Sentence],
+    images: Image | Sequence[Image] | None = None,
+  ) -> Float32[np.ndarray, 'sentences images']:
+    """Returns the raw matching score of every sentence with every image.
+
+    The higher the better; 0 is a probability of one half. To score whole
+    splits, `evaluate` and `tagsdc evaluate --scores` are faster.
+
+    Args:
+      sentences: one or several.
+      images: one or several; None for all of the split.
+
+    >>> matcher.score(['a red circle', 'there is a star'], [0, 1, 2]).shape
+    (2, 3)
+    """
+    return self._reader.score(
+      self._names.captions(sentences), self._names.images(images)
+    )
+
+  def rank(
+    self,
+    sentences: Sentence | Sequence[Sentence],
+    images: Image | Sequence[Image] | None = None,
+    number: int = 10,
+  ) -> Int[np.ndarray, 'sentences number']:
+    """Returns the numbers of each sentence's best images, best first.
+
+    Args:
+      sentences: one or several.
+      images: among which; None for all of the split.
+      number: how many at most.
+
+    >>> best = matcher.rank(matcher.data.captions[0].text, number=3)
+    >>> best[0, 0] == matcher.data.captions[0].image
+    np.True_
+    """
+    _check_number(number)
+    order = np.argsort(-self.score(sentences, images), axis=1, kind='stable')
+    return self._names.images(images)[order[:, :number]]
+
+  def evaluate(self) -> dict[str, Any]:
+    """Returns the split's recalls, as `tagsdc evaluate --json` writes them.
+
+    On `num_devices` of the settings. Of the result: `image_retrieval` and
+    `text_retrieval` with `r1`, `r5` and `r10` in per cent, `mean_r1`, `rsum`.
+
+    >>> sorted(matcher.evaluate()['image_retrieval'])
+    ['r1', 'r10', 'r5']
+    """
+    devices = parallel.local_devices(self.settings.num_devices)
+    return evaluation.evaluate(
+      self._model,
+      parallel.replicate(self._parameters, devices),
+      self.data,
+      self.settings,
+      self.phase,
+      devices,
+    ).result
+
+  def embed(
+    self,
+    sentences: Sentence | Sequence[Sentence],
+    images: Image | Sequence[Image],
+  ) -> Float32[np.ndarray, 'pairs D']:
+    """Returns the joint embedding of each pair of a sentence and an image.
+
+    What the matching score is a linear function of. The network reads
+    sentence and image together, so neither has an embedding of its own.
+
+    Args:
+      sentences: as many as images, or one for all.
+      images: as many as sentences, or one for all.
+
+    >>> matcher.embed('a red circle above a blue square', [0, 1, 2]).shape
+    (3, 64)
+    """
+    return self._reader.read(self._pairs(sentences, images)).pooled
+
+  def check(
+    self,
+    sentences: Sentence | Sequence[Sentence],
+    images: Image | Sequence[Image],
+    *,
+    words: bool | None = None,
+  ) -> list[Checked]:
+    """Returns what the network says of each pair of a sentence and an image.
+
+    Args:
+      sentences: as many as images, or one for all.
+      images: as many as sentences, or one for all.
+      words: whether to check every word, for which stage 2 ('dc') trains the
+        heads; None: if they are trained.
+
+    >>> [checked] = matcher.check('a small red star', 0)
+    >>> 0 < checked.probability < 1
+    True
+    """
+    if words and self.phase != 'dc':
+      raise UserError(
+        f'{self.path} was trained in phase {self.phase}, which has no word '
+        'heads; give a run of phase dc, or words=False'
+      )
+    pairs = self._pairs(sentences, images)
+    read = self._reader.read(
+      pairs, with_words=self.phase == 'dc' if words is None else words
+    )
+    return [
+      self._checked(
+        caption, reading.Read(*(x if x is None else x[i] for x in read))
+      )
+      for i, (caption, _) in enumerate(pairs)
+    ]
+
+  def negatives(
+    self,
+    sentences: Sentence | Sequence[Sentence],
+    images: Image | Sequence[Image] | None = None,
+    *,
+    source: str | None = None,
+    number: int = 8,
+    seed: int = 0,
+  ) -> list[list[Negative]]:
+    """Returns the hardest sentences written from each caption, hardest first.
+
+    Written as in training, with the settings' `negatives`, one caption after
+    the other, so that a caption's do not depend on the others. Captions of the
+    split are masked phrase by phrase where `negatives.unit` says so. A sentence
+    of your own has no phrases: its words are masked one by one.
+
+    Args:
+      sentences: captions to write from.
+      images: what they are true of; None: captions of the split are of their
+        own images.
+      source: that writes: 'mask_refill', 'word_swap' or your own
+        module:function; None: those of the settings, else 'mask_refill'.
+      number: how many per caption at most.
+      seed: another one draws other sentences.
+
+    >>> [found] = matcher.negatives(0, number=3)
+    >>> found[0].score >= found[-1].score
+    True
+    """
+    _check_number(number)
+    own = self._names.captions(sentences)
+    if images is not None:
+      own = [
+        dataclasses.replace(caption, image=image)
+        for caption, image in naming.pairs(own, self._names.images(images))
+      ]
+    for caption in own:
+      if caption.image == naming.NO_IMAGE:
+        raise UserError(
+          f'images must name the image that {caption.text!r} is true of; only '
+          'captions of the split, given by number, have one'
+        )
+    # The same keys as in the report, where a caption's is its number.
+    keys = [
+      0 if isinstance(one, str) else int(one)
+      for one in naming.listed(sentences)
+    ]
+    maker = self._maker(
+      self._sources(source), next((x for x in _SHOWN if x >= number), number)
+    )
+    return [
+      self._shown(caption, maker.find(caption, keys[i % len(keys)], seed))[
+        :number
+      ]
+      for i, caption in enumerate(own)
+    ]
+
+  def _sources(self, source: str | None) -> tuple[source_of.Source, ...]:
+    if source is None:
+      return example_negatives.writers(self.settings)
+    found = source_of.find((source,), built_in.BUILT_IN, self.settings)
+    if not found[0].writes:
+      raise UserError(
+        f'source must be one that writes sentences, got {source!r}, which '
+        'only finds captions and images that are there'
+      )
+    return found
+
+  def _shown(
+    self, caption: dataset.Caption, found: example_negatives.Found
+  ) -> list[Negative]:
+    """Returns negatives for people."""
+    before = self._words(caption.token_ids)
+    shown = []
+    for row in np.flatnonzero(found.is_filled):
+      token_ids = found.token_ids[row, 1 : found.num_tokens[row] - 1]
+      edits = tuple(
+        Edit(position, *pair)
+        for position, pair in enumerate(
+          itertools.zip_longest(before, self._words(token_ids), fillvalue='')
+        )
+        if pair[0] != pair[1]
+      )
+      shown.append(
+        Negative(
+          self._sentence(token_ids),
+          float(found.logits[row]),
+          float(found.own_logit),
+          edits,
+        )
+      )
+    return shown
+
+  def _checked(self, caption: dataset.Caption, read: reading.Read) -> Checked:
+    """Returns what was read of one pair, for people."""
+    token_ids = caption.token_ids
+    text = caption.text or self._sentence(token_ids)
+    probability = example_negatives.sigmoid(float(read.logits))
+    if read.replaced_probs is None or read.corrections is None:
+      return Checked(text, probability, (), text)
+    inside = slice(1, 1 + len(token_ids))
+    probs, suggestions = read.replaced_probs[inside], read.corrections[inside]
+    is_wrong = probs > 0.5
+    corrected = self._sentence(np.where(is_wrong, suggestions, token_ids))
+    return Checked(
+      text,
+      probability,
+      tuple(
+        map(
+          Word,
+          self._words(token_ids),
+          map(float, probs),
+          self._words(suggestions),
+        )
+      ),
+      corrected if np.any(is_wrong) else text,
+    )
+
+  def _pairs(
+    self,
+    sentences: Sentence | Sequence[Sentence],
+    images: Image | Sequence[Image],
+  ) -> list[tuple[dataset.Caption, int]]:
+    return naming.pairs(
+      self._names.captions(sentences), self._names.images(images)
+    )
+
+  def _sentence(self, token_ids: np.ndarray) -> str:
+    return captions.to_words(token_ids, self.data.vocabulary, is_padded=False)
+
+  def _words(self, token_ids: np.ndarray) -> list[str]:
+    return [self._sentence(token_ids[i : i + 1]) for i in range(len(token_ids))]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+  """Keeps Orbax's and TFDS's start-up notes away from users, as `tagsdc` does.
+
+  What Orbax logs as an error it raises as well.
+  """
+  before = logging.get_verbosity()
+  logging.set_verbosity(logging.FATAL)
+  try:
+    yield
+  finally:
+    logging.set_verbosity(before)
+
+
+@_quiet()
+def load(
+  path: str | os.PathLike,
+  data: str | dataset.RetrievalDataset = 'test',
+  *,
+  overrides: Mapping[str, Any] | None = None,
+) -> Matcher:
+  """Returns a trained network with a split of its data.
+
+  Args:
+    path: a run folder (its best checkpoint by validation), one checkpoint, or
+      weights that come with the package, 'shipped:world_pretrain'.
+    data: 'train', 'validation' or 'test' of the data that it was trained on,
+      or a data set of your own.
+    overrides: settings that are to differ from those that it was trained with,
+      by their dotted names; not `phase` and `model`.
+  Raises:
+    UserError: if something is missing or does not fit.
+
+  >>> SMALL = {
+  ...   'data.world_size': 'tiny',
+  ...   'evaluation.num_buckets': 1,
+  ...   'num_devices': 1,
+  ... }
+  >>> load('shipped:world_pretrain', overrides=SMALL)
+  Matcher('...world_pretrain', phase pretrain, update 2200, world/test)
+  """
+  _prepare_jax()
+  overrides = dict(overrides or {})
+  fixed = [x for x in overrides if x == 'phase' or x.startswith('model.')]
+  if fixed:
+    raise UserError(
+      f'{fixed[0]} is part of what was trained and cannot be overridden; '
+      'train with another value'
+    )
+  loaded = checkpoints.load(shipped.find(_path('path', path)))
+  config = setup.overridden(checkpoints.settings_of(loaded), overrides)
+  if not isinstance(data, dataset.RetrievalDataset):
+    if data not in opening.SPLITS:
+      raise UserError(
+        f'data must be one of {", ".join(opening.SPLITS)}, or a '
+        f'RetrievalDataset, got {data!r}'
+      )
+    data = opening.open_split(config.data, data, config.extensions)
+  return Matcher(loaded, config, data)
+
+
+@_quiet()
+def train(
+  config: str | os.PathLike | settings.Settings,
+  run_dir: str | os.PathLike,
+  *,
+  overrides: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+  """Trains one phase as `tagsdc train` does, or continues the run in a folder.
+
+  Args:
+    config: name or path of a config file, or settings.
+    run_dir: the run's folder; `load` takes it afterwards.
+    overrides: settings to be changed, by their dotted names.
+  Returns:
+    what `results.json` in the folder holds: `evaluation` with the recalls on
+    the test split, `validation`, `seconds` and others; see
+    `tagsdc_jax.runs.training.train`.
+  Raises:
+    UserError: for a config, data or folder that cannot be used.
+  """
+  overrides = overrides or {}
+  if isinstance(config, settings.Settings):
+    config = setup.overridden(config, overrides)
+  else:
+    config = configs.with_values(_path('config', config), overrides)
+  distributed.start()
+  _prepare_jax()
+  return training.train(config, paths.local(_path('run_dir', run_dir)))
+
+
+def metrics(run_dir: str | os.PathLike) -> list[dict[str, Any]]:
+  """Returns the lines of a run's metrics.jsonl, by update.
+
+  Each has `update`, `kind` ('train' or 'validation') and numbers by name. Of a
+  run that is at work, what it has written so far.
+
+  Args:
+    run_dir: its folder, or weights that come with the package.
+  Raises:
+    UserError: if there is no such folder.
+
+  >>> losses = [
+  ...   line['loss']
+  ...   for line in metrics('shipped:world_pretrain')
+  ...   if line['kind'] == 'train'
+  ... ]
+  >>> losses[-1] < losses[0]
+  True
+  """
+  path = shipped.find(_path('run_dir', run_dir))
+  if not path.is_dir():
+    raise UserError(f'{path} must be the folder of a run; there is none')
+  return report.read_metrics(path / run_folder.METRICS)
+
+
+def _prepare_jax() -> None:
+  """Has JAX compute as in the commands; says so where that is a change."""
+  environment.settle()
+  environment.open_devices()
+
+
+def _path(name: str, value: Any) -> str:
+  if not isinstance(value, str | os.PathLike):
+    raise UserError(
+      f'{name} must be a str or a path, got {value!r} of type '
+      f'{type(value).__name__}'
+    )
+  return os.fspath(value)
+
+
+def _check_number(number: int) -> None:
+  if number < 1:
+    raise UserError(f'number must be at least 1, got {number}')
