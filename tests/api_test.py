@@ -288,16 +288,25 @@ def test_examples_of_the_docstrings(in_small_world):
   assert _run_examples(found) > 10
 
 
-def test_examples_of_the_page(in_small_world):
-  text = (_DOCS / 'api.md').read_text('utf-8')
+def _page_examples(path):
+  """Returns a page's text, and its examples as one test."""
+  text = path.read_text('utf-8')
   blocks = re.findall(r'^```pycon\n(.*?)^```$', text, re.DOTALL | re.MULTILINE)
-  assert len(blocks) > 5
+  return text, doctest.DocTestParser().get_doctest(
+    '\n'.join(blocks), {}, path.name, path.name, 0
+  )
+
+
+def test_the_example_of_the_readme(in_small_world):
+  _, example = _page_examples(_DOCS.parent / 'README.md')
+  assert _run_examples([example]) > 5
+
+
+def test_examples_of_the_page(in_small_world):
+  text, page = _page_examples(_DOCS / 'api.md')
   for name in tagsdc.__all__:
     assert re.search(rf'`(tagsdc\.)?{name}\b', text), name
-  page = doctest.DocTestParser().get_doctest(
-    '\n'.join(blocks), {}, 'docs/api.md', 'docs/api.md', 0
-  )
-  _run_examples([page])
+  assert _run_examples([page]) > 10
   # The run that the page has left here.
   lines = tagsdc.metrics('runs/first')
   assert [x['update'] for x in lines if x['kind'] == 'train'] == [1, 2]
