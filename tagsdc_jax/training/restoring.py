@@ -68,9 +68,9 @@ def first_whole(
   Returns:
     The checkpoint's path and its parts, in the order of `names`.
   Raises:
-    UserError: if all are damaged, with the first one's problem; or if one cannot
-      be read though it may be intact. That is easily fixed, whereas an older
-      checkpoint would silently be different parameters.
+    UserError: if all are damaged, with the first one's problem; or if one may
+      be intact but cannot be read. That is easily fixed, whereas an older
+      checkpoint has different parameters.
   """
   first_error: Damaged | None = None
   for path in paths:

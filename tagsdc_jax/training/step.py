@@ -87,7 +87,7 @@ def make_accumulate(
 
   For updates whose inputs come in several slices: `accumulate` adds a slice to
   the sums, `make_update` does the rest. Micro-batches are added in the same
-  order as in a single slice. The last loss is a scalar to wait for that survives
+  order as in a single slice. The last loss is a scalar to wait for; it survives
   the donation of the sums.
   """
 
