@@ -125,7 +125,7 @@ def _result(
   owner = np.array([caption.image for caption in data.captions])
   rounded = recall.as_float16(scores)
   best = metrics.ranks(
-    metrics.favoured(rounded, owner), owner, data.captions_of_image
+    metrics.favored(rounded, owner), owner, data.captions_of_image
   )
   worst = metrics.as_recorded(
     result['image_retrieval'], result['text_retrieval']

@@ -60,7 +60,7 @@ def _matrix(
   scores = arrays['scores'].astype(np.float32)
   captions = captions_of(owner, scores.shape[1])
   own = ranks(scores, owner, captions)
-  best = ranks(favoured(scores, owner), owner, captions)
+  best = ranks(favored(scores, owner), owner, captions)
   # The release orders ties arbitrarily; ours is the worst case.
   has_ties = any(np.any(a != b) for a, b in zip(own, best))
   chosen = own
@@ -152,7 +152,7 @@ def ranks(
   )
 
 
-def favoured(scores: np.ndarray, owner: np.ndarray) -> np.ndarray:
+def favored(scores: np.ndarray, owner: np.ndarray) -> np.ndarray:
   """Returns scores with true pairs one float higher, so they win all ties."""
   rows = np.arange(len(owner))
   scores = np.array(scores)

@@ -146,7 +146,7 @@ def example_of(
   )
   labels = pad(recorded[f'{prefix}mlm_txt_labels'], length, -1)
   fills = pad(recorded[f'{prefix}fill_input_ids'], length)
-  nobody = jax.tree.map(lambda x: x[:0], (own, images))
+  empty = jax.tree.map(lambda x: x[:0], (own, images))
   count = len(texts.num_tokens)
   batch = arrays.MicroBatch(
     number=np.int32(0),
@@ -155,8 +155,8 @@ def example_of(
     phrase_counts=np.zeros((count, 1, length), np.int8),
     phrase_kinds=np.zeros((count, 1), np.int8),
     references=texts.token_ids[:, None],
-    pool_texts=nobody[0] if pool_texts is None else pool_texts,
-    pool_images=nobody[1] if pool_images is None else pool_images,
+    pool_texts=empty[0] if pool_texts is None else pool_texts,
+    pool_images=empty[1] if pool_images is None else pool_images,
     caption_numbers=np.arange(count, dtype=np.int32),
     image_numbers=np.arange(count, dtype=np.int32),
   )

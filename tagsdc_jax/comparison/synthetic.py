@@ -191,7 +191,7 @@ class _Checks:
     self._selected = selected[self._order]
     self._logits = np.asarray(ranked.match_logits)
     self._probs = np.asarray(jax.nn.sigmoid(ranked.match_logits))
-    self._penalised = (
+    self._penalized = (
       self._logits if engine.task.settings.phase == 'tags' else self._probs
     ) - np.asarray(outcome.penalties).sum(axis=0)
 
@@ -240,7 +240,7 @@ class _Checks:
     yield items.close(
       self._file,
       f'{self._case}/penalized_scores',
-      self._penalised[1:],
+      self._penalized[1:],
       theirs[1:],
       atol=self._scores,
       note='candidates',
@@ -253,8 +253,8 @@ class _Checks:
       yield items.close(
         self._file,
         name,
-        np.sort(self._penalised[self._selected])[::-1],
-        self._penalised[theirs],
+        np.sort(self._penalized[self._selected])[::-1],
+        self._penalized[theirs],
         atol=self._scores,
         note='same rows; order compared by their scores',
       )
@@ -264,7 +264,7 @@ class _Checks:
     yield self._equal('selected_input_ids', ids[:, :width])
     yield self._close(
       'boundary_gap',
-      replaying.gap(self._penalised[1:], len(self._selected)),
+      replaying.gap(self._penalized[1:], len(self._selected)),
       2 * self._scores,
     )
 
@@ -303,7 +303,7 @@ class _Checks:
     if self._config.phase == 'dc':
       yield close(
         f'{variant}/rank_adv_scores',
-        np.concatenate([self._probs[:1], self._penalised[self._selected]]),
+        np.concatenate([self._probs[:1], self._penalized[self._selected]]),
         replaying.SCORE,
       )
 

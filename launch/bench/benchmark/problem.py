@@ -36,7 +36,7 @@ class Problem:
     return assembling.shapes_of(self.train)
 
   def micro_batch(self, number: int) -> arrays.MicroBatch:
-    """Returns B positives and their pool, drawn anew for each number."""
+    """Returns B positives and their pool, drawn separately for each number."""
     rng = np.random.default_rng([_SEED, number])
     count, pool = self.config.batch.positives, self.config.negatives.pool_size
     data = self.train

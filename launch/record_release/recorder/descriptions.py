@@ -84,7 +84,7 @@ _SYNTHETIC = {
 }
 
 _WORDS = {
-  'rank_adv_scores': '[1+h] sigmoid of the positive, penalised sigmoid of '
+  'rank_adv_scores': '[1+h] sigmoid of the positive, penalized sigmoid of '
   'the selected rows',
   'syn_txt_labels': '[h,T] labels of the masked copy that a row came from',
   'disc_labels': '[h,T] 1 = same token as the caption, 0 = replaced',

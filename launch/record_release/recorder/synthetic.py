@@ -151,11 +151,11 @@ def _choice(
   same = (rows[:, None] == rows[None]).all(-1).float()
   caption = same[0] * 3
   later = (torch.triu(same, diagonal=1).sum(-1) > 0).float() * 2
-  penalised = scores.squeeze(-1) - (caption + later)
+  penalized = scores.squeeze(-1) - (caption + later)
   effective = ((caption + later) == 0).sum()
   # The release does not return these, so compute them and check that they match
   # what it ranked by.
-  if not torch.equal(penalised[1:], released.ranked) or (
+  if not torch.equal(penalized[1:], released.ranked) or (
     int(effective) != int(released.outputs['effect_nsgd_number'])
   ):
     raise Problem(
@@ -167,12 +167,12 @@ def _choice(
   found = {
     'c1_penalty': caption,
     'c2_penalty': later,
-    'penalized_scores': penalised,
+    'penalized_scores': penalized,
     'selected_indices': selected,
     'selected_indices_sorted': selected.sort()[0],
     'selected_input_ids': rows[selected],
     'effect_num': effective,
-    'boundary_gap': boundary_gap(penalised[1:], len(selected)),
+    'boundary_gap': boundary_gap(penalized[1:], len(selected)),
   }
   return {name: array(value) for name, value in found.items()}
 

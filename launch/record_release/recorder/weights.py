@@ -27,7 +27,7 @@ def read(path: str) -> Dict[str, torch.Tensor]:
   Raises:
     Problem: if the file is not a state dict of UNITER.
   """
-  # Older versions of torch cannot reject code; newer ones are told to.
+  # weights_only rejects code; older versions of torch lack it.
   settings: Dict[str, Any] = {'map_location': 'cpu'}
   if 'weights_only' in inspect.signature(torch.load).parameters:
     settings['weights_only'] = True
@@ -36,7 +36,7 @@ def read(path: str) -> Dict[str, torch.Tensor]:
   except Exception as error:
     # torch's message advises running whatever code is in the file.
     reason = (
-      'it is no such file, or holds more than tensors'
+      'it is not such a file, or contains more than tensors'
       if 'weights_only' in str(error)
       else _line(error)
     )
