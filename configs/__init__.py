@@ -1,1 +1,1 @@
-"""Settings of runs; each file has `get_config()`."""
+"""Configs of runs; each file defines `get_config()`."""

@@ -1,29 +1,29 @@
-"""What the runs on UNITER's downloads share: network sizes and data paths.
+"""Network sizes and data paths shared by the runs on UNITER's downloads.
 
-The folders are those that UNITER's download script leaves under one root:
-img_db as it comes, txt_db from the TAGS release, whose captions carry scene
-graphs. Give the root as --config.data.root=FOLDER.
+The folders are those that UNITER's download script creates under one root:
+img_db as downloaded, txt_db from the TAGS release, whose captions come with
+scene graphs. Pass the root as --config.data.root=FOLDER.
 """
 
 import ml_collections
 
 from tagsdc_jax import settings
 
-# The release's batch sizes are per device, on 8 of them.
+# The release uses 8 devices; its batch sizes are per device.
 NUM_DEVICES = 8
 
 
 def base_config() -> ml_collections.ConfigDict:
-  """Returns the defaults, which are UNITER-base's, for LMDB data."""
+  """Returns the defaults, whose sizes are UNITER-base's, for LMDB data."""
   config = settings.default_config()
   config.data.source = 'uniter_lmdb'
-  # With pools of 399 images a micro-batch's inputs take 0.16 GB.
+  # With pools of 399 images, the inputs of a micro-batch take 0.16 GB.
   config.compute.micro_batches_at_once = 4
   return config
 
 
 def large_config() -> ml_collections.ConfigDict:
-  """Returns UNITER-large for LMDB data."""
+  """Returns the same with the sizes of UNITER-large."""
   config = base_config()
   config.model.num_layers = 24
   config.model.hidden_size = 1024
@@ -43,7 +43,7 @@ def set_flickr30k(config: ml_collections.ConfigDict) -> None:
 
 
 def set_coco(config: ml_collections.ConfigDict) -> None:
-  """Sets the folders of COCO, Karpathy's split; train and restval joined."""
+  """Sets the folders of COCO, Karpathy's split; trains on train + restval."""
   config.data.train_text = (
     'txt_db/itm_coco_train.db',
     'txt_db/itm_coco_restval.db',

@@ -1,7 +1,7 @@
 r"""Stage 1 (TAGS) of a small model on any data in UNITER's LMDB format.
 
-Vocabulary and feature size are read from the data. The three phases, with
-text and image folders named as below under one root:
+Vocabulary and feature size are read from the data. To run the three phases,
+with text and image folders named as below under one root:
 
   tagsdc train --config uniter_lmdb_small_pretrain --run-dir runs/pretrain \
       --config.data.root=DATA
@@ -10,12 +10,12 @@ text and image folders named as below under one root:
   tagsdc train --config uniter_lmdb_small_dc --run-dir runs/dc \
       --config.data.root=DATA --config.init_from=runs/tags
 
-Folders of other names: --config.data.{train,validation,test}_{text,images}=
-FOLDER below the root; several for training as A.db,B.db, a name that holds a
-comma in quotes: "'A,1.db',B.db".
---config.data.vocabulary=vocab.txt gives words to the tokens.
-The phase is also a setting (--config.phase=pretrain, tags or dc), but the
-files set what goes with it: batch, rates, numbers of negatives.
+For other folder names pass --config.data.{train,validation,test}_{text,images}=
+FOLDER, relative to the root; several training folders as A.db,B.db, names that
+contain a comma in quotes: "'A,1.db',B.db".
+--config.data.vocabulary=vocab.txt maps tokens to words.
+The phase is also a setting (--config.phase=pretrain, tags or dc), but each file
+sets the values that go with it: batch, rates, numbers of negatives.
 Hardware: one GPU, or a CPU with patience. Not run yet.
 """
 
@@ -25,7 +25,7 @@ from tagsdc_jax import settings
 
 
 def get_config() -> ml_collections.ConfigDict:
-  """Returns stage 1; give --config.init_from=RUN_DIR of the pretraining."""
+  """Returns stage 1; pass --config.init_from=RUN_DIR of the pretraining."""
   config = settings.default_config()
   config.phase = 'tags'
   config.num_updates = 1000
@@ -42,14 +42,14 @@ def get_config() -> ml_collections.ConfigDict:
   config.model.hidden_size = 256
   config.model.num_heads = 4
   config.model.intermediate_size = 1024
-  config.model.initializer_range = 0.06  # 0.02 learns late at this size
+  config.model.initializer_range = 0.06  # 0.02 learns slowly at this size.
   config.batch.positives = 1
   config.batch.micro_batches = 16
   config.negatives.pool_size = 399
   config.negatives.num_hard = 31
   config.negatives.num_copies = 20
   config.negatives.num_samples = 20
-  # As few as keep two cores busy; a positive has about 900 candidates.
+  # Just enough to keep two cores busy; a positive has about 900 candidates.
   config.compute.score_tokens = 704
   config.compute.gradient_tokens = 576
   config.optimizer.learning_rate = 1e-4

@@ -9,7 +9,7 @@ from tagsdc_jax.configs import uniter_lmdb_small
 
 
 def get_config() -> ml_collections.ConfigDict:
-  """Returns stage 2; give --config.init_from=RUN_DIR of uniter_lmdb_small."""
+  """Returns stage 2; pass --config.init_from=RUN_DIR of uniter_lmdb_small."""
   config = uniter_lmdb_small.get_config()
   config.phase = 'dc'
   config.num_updates = 500

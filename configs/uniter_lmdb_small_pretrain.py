@@ -1,8 +1,8 @@
 """Pretraining of a small model on any data in UNITER's LMDB format.
 
-Masked words and image-text matching from scratch, for where no pretrained
-UNITER fits the features. Commands and folders: uniter_lmdb_small.py. For about
-10,000 captions; more data deserves more updates. Not run yet.
+Masked language modeling and image-text matching from scratch, for features that
+no pretrained UNITER fits. Commands and folders: uniter_lmdb_small.py. Intended
+for about 10,000 captions; increase num_updates for more data. Not run yet.
 """
 
 import ml_collections

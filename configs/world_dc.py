@@ -10,12 +10,12 @@ from tagsdc_jax.configs import world_tags
 
 
 def get_config() -> ml_collections.ConfigDict:
-  """Returns stage 2; give --config.init_from=RUN_DIR of world_tags."""
+  """Returns stage 2; pass --config.init_from=RUN_DIR of world_tags."""
   config = world_tags.get_config()
   config.phase = 'dc'
   config.init_from = ''
-  # Longer than stage 1: after 250 updates its gain was no larger than the
-  # spread between seeds.
+  # Longer than stage 1: after 250 updates the gain did not exceed the spread
+  # between seeds.
   config.num_updates = 600
   config.checkpoint_every = 300
   config.losses.discrimination = 0.3

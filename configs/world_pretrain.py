@@ -1,9 +1,10 @@
-"""Pretraining on the embedded world: UNITER's recipe in small, from scratch.
+"""Pretraining on the embedded world: a small version of UNITER's recipe.
 
-launch/pretrain_world.sh makes the weights that come with the package with it:
-nine minutes on two CPU cores, about half of them shared with other work. Test
-split, 200 pictures: image R@1 81.3, text R@1 81.0 (chance 0.5); foils 86.5.
-What is wrong then is mostly relations, which stay at chance (53 of 100).
+launch/pretrain_world.sh uses it to train the weights that come with the
+package: nine minutes on two CPU cores, about half of the time shared with other
+work. Test split, 200 pictures: image R@1 81.3, text R@1 81.0 (chance 0.5);
+foils 86.5. Most remaining errors are relations, which stay at chance (53 of
+100).
 """
 
 import ml_collections
@@ -24,7 +25,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.model.hidden_size = 64
   config.model.num_heads = 4
   config.model.intermediate_size = 256
-  # With BERT's 0.02 so small a network sits on a plateau for long.
+  # With BERT's 0.02 such a small network stays on a plateau for a long time.
   config.model.initializer_range = 0.12
   config.model.max_positions = 32
   config.model.dropout_rate = 0.0

@@ -11,7 +11,7 @@ from tagsdc_jax.configs import world_pretrain
 
 
 def get_config() -> ml_collections.ConfigDict:
-  """Returns stage 1; --config.init_from=RUN_DIR takes other weights."""
+  """Returns stage 1; --config.init_from=RUN_DIR starts from other weights."""
   config = world_pretrain.get_config()
   config.phase = 'tags'
   config.init_from = 'shipped:world_pretrain'
@@ -19,8 +19,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.checkpoint_every = 125
   config.eval_every = 0  # Only at the end, so the last checkpoint is the best.
   config.log_every = 10
-  # Many positives that share a small pool: on two cores the step's time goes
-  # into scoring, and few positives give noisy gradients.
+  # Many positives that share a small pool: on two cores, scoring dominates the
+  # step's time, and few positives would give noisy gradients.
   config.batch.positives = 32
   config.negatives.pool_size = 31
   config.negatives.num_hard = 5

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Measures training and scoring beside eager PyTorch; see --help. `gpu` takes
-# the interpreter at hand (PYTHON chooses another), which needs jax, flax, optax
-# and numpy only; `cpu` takes the project's environment.
+# Benchmarks training and scoring against eager PyTorch; see --help. `gpu` uses
+# the current interpreter (set PYTHON to choose another), which only needs jax,
+# flax, optax and numpy; `cpu` uses the project's environment.
 set -euo pipefail
 ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
 if [[ "${1:-}" == gpu ]]; then
@@ -11,9 +11,9 @@ else
   source "$ROOT/launch/environment.sh"
   python="$VENV/bin/python"
   export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"
-  # A device per core: one works where another's operation keeps a single core.
+  # One device per core: some operations keep only a single core busy.
   cores="$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)"
-  # What is set already comes later and wins.
+  # Flags that are already set come last, so they take precedence.
   export XLA_FLAGS="--xla_force_host_platform_device_count=$cores ${XLA_FLAGS:-}"
 fi
 cd "$ROOT"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the environment if needed and runs the demo; arguments go to it.
+# Creates the environment if needed and runs the demo with the given arguments.
 set -euo pipefail
 # shellcheck source=/dev/null
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# Sourced by the other scripts: makes .venv in the repository root if it is
+# Sourced by the other scripts: creates .venv in the repository root if it is
 # missing, installs the package with its test tools into it, and sets ROOT and
-# VENV. PYTHON chooses the interpreter that a new .venv is made with.
+# VENV. PYTHON chooses the interpreter for a new .venv.
 
 ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
 VENV="$ROOT/.venv"
 
-# Prints what an installation depends on; a moved folder needs a new one.
+# Prints a hash of what the installation depends on, such as the folder's path.
 wanted_stamp() {
   "$VENV/bin/python" - "$ROOT" <<'PYTHON'
 import hashlib
@@ -27,15 +27,15 @@ make_environment() {
       echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python" >&2
       return 1
     fi
-    echo "Making $VENV with $("$python" --version)"
+    echo "Creating $VENV with $("$python" --version)"
     "$python" -m venv "$VENV" || return 1
   fi
   wanted="$(wanted_stamp)" || return 1
   if [[ -f "$stamp" && "$(<"$stamp")" == "$wanted" ]]; then
     return 0
   fi
-  echo "Installing tagsdc_jax and its dependencies into $VENV (minutes)"
-  # An environment whose making was interrupted lacks pip.
+  echo "Installing tagsdc_jax and its dependencies into $VENV (takes minutes)"
+  # If creating the environment was interrupted, pip is missing.
   "$VENV/bin/python" -m pip --version >/dev/null 2>&1 ||
     "$VENV/bin/python" -m ensurepip || return 1
   "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a command in N processes of this machine, as one run:
+# Runs a command as one run of N processes on this machine:
 #   launch/local_processes.sh 2 --devices 2 -- tagsdc train --config world_tags \
 #       --run-dir runs/two
 # --dry-run prints the commands. See tagsdc_jax/runtime/launcher.py.

@@ -1,12 +1,12 @@
 """Measures what each quirk of the PyTorch release changes, on the world.
 
-Trains stage 1 with each quirk alone and stage 2 with each of its own, with
-several seeds, beside the same step without quirks, and prints a table of what
-became better or worse. Run it with the environment's Python:
+Trains stages 1 and 2 with each of their quirks alone and without any, with
+several seeds, and prints a table of the differences. Run it with the
+environment's Python:
 
   .venv/bin/python launch/measure_quirks.py runs/quirks --seeds 3
 
-Hours on a laptop. Interrupted, the same command goes on where it was.
+It takes hours on a laptop. If interrupted, the same command continues.
 """
 
 import argparse
@@ -38,12 +38,12 @@ WITHOUT, TOGETHER = 'none', 'all'
 
 
 def main() -> None:
-  """Runs what is missing and prints the table."""
+  """Runs what has not been run yet and prints the table."""
   parser = arguments.Parser(
     description=__doc__, formatter_class=argparse.RawTextHelpFormatter
   )
   parser.add_argument(
-    'folder', type=arguments.folder, help='of the runs; made if missing'
+    'folder', type=arguments.folder, help='folder for the runs'
   )
   parser.add_argument(
     '--seeds', default=3, type=arguments.of_kind(kinds.Whole(1, 2**16))
@@ -57,7 +57,7 @@ def main() -> None:
   parser.add_argument(
     '--quirks',
     nargs='*',
-    help='only these',
+    help='measure only these',
     choices=sorted({*STAGE_1, *STAGE_2, *EVALUATION, TOGETHER}),
   )
   args = parser.parse_args()
@@ -81,13 +81,13 @@ def main() -> None:
 def _measure(
   args: argparse.Namespace, stage: int, name: str, seed: int
 ) -> dict[str, float]:
-  """Returns mean R@1 and foil accuracy, in per cent."""
+  """Returns mean R@1 and foil accuracy, in percent."""
   if not stage:
     return _evaluate(args, name, seed)
   run = args.folder / f'stage{stage}_{name}_{seed}'
   if stage == 1:
     start = 'shipped:world_pretrain'
-  else:  # As released means as released from the beginning.
+  else:  # With all quirks, stage 1 was trained with all of them, too.
     before = TOGETHER if name == TOGETHER else WITHOUT
     _measure(args, 1, before, seed)
     start = str(args.folder / f'stage1_{before}_{seed}')
@@ -127,7 +127,7 @@ def _measure(
 def _evaluate(
   args: argparse.Namespace, name: str, seed: int
 ) -> dict[str, float]:
-  """Returns what an evaluation with a quirk says of a run without any."""
+  """Returns mean R@1 of a run without quirks, evaluated with a quirk."""
   _measure(args, 1, WITHOUT, seed)
   run = args.folder / f'stage1_{WITHOUT}_{seed}'
   path = args.folder / f'evaluation_{name}_{seed}.json'
@@ -147,7 +147,7 @@ def _tagsdc(*arguments: str) -> None:
 
 
 def _print_table(rows: list[tuple[int, str, list[dict[str, float]]]]) -> None:
-  """Prints differences to the run without quirks, seed by seed."""
+  """Prints the differences from the runs without quirks, paired by seed."""
   print(
     '\n| stage | quirk | mean R@1 | change, mean (least to most) | foils '
     '| change |\n|---|---|---|---|---|---|'

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Makes the weights that come with the package anew: pretrains on the embedded
-# world and writes tagsdc_jax/shipped/world_pretrain. Its argument is the run
-# folder (default runs/world_pretrain); interrupted, it goes on from there.
+# Recreates the weights that come with the package: pretrains on the embedded
+# world and writes tagsdc_jax/shipped/world_pretrain. The argument is the run
+# folder (default runs/world_pretrain); an interrupted run is resumed there.
 set -euo pipefail
 # shellcheck source=/dev/null
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
 cd -- "$ROOT"
 run="${1:-runs/world_pretrain}"
 
-# The first updates are logged one by one: a test repeats them.
+# The first updates are logged individually, because a test repeats them.
 first=(tagsdc train --config world_pretrain --run-dir "$run"
   --config.log_every=1 --config.stop_at_update=3)
 rest=(tagsdc train --config world_pretrain --run-dir "$run")

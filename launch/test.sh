@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the environment if needed, then runs ruff, mypy and every test on the
-# CPU, two processes; arguments go to pytest.
+# Creates the environment if needed, then runs ruff, mypy and all tests on the
+# CPU in two processes; arguments are passed to pytest.
 set -euo pipefail
 # shellcheck source=/dev/null
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
@@ -9,5 +9,5 @@ export JAX_PLATFORMS=cpu
 "$VENV/bin/python" -m ruff check --quiet
 "$VENV/bin/python" -m ruff format --check --quiet
 "$VENV/bin/python" -m mypy tagsdc_jax
-# A test file stays in one process, for what its tests share.
+# All tests of a file run in one process, because they share fixtures.
 exec "$VENV/bin/python" -m pytest -n 2 --dist loadfile "$@"

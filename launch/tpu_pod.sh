@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Trains on a TPU pod slice: makes the slice if it is missing, installs the
-# package on every worker, runs the command on all of them, and starts again
-# when the slice is taken away. The run folder must lie in a place that all
-# workers share: a mounted bucket, or Filestore.
+# Trains on a TPU pod slice: creates the slice if it is missing, installs the
+# package on every worker, runs the command on all of them, and starts over if
+# the slice is preempted. The run folder must be on storage that all workers
+# share: a mounted bucket, or Filestore.
 #
 #   launch/tpu_pod.sh NAME --zone us-central2-b --type v4-32 --spot -- \
 #       tagsdc train --config coco_base_tags --run-dir /mnt/runs/tags \
 #       --config.data.root=/mnt/data
 #
 #   --version IMAGE   the slice's software (default tpu-ubuntu2204-base)
-#   --project ID      default: gcloud's
-#   --tries N         how often it is started again (default 20)
+#   --project ID      the project (default: gcloud's)
+#   --tries N         how many times to restart (default 20)
 #   --delete          delete the slice at the end
-#   --dry-run         print every command, run none
+#   --dry-run         print all commands without running them
 set -euo pipefail
 
 usage() {
@@ -68,13 +68,13 @@ state() {
     2>/dev/null || true
 }
 
-# Makes the slice unless it is there and well.
+# Creates the slice unless it exists and is ready.
 make_slice() {
   local now=""
   [[ -n "$dry_run" ]] || now="$(state)"
   [[ "$now" == READY ]] && return
   if [[ -n "$now" ]]; then
-    echo "slice $name is $now: making it anew"
+    echo "slice $name is $now: recreating it"
     run "${tpu[@]}" delete "$name" "${where[@]}" --quiet
   fi
   run "${tpu[@]}" create "$name" "${where[@]}" --accelerator-type "$type" \
@@ -85,7 +85,7 @@ on_all() {
   run "${tpu[@]}" ssh "$name" "${where[@]}" --worker=all --command="$1"
 }
 
-# The tree as it was committed. What is in single quotes is for the workers.
+# Installs the committed tree. The workers expand what is in single quotes.
 # shellcheck disable=SC2016
 install_package() {
   local archive
@@ -112,7 +112,7 @@ for ((try = 0; ; try++)); do
 TAGSDC_STOPPED_CODE=75 $words"; then
     break
   fi
-  # The processes leave some time before the slice is gone.
+  # The processes exit some time before the slice is gone.
   for _ in 1 2 3 4 5 6 7 8; do
     now="$(state)"
     [[ "$now" == READY ]] || break
@@ -120,14 +120,14 @@ TAGSDC_STOPPED_CODE=75 $words"; then
   done
   # A run that failed on a healthy slice would fail again.
   if [[ "$now" == READY ]]; then
-    echo "tpu_pod.sh: the command failed, and slice $name is well; see above" \
+    echo "tpu_pod.sh: the command failed on a healthy slice $name; see above" \
       >&2
     exit 1
   fi
   if ((try >= tries)); then
-    echo "tpu_pod.sh: slice $name was taken away $((try + 1)) times" >&2
+    echo "tpu_pod.sh: slice $name was preempted $((try + 1)) times" >&2
     exit 1
   fi
-  echo "slice $name is ${now:-gone}: once more, from the last checkpoint"
+  echo "slice $name is ${now:-gone}: restarting from the last checkpoint"
 done
 [[ -z "$delete" ]] || run "${tpu[@]}" delete "$name" "${where[@]}" --quiet

@@ -1,4 +1,4 @@
-"""Positives and pairs per second, beside eager PyTorch in the same run.
+"""Measures positives and pairs per second against eager PyTorch.
 
 Run it through launch/bench.sh. Progress and a table go to the terminal,
 every number to OUT/bench.json.
@@ -42,7 +42,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     default=ITEMS,
     metavar='ITEM,...',
     type=arguments.of_kind(kinds.Several(kinds.Choice(ITEMS))),
-    help=f'some of {",".join(ITEMS)}',
+    help=f'what to measure, any of {",".join(ITEMS)}',
   )
   parser.add_argument(
     '--data', type=arguments.path, help='a folder of real data'
@@ -51,7 +51,7 @@ def parse(words: list[str]) -> argparse.Namespace:
   parser.add_argument(
     '--temperature',
     type=arguments.setting('negatives.temperature'),
-    help='of the refilling; lower it until sentences repeat as in practice',
+    help='for refilling; lower it until sentences repeat as in practice',
   )
   parser.add_argument(
     '--set',
@@ -66,7 +66,7 @@ def parse(words: list[str]) -> argparse.Namespace:
 def main() -> int:
   """Returns the exit code."""
   options = parse(sys.argv[1:])
-  # Not above: help is answered without JAX.
+  # Imported here so that --help does not need JAX.
   from benchmark import items, problem
 
   from tagsdc_jax import errors, files
@@ -94,7 +94,7 @@ def main() -> int:
   except (errors.UserError, OSError) as error:
     print(f'bench: {error}', file=sys.stderr)
     return 2
-  print(f'{options.out / "bench.json"} holds every number')
+  print(f'all numbers are in {options.out / "bench.json"}')
   return 0
 
 

@@ -1,8 +1,8 @@
 """Writes recordings of the PyTorch release, for `tagsdc compare`.
 
 Run it as `python launch/record_release --help`. It needs this folder, a
-checkout of the release and what the release needs (torch, numpy, lmdb, lz4,
-msgpack, msgpack-numpy); any Python from 3.6 on, any torch, no GPU.
+checkout of the release and the release's dependencies (torch, numpy, lmdb, lz4,
+msgpack, msgpack-numpy); any Python >= 3.6, any version of torch, no GPU.
 """
 
 import sys
@@ -15,13 +15,14 @@ def main() -> int:
   """Returns the exit code: 0 done, 2 bad input, 130 stopped by hand."""
   try:
     options = parse(sys.argv[1:])
-    # Not above: help and wrong options are answered without torch.
+    # Imported here so that --help and option errors do not need torch.
     from recorder import recording
 
     recording.record(options)
   except ModuleNotFoundError as error:
     print(
-      'record_release: {}; run it where the release runs, or: pip install '
+      'record_release: {}; run it in the environment of the release, or: pip '
+      'install '
       'torch numpy lmdb lz4 msgpack msgpack-numpy'.format(error),
       file=sys.stderr,
     )

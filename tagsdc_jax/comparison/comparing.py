@@ -1,4 +1,4 @@
-"""Runs the comparisons of a folder and says what none of them looked at."""
+"""Runs all comparisons of a folder and reports what none of them covers."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,10 +21,10 @@ from tagsdc_jax.comparison import (
 )
 from tagsdc_jax.comparison.recordings import MANIFEST, Missing, Recordings
 
-# Yields one item per thing compared; asks `Recordings` for all that it reads,
-# so that what no comparison asked for is known.
+# Yields one item per comparison. All reads go through `Recordings`, which notes
+# what was read and so what was not.
 Comparison = Callable[[Recordings], Iterator[items.Item]]
-Progress = Callable[[int], None]  # Takes the number of files just done.
+Progress = Callable[[int], None]  # Takes the number of files just completed.
 
 FILES: dict[str, Comparison] = {
   forward.FILE: forward.compare,
@@ -47,7 +47,7 @@ _FLOAT64, _REST = 'f64/', 'the rest of the file'
 def compare(
   recordings: Recordings, progress: Progress = lambda files: None
 ) -> list[items.Item]:
-  """Returns everything that can be said of a folder.
+  """Returns the items of all comparisons of a folder.
 
   Args:
     recordings: the opened folder.
@@ -61,7 +61,7 @@ def compare(
 
 
 def all_hold(found: list[items.Item]) -> bool:
-  """Returns the verdict: something was compared, and nothing is amiss."""
+  """Returns whether at least one item holds and none fails or is missing."""
   return any(item.holds for item in found) and not any(
     item.holds is False for item in found
   )
@@ -81,7 +81,7 @@ def _compare_file(recordings: Recordings, name: str) -> Iterator[items.Item]:
       name,
       'the file',
       items.UNKNOWN,
-      note='no comparison is made for this file',
+      note='there is no comparison for this file',
     )
     return
   yield from _as_listed(name, recordings)
@@ -94,8 +94,8 @@ def _compare_file(recordings: Recordings, name: str) -> Iterator[items.Item]:
     yield items.Item(name, _REST, items.FAILS, note=str(error))
     return
   except (ValueError, TypeError, IndexError, KeyError) as error:
-    # Shapes that do not belong together, and the like. The verdict is no, and
-    # the other files are compared all the same.
+    # Mismatched shapes and the like. The file fails, but the other files are
+    # still compared.
     yield items.Item(
       name, _REST, items.FAILS, note=f'{type(error).__name__}: {error}'
     )
@@ -104,7 +104,7 @@ def _compare_file(recordings: Recordings, name: str) -> Iterator[items.Item]:
 
 
 def _as_listed(name: str, recordings: Recordings) -> Iterator[items.Item]:
-  """Yields arrays that are not as the manifest says."""
+  """Yields items for arrays that differ from the manifest's description."""
   listed, there = recordings.entry(name)['keys'], recordings.arrays(name)
   for key, entry in listed.items():
     if key not in there:
@@ -126,7 +126,7 @@ def _as_listed(name: str, recordings: Recordings) -> Iterator[items.Item]:
 
 
 def _not_asked_for(name: str, recordings: Recordings) -> Iterator[items.Item]:
-  """Yields the arrays of a file that its comparison did not look at."""
+  """Yields items for the arrays of a file that its comparison did not read."""
   unused = recordings.arrays(name).unused()
   if not recordings.x64:
     float64 = [key for key in unused if key.startswith(_FLOAT64)]
@@ -140,12 +140,12 @@ def _not_asked_for(name: str, recordings: Recordings) -> Iterator[items.Item]:
       )
   for key in unused:
     yield items.Item(
-      name, key, items.UNKNOWN, note='no comparison looks at this array'
+      name, key, items.UNKNOWN, note='no comparison reads this array'
     )
 
 
 def _other_files(recordings: Recordings) -> Iterator[items.Item]:
-  """Yields what lies in the folder besides files of arrays, or should."""
+  """Yields items for other files that are missing, unlisted or not read."""
   folder, manifest = recordings.folder, recordings.manifest
   others = manifest.get('other_files', {})
   for name in others:
@@ -158,7 +158,7 @@ def _other_files(recordings: Recordings) -> Iterator[items.Item]:
       )
     elif name not in recordings.used:
       yield items.Item(
-        name, 'the file', items.UNKNOWN, note='no comparison looks at this file'
+        name, 'the file', items.UNKNOWN, note='no comparison reads this file'
       )
   listed = {*manifest['files'], *others, *_DOCUMENTS}
   for name in _unlisted(folder, '', listed):
@@ -168,7 +168,7 @@ def _other_files(recordings: Recordings) -> Iterator[items.Item]:
 
 
 def _unlisted(folder: Path, prefix: str, listed: set[str]) -> Iterator[str]:
-  """Yields files, and folders of which nothing is listed, by name."""
+  """Yields the names of unlisted files, and of folders without listed files."""
   for path in sorted((folder / prefix).iterdir()):
     name = path.relative_to(folder).as_posix()
     if name in listed:

@@ -1,4 +1,4 @@
-"""evaluation.npz: checkpoints ranked on the LMDB folders, in tiles."""
+"""evaluation.npz: scores and recalls of checkpoints on the LMDB folders."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,10 +17,10 @@ from tagsdc_jax.training import head_init
 
 FILE = 'evaluation.npz'
 _SCORES = 2e-5
-# The release's script ranks with the head that stage 1 began with; the
-# evaluation inside its training does not.
+# The release's script ranks with the head that stage 1 started from; the
+# evaluation during its training does not.
 _SCRIPT = 'inf_nsgd/'
-# What ranking needs of a checkpoint; the same for both stages.
+# The parts of a checkpoint needed for ranking; the same for both stages.
 _RANKING = (
   'text_embeddings',
   'image_embeddings',
@@ -32,7 +32,7 @@ _RANKING = (
 
 
 def compare(recordings: Recordings) -> Iterator[items.Item]:
-  """Yields items of every checkpoint, ranked with both heads."""
+  """Yields items for every checkpoint, ranked with both heads."""
   recorded = recordings.arrays(FILE)
   data = folders.open_dataset(recordings)
   columns = [
@@ -75,7 +75,7 @@ def compare(recordings: Recordings) -> Iterator[items.Item]:
 def _rank(
   model: RetrievalModel, params: Any, data: RetrievalDataset
 ) -> tuple[dict[str, Any], np.ndarray]:
-  """Returns recalls counted as the release does, and our scores."""
+  """Returns recalls, counted as in the release, and our scores."""
   devices = jax.local_devices()[:1]
   scores = matrix.score_matrix(
     model,
@@ -110,7 +110,7 @@ def _scores(
       theirs.astype(np.float32),
       bounds=tolerance + 0.5 * np.spacing(np.abs(theirs)).astype(np.float32),
       tolerance=f'{tolerance:g} + rounding',
-      note='rounded to float16 there',
+      note='recorded as float16',
     )
 
 
@@ -121,11 +121,11 @@ def _result(
   data: RetrievalDataset,
   theirs: np.ndarray,
 ) -> items.Item:
-  """Compares recalls; where scores tie, theirs may lie between ours."""
+  """Compares recalls; with ties, theirs may lie between our two extremes."""
   owner = np.array([caption.image for caption in data.captions])
   rounded = recall.as_float16(scores)
   best = metrics.ranks(
-    metrics.favoured(rounded, owner), owner, data.captions_of_image
+    metrics.favored(rounded, owner), owner, data.captions_of_image
   )
   worst = metrics.as_recorded(
     result['image_retrieval'], result['text_retrieval']
@@ -136,7 +136,7 @@ def _result(
   note = (
     ''
     if np.array_equal(worst, at_best)
-    else 'between ours with ties lost and won'
+    else 'between ours with all ties lost and all ties won'
   )
   return items.close(
     FILE,

@@ -1,4 +1,4 @@
-"""The LMDB folders among the recordings, whatever they are called."""
+"""Finds the LMDB folders among the recordings, whatever their names."""
 
 from pathlib import Path
 from typing import Any
@@ -7,9 +7,9 @@ from tagsdc_jax.comparison.recordings import Missing, Recordings
 from tagsdc_jax.data import uniter_lmdb
 from tagsdc_jax.data.dataset import RetrievalDataset
 
-EXPECTED = 'lmdb_expected.npz'  # Its entry tells how regions are chosen.
+EXPECTED = 'lmdb_expected.npz'  # Its entry says how regions are chosen.
 _DATA, _META = 'data.mdb', 'meta.json'
-# The release's words for the settings, and ours.
+# The release's names of settings, and ours.
 _CHOICE = {
   'conf_th': 'conf_threshold',
   'max_bb': 'max_boxes',
@@ -36,12 +36,12 @@ def image_stores(recordings: Recordings) -> list[Path]:
 
 
 def has_fixed_number(store: Path) -> bool:
-  """Returns whether a folder gives the same number of regions per image."""
+  """Returns whether a folder has the same number of regions for all images."""
   return store.name.startswith('feat_numbb')
 
 
 def choice(recordings: Recordings, store: Path) -> dict[str, Any]:
-  """Returns how regions of a store are chosen, for `load_uniter_lmdb`."""
+  """Returns the options of `load_uniter_lmdb` that choose a store's regions."""
   given = recordings.entry(EXPECTED).get('settings', {})
   if has_fixed_number(store):
     return {'conf_threshold': -1, 'num_boxes': given.get('num_bb')}
@@ -55,9 +55,9 @@ def open_dataset(
 
   Args:
     recordings: the opened folder.
-    store: folder of region features; None: the first that was written with
-      regions above a confidence, as the release evaluates and trains with.
-    **options: more of `load_uniter_lmdb`'s.
+    store: folder of region features; None means the first one with a confidence
+      threshold, which is what the release trains and evaluates with.
+    **options: further options of `load_uniter_lmdb`.
   """
   stores = image_stores(recordings)
   if store is None:
@@ -68,7 +68,7 @@ def open_dataset(
 
 
 def _folders(recordings: Recordings) -> list[Path]:
-  """Returns all LMDB folders; those that the manifest lists count as used."""
+  """Returns all LMDB folders and marks those in the manifest as used."""
   found = sorted(path.parent for path in recordings.folder.rglob(_DATA))
   for name in recordings.manifest.get('other_files', {}):
     listed = recordings.folder / name

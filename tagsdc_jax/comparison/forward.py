@@ -18,8 +18,8 @@ from tagsdc_jax.models import layers, retrieval
 from tagsdc_jax.models.retrieval import RetrievalModel
 
 FILE, WEIGHTS = 'forward.npz', 'checkpoint_stage2.safetensors'
-# Two float32 computations may differ by what both are off the exact value; the
-# manifest says by how much the release's is, where that is more than usual.
+# Two float32 computations may differ by the sum of their errors; if the
+# release's error is larger than usual, the manifest says how large.
 FLOAT32, FLOAT64 = 1e-5, 1e-10
 _Outputs = dict[str, np.ndarray]
 
@@ -47,7 +47,7 @@ def compare(recordings: Recordings) -> Iterator[items.Item]:
 
 
 def _inputs(recorded: Arrays) -> Iterator[items.Item]:
-  """Positions and masks, which we make ourselves, from what they stand for."""
+  """Compares positions and masks, which we compute from lengths."""
   yield items.equal(
     FILE,
     'position_ids',
@@ -80,11 +80,11 @@ def _compare(
 
 
 def _outputs(model: RetrievalModel, params: Any, recorded: Arrays) -> _Outputs:
-  """Returns what our network gives, by the recorded arrays' names.
+  """Returns our network's outputs by the names of the recorded arrays.
 
-  The pairs run twice. Laid out as the release does, where padding lies between
-  text and regions too, so that every recorded number has its like; and as
-  training and ranking do, real tokens only, named "..., real tokens".
+  The pairs run twice: in the release's layout, which also has padding between
+  text and regions, so that every recorded number has a counterpart; and in the
+  layout of training and ranking, named "..., real tokens".
   """
   inputs = [
     recorded[key].astype(model.dtype) for key in ('img_feat', 'img_pos_feat')
@@ -133,7 +133,7 @@ def _outputs(model: RetrievalModel, params: Any, recorded: Arrays) -> _Outputs:
   for kind, x in (('text', text), ('image', image)):
     if f'{kind}_only_mask' in recorded:
       alone = recorded[f'{kind}_only_mask'].astype(bool)
-      # Up to the width of the pairs: no program of its own.
+      # Padded to the width of the pairs, to reuse their compiled program.
       last = _encode(model, params, _widen(x, width), _widen(alone, width))
       outputs[f'{kind}_only_hidden'] = np.asarray(last)[:, : x.shape[1]]
   for probe in ('layernorm', 'gelu'):
@@ -203,8 +203,8 @@ def _states(
 ) -> list[jax.Array]:
   """Returns the states after each layer.
 
-  The last ones come from the whole network. Those in between it does not give
-  away; they come from networks of one layer each, one program for all.
+  The last states come from the whole network. It does not return the others;
+  they come from single-layer networks, which share one compiled program.
   """
   single = RetrievalModel(
     dataclasses.replace(model.config, num_layers=1), model.dtype
@@ -232,7 +232,7 @@ def _heads(
     'itm_logits': apply('itm_logits', states),
     'mlm_logits': apply('mlm_logits', words),
   }
-  if 'disc_output' in params:  # Not in weights of stage 1.
+  if 'disc_output' in params:  # Stage 1's weights do not have it.
     outputs['disc_probs'] = jax.nn.softmax(apply('disc_logits', words))
     outputs['correction_logits'] = apply('correction_logits', words)
   return outputs

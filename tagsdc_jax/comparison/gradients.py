@@ -1,4 +1,4 @@
-"""gradients.npz: of every term and of the weighted sum, for one positive."""
+"""gradients.npz: gradients of each loss term and of the sum, for a positive."""
 
 import functools
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ from tagsdc_jax.released import objective
 FILE = 'gradients.npz'
 STAGES = {'stage1': 'tags', 'stage2': 'dc'}
 _ABSOLUTE, _RELATIVE = 5e-6, 1e-4
-# The recordings' names of terms, and ours of parts.
+# The recordings' names of loss terms, and ours.
 TERMS = {
   'mlm': 'mlm',
   'rank_syn': 'triplet_mask_refill',
@@ -31,14 +31,14 @@ TERMS = {
   'rank_t': 'triplet_images',
 }
 _RELEASED = 'rank_i_released_gather'
-# Terms of retrieved candidates: path and variant.
+# Terms of retrieved candidates: name, path and variant.
 _RANKED = (
   ('rank_t', 't', 'fixed'),
   ('rank_i', 'i', 'fixed'),
   (_RELEASED, 'i', 'as_released'),
 )
 _WORD_HEADS = ('disc_output', 'correction_output')
-# The recordings' names of weights, and ours.
+# The recordings' names of loss weights, and ours.
 WEIGHTS = {
   'mlm_lambda': 'mlm',
   'nsgd_rank_lambda': 'synthetic',
@@ -48,7 +48,7 @@ WEIGHTS = {
 
 
 def compare(recordings: Recordings) -> Iterator[items.Item]:
-  """Yields one item per term and stage: the worst of its parameters."""
+  """Yields items per term and stage; gradients by their worst parameter."""
   recorded = recordings.arrays(FILE)
   for stage, phase in STAGES.items():
     if f'{stage}/loss/mlm' in recorded:
@@ -60,7 +60,7 @@ def _compare_stage(
 ) -> Iterator[items.Item]:
   weights = recordings.weights(synthetic.WEIGHTS[phase])
   params = converting.to_parameters(weights)
-  recorded.under(f'{stage}/in/')  # All of it is input.
+  recorded.under(f'{stage}/in/')  # Inputs: marks all of them as used.
   losses, grads = _sentence_terms(recordings, recorded, stage, phase, params)
   for term, path, variant in _RANKED:
     found = _rank_term(recordings, recorded, stage, path, variant, params)
@@ -101,7 +101,7 @@ def _compare_total(
   phase: str,
   config: settings.Losses,
 ) -> Iterator[items.Item]:
-  """The weighted sum; its gradient by the chain rule through the sum."""
+  """Compares the weighted sum; its gradient follows by the chain rule."""
   parts = {
     ours: jnp.reshape(losses[term], 1)
     for term, ours in TERMS.items()
@@ -148,7 +148,7 @@ def _losses(
 
 
 def weights_of(theirs: Mapping[str, Any]) -> dict[str, Any]:
-  """Returns our weights of losses for theirs."""
+  """Returns our loss weights for the recordings'."""
   return {ours: float(theirs[name]) for name, ours in WEIGHTS.items()}
 
 
@@ -160,7 +160,7 @@ def _rank_term(
   variant: str,
   params: Any,
 ) -> hard_negatives.RankOutcome:
-  # As of stage 1 in both: the program is the same.
+  # Stage 1 in both cases, since the program is the same.
   engine = replaying.engine_of(
     recordings,
     'tags',
@@ -189,7 +189,7 @@ def _rank_term(
 def _sentence_terms(
   recordings: Recordings, recorded: Arrays, stage: str, phase: str, params: Any
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-  """Returns losses and gradients of the terms that sentences make."""
+  """Returns losses and gradients of the terms of refilled sentences."""
   prefix = f'{stage}/in/gi/'
   masked = len(recorded[f'{prefix}mlm_input_ids'])
   engine = replaying.engine_of(
@@ -214,7 +214,7 @@ def _sentence_terms(
   )
   losses, grads = _sentence_gradients(engine, params, example)
   names = [term for term, ours in TERMS.items() if ours in losses]
-  # Stacked in the order of a dictionary inside a compiled function.
+  # `_sentence_gradients` stacks them by sorted name.
   places = {ours: i for i, ours in enumerate(sorted(losses))}
   return (
     {term: losses[TERMS[term]] for term in names},
@@ -230,7 +230,7 @@ def _sentence_gradients(
   engine: Engine, params: Any, example: replaying.Example
 ) -> tuple[dict[str, jax.Array], Any]:
   """Returns the losses, and their gradients stacked by sorted name."""
-  key = jax.random.key(0)  # There is no dropout to be drawn.
+  key = jax.random.key(0)  # Unused: there is no dropout.
 
   def losses_of(params: Any) -> dict[str, jax.Array]:
     completed = replaying.complete(engine, params, example, key)
@@ -246,7 +246,7 @@ def _sentence_gradients(
   def gradient(row: jax.Array) -> Any:
     return pull_back({name: row[i] for i, name in enumerate(names)})[0]
 
-  # One after the other: the backward pass is compiled once.
+  # Sequential, so that the backward pass is compiled once.
   return losses, jax.lax.map(gradient, jnp.eye(len(names)))
 
 
@@ -257,13 +257,13 @@ def compare_gradients(
   theirs: Mapping[str, np.ndarray],
   variant: str,
 ) -> items.Item:
-  """Compares a gradient parameter by parameter; the worst is the item.
+  """Compares a gradient by parameter and returns the item of the worst one.
 
   Args:
     name: of the item.
     ours: gradient of our parameters.
     weights: all of the release's parameters.
-    theirs: {name: gradient}; those that are not there are zero.
+    theirs: {name: gradient}; missing gradients are zero.
     variant: of the recordings.
   """
   filled = converting.to_parameters(

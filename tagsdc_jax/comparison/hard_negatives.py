@@ -16,12 +16,12 @@ from tagsdc_jax.engines.engine import Engine
 from tagsdc_jax.released import objective, pair_rows
 
 FILE, WEIGHTS = 'hard_negatives.npz', 'checkpoint_stage1.safetensors'
-# Recorded indices of the retrieved texts' rows, and whose they are.
+# Groups with recorded indices of the retrieved texts' rows, and their variants.
 _VARIANTS = {'released_gather/': 'as_released', 'fixed_gather/': 'fixed'}
 
 
 def compare(recordings: Recordings) -> Iterator[items.Item]:
-  """Yields items of both directions and, of the texts, both variants."""
+  """Yields items for both directions and, for texts, both variants."""
   recorded = recordings.arrays(FILE)
   params = recordings.parameters(recordings.checkpoint(FILE, WEIGHTS))
   negatives = settings.Negatives(num_hard=recordings.note(FILE, 'hard_size'))
@@ -40,7 +40,7 @@ def compare(recordings: Recordings) -> Iterator[items.Item]:
 def _cases(
   recorded: Mapping[str, np.ndarray],
 ) -> Iterator[tuple[str, str, str]]:
-  """Yields path, prefix of what depends on the variant, and the variant."""
+  """Yields the path, prefix of variant-dependent arrays, and the variant."""
   if 't/input_ids' in recorded:
     yield 't', 't/', 'as_released'
   for group, variant in _VARIANTS.items():
@@ -57,7 +57,7 @@ def batch_of(
     recorded: arrays of the release's batch under the prefix.
     prefix: of their names.
     path: 't', one text and many images, or 'i', one image and many texts.
-    regions: what images are padded to; 0: as they are.
+    regions: padded number of regions; 0 leaves images as they are.
   """
   ids, masks = (recorded[prefix + key] for key in ('input_ids', 'attn_masks'))
   features, boxes = (
@@ -92,12 +92,12 @@ def batch_of(
 
 @struct.dataclass
 class RankOutcome:
-  """What training computes of one direction."""
+  """The results of training for one direction."""
 
   ranked: pair_rows.Ranked
   rows: pair_rows.Rows
   loss: jax.Array  # float32 []
-  gradient: Any  # Of the parameters.
+  gradient: Any  # With respect to the parameters.
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -112,7 +112,7 @@ def rank(
     params: parameters.
     batch: one positive and its candidates.
   """
-  key = jax.random.key(0)  # There is no dropout to be drawn.
+  key = jax.random.key(0)  # Unused: there is no dropout.
 
   def loss(params: Any) -> tuple[jax.Array, Any]:
     if path == 't':
@@ -227,5 +227,5 @@ def _compare(
     [len(mask)],
     recorded[f'{group}trimmed_img_feat_shape'][:1].tolist(),
     variant=variant,
-    note='rows; we trim nothing, masks do',
+    note='rows only; we use masks instead of trimming',
   )

@@ -1,4 +1,4 @@
-"""init_output.npz: the heads with which phases and rankings start."""
+"""init_output.npz: the heads that phases and rankings start from."""
 
 import dataclasses
 import re
@@ -27,7 +27,7 @@ _TIED = '.predictions.decoder.weight'
 
 
 def compare(recordings: Recordings) -> Iterator[items.Item]:
-  """Yields one item per scenario, of all heads that were recorded."""
+  """Yields one item per scenario, for all recorded heads together."""
   recorded = recordings.arrays(FILE)
   for scenario in recorded.groups():
     start, rank = _START.fullmatch(scenario), _RANK.fullmatch(scenario)
@@ -43,7 +43,7 @@ def compare(recordings: Recordings) -> Iterator[items.Item]:
       ours = head_init.reset_rank_head(recordings.parameters(_WEIGHTS[source]))
     else:
       yield items.Item(
-        FILE, scenario, items.UNKNOWN, note='no comparison knows this scenario'
+        FILE, scenario, items.UNKNOWN, note='unknown scenario, not compared'
       )
       continue
     yield _heads(
@@ -54,7 +54,7 @@ def compare(recordings: Recordings) -> Iterator[items.Item]:
 def _heads(
   scenario: str, params: Any, recorded: dict[str, np.ndarray], note: str
 ) -> items.Item:
-  """Compares the recorded heads with ours; each says its own name."""
+  """Compares the recorded heads, keyed by name, with ours."""
   table = params['text_embeddings']['word']['embedding']
   found = [
     items.equal(FILE, name, table, array)

@@ -1,4 +1,4 @@
-"""What a comparison says of one thing: how far off, how far it may be."""
+"""The result of one comparison: its verdict, errors and tolerance."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-# Compared, in bounds or not; known and not there; there and not known; known
-# and there, but this run was not asked for it or cannot read it.
+# Compared and within bounds; out of bounds; expected but absent; present but
+# unknown; present but not compared in this run.
 HOLDS, FAILS, MISSING, UNKNOWN, SKIPPED = VERDICTS = (
   'holds',
   'FAILS',
@@ -23,13 +23,14 @@ class Item:
 
   Attributes:
     file: of the recordings, e.g. "forward.npz".
-    name: what is compared; begins with the recorded array's name.
+    name: what is compared; starts with the recorded array's name.
     verdict: one of VERDICTS.
-    variant: whose behaviour, `as_released` or `fixed`; '' where they agree.
+    variant: the behavior compared, `as_released` or `fixed`; '' where both
+      agree.
     max_abs: largest absolute error.
-    max_rel: the same by the largest recorded value.
-    tolerance: what the errors may be.
-    note: what else there is to say.
+    max_rel: max_abs divided by the largest recorded value.
+    tolerance: the allowed errors, in words.
+    note: further remarks.
   """
 
   file: str
@@ -43,7 +44,7 @@ class Item:
 
   @property
   def holds(self) -> bool | None:
-    """Returns whether it is as recorded; None if that was not looked at."""
+    """Whether our result matches the recording; None if not compared."""
     return {HOLDS: True, FAILS: False, MISSING: False}.get(self.verdict)
 
 
@@ -58,18 +59,18 @@ def close(
   variant: str = '',
   note: str = '',
 ) -> Item:
-  """Compares numbers.
+  """Compares numbers with one tolerance for all.
 
   Args:
     file: of the recordings.
     name: what is compared.
-    ours: what our code gives.
-    theirs: what was recorded, of the same shape.
-    atol: largest absolute error that holds.
-    rtol: if given, an error of at most this share of the largest recorded
-      value holds as well.
-    variant: whose behaviour.
-    note: shown beside the verdict.
+    ours: our result.
+    theirs: the recorded array, of the same shape.
+    atol: largest absolute error allowed.
+    rtol: if given, errors up to this share of the largest recorded value are
+      allowed as well.
+    variant: the behavior compared.
+    note: shown next to the verdict.
   """
   tolerance = ' or '.join(
     [f'{atol:.3g}'] * (rtol is None or atol > 0)
@@ -110,17 +111,17 @@ def within(
   variant: str = '',
   note: str = '',
 ) -> Item:
-  """Compares numbers, each with a bound of its own.
+  """Compares numbers with individual bounds.
 
   Args:
     file: of the recordings.
     name: what is compared.
-    ours: what our code gives.
-    theirs: what was recorded, of the same shape.
-    bounds: largest absolute error that holds, of the same shape.
+    ours: our result.
+    theirs: the recorded array, of the same shape.
+    bounds: largest absolute errors allowed, of the same shape.
     tolerance: the bounds in words.
-    variant: whose behaviour.
-    note: shown beside the verdict.
+    variant: the behavior compared.
+    note: shown next to the verdict.
   """
   item = dataclasses.replace(
     close(file, name, ours, theirs, variant=variant, note=note),
@@ -135,14 +136,15 @@ def within(
 def probable(
   file: str, name: str, p_value: float, least: float, *, note: str = ''
 ) -> Item:
-  """Judges a test of draws by its p-value, which the note shows.
+  """Judges a statistical test by its p-value, which the note shows.
 
   Args:
     file: of the recordings.
     name: what is compared.
     p_value: of a chi-square test.
-    least: what holds; right code falls below it in so many of 1 cases.
-    note: shown beside the verdict.
+    least: smallest p-value allowed; correct code falls below it with this
+      probability.
+    note: shown next to the verdict.
   """
   note = f'{note}; ' * bool(note) + f'p-value {p_value:.3g}'
   return Item(
@@ -163,7 +165,7 @@ def equal(
   variant: str = '',
   note: str = '',
 ) -> Item:
-  """Compares what must be the same: numbers, or lists of anything."""
+  """Compares for equality: numbers, or lists of anything."""
   if _is_numeric(ours) and _is_numeric(theirs):
     return dataclasses.replace(
       close(file, name, ours, theirs, atol=0.0, variant=variant, note=note),
@@ -195,15 +197,15 @@ def as_sets(
   variant: str = '',
   note: str = '',
 ) -> Item:
-  """Compares rows of whole numbers whose order means nothing.
+  """Compares rows of integers as sets, ignoring their order.
 
   Args:
     file: of the recordings.
     name: what is compared.
     ours: int [..., n].
     theirs: int [..., n].
-    variant: whose behaviour.
-    note: shown beside the verdict.
+    variant: the behavior compared.
+    note: shown next to the verdict.
   """
   return equal(
     file,
@@ -216,7 +218,7 @@ def as_sets(
 
 
 def largest(items: Iterable[Item], name: str) -> Item:
-  """Returns one item for many: the worst of them, and which it is."""
+  """Returns one item for many: the worst one, whose name is in the note."""
   items = list(items)
   worst = max(
     items, key=lambda item: (item.verdict != HOLDS, item.max_abs or 0.0)
@@ -241,7 +243,7 @@ def _errors(ours: Any, theirs: Any) -> tuple[float, float] | None:
   ours, theirs = ours.astype(kind), theirs.astype(kind)
   with np.errstate(invalid='ignore'):
     error = np.where(ours == theirs, 0.0, np.abs(ours - theirs))
-  # NaN compares false with everything, also with a tolerance.
+  # NaN would compare false with any tolerance.
   max_abs = float(np.max(np.where(np.isnan(error), np.inf, error)))
   scale = float(np.max(np.abs(theirs)))
   return max_abs, (
@@ -260,7 +262,7 @@ def _shapes(ours: Any, theirs: Any) -> str:
 
 
 def _differing(ours: Any, theirs: Any) -> tuple[Any, Any]:
-  """Returns of two dictionaries what is not the same."""
+  """Returns the differing entries of two dictionaries; others unchanged."""
   if not isinstance(ours, dict) or not isinstance(theirs, dict):
     return ours, theirs
   keys = [

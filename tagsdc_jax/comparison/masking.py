@@ -1,8 +1,8 @@
-"""masking.npz: the law of masking, drawn inside the compiled graph.
+"""masking.npz: the distribution of masks, drawn in the compiled graph.
 
-What is random is compared by draws of a fixed seed. A share may be off by so
-many standard errors, and a chi-square be so improbable, that right code fails
-in one of 1 / FALSE_ALARM files, whatever the number of trees.
+Random quantities are compared by draws with a fixed seed. The bounds, standard
+errors of shares and p-values of chi-square tests, are such that correct code
+fails for a file with probability FALSE_ALARM, whatever the number of trees.
 """
 
 import dataclasses
@@ -22,14 +22,14 @@ from tagsdc_jax.negatives import masking
 FILE = 'masking.npz'
 NUM_DRAWS, FALSE_ALARM, _SEED = 50_000, 1e-3, 0
 _RATE = settings.Negatives().mask_rate
-_COMPUTED = 1e-6  # Of probabilities that are computed, in float32.
+_COMPUTED = 1e-6  # Tolerance of probabilities computed in float32.
 _TESTS_PER_TREE = 5
 _KINDS = ('mask', 'changed', 'same')
 
 
 @dataclasses.dataclass(frozen=True)
 class _Tree:
-  """A caption, its phrases, what was recorded, and what our code drew."""
+  """A caption, its phrases, the recorded arrays, and our draws."""
 
   name: str
   recorded: dict[str, np.ndarray]
@@ -39,7 +39,7 @@ class _Tree:
   is_target: np.ndarray  # bool [draws, tokens]
 
   def kinds(self, mask_id: int) -> dict[str, np.ndarray]:
-    """Returns what targets became, bool [draws, tokens] of each kind."""
+    """Returns {kind: which targets became it, bool [draws, tokens]}."""
     is_mask = self.is_target & (self.token_ids == mask_id)
     is_same = self.is_target & (self.token_ids == self.recorded['input_ids'])
     return {
@@ -51,22 +51,22 @@ class _Tree:
 
 @dataclasses.dataclass(frozen=True)
 class _Law:
-  """What holds for all trees of the file."""
+  """The parameters and bounds shared by all trees of the file."""
 
-  num_recorded: int  # Draws of each tree.
+  num_recorded: int  # Recorded draws of each tree.
   mask_id: int
   random_range: tuple[int, int]
-  deviations: float  # Standard errors that a share may be off.
-  least: float  # Probability that a chi-square must reach.
+  deviations: float  # Largest deviation of a share, in standard errors.
+  least: float  # Smallest p-value of a chi-square test.
 
   @property
   def tolerance(self) -> str:
-    """The bound of shares in words."""
+    """The bound of shares, in words."""
     return f'{self.deviations:.1f} s.e.'
 
 
 def compare(recordings: Recordings) -> Iterator[items.Item]:
-  """Yields items of every tree."""
+  """Yields items for every tree."""
   recorded = recordings.arrays(FILE)
   trees = recordings.note(FILE, 'trees')
   mask_id = recordings.note(FILE, 'mask_id')
@@ -103,7 +103,7 @@ def _draw(
   mask_id: int,
   random_range: tuple[int, int],
 ) -> list[_Tree]:
-  """Masks every caption NUM_DRAWS times, with one program for all."""
+  """Masks every caption NUM_DRAWS times, with one compiled program."""
   longest = max(entry['length'] for entry in trees.values())
   most = max(len(entry['phrases']) for entry in trees.values())
   key = jax.random.key(_SEED)
@@ -112,7 +112,7 @@ def _draw(
     arrays, length = recorded.under(f'{name}/'), entry['length']
     read, _ = phrases_lib.phrases_from_tree(entry['tree'], length, name)
     read = read or tuple((i,) for i in range(length))
-    # In the recorded order, in which the probabilities are.
+    # In the recorded order, which is that of the probabilities.
     counts = phrases_lib.phrase_counts(
       entry['phrases'], length, most, longest + 2
     )
@@ -177,12 +177,12 @@ def _compare_tree(
       FILE,
       f'{tree.name}/p_...',
       items.SKIPPED,
-      note='more sets of targets than can be written out',
+      note='too many sets of targets to enumerate',
     )
   else:
     yield from _compare_targets(tree, sets, law)
-  # Where it takes one phrase because none was chosen, the release replaces a
-  # position twice that the phrase lists twice (docs/quirks.md, 12); we do not.
+  # If no phrase was chosen and one is taken, the release replaces positions two
+  # times that the phrase lists twice (docs/quirks.md, 12); we do not.
   is_plain = np.array(
     [
       all(list(phrase).count(x) < 2 for phrase in phrases)
@@ -196,7 +196,7 @@ def _compare_tree(
 def _compare_targets(
   tree: _Tree, sets: dict[int, float], law: _Law
 ) -> Iterator[items.Item]:
-  """Compares which positions are targets: by the law, and as drawn."""
+  """Compares which positions are targets: exact probabilities, and draws."""
   length = tree.is_target.shape[1]
   exact = masking_law.shares(sets, length)
   hits = tree.is_target.astype(np.float64)
@@ -214,7 +214,7 @@ def _compare_targets(
         ours,
         tree.recorded[f'analytic_{key}'],
         atol=_COMPUTED,
-        note='the law of our probabilities',
+        note='exact, from our probabilities',
       )
     if key in tree.recorded:
       yield items.within(
@@ -226,7 +226,7 @@ def _compare_targets(
         * masking_law.standard_errors(ours, len(hits), law.num_recorded)
         + _COMPUTED,
         tolerance=law.tolerance,
-        note='ours drawn, theirs drawn',
+        note='both from draws',
       )
   yield items.probable(
     FILE,
@@ -234,7 +234,7 @@ def _compare_targets(
     masking_law.fit_p_value(counts, exact['p_count']),
     law.least,
   )
-  # Only sets of few enough positions have numbers.
+  # Sets of up to 62 positions fit in an integer.
   if length < 63:
     numbers, found = np.unique(
       tree.is_target @ (1 << np.arange(length, dtype=np.int64)),
@@ -263,14 +263,14 @@ def _compare_kinds(
 
   Args:
     tree: recorded and drawn.
-    is_plain: bool [tokens], positions that the release replaces once.
+    is_plain: bool [tokens], positions that the release replaces only once.
     law: of the file.
   """
   note = (
     ''
     if is_plain.all()
     else f'without positions {np.flatnonzero(~is_plain).tolist()}, which the '
-    'release replaces twice at times'
+    'release sometimes replaces twice'
   )
   kinds, targets = tree.kinds(law.mask_id), tree.is_target.sum(axis=0)
   probs = _kind_probs(tree.recorded['input_ids'], law)
@@ -316,12 +316,12 @@ def _kind_probs(original: np.ndarray, law: _Law) -> dict[str, np.ndarray]:
 def _compare_words(
   tree: _Tree, is_plain: np.ndarray, law: _Law
 ) -> Iterator[items.Item]:
-  """Compares the words that take a target's place."""
+  """Compares the words that replace targets."""
   words = tree.token_ids[tree.kinds(law.mask_id)['changed']]
   low, high = law.random_range
   if 'random_token_min_max' in tree.recorded:
     theirs = tree.recorded['random_token_min_max']
-    # With few draws the ends of a large vocabulary may not come up.
+    # Few draws may not include both ends of a large vocabulary.
     is_sure = len(words) > 30 * (high - low)
     ours = (
       [words.min(), words.max()] if is_sure else np.clip(theirs, low, high - 1)
@@ -345,7 +345,7 @@ def _compare_words(
         law.least,
       )
     if not is_plain.all():
-      return  # Their number is another one, see above.
+      return  # The number of words differs, see `_compare_tree`.
     per_draw = tree.kinds(law.mask_id)['changed'].sum(axis=1)
     yield items.within(
       FILE,
@@ -360,7 +360,7 @@ def _compare_words(
 
 
 def _word_probs(tree: _Tree, law: _Law, num_words: int) -> np.ndarray:
-  """Returns how probable each other word is where a target became one."""
+  """Returns the probability of each word among those that replace targets."""
   low, high = law.random_range
   probs = np.zeros(num_words)
   for word, share in zip(

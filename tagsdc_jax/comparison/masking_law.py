@@ -1,4 +1,4 @@
-"""The law of masking written out, and tests of draws against laws."""
+"""The exact distribution of masks, and tests of draws against distributions."""
 
 import statistics
 from collections.abc import Sequence
@@ -6,22 +6,21 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-# Sets of targets that are told apart at most; beyond, the law is not written
-# out.
+# Most sets of targets for which the distribution is enumerated.
 MOST_SETS = 1 << 16
-_RARE = 5.0  # Outcomes expected less often are counted together.
+_RARE = 5.0  # Outcomes expected less often are pooled.
 
 
 def sets_of_targets(
   phrases: Sequence[Sequence[int]], probs: Sequence[float]
 ) -> dict[int, float] | None:
-  """Returns {set of targets as bits: probability}, None if there are too many.
+  """Returns {set of targets as bits: probability}; None if there are too many.
 
-  Each phrase is chosen independently; where none was, one of them uniformly.
+  Each phrase is chosen independently; if none is, one is chosen uniformly.
 
   Args:
-    phrases: token positions, at least one phrase.
-    probs: of each phrase.
+    phrases: token positions of at least one phrase.
+    probs: the probability of each phrase.
   """
   bits = [sum(1 << x for x in set(phrase)) for phrase in phrases]
   law = {0: 1.0}
@@ -40,11 +39,15 @@ def sets_of_targets(
 
 
 def shares(law: dict[int, float], length: int) -> dict[str, np.ndarray]:
-  """Returns the recorded shares that a law implies.
+  """Returns the exact values of the recorded shares.
 
+  Args:
+    law: {set of targets as bits: probability}.
+    length: number of positions.
   Returns:
-    `p_labelled` [length], that a position is a target; `p_joint` [length,
-    length], that two are; `p_count` [length + 1], that so many are.
+    `p_labelled` [length], the probability that a position is a target;
+    `p_joint` [length, length], that both positions are; `p_count` [length + 1],
+    the distribution of the number of targets.
   """
   sets = np.array(
     [[mask >> x & 1 for x in range(length)] for mask in law], float
@@ -63,13 +66,13 @@ def standard_errors(
   probs: np.ndarray, *sizes: float | np.ndarray
 ) -> np.ndarray:
   """Returns the standard error of the difference of two estimated shares."""
-  # Rounding may leave a certain share a little outside of 0 to 1.
+  # Rounding may put a share of 0 or 1 slightly out of range.
   spread = np.maximum(probs * (1 - probs), 0)
   return np.sqrt(spread * sum(1 / np.maximum(size, 1) for size in sizes))
 
 
 def deviations(false_alarm: float) -> float:
-  """Returns how many standard errors are exceeded that seldom."""
+  """Returns the number of standard errors exceeded with this probability."""
   return statistics.NormalDist().inv_cdf(1 - false_alarm / 2)
 
 
@@ -77,8 +80,8 @@ def fit_p_value(counts: np.ndarray, probs: np.ndarray) -> float:
   """Returns the chi-square p-value of counts against probabilities.
 
   Args:
-    counts: int [n], of outcomes.
-    probs: float [n], 0 where an outcome is impossible.
+    counts: int [n], counts of the outcomes.
+    probs: float [n], 0 for impossible outcomes.
   """
   if np.any(counts[probs <= 0]):
     return 0.0

@@ -1,4 +1,4 @@
-"""metrics.npz: recalls of recorded score matrices, ties and all."""
+"""metrics.npz: recalls of recorded score matrices, including ties."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,13 +10,13 @@ from tagsdc_jax.comparison.recordings import Recordings
 from tagsdc_jax.evaluation import recall
 
 FILE, MAPS = 'metrics.npz', 'metrics_maps.json'
-# Recalls are counts by a number; nothing but the last digit may differ.
+# Recalls are ratios of integers; only the last digit may differ.
 EXACT = 1e-9
 Captions = Sequence[Sequence[int]]
 
 
 def compare(recordings: Recordings) -> Iterator[items.Item]:
-  """Yields items of every matrix; `as_released` counts as the release."""
+  """Yields items for every matrix; `as_released` counts like the release."""
   recorded = recordings.arrays(FILE)
   maps = recordings.json(MAPS) if (recordings.folder / MAPS).exists() else {}
   for name in recorded.groups():
@@ -60,8 +60,8 @@ def _matrix(
   scores = arrays['scores'].astype(np.float32)
   captions = captions_of(owner, scores.shape[1])
   own = ranks(scores, owner, captions)
-  best = ranks(favoured(scores, owner), owner, captions)
-  # Where scores tie the release's order is left to chance: ours is worst.
+  best = ranks(favored(scores, owner), owner, captions)
+  # The release orders ties arbitrarily; ours is the worst case.
   has_ties = any(np.any(a != b) for a, b in zip(own, best))
   chosen = own
   if 'topk_images' in arrays and 'topk_texts' in arrays:
@@ -73,7 +73,7 @@ def _matrix(
         f'{name}/topk_{way}',
         sorted_scores,
         np.take_along_axis(matrix, top, axis=1),
-        note='scores at these places',
+        note='scores at these positions',
       )
     theirs = _ranks_of(*tops, owner)
     for way, least, rank, most in zip(('images', 'texts'), best, theirs, own):
@@ -83,7 +83,7 @@ def _matrix(
         f'{name}/topk_{way}, ranks',
         np.clip(rank, np.minimum(least, limit), np.minimum(most, limit)),
         rank,
-        note='between our ranks with ties won and lost',
+        note='between our ranks with all ties won and all ties lost',
       )
     chosen = theirs if has_ties else own
   note = 'ties in the recorded order' if has_ties else ''
@@ -123,7 +123,7 @@ def _bounds(
   best: tuple[np.ndarray, np.ndarray],
   ties: dict[str, Any] | None,
 ) -> Iterator[items.Item]:
-  """Compares the recalls with all ties lost and won, from the manifest."""
+  """Compares the manifest's recalls with all ties lost and all ties won."""
   for bound, ranked in (('pessimistic', own), ('optimistic', best)):
     for way, rank in zip(('image', 'text'), ranked):
       key = f'{way}_retrieval_{bound}'
@@ -152,8 +152,8 @@ def ranks(
   )
 
 
-def favoured(scores: np.ndarray, owner: np.ndarray) -> np.ndarray:
-  """Returns the scores with every true pair one float up: it wins its ties."""
+def favored(scores: np.ndarray, owner: np.ndarray) -> np.ndarray:
+  """Returns scores with true pairs one float higher, so they win all ties."""
   rows = np.arange(len(owner))
   scores = np.array(scores)
   scores[rows, owner] = np.nextafter(scores[rows, owner], np.float32(np.inf))
@@ -163,7 +163,7 @@ def favoured(scores: np.ndarray, owner: np.ndarray) -> np.ndarray:
 def as_recorded(
   images: dict[str, float], texts: dict[str, float]
 ) -> np.ndarray:
-  """Returns recalls in the recorded order, as shares: float64 [9]."""
+  """Returns recalls in the recorded order, as fractions, float64 [9]."""
   values = [np.array(list(way.values())) / 100 for way in (texts, images)]
   means = [np.mean(x) for x in values]
   return np.array([*values[0], means[0], *values[1], means[1], np.mean(means)])
@@ -172,7 +172,7 @@ def as_recorded(
 def _ranks_of(
   top_images: np.ndarray, top_texts: np.ndarray, owner: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Returns the ranks that recorded orders say; those beyond are the last."""
+  """Returns ranks from recorded orders; the last rank if not among them."""
   is_image = top_images == owner[:, None]
   has_captions = np.unique(owner)  # The others have no rank.
   is_text = owner[top_texts[has_captions]] == has_captions[:, None]

@@ -1,4 +1,4 @@
-"""optimizer.npz: who is decayed, the schedule, clipping, and updates."""
+"""optimizer.npz: weight decay, schedule, clipping, and updates."""
 
 import dataclasses
 import functools
@@ -27,9 +27,9 @@ from tagsdc_jax.runs import setup
 from tagsdc_jax.training import optimizer
 
 FILE = 'optimizer.npz'
-# Rates and norms are float32 here and float64 there; parameters are of order 1.
+# Rates and norms are float32, recorded as float64; parameters are of order 1.
 _RATE, _NORM, _PARAMETER = 1e-6, 1e-5, 2e-6
-# The table's own peak rate stands in its description only.
+# The peak rate of the table is only found in its description.
 _TABLE, _TABLE_RATE = (
   'lr_schedule/table',
   re.compile(r'learning_rate (\d+(?:\.\d+)?(?:e-?\d+)?)'),
@@ -37,7 +37,7 @@ _TABLE, _TABLE_RATE = (
 
 
 def compare(recordings: Recordings) -> Iterator[items.Item]:
-  """Yields items of the groups, the schedule, and one per update."""
+  """Yields items for the decay groups, the schedule, and each update."""
   recorded = recordings.arrays(FILE)
   options = recordings.note(FILE, 'optimizer')
   decay = max(recordings.note(FILE, 'weight_decay'))
@@ -56,7 +56,7 @@ def compare(recordings: Recordings) -> Iterator[items.Item]:
 
 
 def _groups(recordings: Recordings, recorded: Arrays) -> items.Item:
-  """Compares which parameters are decayed, each marked by its name."""
+  """Compares which parameters are decayed."""
   weights = _weights(recorded, 'param_0/')
   decayed = recordings.note(FILE, 'decayed')
   known = {*decayed, *recordings.note(FILE, 'not_decayed')}
@@ -84,7 +84,7 @@ def _schedule(
   config: settings.Optimizer,
   num_updates: int,
 ) -> Iterator[items.Item]:
-  """Compares rates, relative to the peak: the floor is much below it."""
+  """Compares learning rates."""
   for name, updates in (
     ('lr_schedule/lr', 'lr_schedule/step'),
     ('lr_used', None),
@@ -128,7 +128,7 @@ def _rates(
     float(optimizer.learning_rate(config, total, jnp.int32(update)))
     for config, total, update in updates
   ]
-  # Each by itself, as a ratio: the floor is far below the peak.
+  # As ratios, since the least rate is far below the peak.
   return items.close(
     FILE,
     name,
@@ -155,7 +155,7 @@ def _updates(
     found = _weights(recorded, f'grad_{number}/')
     if not found:
       break
-    # What has no gradient is not trained; our trees are whole all the same.
+    # Parameters without gradient are not trained, but our trees are complete.
     grads = converting.to_parameters(
       {
         name: found.get(name, np.zeros_like(array))

@@ -1,4 +1,4 @@
-"""lmdb_expected.npz: captions, regions and batches of the LMDB folders."""
+"""lmdb_expected.npz: captions, regions and batches from the LMDB folders."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _TEXTS = ('raw', 'sentence', 'caption')
 
 
 def compare(recordings: Recordings) -> Iterator[items.Item]:
-  """Yields items of captions, of every store of regions, and of batches."""
+  """Yields items for captions, every store of regions, and batches."""
   recorded = recordings.arrays(FILE)
   data = folders.open_dataset(recordings)
   yield from _captions(recordings, recorded, data)
@@ -64,7 +64,7 @@ def _captions(
 def _records(
   records: dict[str, Any], data: RetrievalDataset
 ) -> Iterator[items.Item]:
-  """Compares every field of the text records that we keep."""
+  """Compares all fields of the text records that we use."""
   ours = {c.caption_id: c for c in data.captions}
   yield items.equal(FILE, f'{RECORDS}: ids', list(ours), list(records))
   fields = {
@@ -115,7 +115,7 @@ def _regions(
       part: recorded[f'{key}/{part}']
       for part in ('features', 'boxes7', 'name2nbb')
     }
-    if counts_rows:  # There is no json of counts beside such a folder.
+    if counts_rows:  # Such a folder comes without a JSON file of counts.
       theirs['name2nbb'] = np.array(len(theirs['features']))
     ours = {
       'features': regions.features.astype(np.float32),
@@ -171,7 +171,7 @@ def _batches(
     'eval_image_order',
     np.sort(data.num_regions),
     np.array([data.num_regions[images[i]] for i in order]),
-    note='their numbers of regions',
+    note='compared by numbers of regions',
   )
   size = notes.get('eval_minibatch', len(order))
   for group in recorded.groups():
@@ -192,7 +192,7 @@ def _batches(
 def _pad(
   data: RetrievalDataset, texts: list[int], images: list[int]
 ) -> tuple[structs.Texts, structs.Images]:
-  """Returns captions and images by number, padded to their longest."""
+  """Returns captions and images by number, padded to the longest of each."""
   longest = max(len(data.captions[t].token_ids) for t in texts)
   most = max(len(data.read_regions(i).features) for i in images)
   return (
@@ -204,7 +204,7 @@ def _pad(
 def _batch(
   recorded: Arrays, name: str, texts: structs.Texts, images: structs.Images
 ) -> Iterator[items.Item]:
-  """Compares a batch; the released index is wrong for several texts."""
+  """Compares a batch; with several texts the release's index is wrong."""
   rows = pair_rows.pair_rows(texts, images)
   shifted = pair_rows.pair_rows(texts, images, texts.num_tokens[-1])
   mask = np.asarray(rows.mask)
@@ -233,5 +233,5 @@ def _batch(
 
 
 def _places(rows: pair_rows.Rows, mask: np.ndarray) -> np.ndarray:
-  """Returns the index by which a row is joined; padding takes itself."""
+  """Returns the index that gathers each row; padding maps to itself."""
   return np.where(mask, np.asarray(rows.places), np.arange(mask.shape[1]))

@@ -1,8 +1,7 @@
 """A folder of recordings of the PyTorch release.
 
-MANIFEST.json says of every array what it is, and of the whole folder sizes,
-special ids and settings; nothing here or in the comparisons knows them from
-elsewhere.
+MANIFEST.json describes every array and contains the sizes, special ids and
+settings; the comparisons take these from nowhere else.
 """
 
 import dataclasses
@@ -39,11 +38,11 @@ class Recordings:
   """An opened folder.
 
   Attributes:
-    folder: where it lies.
-    manifest: the content of MANIFEST.json.
+    folder: its path.
+    manifest: the contents of MANIFEST.json.
     x64: whether float64 arrays are compared as well.
-    opened: the files of arrays that were asked for.
-    used: names of the other files that were.
+    opened: the files of arrays that were used.
+    used: names of the other files that were used.
   """
 
   folder: Path
@@ -53,11 +52,11 @@ class Recordings:
   used: set[str] = dataclasses.field(default_factory=set)
 
   def entry(self, name: str) -> dict[str, Any]:
-    """Returns what the manifest says of a file of arrays."""
+    """Returns the manifest's entry for a file of arrays; {} if none."""
     return self.manifest['files'].get(name, {})
 
   def note(self, name: str, *keys: str) -> Any:
-    """Returns one value of `entry`; raises Missing if it is not there."""
+    """Returns one value of `entry`; raises Missing if there is none."""
     value: Any = self.entry(name)
     for key in keys:
       if not isinstance(value, dict) or key not in value:
@@ -66,12 +65,12 @@ class Recordings:
     return value
 
   def tolerance(self, name: str, least: float) -> float:
-    """Returns what an error may be, from the manifest where it is more.
+    """Returns a tolerance: the manifest's if it is larger than the default.
 
     Args:
-      name: an entry of the manifest's `tolerances`, whose text begins with a
+      name: an entry of the manifest's `tolerances`, text that starts with a
         number.
-      least: the tolerance that is usual.
+      least: the default tolerance.
     """
     text = self.manifest.get('tolerances', {}).get(name, '')
     found = _NUMBER.match(str(text))
@@ -81,20 +80,20 @@ class Recordings:
     """Returns the file of weights that a file of arrays was computed with.
 
     Args:
-      name: of the file of arrays; its entry may name the `checkpoint`.
-      usual: where it does not.
+      name: name of the file of arrays; its entry may name the `checkpoint`.
+      usual: the file of weights if it does not.
     """
     given = self.entry(name).get('checkpoint')
     return usual if given is None else f'{given}.safetensors'
 
   def arrays(self, name: str) -> Arrays:
-    """Returns the arrays of a file; they are read when asked for."""
+    """Returns the arrays of a file; they are read on access."""
     if name not in self.opened:
       self.opened[name] = Arrays(name, open_arrays(self.folder / name))
     return self.opened[name]
 
   def path(self, name: str) -> Path:
-    """Returns where a file or folder lies, and notes that it is used."""
+    """Returns the path of a file or folder and marks it as used."""
     self.used.add(name)
     path = self.folder / name
     if not path.exists():
@@ -102,14 +101,14 @@ class Recordings:
     return path
 
   def json(self, name: str) -> Any:
-    """Returns the content of a JSON file."""
+    """Returns the contents of a JSON file."""
     return read_json(self.path(name))
 
   def model(self, sizes: Mapping[str, Any] | None = None) -> settings.Model:
-    """Returns the network's sizes, without dropout.
+    """Returns the network's sizes, with dropout off.
 
     Args:
-      sizes: in the release's words; the manifest's if not given.
+      sizes: by the release's names; None means the manifest's.
     """
     sizes = self.manifest['model'] if sizes is None else sizes
     try:
@@ -120,7 +119,7 @@ class Recordings:
       return settings.Model(dropout_rate=0.0, **wanted)
     except (KeyError, TypeError, ValueError) as error:
       raise errors.UserError(
-        f'{self.folder / MANIFEST}: model must give whole numbers as '
+        f'{self.folder / MANIFEST}: model must contain integers for '
         f'{", ".join(_MODEL.values())}, got {sizes}'
       ) from error
 
@@ -137,17 +136,17 @@ class Recordings:
       )
     except (TypeError, ValueError) as error:
       raise errors.UserError(
-        f'{self.folder / MANIFEST}: special_ids must give whole numbers as '
-        f'{", ".join(_SPECIAL)} (two of them), got {ids}'
+        f'{self.folder / MANIFEST}: special_ids must contain integers for '
+        f'{", ".join(_SPECIAL)} (a pair), got {ids}'
       ) from error
 
   def weights(self, name: str) -> dict[str, np.ndarray]:
     """Returns the arrays of a safetensors file, by the release's names.
 
     Args:
-      name: of the file.
+      name: name of the file.
     Raises:
-      UserError: if it cannot be read or copies of tied weights disagree.
+      UserError: if it cannot be read, or copies of tied weights differ.
     """
     path = self.path(name)
     try:
@@ -162,10 +161,10 @@ class Recordings:
     return without_copies(weights, str(path))
 
   def parameters(self, name: str) -> Any:
-    """Returns the parameters of a safetensors file as our network's.
+    """Returns the parameters of a safetensors file as our parameter tree.
 
-    Without the heads of UNITER's masked-region pretraining, which no phase
-    has.
+    The heads of UNITER's masked-region pretraining, which no phase here has,
+    are omitted.
     """
     return converting.to_parameters(
       {
@@ -177,24 +176,24 @@ class Recordings:
 
 
 def clip_norm(options: Mapping[str, Any]) -> float | None:
-  """Returns settings.Optimizer's; the release clips unless it is -1."""
+  """Returns the value for settings.Optimizer; -1 in the release means None."""
   return None if options['grad_norm'] == -1 else options['grad_norm']
 
 
 def without_copies(
   weights: Mapping[str, np.ndarray], name: str
 ) -> dict[str, np.ndarray]:
-  """Returns the weights without the copies that tied decoders are.
+  """Returns the weights without the tied decoders, copies of the embedding.
 
   Raises:
-    UserError: if a copy is not equal to the word embedding.
+    UserError: if a copy differs from the word embedding.
   """
   words = name_rules.WORDS
   for key, array in weights.items():
     if key in name_rules.TIED and not np.array_equal(array, weights[words]):
       raise errors.UserError(
-        f'{name}: {key} must equal {words}, which it is '
-        'tied to; write the file again'
+        f'{name}: {key} must equal {words}, to which it is '
+        'tied; write the file again'
       )
   return {
     key: array for key, array in weights.items() if key not in name_rules.TIED
@@ -202,23 +201,23 @@ def without_copies(
 
 
 def open_folder(folder: Path, *, x64: bool = False) -> Recordings:
-  """Opens a folder and checks that everything in it can be read.
+  """Opens a folder and checks that all its files of arrays can be read.
 
   Args:
-    folder: with a MANIFEST.json.
+    folder: a folder with a MANIFEST.json.
     x64: whether float64 arrays are compared as well.
   Raises:
-    UserError: if folder or manifest are missing, or a file is damaged.
+    UserError: if the folder or manifest is missing, or a file is damaged.
   """
   if not folder.is_dir():
     raise errors.UserError(
       f'{folder} must be a folder of recordings with a '
-      f'{MANIFEST}, but there is no such folder'
+      f'{MANIFEST}, but it does not exist'
     )
   path = folder / MANIFEST
   if not path.is_file():
     raise errors.UserError(
-      f'{folder} holds no {MANIFEST}; give a folder of '
+      f'{folder} contains no {MANIFEST}; pass a folder of '
       'recordings of the PyTorch release'
     )
   manifest = read_json(path)
@@ -238,18 +237,18 @@ def _check_manifest(path: Path, manifest: Any) -> None:
     content = manifest.get(part) if isinstance(manifest, dict) else None
     if not isinstance(content, dict):
       raise errors.UserError(
-        f'{path} must hold a dictionary {part!r}, got '
+        f'{path} must contain a dictionary {part!r}, got '
         f'{type(content).__name__}; copy it again'
       )
     lacking = [key for key in keys if key not in content]
     if lacking:
       raise errors.UserError(
-        f'{path}: {part} must give {", ".join(keys)}, '
-        f'but {lacking[0]} is not there'
+        f'{path}: {part} must contain {", ".join(keys)}, '
+        f'but {lacking[0]} is missing'
       )
   for name, entry in manifest['files'].items():
     if not isinstance(entry, dict) or not isinstance(entry.get('keys'), dict):
       raise errors.UserError(
-        f'{path}: the entry of {name} must hold a '
+        f'{path}: the entry of {name} must contain a '
         "dictionary 'keys' of its arrays"
       )

@@ -1,4 +1,4 @@
-"""Recorded batches and choices as our training step takes them."""
+"""Converts recorded batches and choices to inputs of our training step."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,8 +17,8 @@ from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.negatives import mask_refill, masked_words, masking, source
 from tagsdc_jax.released import objective, pair_rows
 
-# Wrong indices are what the recordings' `fixed` variant corrects; all else of
-# the release is in both.
+# The recordings' `fixed` variant corrects wrong indices; everything else is as
+# released in both.
 CORRECTED = {
   'as_released': (),
   'fixed': ('first_word_positive', 'last_text_offset'),
@@ -39,10 +39,10 @@ def quirks_of(variant: str) -> settings.Quirks:
 def engine_of(
   recordings: Recordings, phase: str, variant: str, **parts: Any
 ) -> Engine:
-  """Returns the engine of a recording.
+  """Returns the engine for a recording.
 
   Args:
-    recordings: for sizes and ids.
+    recordings: source of sizes and special ids.
     phase: 'tags' or 'dc'.
     variant: a name of CORRECTED.
     **parts: other parts of the settings.
@@ -77,29 +77,29 @@ class Example:
 
   @property
   def number(self) -> jax.Array:
-    """Of the micro-batch, as the train step asks for it."""
+    """The micro-batch's number, which the train step reads."""
     return self.batch.number
 
   @property
   def caption_numbers(self) -> jax.Array:
-    """As above."""
+    """The captions' numbers, which the train step reads."""
     return self.batch.caption_numbers
 
 
 @struct.dataclass
 class Completed:
-  """The recorded sentences, and the language loss of the masked captions."""
+  """The recorded sentences, and the MLM loss of the masked captions."""
 
   sentences: source.Sentences  # [1, G, L]
   is_target: jax.Array  # bool [1, K, L]
   mlm: jax.Array  # float32 [], with gradient
-  mlm_losses: jax.Array  # float32 [1, K, L], without
+  mlm_losses: jax.Array  # float32 [1, K, L], without gradient
 
 
 def complete(
   engine: Engine, params: Any, example: Example, dropout_key: jax.Array
 ) -> Completed:
-  """Returns the recorded sentences, and the language loss with gradient."""
+  """Returns the recorded sentences, and the MLM loss with gradient."""
   own, masked = objective.positive_of(example.batch, 0), example.masked
   nothing = jnp.zeros((*masked.is_target.shape, 0, 2))
   mean, losses, _ = masked_words.predict(
@@ -131,8 +131,8 @@ def example_of(
       `fill_input_ids` [K * S, T] under the prefix.
     prefix: of their names.
     num_samples: S.
-    images: the positive's, [1, R, .]; a second one's behind it.
-    length: L, what texts are padded to.
+    images: the positive's image, [1, R, .], and the second positive's if any.
+    length: L, the padded length of texts.
     second: the second positive's caption, [1, L].
     pool_texts: retrieved captions.
     pool_images: retrieved images.
@@ -146,7 +146,7 @@ def example_of(
   )
   labels = pad(recorded[f'{prefix}mlm_txt_labels'], length, -1)
   fills = pad(recorded[f'{prefix}fill_input_ids'], length)
-  nobody = jax.tree.map(lambda x: x[:0], (own, images))
+  empty = jax.tree.map(lambda x: x[:0], (own, images))
   count = len(texts.num_tokens)
   batch = arrays.MicroBatch(
     number=np.int32(0),
@@ -155,8 +155,8 @@ def example_of(
     phrase_counts=np.zeros((count, 1, length), np.int8),
     phrase_kinds=np.zeros((count, 1), np.int8),
     references=texts.token_ids[:, None],
-    pool_texts=nobody[0] if pool_texts is None else pool_texts,
-    pool_images=nobody[1] if pool_images is None else pool_images,
+    pool_texts=empty[0] if pool_texts is None else pool_texts,
+    pool_images=empty[1] if pool_images is None else pool_images,
     caption_numbers=np.arange(count, dtype=np.int32),
     image_numbers=np.arange(count, dtype=np.int32),
   )
@@ -194,9 +194,9 @@ def pad(token_ids: np.ndarray, length: int, value: int = 0) -> np.ndarray:
 
 
 def gather_index(rows: pair_rows.Rows) -> list[np.ndarray]:
-  """Returns where each row's real tokens come from, as the release counts.
+  """Returns the release's gather index of each row's real tokens.
 
-  Ours count from texts padded to L, the release's from the longest text.
+  Our index assumes texts padded to L, the release's padded to the longest text.
   """
   length = rows.texts.token_ids.shape[1]
   shift = length - int(np.max(rows.texts.num_tokens))
@@ -206,10 +206,10 @@ def gather_index(rows: pair_rows.Rows) -> list[np.ndarray]:
 
 
 def in_order_of(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-  """Returns where each of their rows stands among ours, int [H].
+  """Returns the position of each of their rows among ours, int [H].
 
-  The order among rows of equal score is arbitrary. Rows that we did not keep:
-  ours as they are.
+  The order among rows of equal score is arbitrary. If the rows are not the same
+  set, ours are not reordered.
   """
   places = {int(row): place for place, row in enumerate(ours)}
   if set(places) != {int(row) for row in theirs}:
@@ -218,9 +218,9 @@ def in_order_of(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 
 
 def gap(scores: np.ndarray, num_hard: int) -> float:
-  """Returns by how much the last row that is selected beats the next one.
+  """Returns the score margin between the last selected row and the next one.
 
-  Infinite if all are selected.
+  It is infinite if all rows are selected.
   """
   ranked = np.sort(np.asarray(scores, np.float64))[::-1]
   if num_hard >= len(ranked):
@@ -229,7 +229,7 @@ def gap(scores: np.ndarray, num_hard: int) -> float:
 
 
 def hinge_gap(probs: np.ndarray, margin: float) -> float:
-  """Returns how close the triplet loss comes to its kink."""
+  """Returns the smallest distance of the triplet losses from their kink."""
   return float(np.min(np.abs(margin + probs[1:] - probs[0])))
 
 

@@ -1,4 +1,4 @@
-"""Files of a folder of recordings: arrays and JSON, and what may be wrong."""
+"""Reads the files of a folder of recordings: arrays and JSON."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ class Missing(errors.UserError):
 
 
 class Arrays(Mapping[str, np.ndarray]):
-  """The arrays of one file. Remembers which of them were asked for."""
+  """The arrays of one file; keeps track of which ones were read."""
 
   def __init__(self, name: str, source: Mapping[str, np.ndarray]) -> None:
     self._name, self._source = name, source
@@ -24,7 +24,7 @@ class Arrays(Mapping[str, np.ndarray]):
   def __getitem__(self, key: str) -> np.ndarray:
     """Returns an array; raises Missing if there is none of that name."""
     if key not in self._source:
-      raise Missing(f'{self._name} holds no {key}')
+      raise Missing(f'{self._name} does not contain {key}')
     self._used.add(key)
     return self._source[key]
 
@@ -38,11 +38,11 @@ class Arrays(Mapping[str, np.ndarray]):
     return len(self._source)
 
   def peek(self, key: str) -> np.ndarray:
-    """Returns an array without noting that it was asked for."""
+    """Returns an array without marking it as read."""
     return self._source[key]
 
   def under(self, prefix: str) -> dict[str, np.ndarray]:
-    """Returns the arrays whose names start so, by the rest of the name."""
+    """Returns the arrays whose names have a prefix, by the rest of the name."""
     return {
       key.removeprefix(prefix): self[key]
       for key in self
@@ -50,16 +50,16 @@ class Arrays(Mapping[str, np.ndarray]):
     }
 
   def groups(self) -> list[str]:
-    """Returns what stands before the first "/" of the names, in order."""
+    """Returns the parts of the names before the first "/", in order."""
     return list(dict.fromkeys(key.split('/')[0] for key in self if '/' in key))
 
   def unused(self) -> list[str]:
-    """Returns the names that nobody asked for."""
+    """Returns the names of the arrays that were not read."""
     return [key for key in self if key not in self._used]
 
 
 def read_json(path: Path) -> Any:
-  """Returns the content of a file; raises UserError if it is damaged."""
+  """Returns the contents of a file; raises UserError if it is damaged."""
   with errors.named(path, 'read'):
     try:
       return json.loads(path.read_text(encoding='utf-8'))
@@ -70,24 +70,24 @@ def read_json(path: Path) -> Any:
 
 
 def open_arrays(path: Path, *, check: bool = False) -> Mapping[str, np.ndarray]:
-  """Returns the arrays of a file, which are read when asked for.
+  """Returns the arrays of a file, which are read on access.
 
   Args:
-    path: a npz file.
-    check: read all of it once.
+    path: an npz file.
+    check: whether to read all arrays once to check them.
   Raises:
-    UserError: if it is damaged, or holds what would run code.
+    UserError: if it is damaged, or contains something that could run code.
   """
   with errors.named(path, 'read'):
     try:
       arrays = np.load(path, allow_pickle=False)
       if check:
         for key in arrays.files:
-          arrays[key]  # Object arrays and cut-off headers are refused here.
+          arrays[key]  # Raises for object arrays and truncated headers.
       return arrays
     except OSError:
       raise
-    except Exception as error:  # Damaged bytes raise anything.
+    except Exception as error:  # Damaged files may raise anything.
       found = files.kind_of_text(path)
       raise errors.UserError(
         f'{path} is {found}'

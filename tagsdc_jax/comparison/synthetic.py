@@ -1,4 +1,4 @@
-"""synthetic_stage1.npz, synthetic_stage2.npz: refilled sentences."""
+"""synthetic_stage1.npz and synthetic_stage2.npz: refilled sentences."""
 
 import functools
 from collections.abc import Iterator
@@ -26,23 +26,23 @@ WEIGHTS = {
 
 @struct.dataclass
 class Outcome:
-  """What training makes of one positive's sentences."""
+  """The results of training for one positive's sentences."""
 
   completed: replaying.Completed
   ranked: pair_rows.Ranked
   rows: pair_rows.Rows
   masked_rows: pair_rows.Rows
-  best_words: jax.Array  # int32 [K, L], the language head's
-  penalties: jax.Array  # float32 [2, 1 + G]: of the caption, of repetitions
+  best_words: jax.Array  # int32 [K, L], the MLM head's best words
+  penalties: jax.Array  # float32 [2, 1 + G]: for the caption, for repetitions
 
 
 def compare_stage1(recordings: Recordings) -> Iterator[items.Item]:
-  """Yields items of every case of stage 1."""
+  """Yields items for every case of stage 1."""
   return _compare(recordings, 'tags')
 
 
 def compare_stage2(recordings: Recordings) -> Iterator[items.Item]:
-  """Yields items of every case of stage 2, word losses included."""
+  """Yields items for every case of stage 2, including word losses."""
   return _compare(recordings, 'dc')
 
 
@@ -53,7 +53,7 @@ def _compare(recordings: Recordings, phase: str) -> Iterator[items.Item]:
   cases = [
     case for case in recorded.groups() if f'{case}/fill_input_ids' in recorded
   ]
-  # One shape, so one program, for all cases.
+  # One shape for all cases, so that one program suffices.
   length, regions = (
     max(recorded.peek(f'{case}/{key}').shape[axis] for case in cases)
     for key, axis in (('input_ids', 1), ('img_feat', 0))
@@ -69,7 +69,7 @@ def _compare(recordings: Recordings, phase: str) -> Iterator[items.Item]:
         lambda x, s=scale: np.float32(x * s), params['rank_output']
       )
     }
-    # Kept, not compared: the release's stage 2 crashes over it
+    # Recorded but not compared: it makes the release's stage 2 crash
     # (docs/quirks.md, 2).
     recorded[f'{case}/input_dict']
     for variant in replaying.CORRECTED:
@@ -79,7 +79,7 @@ def _compare(recordings: Recordings, phase: str) -> Iterator[items.Item]:
       scores = max(replaying.SCORE, 1.25e-5 * scale)
       checks = _Checks(file, case, recorded, engine, outcome, scores)
       if variant == 'fixed':
-        # All of it is the same in both variants.
+        # These are the same in both variants.
         yield from checks.masked(example)
         yield from checks.chosen()
         if phase == 'dc':
@@ -112,7 +112,7 @@ def _engine(recordings: Recordings, phase: str, variant: str) -> Engine:
 def example_of(
   recorded: Arrays, prefix: str, engine: Engine, length: int, regions: int
 ) -> replaying.Example:
-  """Returns a case as a micro-batch with its choices."""
+  """Returns a case as a micro-batch with its recorded choices."""
   features, boxes = (
     recorded[prefix + key] for key in ('img_feat', 'img_pos_feat')
   )
@@ -130,7 +130,7 @@ def example_of(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _run(engine: Engine, params: Any, example: replaying.Example) -> Outcome:
-  key = jax.random.key(0)  # There is no dropout to be drawn.
+  key = jax.random.key(0)  # Unused: there is no dropout.
   batch, masked = example.batch, example.masked
   completed = replaying.complete(engine, params, example, key)
   ranked, rows = objective.rank_sentences(
@@ -169,7 +169,7 @@ def _run(engine: Engine, params: Any, example: replaying.Example) -> Outcome:
 
 
 class _Checks:
-  """Items of one case."""
+  """Yields the items of one case."""
 
   def __init__(
     self,
@@ -191,12 +191,12 @@ class _Checks:
     self._selected = selected[self._order]
     self._logits = np.asarray(ranked.match_logits)
     self._probs = np.asarray(jax.nn.sigmoid(ranked.match_logits))
-    self._penalised = (
+    self._penalized = (
       self._logits if engine.task.settings.phase == 'tags' else self._probs
     ) - np.asarray(outcome.penalties).sum(axis=0)
 
   def masked(self, example: replaying.Example) -> Iterator[items.Item]:
-    """What becomes of the masked captions."""
+    """Yields items for the masked captions and their refills."""
     recorded, outcome = self._recorded, self._outcome
     labels = recorded[f'{self._case}/mlm_txt_labels']
     is_target, width = labels != -1, labels.shape[1]
@@ -230,17 +230,17 @@ class _Checks:
     yield self._equal('mlm_corrects', (best == labels)[is_target])
 
   def chosen(self) -> Iterator[items.Item]:
-    """What is selected, and why."""
+    """Yields items for the selection and its penalties."""
     caption, repeated = np.asarray(self._outcome.penalties)
     theirs = self._recorded[f'{self._case}/penalized_scores']
     yield self._equal('c1_penalty', caption)
     yield self._equal('c2_penalty', repeated)
     yield self._equal('effect_num', np.sum(caption + repeated == 0))
-    # The first is the positive's, which depends on the variant.
+    # The first score is the positive's, which depends on the variant.
     yield items.close(
       self._file,
       f'{self._case}/penalized_scores',
-      self._penalised[1:],
+      self._penalized[1:],
       theirs[1:],
       atol=self._scores,
       note='candidates',
@@ -253,10 +253,10 @@ class _Checks:
       yield items.close(
         self._file,
         name,
-        np.sort(self._penalised[self._selected])[::-1],
-        self._penalised[theirs],
+        np.sort(self._penalized[self._selected])[::-1],
+        self._penalized[theirs],
         atol=self._scores,
-        note='same rows; order by their scores',
+        note='same rows; order compared by their scores',
       )
     yield self._equal('selected_indices_sorted', np.sort(self._selected))
     ids = np.asarray(self._outcome.rows.texts.token_ids)[self._selected]
@@ -264,12 +264,12 @@ class _Checks:
     yield self._equal('selected_input_ids', ids[:, :width])
     yield self._close(
       'boundary_gap',
-      replaying.gap(self._penalised[1:], len(self._selected)),
+      replaying.gap(self._penalized[1:], len(self._selected)),
       2 * self._scores,
     )
 
   def ranked(self, variant: str) -> Iterator[items.Item]:
-    """What depends on the positive's score."""
+    """Yields items for everything that depends on the positive's score."""
     ranked, recorded = self._outcome.ranked, self._recorded
     prefix = f'{self._case}/{variant}/'
     close = functools.partial(self._close, variant=variant)
@@ -303,7 +303,7 @@ class _Checks:
     if self._config.phase == 'dc':
       yield close(
         f'{variant}/rank_adv_scores',
-        np.concatenate([self._probs[:1], self._penalised[self._selected]]),
+        np.concatenate([self._probs[:1], self._penalized[self._selected]]),
         replaying.SCORE,
       )
 

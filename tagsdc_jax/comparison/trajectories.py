@@ -1,4 +1,4 @@
-"""trajectory_*.npz: whole updates of training, fed the recorded choices."""
+"""trajectory_*.npz: complete training updates with the recorded choices."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
@@ -31,14 +31,14 @@ _SPECIAL = 2  # [CLS] and [SEP]
 
 @struct.dataclass
 class Details:
-  """What one positive's losses are made of."""
+  """Intermediate results of one positive's losses."""
 
-  parts: dict[str, jax.Array]  # float32 [] each, and `loss`
+  parts: dict[str, jax.Array]  # float32 [] each, including the total, `loss`
   images: pair_rows.Ranked
   texts: pair_rows.Ranked
   sentences: pair_rows.Ranked
   text_rows: pair_rows.Rows
-  ranked_by: jax.Array  # float32 [G], the sentences' scores less penalties
+  ranked_by: jax.Array  # float32 [G], the sentences' scores minus penalties
 
 
 def make_comparison(file: str) -> Callable[[Recordings], Iterator[items.Item]]:
@@ -120,7 +120,7 @@ def _engine(recordings: Recordings, file: str, recorded: Arrays) -> Engine:
 def _example(
   recordings: Recordings, recorded: Arrays, engine: Engine, number: int
 ) -> replaying.Example:
-  """Returns positive `number` with its choices, as training gets it."""
+  """Returns positive `number` with its choices, in the form training uses."""
   vocabulary = recordings.vocabulary()
   length = recorded['texts/ids'].shape[1] + _SPECIAL
 
@@ -141,7 +141,7 @@ def _example(
 
   retrieved = recorded['i_txt_index'][number]
   own_images = [recorded[key][number] for key in ('img_index', 'i_img_index')]
-  recorded['txt_index']  # The caption itself is recorded with its positive.
+  recorded['txt_index']  # Marked as used: the caption is recorded separately.
   return replaying.example_of(
     recorded,
     f'p{number:02d}/',
@@ -155,7 +155,7 @@ def _example(
 
 
 class _Run:
-  """Training with our train step, one update after the other."""
+  """Runs our train step, update by update."""
 
   def __init__(self, engine: Engine, params: Any) -> None:
     tx, self._step = _train_step(engine)
@@ -166,7 +166,7 @@ class _Run:
   def update(
     self, examples: list[replaying.Example]
   ) -> tuple[list[Details], dict[str, float]]:
-    """Returns every positive's details before the update, and its metrics."""
+    """Returns all positives' details before the update, and its metrics."""
     details = [
       jax.device_get(self._details(self.state.params, example))
       for example in examples
@@ -179,7 +179,7 @@ class _Run:
 
 @functools.cache
 def _train_step(engine: Engine) -> tuple[Any, Callable]:
-  """Returns the optimizer and the train step of a recording."""
+  """Returns the optimizer and the train step for a recording."""
   config = engine.task.settings
   tx = optimizer.make_optimizer(
     config.optimizer,
@@ -200,10 +200,10 @@ def _objective(
   example: replaying.Example,
   batch_keys: Any,
 ) -> tuple[jax.Array, Any]:
-  """What the train step minimizes, but for choices that are not drawn."""
+  """The train step's objective, with recorded choices instead of draws."""
   del start_params
   completed = replaying.complete(engine, params, example, batch_keys.dropout)
-  lost, metrics, _ = objective.losses_of(
+  loss, metrics, _ = objective.losses_of(
     engine,
     params,
     example.batch,
@@ -211,15 +211,15 @@ def _objective(
     completed.mlm,
     batch_keys.dropout,
   )
-  # Nobody asks for the work of a replayed update.
-  return lost, (metrics, work.rows(jnp.zeros(1, jnp.int32)))
+  # The work of a replayed update is not used.
+  return loss, (metrics, work.rows(jnp.zeros(1, jnp.int32)))
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _details(
   engine: Engine, params: Any, example: replaying.Example
 ) -> Details:
-  key = jax.random.key(0)  # There is no dropout to be drawn.
+  key = jax.random.key(0)  # Unused: there is no dropout.
   batch = example.batch
   own = objective.positive_of(batch, 0)
   other = objective.positive_of(batch, -1)
@@ -229,7 +229,7 @@ def _details(
     engine, params, batch, written, completed.mlm, key
   )
   sentences, _ = objective.rank_sentences(engine, params, own, written, key)
-  taken_off = selection.penalties(
+  penalties = selection.penalties(
     filters.is_reference(written.token_ids, own.texts.token_ids[:, None]),
     selection.is_repeated(
       written.token_ids, last_copy=engine.task.settings.quirks.last_copy
@@ -242,12 +242,12 @@ def _details(
     objective.rank_texts(engine, params, other, key),
     sentences,
     objective.text_rows(engine.task.settings.quirks, other),
-    scores[1:] - taken_off[0],
+    scores[1:] - penalties[0],
   )
 
 
 def _scores(engine: Engine, logits: jax.Array) -> jax.Array:
-  """Returns what sentences are ranked by, before penalties."""
+  """Returns the scores that sentences are ranked by, before penalties."""
   is_stage1 = engine.task.settings.phase == 'tags'
   return logits if is_stage1 else jax.nn.sigmoid(logits)
 
@@ -260,7 +260,7 @@ def _losses(
   share: int,
   variant: str,
 ) -> Iterator[items.Item]:
-  """One item per update: the losses of its positives."""
+  """Yields one item per update: the losses of its positives."""
   ours = np.array(
     [
       [d.parts[f'loss/{gradients.TERMS[term]}'] for term in terms]
@@ -306,7 +306,7 @@ def _selections(
   details: list[Details],
   variant: str,
 ) -> Iterator[items.Item]:
-  """What was selected of every positive's candidates, and their scores."""
+  """Yields items for all positives' candidates: scores and selection."""
   num_hard = engine.task.settings.negatives.num_hard
   for path, ranked in (
     ('t', [d.images for d in details]),
@@ -360,7 +360,7 @@ def _of_sentence(
   found: Details,
   variant: str,
 ) -> dict[str, items.Item]:
-  """Items of one positive's sentences, by what they are of."""
+  """Returns {name: item} for one positive's sentences."""
   prefix = f'p{number:02d}/'
   index = np.concatenate(replaying.gather_index(found.text_rows))
   theirs = recorded[f'{prefix}i_gather_index']
@@ -396,7 +396,7 @@ def _parameters(
   start: Mapping[str, np.ndarray],
   variant: str,
 ) -> Iterator[items.Item]:
-  """The parameters, and that those without gradient have not moved."""
+  """Compares the parameters; those without gradient must be unchanged."""
   expected = converting.to_parameters(theirs)
   ours = jax.tree.map(np.asarray, run.state.params)
   compared = [

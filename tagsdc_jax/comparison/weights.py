@@ -1,4 +1,4 @@
-"""Files of weights, and model_config.json: whole, of the manifest's sizes."""
+"""Files of weights and model_config.json: checked against the manifest."""
 
 import functools
 from collections.abc import Iterator
@@ -14,13 +14,12 @@ from tagsdc_jax.models.retrieval import RetrievalModel
 
 CONFIG = 'model_config.json'
 _SAFETENSORS, _TORCH = '.safetensors', '.pt'
-# What a file need not hold: later phases' heads, and the head that only later
-# phases have.
+# Heads that a file may lack, since earlier phases do not have them.
 _OPTIONAL = ('rank_output', 'disc_output', 'correction_output')
 
 
 def compare(recordings: Recordings) -> Iterator[items.Item]:
-  """Yields one item per file that the manifest lists and the folder holds."""
+  """Yields one item per file that is in both the manifest and the folder."""
   for name in recordings.manifest.get('other_files', {}):
     if not (recordings.folder / name).exists():
       continue
@@ -42,7 +41,7 @@ def compare(recordings: Recordings) -> Iterator[items.Item]:
           name,
           'the file',
           items.SKIPPED,
-          note='tagsdc convert reads it; no number is taken from it here',
+          note='for tagsdc convert; not compared here',
         )
     except (errors.UserError, KeyError) as error:
       yield items.Item(name, 'the file', items.FAILS, note=str(error))
@@ -59,7 +58,7 @@ def _wanted(config: settings.Model) -> dict[tuple[str, ...], tuple[int, ...]]:
 
 
 def _shapes(recordings: Recordings, name: str) -> items.Item:
-  """Compares which parameters there are, and their shapes."""
+  """Compares the names and shapes of the parameters."""
   wanted = _wanted(recordings.model())
   actual = {
     path: np.shape(array)
@@ -82,5 +81,5 @@ def _shapes(recordings: Recordings, name: str) -> items.Item:
     'names and shapes',
     differing,
     [],
-    note=f'{len(actual)} parameters; ours: what differs',
+    note=f'{len(actual)} parameters; ours: names that differ',
   )

@@ -1,4 +1,4 @@
-"""Word discrimination and correction of synthetic_stage2.npz."""
+"""Word discrimination and correction in synthetic_stage2.npz."""
 
 import dataclasses
 import functools
@@ -18,13 +18,13 @@ from tagsdc_jax.negatives import source
 from tagsdc_jax.released import objective, pair_rows
 
 _GRADIENT = 5e-6
-# Which heads the clamp case scales, and by which of its factors.
+# Heads that the clamp case scales: (head, part or None, index of its factor).
 _CLAMPED = (('correction_output', 'norm', 0), ('disc_output', None, 1))
 
 
 @struct.dataclass
 class WordOutcome:
-  """What stage 2 makes of the selected sentences."""
+  """The results of stage 2's word heads for the selected sentences."""
 
   is_token: jax.Array  # bool [H, L]
   is_same: jax.Array  # bool [H, L]
@@ -45,16 +45,16 @@ def compare(
   example: replaying.Example,
   outcome: Any,
 ) -> Iterator[items.Item]:
-  """Yields items of a case, and of the one with scaled heads if it is there.
+  """Yields items for a case, and for its version with scaled heads if any.
 
   Args:
     file: of the recordings.
-    case: whose sentences are taken.
+    case: name of the case whose sentences are used.
     recorded: the file's arrays.
     engine: runs the network.
     params: parameters.
     example: the case.
-    outcome: from `synthetic`, its sentences and which of them were selected.
+    outcome: `synthetic.Outcome`: the sentences and the selection.
   """
   selected = np.asarray(outcome.ranked.indices)
   indices = jnp.asarray(
@@ -86,7 +86,7 @@ def compare(
       f'clamp/{key}',
       np.asarray(values)[:, :length][np.asarray(where)[:, :length]],
       recorded[f'clamp/{key}'],
-      # Scaled logits are scaled errors.
+      # Scaling the logits scales their errors.
       atol=replaying.LOSS,
       rtol=1e-5,
     )
@@ -141,10 +141,10 @@ def _run(
     )
     total, means, values = jnp.float32(0), {}, {}
     for one in objective.word_losses_of(engine.task.settings):
-      lost, found = objective.word_loss(
+      mean, found = objective.word_loss(
         engine, params, one, states[None], of, ranked.is_filled[None]
       )
-      total += lost[0]
+      total += mean[0]
       values[one.name] = found[0]
       means[one.name] = pair_losses.mean_per_positive(
         one, found, ranked.is_filled[None], of

@@ -1,4 +1,4 @@
-"""Whether a file holds a network of the release: whole, and of one size."""
+"""Checks that a file contains a complete network of the release."""
 
 import collections
 import dataclasses
@@ -20,20 +20,20 @@ LAYOUTS = {
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-  """What a file holds."""
+  """The contents of a file of weights."""
 
   phase: str  # One of settings.PHASES.
-  sizes: dict[str, int]  # Those of settings.Model that shapes tell.
-  dropped: tuple[str, ...]  # Known names that nothing here uses.
+  sizes: dict[str, int]  # Those of settings.Model that follow from shapes.
+  dropped: tuple[str, ...]  # Known names that are not used here.
 
 
 def unwrapped(
   weights: Mapping[str, np.ndarray], path: Path
 ) -> tuple[dict[str, np.ndarray], str]:
-  """Returns the arrays by the network's own names, and what stood before them.
+  """Returns the arrays without wrappers' prefixes, and the common prefix.
 
   Raises:
-    UserError: if it stands before some of the names only.
+    UserError: if only some of the names have a wrapper's prefix.
   """
   result, taken = dict(weights), ''
   while found := [
@@ -44,10 +44,10 @@ def unwrapped(
     others = [name for name in result if not name.startswith(found[0])]
     if others:
       raise errors.UserError(
-        f'{path}: {len(result) - len(others)} of {len(result)} names begin '
-        f'with {taken}{found[0]} (the first of the others: {taken}'
-        f'{others[0]}), so it cannot be told which network they are of; give '
-        'the state_dict of one'
+        f'{path}: only {len(result) - len(others)} of {len(result)} names '
+        f'begin with {taken}{found[0]} (the first of the others: {taken}'
+        f'{others[0]}), so they may belong to several networks; pass the '
+        'state_dict of one network'
       )
     result = {
       name.removeprefix(found[0]): array for name, array in result.items()
@@ -59,42 +59,42 @@ def unwrapped(
 def check_finite(
   weights: Mapping[str, np.ndarray], path: Path, is_rounded: bool = False
 ) -> None:
-  """Raises UserError if an array holds NaN or infinite numbers.
+  """Raises UserError if an array contains NaN or infinite numbers.
 
   Args:
     weights: {name: array}.
-    path: the file's, for messages.
-    is_rounded: to float32, before which all were finite.
+    path: of the file, for messages.
+    is_rounded: whether they were rounded to float32 and finite before.
   """
   problem = arrays.not_finite(weights)
   if problem:
     raise errors.UserError(
-      f'{path} must hold '
+      f'{path} must contain '
       + (
-        'numbers that float32 has, up to 3.4e38: rounded to it, '
+        'numbers in the range of float32, up to 3.4e38: rounded to it, '
         if is_rounded
-        else 'finite numbers: '
+        else 'finite numbers only: '
       )
-      + f'{problem}. Nothing was converted; give weights of before they went '
-      'wrong, or download them again'
+      + f'{problem}. Nothing was converted; pass weights from before they '
+      'diverged, or download them again'
     )
 
 
 def with_modern_names(
   weights: Mapping[str, np.ndarray], path: Path
 ) -> dict[str, np.ndarray]:
-  """Returns the arrays under today's names.
+  """Returns the arrays under their current names.
 
   Raises:
-    UserError: if a file has both an old and a new name of one parameter.
+    UserError: if a file has both the old and the new name of a parameter.
   """
   result: dict[str, np.ndarray] = {}
   for name, array in weights.items():
     modern = name_rules.modern(name)
     if modern != name and modern in weights:
       raise errors.UserError(
-        f'{path} holds both {name} and {modern}, which '
-        'are old and new name of one parameter; remove '
+        f'{path} contains both {name} and {modern}, the old '
+        'and the new name of the same parameter; remove '
         'one of them'
       )
     result[modern] = array
@@ -102,16 +102,17 @@ def with_modern_names(
 
 
 def check(weights: Mapping[str, np.ndarray], path: Path) -> Contents:
-  """Returns what a file holds.
+  """Returns the phase, sizes and unused names of a file.
 
-  Sizes are what most parameters have; those that have others are misshaped.
+  Each size is the one that most parameters agree on; parameters that deviate
+  are reported as wrongly shaped.
 
   Args:
-    weights: {today's name: array}.
-    path: the file's, for messages.
+    weights: {current name: array}.
+    path: of the file, for messages.
   Raises:
-    UserError: with all names that are missing, unknown, of another shape or
-      not floating point.
+    UserError: listing all names that are missing, unknown, of the wrong shape
+      or not floating point.
   """
   phase = name_rules.recognize(weights)
   dropped = tuple(
@@ -130,8 +131,8 @@ def check(weights: Mapping[str, np.ndarray], path: Path) -> Contents:
   if not expected.keys() & weights.keys():
     shown = ', '.join(list(weights)[:3]) or 'nothing'
     raise errors.UserError(
-      f'{path} holds {shown} ..., and none of the parameters of UNITER or '
-      'TAGS-DC; give a state_dict of the PyTorch release'
+      f'{path} must contain the parameters of UNITER or TAGS-DC, got {shown} '
+      '...; pass a state_dict of the PyTorch release'
     )
   sizes = _measured(weights, expected) | {'num_layers': num_layers}
   problems = (
@@ -142,9 +143,9 @@ def check(weights: Mapping[str, np.ndarray], path: Path) -> Contents:
         name for name in weights if name not in expected and name not in dropped
       ),
     )
-    + listed('of another shape', _misshaped(weights, expected, sizes))
+    + listed('of the wrong shape', _misshaped(weights, expected, sizes))
     + listed(
-      'without numbers',
+      'empty',
       (
         name
         for name in expected
@@ -162,19 +163,19 @@ def check(weights: Mapping[str, np.ndarray], path: Path) -> Contents:
   )
   if problems:
     raise errors.UserError(
-      f'{path} is taken for {LAYOUTS[phase]} by its names, but does not '
-      f'match: {"; ".join(problems)}. Nothing was converted; give a '
-      'state_dict as the release saves it'
+      f'{path} looks like {LAYOUTS[phase]} by its names, but does not '
+      f'match: {"; ".join(problems)}. Nothing was converted; pass a '
+      'state_dict as saved by the release'
     )
   return Contents(phase, sizes, dropped)
 
 
 def listed(what: str, names: Iterable[str]) -> list[str]:
-  """Returns the names as one text, in a list; an empty list if there are none.
+  """Returns a list with one text that lists the names; [] if there are none.
 
   Args:
     what: what is wrong with them.
-    names: all of them are shown.
+    names: names; all of them are listed.
   """
   names = list(names)
   return [f'{len(names)} {what} ({", ".join(names)})'] if names else []
@@ -183,7 +184,7 @@ def listed(what: str, names: Iterable[str]) -> list[str]:
 def _measured(
   weights: Mapping[str, np.ndarray], expected: Mapping[str, name_rules.Shape]
 ) -> dict[str, int]:
-  """Returns each size as most parameters have it."""
+  """Returns each size as the majority of parameters have it."""
   votes: dict[str, collections.Counter] = {}
   for name, shape in expected.items():
     actual = np.shape(weights[name]) if name in weights else ()
@@ -201,7 +202,7 @@ def _misshaped(
 ) -> list[str]:
   result = []
   for name, shape in expected.items():
-    # A size that nothing shows is of parameters that are missing or flat.
+    # Sizes are unknown if their parameters are missing or of another rank.
     wanted = [
       sizes.get(size, '?') if isinstance(size, str) else size for size in shape
     ]

@@ -1,4 +1,4 @@
-"""The release's weights <-> our parameters."""
+"""Converts between the release's weights and our parameters."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,9 +13,9 @@ _INNER, _LAST = 'encoder/layers/', 'encoder/last_layer/'
 
 
 def to_parameters(weights: Mapping[str, np.ndarray]) -> Any:
-  """Returns our parameter tree, of whatever parameters are there.
+  """Returns our parameter tree for the given weights, complete or not.
 
-  Nothing but order and axes changes; arrays may share memory with the given.
+  Only the order and axes change; arrays may share memory with the inputs.
 
   Args:
     weights: {the release's name: array}, without copies of tied weights.
@@ -26,7 +26,7 @@ def to_parameters(weights: Mapping[str, np.ndarray]) -> Any:
   layers = {name: name_rules.layer_of(name)[0] for name in weights}
   last = max(layers.values(), default=-1)
   inner: dict[str, list[np.ndarray]] = {}
-  # By number: by name, layer 10 would come before layer 2.
+  # By number: sorted by name, layer 10 would come before layer 2.
   for name in sorted(weights, key=layers.__getitem__):
     parameter, array = name_rules.place(name), weights[name]
     array = array.T if parameter.is_transposed else array
@@ -41,15 +41,16 @@ def to_parameters(weights: Mapping[str, np.ndarray]) -> Any:
 
 
 def from_parameters(tree: Any, phase: str) -> dict[str, np.ndarray]:
-  """Returns all that the release's class of a phase loads, tied copies too.
+  """Returns all weights that the release's class of a phase loads.
 
   Args:
-    tree: our parameters; heads of later phases are left out.
+    tree: our parameters; heads of later phases are omitted.
     phase: one of settings.PHASES.
   Returns:
-    {the release's name: contiguous array}; tied copies are one array.
+    {the release's name: contiguous array}, including tied copies, which are
+    the same array object.
   Raises:
-    UserError: if parameters are missing, or there are some that the release
+    UserError: if parameters are missing, or if there are some that the release
       does not have.
   """
   flat = traverse_util.flatten_dict(tree, sep='/')
@@ -83,8 +84,8 @@ def from_parameters(tree: Any, phase: str) -> dict[str, np.ndarray]:
   if problems:
     raise errors.UserError(
       f'the parameters are not those of {checking.LAYOUTS[phase]}: '
-      f'{"; ".join(problems)}; give a checkpoint that this version of '
-      'tagsdc has written'
+      f'{"; ".join(problems)}; pass a checkpoint written by this version of '
+      'tagsdc'
     )
   return weights | dict.fromkeys(
     name_rules.tied(phase), weights[name_rules.WORDS]
@@ -92,10 +93,10 @@ def from_parameters(tree: Any, phase: str) -> dict[str, np.ndarray]:
 
 
 def to_float32(weights: dict[str, np.ndarray]) -> dict[str, int]:
-  """Makes all arrays float32, in place; returns how many were of other types.
+  """Converts all arrays to float32 in place; returns {old dtype: count}.
 
-  Exact for float16 and bfloat16; float64 is rounded, to infinity where it is
-  beyond float32.
+  Exact for float16 and bfloat16; float64 is rounded, to infinity if it is out
+  of float32's range.
   """
   counts: dict[str, int] = {}
   for name, array in weights.items():

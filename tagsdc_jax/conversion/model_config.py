@@ -1,4 +1,4 @@
-"""The release's model config, a JSON file -> sizes of settings.Model."""
+"""Reads the release's model config, a JSON file, as settings.Model's fields."""
 
 import json
 from pathlib import Path
@@ -20,13 +20,13 @@ _RATES = ('hidden_dropout_prob', 'attention_probs_dropout_prob')
 
 
 def read(path: Path) -> dict[str, Any]:
-  """Returns what the file says of settings.Model, `num_heads` among it.
+  """Returns the fields of settings.Model in the file, including `num_heads`.
 
   Args:
-    path: such as the release's config/uniter-base.json; keys that make no
-      difference to the network are ignored.
+    path: such as the release's config/uniter-base.json; keys that do not affect
+      the network are ignored.
   Raises:
-    UserError: if it is no such file, or of a network that we do not have.
+    UserError: if it is not such a file, or the network is not supported.
   """
   with errors.named(path, 'read'):
     text = path.read_bytes()
@@ -39,8 +39,8 @@ def read(path: Path) -> dict[str, Any]:
     ) from error
   if not isinstance(content, dict) or 'num_attention_heads' not in content:
     raise errors.UserError(
-      f"{path} must tell num_attention_heads, as the release's "
-      'config/uniter-base.json does; give that file, or --num-heads'
+      f"{path} must contain num_attention_heads, as the release's "
+      'config/uniter-base.json does; pass that file, or --num-heads'
     )
   model: dict[str, Any] = {}
   for key, name in _SIZES.items():
@@ -49,19 +49,19 @@ def read(path: Path) -> dict[str, Any]:
   if content.get('hidden_act', 'gelu') != 'gelu':
     raise errors.UserError(
       f'{path}: hidden_act must be gelu, the only one '
-      f'that we have, got {content["hidden_act"]!r}'
+      f'supported, got {content["hidden_act"]!r}'
     )
   return model | _rates(content, path)
 
 
 def _rates(content: dict[str, Any], path: Path) -> dict[str, Any]:
-  """Returns dropout and the range of fresh weights, if the file states them."""
+  """Returns the dropout rate and initializer range, if the file has them."""
   rates = {content[key] for key in _RATES if key in content}
   if len(rates) > 1:
     raise errors.UserError(
-      f'{path}: {" and ".join(_RATES)} must be equal, for we have one rate, '
-      f'got {" and ".join(str(content[key]) for key in _RATES)}; change the '
-      'file: training sets its own rate anyway (model.dropout_rate)'
+      f'{path}: {" and ".join(_RATES)} must be equal, got '
+      f'{" and ".join(str(content[key]) for key in _RATES)}; make them equal: '
+      'training sets a single rate anyway (model.dropout_rate)'
     )
   result = {'dropout_rate': rates.pop()} if rates else {}
   if 'initializer_range' in content:
@@ -72,7 +72,7 @@ def _rates(content: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _value(path: Path, name: str, key: str, value: Any) -> Any:
-  """Returns the value of a size or rate, which must be in its range."""
+  """Returns the value of a size or rate; raises UserError if out of range."""
   try:
     return kinds.taken(
       f'{path}: {key}', settings.ALL[f'model.{name}'].kind, value

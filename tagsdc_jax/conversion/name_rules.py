@@ -1,4 +1,4 @@
-"""The release's parameters: their names, their shapes, and where ours lie."""
+"""The release's parameters: names, shapes, and their places in our tree."""
 
 import re
 from collections.abc import Iterable
@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 Shape = tuple[int | str, ...]
 
-# Tied to the word embedding: the release's files hold the table once more for
-# each decoder. In the order in which its classes register them.
+# Tied to the word embedding: the release's files contain another copy of the
+# table for each decoder. In the order in which its classes register them.
 WORDS = 'uniter.embeddings.word_embeddings.weight'
 TIED = (
   'cls.predictions.decoder.weight',
   'correction_output.predictions.decoder.weight',
 )
-# What others put before all names: torch's wrappers of a network for several
-# devices and of a compiled one, and places in a training's state.
+# Prefixes of all names: from torch's wrappers for multiple devices and for
+# compilation, and from the position in a training state.
 WRAPPERS = (
   'module.',
   '_orig_mod.',
@@ -22,23 +22,23 @@ WRAPPERS = (
   'model_state_dict.',
   'model.',
 )
-# Heads of UNITER's pretraining that nothing here uses.
+# Heads of UNITER's pretraining that are not used here.
 DROPPED = ('feat_regress.', 'region_classifier.')
 
-# Sizes by their names in settings.Model.
+# Names of sizes in settings.Model.
 _VOCAB, _HIDDEN, _FEATURES = 'vocab_size', 'hidden_size', 'feature_size'
 _INNER = 'intermediate_size'
 
 
 class Parameter(NamedTuple):
-  """Where a parameter of the release is in our tree."""
+  """The place in our tree and the shape of a parameter of the release."""
 
-  path: str  # Below `encoder/layers` or `encoder/last_layer` for a layer's.
-  shape: Shape  # The release's; words name sizes of settings.Model.
+  path: str  # For layers, below `encoder/layers` or `encoder/last_layer`.
+  shape: Shape  # The release's; strings name sizes of settings.Model.
 
   @property
   def is_transposed(self) -> bool:
-    """Whether ours is the release's transposed: torch's linear layers."""
+    """Whether ours is transposed, as for torch's linear layers."""
     return self.path.endswith('/kernel')
 
 
@@ -112,7 +112,7 @@ _LAYER = {
   **_norm('output.LayerNorm', 'output_norm'),
 }
 _POOLER = _linear('uniter.pooler.dense', 'pooler/dense', _HIDDEN, _HIDDEN)
-# What each phase adds to the network that it starts from.
+# The heads that each phase adds.
 _HEADS = {
   'pretrain': {
     **_word_head('cls', 'mlm_output'),
@@ -129,16 +129,16 @@ _OLD_KINDS = {'gamma': 'weight', 'beta': 'bias'}
 
 
 def layer_of(name: str) -> tuple[int, str]:
-  """Returns the encoder layer that a name is of, -1 if none, and the rest."""
+  """Returns the encoder layer in a name, -1 if none, and the rest of it."""
   match = _LAYER_NAME.fullmatch(name)
   return (int(match[1]), match[2]) if match else (-1, name)
 
 
 def place(name: str) -> Parameter:
-  """Returns where a parameter of the release lies.
+  """Returns the place in our tree and shape of a parameter of the release.
 
   Raises:
-    KeyError: if the release has no such parameter, or a tied copy's name.
+    KeyError: if the release has no such parameter, or it is a tied copy.
   """
   layer, rest = layer_of(name)
   return _OUTSIDE_LAYERS[name] if layer < 0 else _LAYER[rest]
@@ -149,7 +149,7 @@ def parameters(phase: str, num_layers: int) -> dict[str, Parameter]:
 
   Args:
     phase: one of settings.PHASES; `pretrain` is UNITER without DROPPED.
-    num_layers: of the encoder.
+    num_layers: the number of encoder layers.
   """
   result = dict(_EMBEDDINGS)
   for layer in range(num_layers):
@@ -166,7 +166,7 @@ def parameters(phase: str, num_layers: int) -> dict[str, Parameter]:
 
 
 def count_layers(names: Iterable[str]) -> int:
-  """Returns how many encoder layers there are parameters of, 1 if none."""
+  """Returns the number of encoder layers that occur in names, at least 1."""
   layers = (layer_of(name) for name in names)
   return max(
     len({layer for layer, rest in layers if layer >= 0 and rest in _LAYER}), 1
@@ -179,7 +179,7 @@ def tied(phase: str) -> tuple[str, ...]:
 
 
 def heads_after(phase: str) -> tuple[str, ...]:
-  """Returns our names of the heads that only later phases train."""
+  """Returns our names of the heads that later phases add."""
   phases = list(_HEADS)
   later = phases[phases.index(phase) + 1 :]
   return tuple(
@@ -192,7 +192,7 @@ def heads_after(phase: str) -> tuple[str, ...]:
 
 
 def recognize(names: Iterable[str]) -> str:
-  """Returns the last phase any of whose own heads' names is there."""
+  """Returns the last phase that added any of the heads in names."""
   tops = {name.split('.')[0] for name in names}
   found = [
     phase
@@ -203,10 +203,10 @@ def recognize(names: Iterable[str]) -> str:
 
 
 def modern(name: str) -> str:
-  """Returns today's name of a parameter: LayerNorm had gamma and beta.
+  """Returns the current name of a parameter: LayerNorm used gamma and beta.
 
-  The release replaces these words wherever they stand in a name; in the names
-  that it knows they only ever stand at the end.
+  The release replaces these words anywhere in a name; in the names that it
+  knows they only occur at the end.
   """
   head, dot, kind = name.rpartition('.')
   return head + dot + _OLD_KINDS.get(kind, kind)

@@ -1,6 +1,7 @@
-"""Files of weights <-> numpy arrays; the only place that knows PyTorch.
+"""Reads and writes files of weights as numpy arrays.
 
-Torch is an extra, imported where it is needed; safetensors need it not.
+This is the only module that uses PyTorch. It is an optional dependency,
+imported when needed; safetensors files do not need it.
 """
 
 import pickle
@@ -19,44 +20,43 @@ from safetensors import numpy as safetensors_numpy
 from tagsdc_jax import errors, files
 
 TORCH, SAFETENSORS = ('.pt', '.pth', '.bin'), ('.safetensors',)
-# Before 2.6 weights_only could be made to run code (CVE-2025-32434).
+# Before 2.6, files could run code despite weights_only (CVE-2025-32434).
 _OLDEST_TORCH = (2, 6)
-_STRANGE = 'numbers are of a type that numpy does not have'
-# Where training programs put the state_dict among the rest of their state.
+_STRANGE = 'its dtype does not exist in numpy'
+# Keys under which training programs save the state_dict in their state.
 _INNER = ('state_dict', 'model_state_dict', 'model')
-# What torch says of the first thing in a pickle that is no tensor.
+# How torch reports the first object in a pickle that is not a tensor.
 _CODE = re.compile(r'GLOBAL (\S+)')
 
 
 def has_name(path: Path) -> bool:
-  """Returns whether a path ends as a file of weights does."""
+  """Returns whether a path has the extension of a file of weights."""
   return path.suffix in TORCH + SAFETENSORS
 
 
 def check_name(path: Path) -> None:
-  """Raises UserError unless files of that name can be read and written."""
+  """Raises UserError unless a file of that name can be read and written."""
   if not has_name(path):
     raise errors.UserError(
-      f'{path} must end in {", ".join(TORCH + SAFETENSORS)} to be a file of '
-      f'weights, got {path.suffix or "no ending"}'
+      f'{path} must end in {", ".join(TORCH + SAFETENSORS)} to be a file '
+      f'of weights, got {path.suffix or "no extension"}'
     )
   if path.suffix in TORCH:
     _torch(path)
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-  """Returns the arrays of a file, in the types that it holds them in.
+  """Returns the arrays of a file with their dtypes in the file.
 
   Args:
-    path: a state_dict as torch.save writes it, alone or in a dict of a
-      training's state under one of _INNER, or safetensors. Its arrays may stay
-      on disk until they are used.
+    path: safetensors, or a state_dict written by torch.save, alone or in a
+      training state under one of _INNER. Arrays may stay on disk until used.
   Returns:
-    {name: array}; of an inner state_dict "state_dict." stands before the names,
-    and what lies beside it is left out.
+    {name: array}; an inner state_dict's names are prefixed by its key, such as
+    "state_dict.", and everything else in the training state is omitted.
   Raises:
-    UserError: if it is missing, damaged, something else, or holds something
-      that could run code.
+    UserError: if the file is missing, damaged, of another kind, or contains
+      something that could run code.
   """
   check_name(path)
   with errors.named(path, 'read'):
@@ -74,19 +74,19 @@ def write(path: Path, kind: str, weights: Mapping[str, np.ndarray]) -> None:
   """Writes a file of weights.
 
   Args:
-    path: an existing file of any name; its content is replaced.
-    kind: the ending that says the format.
-    weights: {name: contiguous float32 array}. For torch an array that comes
-      twice is stored once, as the release's tied weights are.
+    path: an existing file of any name; its contents are replaced.
+    kind: the file extension of the format.
+    weights: {name: contiguous float32 array}. For torch, an array that occurs
+      twice is stored once, like the release's tied weights.
   """
   if kind in SAFETENSORS:
     mode = path.stat().st_mode
     safetensors_numpy.save_file(dict(weights), path)
-    path.chmod(mode)  # It puts a new file there, which only its owner may read.
+    path.chmod(mode)  # It creates a new file, readable by its owner only.
     return
   torch = _torch(path)
   tensors = {id(array): torch.from_numpy(array) for array in weights.values()}
-  # The release's container has torch 1.1, which reads the old format only.
+  # The release's container has torch 1.1, which only reads the old format.
   torch.save(
     {name: tensors[id(array)] for name, array in weights.items()},
     path,
@@ -95,21 +95,21 @@ def write(path: Path, kind: str, weights: Mapping[str, np.ndarray]) -> None:
 
 
 def _check_ending(path: Path) -> None:
-  """Raises UserError if a file is of the other format than its name says."""
+  """Raises UserError if a file's contents and extension disagree."""
   with open(path, 'rb') as file:
     head = file.read(9)
   is_torch = path.suffix in TORCH
   if not is_torch and head.startswith((b'PK\x03\x04', b'\x80\x02')):
     raise errors.UserError(
-      f'{path} is a file of torch.save by its content; '
-      f'give it a name that ends in {TORCH[0]}'
+      f'{path} was written by torch.save, judging by its contents; '
+      f'rename it to end in {TORCH[0]}'
     )
-  # A length, and a JSON object so long.
+  # A length, followed by a JSON object of that length.
   length = int.from_bytes(head[:8], 'little')
   if is_torch and head[8:] == b'{' and length < path.stat().st_size:
     raise errors.UserError(
-      f'{path} is a safetensors file by its content; give '
-      f'it a name that ends in {SAFETENSORS[0]}'
+      f'{path} is a safetensors file, judging by its contents; '
+      f'rename it to end in {SAFETENSORS[0]}'
     )
 
 
@@ -139,25 +139,24 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
   except pickle.UnpicklingError as error:
     wanted = _CODE.search(str(error))
     raise errors.UserError(
-      f'{path} is refused: '
+      f'{path} is rejected: '
       + (
         f'reading it would run {wanted[1]}'
         if wanted
-        else 'it is no file of torch.save, or reading it would run code'
+        else 'it was not written by torch.save, or reading it would run code'
       )
-      + '. A file of weights holds names and tensors only: get it from who '
-      'made the weights, or write torch.save(model.state_dict(), FILE) '
-      'there'
+      + '. A file of weights must contain names and tensors only: write it '
+      'with torch.save(model.state_dict(), FILE), or ask its author to'
     ) from error
-  except Exception as error:  # Whatever a damaged file leads torch to.
+  except Exception as error:  # Damaged files make torch raise anything.
     raise _unreadable(
       path,
       str(error) if isinstance(error, RuntimeError) else type(error).__name__,
     ) from error
   if not isinstance(content, Mapping):
     raise errors.UserError(
-      f'{path} must hold a state_dict, names to tensors, '
-      f'got {type(content).__name__}'
+      f'{path} must contain a state_dict, a dict of tensors, '
+      f'got {type(content).__name__}; save model.state_dict()'
     )
   inner = [name for name in _INNER if isinstance(content.get(name), Mapping)]
   if len(inner) == 1:
@@ -175,7 +174,7 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
   ]
   if others:
     raise errors.UserError(
-      f'{path} must hold a state_dict, names to tensors, but in it '
+      f'{path} must contain a state_dict, a dict of tensors, but in it '
       f'{"; ".join(others)}; save model.state_dict() alone'
     )
   try:
@@ -186,7 +185,7 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
 
 def _to_numpy(torch: Any, tensor: Any) -> np.ndarray:
   tensor = tensor.detach()
-  if tensor.dtype == torch.bfloat16:  # Torch does not hand these to numpy.
+  if tensor.dtype == torch.bfloat16:  # torch cannot convert these to numpy.
     return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
   return tensor.numpy()
 
@@ -202,18 +201,18 @@ def _torch(path: Path) -> Any:
   version = tuple(int(x) for x in re.findall(r'\d+', torch.__version__)[:2])
   if version < _OLDEST_TORCH:
     raise errors.UserError(
-      f'{path} needs torch 2.6 or newer, got {torch.__version__}: older ones '
-      'can be made to run code by a file of weights. pip install --upgrade '
+      f'{path} needs torch 2.6 or newer, got {torch.__version__}: in older '
+      'versions a file of weights can run code; pip install --upgrade '
       '"tagsdc_jax[torch]"'
     )
   return torch
 
 
 def _unreadable(path: Path, reason: str) -> errors.UserError:
-  # Torch says where in its code, and after the first sentence what to do.
+  # torch's message begins with a place in its code and ends with advice.
   reason = re.sub(r'^\[.*?\][ .]*', '', reason)
   reason = re.split(r'\.?\s*\n|\.\s', reason)[0].rstrip('.')
   return errors.UserError(
     f'{path} cannot be read as a file of weights: {reason}; if it is damaged '
-    'or cut short, copy or download it again'
+    'or truncated, copy or download it again'
   )

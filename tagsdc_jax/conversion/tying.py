@@ -1,7 +1,7 @@
-"""Copies of the word embedding, which the release's files hold two or three of.
+"""Resolves the copies of the word embedding in the release's files.
 
-Its decoders share the table, so copies agree in what it saves itself. Where
-they differ torch would load the last one and say nothing.
+Decoders share the table, so the two or three copies agree in files that it
+saves itself. Where they differ, torch would silently load the last one.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 from tagsdc_jax import errors
 from tagsdc_jax.conversion import name_rules
 
-# What --tied says -> the copy's name.
+# The value of --tied -> the copy's name.
 COPIES = dict(
   zip(
     ('embedding', 'decoder', 'correction'), (name_rules.WORDS, *name_rules.TIED)
@@ -22,16 +22,16 @@ COPIES = dict(
 def settle(
   weights: dict[str, np.ndarray], phase: str, winner: str | None, path: Path
 ) -> None:
-  """Leaves one copy, under the word embedding's name, in place.
+  """Removes all copies but one, in place; it keeps the word embedding's name.
 
   Args:
-    weights: {the release's name: float32 array}, whole.
+    weights: {the release's name: float32 array}, complete.
     phase: one of settings.PHASES.
-    winner: which of COPIES is kept if they differ; None = they must agree.
-    path: the file's, for messages.
+    winner: which of COPIES to keep; None means that they must agree.
+    path: of the file, for messages.
   Raises:
-    UserError: if copies differ and no winner is given, or the file has no such
-      copy.
+    UserError: if copies differ and no winner is given, or if the file does not
+      contain the winner.
   """
   here = {word: name for word, name in COPIES.items() if name in weights}
   if winner is not None and winner not in here:
@@ -46,8 +46,8 @@ def settle(
   ]
   if differing and winner is None:
     raise errors.UserError(
-      f'{path} holds copies of one table that differ: '
-      f'{"; ".join(differing)}. Say which counts with '
+      f'{path} contains copies of one table that differ: '
+      f'{"; ".join(differing)}. Choose one with '
       f'--tied={"|".join(here)}; torch would load the last one, '
       f'--tied={list(here)[-1]}'
     )

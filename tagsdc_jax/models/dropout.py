@@ -1,8 +1,8 @@
-"""Dropout from a hashed counter: one fused kernel instead of threefry's.
+"""Dropout bits from a hashed counter: one fused kernel instead of threefry.
 
-JAX's default generator is meant for keys. As a source of dropout bits it
-costs 20 rounds per two words and, on a CPU, 40 % of the train step's compile
-time. Dropout needs bits that are balanced and uncorrelated, no more.
+JAX's default generator, threefry, takes 20 rounds per two words and, on a CPU,
+accounts for 40 % of the train step's compile time. Dropout does not need that
+quality: balanced and uncorrelated bits suffice.
 """
 
 import math
@@ -15,7 +15,7 @@ from tagsdc_jax.arrays import Array
 
 
 def _mix(x: UInt32[Array, '...']) -> UInt32[Array, '...']:
-  """A bijection of uint32 in which every input bit flips half the output."""
+  """A bijection of uint32 where each input bit flips half the output bits."""
   x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
   x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
   return x ^ (x >> 16)
@@ -24,16 +24,16 @@ def _mix(x: UInt32[Array, '...']) -> UInt32[Array, '...']:
 def random_bits(
   key: Key[Array, ''] | Key[Array, 'rows'], site: int, shape: tuple[int, ...]
 ) -> UInt32[Array, '...']:
-  """Returns random bits, a function of (key, site, place in the array).
+  """Returns random bits, a function of (key, site, position in the array).
 
-  With a key per row, a row's bits are a function of its key and of the place
-  in it, whatever the other rows are and however long the padding is: a row
-  draws the same in every chunk.
+  With one key per row, a row's bits depend only on its key and the position in
+  the row, not on other rows or the amount of padding: a row draws the same bits
+  in every chunk.
 
   Args:
-    key: one, or one per row (shape[0] of them); may serve several sites.
-    site: number of the place in the network that draws.
-    shape: of the result, below 2^32 elements.
+    key: one, or one per row (shape[0] of them); may be used at several sites.
+    site: number of the place in the network that draws the bits.
+    shape: shape of the result, below 2^32 elements.
   """
   words = jax.random.key_data(key)
   first, strides = 0, _strides(shape)
@@ -54,12 +54,12 @@ def keys_at(
   rows: Int[Array, 'tokens'],
   places: Int[Array, 'tokens'],
 ) -> Key[Array, 'tokens']:
-  """Returns a key per token, a function of its row's key and its place.
+  """Returns one key per token, derived from its row's key and its position.
 
   Args:
     row_keys: one per row.
-    rows: the row each token belongs to.
-    places: where in its row.
+    rows: the row of each token.
+    places: the position of each token in its row.
   """
   words = jax.random.key_data(row_keys)[rows]
   first = _mix(words[:, 0] ^ places.astype(jnp.uint32))
@@ -71,9 +71,9 @@ def _strides(shape: tuple[int, ...]) -> list[int]:
 
 
 def _fixed_strides(shape: tuple[int, ...]) -> list[int]:
-  """Gives each axis behind the rows an equal share of the 32 bits.
+  """Returns strides that give the axes after the rows equal shares of 32 bits.
 
-  1,024 heads, queries and keys, or 65,536 tokens and features.
+  That allows 1,024 heads, queries and keys, or 65,536 tokens and features.
   """
   axes = len(shape) - 1
   bits = 32 // max(axes, 1)
@@ -86,12 +86,12 @@ def dropout(
   key: Key[Array, ''] | Key[Array, 'rows'] | None,
   site: int,
 ) -> Float[Array, '*shape']:
-  """Zeroes a share `rate` of x and scales the rest up; x itself if no key.
+  """Returns x with a share `rate` zeroed and the rest scaled up.
 
   Args:
     x: any shape.
     rate: 0 <= rate < 1.
-    key: one, one per row of x, or None for no dropout.
+    key: one, one per row of x, or None for no dropout (x is returned).
     site: see `random_bits`.
   """
   if key is None or rate == 0:

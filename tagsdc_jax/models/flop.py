@@ -1,15 +1,15 @@
-"""FLOP of the network's matrix products, for numpy and JAX arrays alike.
+"""FLOP of the network's matrix products, for both numpy and JAX arrays.
 
-A product of [m, k] and [k, n] counts 2 m k n. Left out, being far less, are
-look-ups, biases, LayerNorm, softmax, GELU, dropout, and heads of one or two
-outputs.
+A product of [m, k] and [k, n] counts as 2 m k n. Look-ups, biases, LayerNorm,
+softmax, GELU, dropout, and heads of one or two outputs are negligible and not
+counted.
 """
 
 from jaxtyping import Float, Int
 
 from tagsdc_jax import arrays, settings
 
-# Forward once; backward a product for the inputs and one for the weights.
+# One forward product; two backward ones, for the inputs and for the weights.
 WITH_GRADIENT = 3
 # No gradient flows to the region features.
 REGIONS_WITH_GRADIENT = 2
@@ -27,9 +27,9 @@ def encoder(
   Args:
     model: sizes.
     lengths: number of real tokens and regions of each row.
-    num_outputs: states that are wanted of the last layer. Where it is the
-      number 1 the one query goes through the projections of keys and values,
-      see `models.layers`; an array must be above 1.
+    num_outputs: number of states needed from the last layer. If it is the int
+      1, the single query goes through the projections of keys and values, see
+      `models.layers`; the entries of an array must be above 1.
   """
   n = 1.0 * lengths  # Integers would overflow.
   hidden, inner = model.hidden_size, model.intermediate_size
@@ -47,7 +47,7 @@ def encoder(
 
 
 def scored(model: settings.Model, lengths: Count) -> Flop:
-  """Returns the FLOP of a matching score per row.
+  """Returns the FLOP of one matching score per row.
 
   Args:
     model: sizes.
@@ -57,7 +57,7 @@ def scored(model: settings.Model, lengths: Count) -> Flop:
 
 
 def pooled(model: settings.Model) -> float:
-  """Returns the FLOP of the states that a row's scores are computed from."""
+  """Returns the FLOP of the pooler for one row."""
   return 2.0 * model.hidden_size**2
 
 

@@ -1,4 +1,4 @@
-"""What is read off the encoder's states."""
+"""The pooler and the heads on top of the encoder."""
 
 from collections.abc import Collection
 from typing import Any
@@ -13,7 +13,7 @@ from tagsdc_jax import settings
 from tagsdc_jax.arrays import Array
 from tagsdc_jax.models import layers
 
-# All heads, by the names of their parameters, and those that decode words.
+# Parameter names of all heads, and of those that decode words.
 NAMES = (
   'pooler',
   'rank_output',
@@ -35,7 +35,7 @@ class Pooler(nn.Module):
   def __call__(
     self, states: Float[Array, 'rows T D']
   ) -> Float[Array, 'rows D']:
-    """Returns what the scores of a row are computed from."""
+    """Returns the pooled state of each row, from which scores are computed."""
     return jnp.tanh(
       layers.dense(self.config, self.config.hidden_size, self.dtype, 'dense')(
         states[:, 0]
@@ -44,7 +44,7 @@ class Pooler(nn.Module):
 
 
 class WordHead(nn.Module):
-  """BERT's MLM head but for its decoder, which is the word embedding."""
+  """BERT's MLM head without its decoder, which is the word embedding."""
 
   config: settings.Model
   dtype: DTypeLike
@@ -58,16 +58,16 @@ class WordHead(nn.Module):
   def transform(
     self, states: Float[Array, '*words D']
   ) -> Float[Array, '*words D']:
-    """Returns what the tied decoder is applied to."""
+    """Returns the input of the tied decoder."""
     return self.norm(layers.gelu(self.dense(states)))
 
   def add_bias(
     self, logits: Float[Array, '*words V']
   ) -> Float[Array, '*words V']:
-    """Returns float32, or float64 if the network computes in that."""
+    """Returns logits plus bias, float32, or float64 if the network uses it."""
     logits = logits.astype(layers.score_dtype(self.dtype))
-    # A product, for its gradient's sake: XLA's sum over the rows takes a fifth
-    # of the head's time on a CPU, a product next to none. Exact on all devices.
+    # A product because of its gradient: on a CPU, XLA's sum over the rows takes
+    # a fifth of the head's time, a product next to none. Exact on all devices.
     ones = jnp.ones((*logits.shape[:-1], 1), logits.dtype)
     return logits + jnp.matmul(
       ones, self.bias[None], precision=jax.lax.Precision.HIGHEST
@@ -75,12 +75,12 @@ class WordHead(nn.Module):
 
 
 def parameters(params: Any, names: Collection[str]) -> dict[str, Any]:
-  """Returns the parameters that some heads take.
+  """Returns the parameters of some heads.
 
   Args:
     params: of the whole network.
-    names: heads, as 'rank_output' or 'mlm_output'; the decoder of a word
-      head is the word embedding.
+    names: heads such as 'rank_output' or 'mlm_output'; for word heads the word
+      embedding, their decoder, is included.
   """
   found = {name: params[name] for name in names}
   if set(names) & WORD_HEADS:

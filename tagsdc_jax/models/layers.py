@@ -1,4 +1,4 @@
-"""Attention, feed-forward and initialization shared by encoder and heads."""
+"""Attention, feed-forward and initialization, shared by encoder and heads."""
 
 import functools
 from typing import NamedTuple
@@ -14,17 +14,17 @@ from tagsdc_jax.arrays import Array
 from tagsdc_jax.models import dropout
 from tagsdc_jax.models import token_layout as layouts
 
-# BERT's value; flax's default of 1e-6 changes outputs in the fourth digit.
+# BERT's value; Flax's default of 1e-6 changes outputs in the fourth digit.
 LAYER_NORM_EPSILON = 1e-12
 
 
 def score_dtype(dtype: DTypeLike) -> jnp.dtype:
-  """Returns what attention and scores are computed in: float32 at least."""
+  """Returns the dtype of attention weights and scores: at least float32."""
   return jnp.promote_types(dtype, jnp.float32)
 
 
 def initializer(config: settings.Model) -> nn.initializers.Initializer:
-  """Weights of linear layers and embeddings: N(0, range); 0.02 in BERT."""
+  """Returns the initializer of weights: N(0, range); range 0.02 in BERT."""
   return nn.initializers.normal(config.initializer_range)
 
 
@@ -35,9 +35,9 @@ def dense(
   name: str | None,
   precision: jax.lax.Precision | None = None,
 ) -> nn.Dense:
-  """A linear layer with BERT's initialization; biases start at 0.
+  """Returns a linear layer with BERT's initialization; biases start at 0.
 
-  `precision` of its product: None for the network's.
+  `precision` is that of its product; None means the network's.
   """
   return nn.Dense(
     features,
@@ -49,20 +49,20 @@ def dense(
 
 
 def layer_norm(dtype: DTypeLike, name: str | None) -> nn.LayerNorm:
-  """LayerNorm with BERT's epsilon; statistics in float32 at least."""
+  """Returns LayerNorm with BERT's epsilon; statistics are at least float32."""
   return nn.LayerNorm(epsilon=LAYER_NORM_EPSILON, dtype=dtype, name=name)
 
 
 def gelu(x: Float[Array, '*shape']) -> Float[Array, '*shape']:
-  """The exact (erf) form, not the tanh approximation.
+  """Returns the exact (erf) GELU, not the tanh approximation.
 
-  flax's own goes through erfc, which takes twice as long on a CPU.
+  Flax's version uses erfc, which takes twice as long on a CPU.
   """
   return 0.5 * x * (1 + jax.lax.erf(x * 0.5**0.5))
 
 
 class HeadProjection(nn.Module):
-  """A linear layer whose output is divided among the attention heads.
+  """A linear layer whose output is split among the attention heads.
 
   Its parameters are those of nn.Dense: kernel [D, D], bias [D].
   """
@@ -100,9 +100,9 @@ class HeadProjection(nn.Module):
 
 
 class _Given(NamedTuple):
-  """The inputs of attention that have no gradient.
+  """The inputs of attention without gradient.
 
-  Of the tokens of a chunk, or of its rows as [rows, T].
+  The mask is flat over the tokens of a chunk, or [rows, T].
   """
 
   token_mask: Bool[Array, 'tokens'] | Bool[Array, 'rows T']  # True where real.
@@ -110,7 +110,7 @@ class _Given(NamedTuple):
 
 
 class Attention(nn.Module):
-  """Multi-head attention of all tokens, or each row's first, to its tokens."""
+  """Multi-head self-attention within each row, for all or the first queries."""
 
   config: settings.Model
   dtype: DTypeLike
@@ -129,10 +129,10 @@ class Attention(nn.Module):
 
     Args:
       x: states of the tokens.
-      token_mask: True where real; others are never attended to. Real ones
-        come first in a row unless the implementation is plain.
-      layout: which row each token belongs to.
-      first_only: whether the result is wanted for each row's first token only.
+      token_mask: True where real; others are never attended to. Unless the
+        implementation is plain, a row's real tokens must come first.
+      layout: the row of each token.
+      first_only: whether only the result for each row's first token is needed.
       dropout_keys: one per row, or None for no dropout.
     """
     config = self.config
@@ -161,8 +161,8 @@ def _weigh(
   dtype = logits.dtype
   logits = logits.astype(score_dtype(dtype))
   logits /= (config.hidden_size // config.num_heads) ** 0.5
-  # The reference adds -10000, which is exactly zero weight in float32. The
-  # lowest float does the same and stays finite for rows without any token.
+  # The reference adds -10000, which makes the weight exactly 0 in float32. The
+  # lowest float does the same and stays finite for rows without tokens.
   logits = jnp.where(
     given.token_mask[:, None, None, :], logits, jnp.finfo(jnp.float32).min
   )
@@ -189,7 +189,7 @@ def _split(
 def _pad(
   x: Float[Array, 'rows ...'], number: int
 ) -> Float[Array, 'padded ...']:
-  """Returns x padded at its end with zeros to a number of rows."""
+  """Returns x padded with zero rows at the end to `number` rows."""
   return jnp.pad(x, [(0, number - x.shape[0])] + [(0, 0)] * (x.ndim - 1))
 
 
@@ -200,7 +200,7 @@ def _attend(
   projected: tuple[tuple[Float[Array, 'tokens D'], Float[Array, 'D']], ...],
   given: _Given,
 ) -> Float[Array, 'tokens D']:
-  """Returns the result of attention for all tokens, each to those of its row.
+  """Returns the result of attention within each row, for all tokens.
 
   Args:
     config: heads and dropout.
@@ -219,8 +219,7 @@ def _attend(
     for x, bias in projected
   )
   if given.dropout_keys is None and implementation != 'plain':
-    # cuDNN never writes the weights to memory and skips what lies beyond a
-    # row's length.
+    # cuDNN never writes the weights to memory and skips the padding.
     mixed = jax.nn.dot_product_attention(  # type: ignore[call-overload]
       queries,
       keys,
@@ -229,8 +228,7 @@ def _attend(
       key_value_seq_lengths=jnp.sum(given.token_mask, axis=1, dtype=jnp.int32),
     )
   else:
-    # Heads first: a CPU's batched products want their matrices contiguous, and
-    # not rows with rows.
+    # Heads first: batched products on a CPU need contiguous matrices.
     probs = _weigh(
       config, queries.transpose(0, 2, 1, 3) @ keys.transpose(0, 2, 3, 1), given
     )
@@ -249,9 +247,9 @@ def _attend_from_first(
 ) -> Float[Array, 'rows D']:
   """Returns the result of attention for each row's first token.
 
-  Keys and values are linear in x, so the query can go through the keys'
-  projection instead of the tokens, and the weighted sum through the values':
-  D / heads times less work than to project all tokens.
+  Keys and values are linear in x, so instead of all tokens it suffices to send
+  the query through the keys' projection and the weighted sum through the
+  values'. That takes D / heads times less work.
 
   Args:
     config: heads and dropout.
@@ -259,7 +257,7 @@ def _attend_from_first(
     key: projection of the keys.
     value: projection of the values.
     x: states of the tokens.
-    layout: which row each token belongs to.
+    layout: the row of each token.
     given: mask and keys.
   """
   first, bias = query(layout.leading(x, 1)[:, 0])
@@ -295,7 +293,8 @@ def _mix_for_first(
   Args:
     config: heads and dropout.
     length: padded length of the rows.
-    floats: the factors of the tokens, a bias of the products, and the tokens.
+    floats: queries in the space of the tokens, the bias of their products with
+      the tokens, and the tokens.
     given: mask and keys.
   """
   queries, bias, x = floats
@@ -328,12 +327,12 @@ class EncoderLayer(nn.Module):
     first_only: bool,
     dropout_keys: Key[Array, 'rows'] | None,
   ) -> Float[Array, 'tokens D'] | Float[Array, 'rows D']:
-    """Returns the states behind this layer; arguments as for `Attention`."""
+    """Returns this layer's output states; arguments as for `Attention`."""
     config = self.config
     keys = None
     if dropout_keys is not None:
       rows, places = layout.rows, layout.places
-      if first_only:  # Draws as it would beside the row's other tokens.
+      if first_only:  # The same draws as together with the row's other tokens.
         rows = jnp.arange(layout.max_rows)
         places = jnp.zeros_like(rows)
       keys = dropout.keys_at(dropout_keys, rows, places)

@@ -18,10 +18,10 @@ from tagsdc_jax.models import token_layout as layouts
 class RetrievalModel(nn.Module):
   """UNITER with the heads of pretraining, TAGS and DC.
 
-  All heads exist in every phase, so that a checkpoint of one phase starts the
-  next; the optimizer leaves alone those that a phase does not use.
+  All heads exist in every phase, so a checkpoint of one phase can start the
+  next; the optimizer does not change heads that a phase does not use.
 
-  What is float32 below is float64 if dtype is (comparisons need that).
+  Where float32 is stated below, it is float64 if dtype is (for comparisons).
   """
 
   config: settings.Model
@@ -38,7 +38,7 @@ class RetrievalModel(nn.Module):
       config, dtype, self.attention, self.recompute_layers
     )
     self.pooler = heads.Pooler(config, dtype)
-    # Scores are float32 wherever and however the encoder computes.
+    # Scores are float32 on all devices, whatever the encoder's dtype.
     scores = layers.score_dtype(dtype)
     self.rank_output, self.itm_output, self.disc_output = (
       layers.dense(config, size, scores, None, jax.lax.Precision.HIGHEST)
@@ -72,16 +72,16 @@ class RetrievalModel(nn.Module):
   def mask_regions(
     self, features: Float[Array, 'rows R F'], is_masked: Bool[Array, 'rows R']
   ) -> Float[Array, 'rows R F']:
-    """Returns region features, the learned vector added where masked.
+    """Returns region features with the learned vector added where masked.
 
-    Neither phase masks regions; UNITER's pretraining does.
+    UNITER's pretraining masks regions; none of the phases here does.
     """
     return self.image_embeddings.mask_regions(features, is_masked)
 
   def pooled(
     self, states: Float[Array, 'rows states D']
   ) -> Float[Array, 'rows D']:
-    """Returns what scores are computed from, for each row's leading states."""
+    """Returns the pooled state of each row, from which scores are computed."""
     return self.pooler(states)
 
   def encode(
@@ -127,7 +127,7 @@ class RetrievalModel(nn.Module):
     Args:
       embeddings: in each row those of the text, then those of the regions.
       token_mask: True where real.
-      layout: which row each token belongs to.
+      layout: the row of each token.
       num_outputs: as for `encode`.
       dropout_keys: one per row, or None for no dropout.
       reads_all: False if only the first state of each row is read.
@@ -183,7 +183,7 @@ class RetrievalModel(nn.Module):
     features: Float[Array, 'rows R F'],
     boxes: Float[Array, 'rows R 7'],
   ) -> tuple[Float[Array, '...'], ...]:
-    """Uses every parameter once: the method that `init` is called with."""
+    """Uses every parameter once; `init` is called with this method."""
     text = self.embed_text(token_ids)
     embeddings = jnp.concatenate(
       [text, self.embed_image(features, boxes)], axis=1
@@ -200,7 +200,7 @@ class RetrievalModel(nn.Module):
 
 
 def precision(model: RetrievalModel) -> str:
-  """Returns the precision that it computes in, for people and results."""
+  """Returns the model's precision as text, for messages and result files."""
   return (
     f'{jnp.dtype(model.dtype).name}, {model.matmul_precision} on '
     f'{jax.default_backend()}'
@@ -212,18 +212,18 @@ def apply(
 ) -> Any:
   """Returns the result of a method of the network for these parameters.
 
-  The products in it, and in its gradient, have the precision that the network
-  names, not the default of the device.
+  Matrix products in it and in its gradient use the model's matmul_precision,
+  not the device's default.
   """
   with jax.default_matmul_precision(model.matmul_precision):
     return model.apply({'params': params}, *args, method=method, **kwargs)
 
 
 def init_parameters(model: RetrievalModel, key: Key[Array, '']) -> dict:
-  """Returns fresh float32 parameters.
+  """Returns newly initialized float32 parameters.
 
-  Initialized as the release does but for one bias: that of the box
-  projection, see `uniter.centering_bias`.
+  The initialization is the release's except for the bias of the box projection,
+  see `uniter.centering_bias`.
   """
   c = model.config
   variables = jax.jit(
@@ -242,5 +242,5 @@ def init_parameters(model: RetrievalModel, key: Key[Array, '']) -> dict:
 
 
 def parameter_shapes(model: RetrievalModel) -> dict:
-  """Returns the parameters' shapes and dtypes without making them."""
+  """Returns the parameters' shapes and dtypes without creating them."""
   return jax.eval_shape(lambda: init_parameters(model, jax.random.key(0)))

@@ -1,9 +1,9 @@
-"""Rows of tokens one after the other, padded to one of several lengths.
+"""Consecutive rows of tokens, padded to one of several lengths.
 
-Linear layers, LayerNorm and the like see tokens, whatever rows they belong to.
-So a program that takes rows of several padded lengths (length buckets) needs
-those layers once, and once per length only what mixes the tokens of a row:
-attention.
+Linear layers, LayerNorm and the like operate on tokens, regardless of their
+rows. So a program for rows of several padded lengths (length buckets) contains
+those layers once; only attention, which mixes the tokens of a row, is compiled
+once per length.
 """
 
 import functools
@@ -23,21 +23,21 @@ RowFunction = Callable[[int, Any, Any], Any]
 
 @struct.dataclass
 class Layout:
-  """Which row each token of a chunk belongs to, and where in it.
+  """The row of each token of a chunk, and its position in the row.
 
-  Rows padded to length l lie one after the other, tokens // l of them; the
-  tokens that are left, fewer than l, belong to no row.
+  A chunk is tokens // l consecutive rows padded to length l; the remaining
+  tokens, fewer than l, belong to no row.
   """
 
-  rows: Int[Array, 'tokens']  # The row each token belongs to.
-  places: Int[Array, 'tokens']  # Where in its row.
-  choice: Int[Array, '']  # Which of the lengths it is.
+  rows: Int[Array, 'tokens']  # The row of each token.
+  places: Int[Array, 'tokens']  # Its position in the row.
+  choice: Int[Array, '']  # Index of the padded length in `buckets`.
   # The padded lengths to choose from, ascending.
   buckets: tuple[int, ...] = struct.field(pytree_node=False)
 
   @property
   def max_rows(self) -> int:
-    """How many rows there are of the smallest length."""
+    """The number of rows if they have the smallest length."""
     return self.rows.shape[0] // self.buckets[0]
 
   @property
@@ -47,7 +47,7 @@ class Layout:
 
   @property
   def num_rows(self) -> Int[Array, '']:
-    """How many rows there are."""
+    """The number of rows."""
     return self.rows.shape[0] // self.length
 
   def leading(
@@ -55,7 +55,7 @@ class Layout:
   ) -> Shaped[Array, 'rows number ...']:
     """Returns the first `number` tokens of each of max_rows rows.
 
-    Rows beyond num_rows, and places beyond the length, hold other tokens.
+    Rows beyond num_rows and positions beyond the length contain other tokens.
     """
     if len(self.buckets) == 1:
       return x[: self.max_rows * self.buckets[0]].reshape(
@@ -65,21 +65,21 @@ class Layout:
     return x.at[first + jnp.arange(number)[None]].get(mode='clip')
 
   def by_row(self, function: RowFunction, floats: Any, others: Any) -> Any:
-    """Returns what a function makes of rows of this length.
+    """Returns the result of a function for rows of this length.
 
-    Where there are several lengths the backward pass runs the function again:
-    its residuals have another shape for each.
+    With several lengths, the backward pass runs the function again, since the
+    shapes of its residuals depend on the length.
 
     Args:
-      function: called once per length when tracing; must close over nothing
-        traced.
-      floats: arrays, with gradient.
-      others: arrays, without.
+      function: called once per length during tracing; must not close over
+        traced values.
+      floats: arrays with gradient.
+      others: arrays without gradient.
     """
     if len(self.buckets) == 1:
       return function(self.buckets[0], floats, others)
-    # The backward pass is traced when the network's precision, which
-    # `retrieval.apply` sets, is no longer in force: it is taken along.
+    # The backward pass is traced outside `retrieval.apply`, which sets the
+    # network's precision, so the precision is passed on explicitly.
     precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
     function = functools.partial(_run_precisely, function, precision)
     return _switch(function, self.buckets, floats, others, self.choice)
@@ -88,7 +88,7 @@ class Layout:
 def of_bucket(
   buckets: Sequence[int], choice: Int[Array, ''], num_tokens: int
 ) -> Layout:
-  """Returns the layout of num_tokens tokens, at least the last length."""
+  """Returns the layout of num_tokens tokens, at least the largest length."""
   length = jnp.asarray(buckets, jnp.int32)[choice]
   token = jnp.arange(num_tokens, dtype=jnp.int32)
   return Layout(token // length, token % length, choice, tuple(buckets))

@@ -1,6 +1,6 @@
 """UNITER: embeddings of text and regions, and the encoder over both.
 
-Knows nothing of negatives or losses. Reference: docs/method.md, 1,
+Independent of negatives and losses. Reference: docs/method.md, 1;
 UNITER (arXiv 1909.11740) as TAGS-DC uses it.
 """
 
@@ -20,24 +20,24 @@ from tagsdc_jax.models import dropout, layers
 from tagsdc_jax.models import token_layout as layouts
 
 TEXT_TYPE, IMAGE_TYPE = 0, 1
-# An ordinary box: x1, y1, x2, y2, w, h, w * h as shares of the picture.
-_ORDINARY_BOX = (0.4, 0.4, 0.6, 0.6, 0.2, 0.2, 0.04)
+# A typical box: x1, y1, x2, y2, w, h, w * h relative to the image's size.
+_TYPICAL_BOX = (0.4, 0.4, 0.6, 0.6, 0.2, 0.2, 0.04)
 
 
 def centering_bias(kernel: Float[Array, '7 D']) -> Float[Array, 'D']:
-  """Returns the bias with which an ordinary box projects to 0.
+  """Returns the bias with which a typical box projects to 0.
 
-  All boxes are much alike as seven numbers between 0 and 1. With a bias of 0
-  the LayerNorm behind the projection spends its scale on what they share, and
-  a fresh network takes many times longer to see where things are: on the
-  embedded world's relations alone, chance after 1,500 batches of 128 without
-  and 90 % after 450 batches with it.
+  As seven numbers between 0 and 1, all boxes are similar. With a bias of 0, the
+  LayerNorm after the projection is dominated by what they have in common, and a
+  newly initialized network takes many times longer to learn positions: trained
+  on the embedded world's relations alone, accuracy is at chance after 1,500
+  batches of 128 without this bias, and 90 % after 450 batches with it.
 
   Args:
-    kernel: of the box projection.
+    kernel: the kernel of the box projection.
   """
   return -jnp.matmul(
-    jnp.asarray(_ORDINARY_BOX, kernel.dtype),
+    jnp.asarray(_TYPICAL_BOX, kernel.dtype),
     kernel,
     precision=jax.lax.Precision.HIGHEST,
   )
@@ -115,10 +115,10 @@ class ImageEmbeddings(nn.Module):
   def mask_regions(
     self, features: Float[Array, 'rows R F'], is_masked: Bool[Array, 'rows R']
   ) -> Float[Array, 'rows R F']:
-    """Returns the features, a learned vector added where masked.
+    """Returns the features with a learned vector added where masked.
 
-    Of the table's two rows the first stands for regions that are not masked:
-    nothing is added there, whatever the row holds.
+    The first of the table's two rows is for regions that are not masked; it is
+    never added, whatever its values.
     """
     masked = features + self.region_mask_embedding[1].reshape(1, 1, -1)
     return jnp.where(is_masked[..., None], masked, features)
@@ -134,7 +134,7 @@ class ImageEmbeddings(nn.Module):
 
     Args:
       features: may be float16.
-      boxes: float32, each number from 0 to 1; regions have no order.
+      boxes: float32, numbers from 0 to 1; the order of regions has no effect.
       type_row: token-type embedding of images.
       dropout_key: None for no dropout.
     """
@@ -153,8 +153,8 @@ class Encoder(nn.Module):
 
   All layers but the last run in one `lax.scan` over stacked parameters
   ([num_layers - 1, ...] under `layers`), so that compile time does not grow
-  with depth. The last one (`last_layer`) stands apart because it may be
-  computed for a few tokens only.
+  with depth. The last one (`last_layer`) is separate because it may be computed
+  for a few tokens only.
   """
 
   config: settings.Model
@@ -178,13 +178,13 @@ class Encoder(nn.Module):
     Args:
       x: embeddings of the tokens.
       token_mask: True where real.
-      layout: which row each token belongs to; the result has layout.max_rows
-        rows, and those beyond layout.num_rows hold anything finite.
-      num_outputs: how many leading states are wanted. The matching score needs
+      layout: the row of each token; the result has layout.max_rows rows, of
+        which those beyond layout.num_rows have arbitrary finite values.
+      num_outputs: the number of leading states needed. The matching score needs
         [CLS] only, which saves most of the last layer.
       dropout_keys: one per row, or None for no dropout.
-      reads_all: whether more than each row's first state is read; if not, the
-        others come back as 0 and cost nothing. None means True.
+      reads_all: whether more than each row's first state is used; if not, the
+        others are 0 and cost nothing. None means True.
     """
     layer = layers.EncoderLayer(
       self.config, self.dtype, self.attention, parent=None
@@ -212,7 +212,7 @@ class Encoder(nn.Module):
         {'params': params}, x, token_mask, layout, first_only, keys
       )
 
-    # A scan's body needs no guard against common subexpressions.
+    # In a scan, common subexpression elimination needs no prevention.
     run = (
       jax.checkpoint(apply, prevent_cse=False, static_argnums=(3,))
       if self.recompute_layers
@@ -250,18 +250,18 @@ class Encoder(nn.Module):
     )
 
   def _layer_parameters(self, name: str, init: Callable) -> Any:
-    # `self.param` traces `init` again to check the shapes of given parameters,
-    # a tenth of the time that it takes to trace a train step. The layers and
-    # the scan, which use the parameters, check them as well.
+    # `self.param` traces `init` again to check the shapes of existing
+    # parameters, a tenth of the time it takes to trace a train step. The layers
+    # and the scan that use the parameters check them anyway.
     if self.has_variable('params', name):
       return self.get_variable('params', name)
     return self.param(name, init)
 
 
 def merge_layers(encoder: Any) -> Any:
-  """Returns parameters of an encoder whose last layer is like the others.
+  """Returns encoder parameters with the last layer stacked onto the others.
 
-  Where all states are wanted that saves compiling a layer.
+  If all states are needed, this saves compiling one layer.
   """
   last = jax.tree.map(lambda x: x[None], encoder['last_layer'])
   if 'layers' not in encoder:
@@ -276,7 +276,7 @@ def merge_layers(encoder: Any) -> Any:
 def _layer_keys(
   row_keys: Key[Array, 'rows'] | None, num_layers: int
 ) -> Key[Array, 'num_layers rows'] | None:
-  """Returns a key per layer and row."""
+  """Returns one key per layer and row."""
   if row_keys is None:
     return None
   return jax.vmap(lambda key: jax.random.split(key, num_layers), out_axes=1)(

@@ -1,5 +1,5 @@
-"""The PyTorch release's own step, with its errors; for comparisons, not fast.
+"""The PyTorch release's step, including its errors; for comparison, not speed.
 
-Nothing below this room knows of it: a run that asks for the release's step
-(`quirks.plain_step`) takes its micro-batches, heads and objective from here.
+A run with the release's step (`quirks.plain_step`) uses the micro-batches,
+heads and objective of this package. Lower-level packages do not depend on it.
 """

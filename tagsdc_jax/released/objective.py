@@ -1,10 +1,9 @@
 """Stages 1 and 2 as the release computes them, one positive at a time.
 
-For comparisons with the release: every quirk of the settings' first group can
-be switched on here, and with none on it minimizes what the fast step does.
-Every candidate is scored, padded to one length, in passes of their own per
-loss; nothing is shared and nothing skipped. The work that it logs is what the
-fast step would need.
+For comparisons with the release: the first group of `settings.Quirks` can be
+switched on here; with all of them off, the objective equals the fast step's.
+Each loss scores all its candidates in separate passes, padded to one length;
+nothing is shared or skipped. The logged work is what the fast step would need.
 """
 
 import dataclasses
@@ -43,13 +42,13 @@ def loss(
   batch: arrays.MicroBatch,
   batch_keys: MicroBatchKeys,
 ) -> tuple[jax.Array, tuple[step.Metrics, Work]]:
-  """Returns the loss of one positive, its metrics, and the work it took.
+  """Returns the loss of one positive, its metrics, and its work.
 
   Args:
     engine: runs the network.
     params: parameters.
     start_params: not used.
-    batch: one positive; or two, the second for the retrieved texts' loss.
+    batch: one positive; or two, the second for the loss of retrieved texts.
     batch_keys: keys of the micro-batch.
   """
   source_key, loss_key = jax.random.split(batch_keys.dropout)
@@ -66,7 +65,7 @@ def loss(
   )
   sentences = proposed[2].sentences
   assert sentences is not None  # See settings.checks.
-  lost, metrics, ranked = losses_of(
+  total_loss, metrics, ranked = losses_of(
     engine, params, batch, sentences, sentences.losses['mlm'], loss_key
   )
   selected = _selected(proposed, ranked)
@@ -76,7 +75,7 @@ def loss(
     else None
   )
   values = {'triplet': jnp.stack([one.losses for one in ranked])[None]}
-  return lost, (
+  return total_loss, (
     metrics | {'mask_refill_valid': jnp.mean(proposed[2].is_valid)},
     count_work.of_negatives(
       table, proposed, selected, parts.losses, values, of_words
@@ -132,7 +131,7 @@ def sentence_losses(
   sentences: source.Sentences,
   dropout_key: jax.Array,
 ) -> tuple[dict[str, jax.Array], step.Metrics, pair_rows.Ranked]:
-  """Returns the losses made of refilled sentences, float32 [1] each.
+  """Returns the losses of refilled sentences, float32 [1] each.
 
   Args:
     engine: runs the network.
@@ -141,7 +140,7 @@ def sentence_losses(
     sentences: [1, G, L].
     dropout_key: PRNG key, used once.
   Returns:
-    L_syn, in stage 2 the word losses too; what is logged; and the ranking.
+    L_syn, in stage 2 also the word losses; metrics; and the ranking.
   """
   rank_key, word_key = jax.random.split(dropout_key)
   ranked, rows = rank_sentences(engine, params, batch, sentences, rank_key)
@@ -196,7 +195,7 @@ def words_of(
 def word_losses_of(
   config: settings.Settings,
 ) -> tuple[pair_losses.PairLoss, pair_losses.PairLoss]:
-  """Returns word discrimination and correction, clamped if that is asked."""
+  """Returns word discrimination and correction, clamped if the settings say."""
   cross_entropy = (
     clamped_word_loss if config.quirks.clamped_words else words.word_loss
   )
@@ -214,17 +213,17 @@ def word_loss(
   of: pair_losses.Words,
   is_filled: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-  """Returns the mean over the words that count, and all losses.
+  """Returns the mean loss over the words that count, and the loss of each word.
 
   Args:
     engine: runs the heads.
     params: parameters.
-    one: of words.
+    one: a loss of words.
     states: float [1, H, L, D].
     of: words of the selected sentences, [1, H, L].
     is_filled: bool [1, H].
   Returns:
-    float32 [1], with gradient; float32 [1, H, L], without.
+    float32 [1], with gradient; float32 [1, H, L], without gradient.
   """
   mean = lambda x: pair_losses.mean_per_positive(one, x, is_filled, of)
   weights = jax.grad(lambda x: jnp.sum(mean(x)))(jnp.zeros(of.token_ids.shape))
@@ -246,7 +245,7 @@ def word_loss(
 
 
 def clamped_word_loss(logits: jax.Array, token_ids: jax.Array) -> jax.Array:
-  """As `words.word_loss`, but no more than 23.03, and without gradient there.
+  """Like `words.word_loss`, but at most 23.03, with no gradient at that value.
 
   Reference: the release's stage 2, which takes the logarithm of
   max(softmax, 1e-10).
@@ -257,7 +256,7 @@ def clamped_word_loss(logits: jax.Array, token_ids: jax.Array) -> jax.Array:
 
 
 def positive_of(batch: arrays.MicroBatch, row: int) -> arrays.MicroBatch:
-  """Returns the micro-batch with one of its positives only."""
+  """Returns the micro-batch with only one of its positives."""
   one = lambda tree: jax.tree.map(lambda x: x[row][None], tree)
   return dataclasses.replace(
     batch,
@@ -274,7 +273,7 @@ def positive_of(batch: arrays.MicroBatch, row: int) -> arrays.MicroBatch:
 def rank_images(
   engine: Engine, params: Any, batch: arrays.MicroBatch, dropout_key: jax.Array
 ) -> pair_rows.Ranked:
-  """Returns the caption with its image against the pool's images (L_t)."""
+  """Returns the ranking of the caption's image against the pool's (L_t)."""
   pool = jnp.ones(batch.pool_images.num_regions.shape, bool)
   return pair_rows.rank(
     engine, params, image_rows(batch), _hardest_of(engine, pool), dropout_key
@@ -282,7 +281,7 @@ def rank_images(
 
 
 def image_rows(batch: arrays.MicroBatch) -> pair_rows.Rows:
-  """Returns the caption with its own image, then with the pool's."""
+  """Returns pairs of the caption with its own image, then with the pool's."""
   return pair_rows.pair_rows(
     batch.texts, _with_pool(batch.images, batch.pool_images)
   )
@@ -291,7 +290,7 @@ def image_rows(batch: arrays.MicroBatch) -> pair_rows.Rows:
 def rank_texts(
   engine: Engine, params: Any, batch: arrays.MicroBatch, dropout_key: jax.Array
 ) -> pair_rows.Ranked:
-  """Returns the image with its caption against the pool's texts (L_i)."""
+  """Returns the ranking of the image's caption against the pool's (L_i)."""
   quirks = engine.task.settings.quirks
   return pair_rows.rank(
     engine,
@@ -310,7 +309,7 @@ def valid_texts(quirks: settings.Quirks, batch: arrays.MicroBatch) -> jax.Array:
 def text_rows(
   quirks: settings.Quirks, batch: arrays.MicroBatch
 ) -> pair_rows.Rows:
-  """Returns the image with its own caption, then with the pool's."""
+  """Returns pairs of the image with its own caption, then with the pool's."""
   start = batch.pool_texts.num_tokens[-1] if quirks.last_text_offset else None
   return pair_rows.pair_rows(
     _with_pool(batch.texts, batch.pool_texts), batch.images, start
@@ -324,7 +323,7 @@ def rank_sentences(
   sentences: source.Sentences,
   dropout_key: jax.Array,
 ) -> tuple[pair_rows.Ranked, pair_rows.Rows]:
-  """Returns the caption against its refilled sentences (L_syn), and the rows.
+  """Returns the ranking of the caption and its refills (L_syn), and the rows.
 
   Args:
     engine: runs the network.
@@ -351,7 +350,7 @@ def rank_sentences(
     rows = pair_rows.first_word_only(rows)
 
   def choose(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
-    # Stage 2 of the release takes its penalties off probabilities.
+    # Stage 2 of the release subtracts its penalties from probabilities.
     scores = logits if config.phase == 'tags' else jax.nn.sigmoid(logits)
     indices, is_filled = selection.choose(
       scores[None],
@@ -369,7 +368,7 @@ def _selected(
   proposed: tuple[candidates.Candidates, ...],
   ranked: tuple[pair_rows.Ranked, ...],
 ) -> mining.Selected:
-  """Returns the selected negatives as the fast step has them."""
+  """Returns the selected negatives in the fast step's form."""
   found = [
     mining.Selected(
       one.indices[None],

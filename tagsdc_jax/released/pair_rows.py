@@ -1,8 +1,8 @@
 """Pairs as the release runs them: one row each, padded, none skipped.
 
-The release joins a row's text and its regions by an index into [text padded
-to the batch's longest, regions]. Two of its errors are wrong indices, so rows
-carry theirs.
+The release gathers a row's tokens by an index into [text padded to the batch's
+longest, regions]. Two of its errors are wrong indices, so rows contain this
+index.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ class Rows:
 
   texts: arrays.Texts  # [M, L]
   images: arrays.Images  # [M, R, .]
-  places: jax.Array  # int32 [M, L + R], of each token among [text, regions]
+  places: jax.Array  # int32 [M, L + R], each token's index in [text, regions]
   mask: jax.Array  # bool [M, L + R], True where real
 
 
@@ -37,14 +37,14 @@ def pair_rows(
   images: arrays.Images,
   image_start: jax.Array | None = None,
 ) -> Rows:
-  """Returns pairs row by row; a single text or image goes to all rows.
+  """Returns pairs row by row; a single text or image is used in all rows.
 
   Args:
     texts: [M or 1, L].
     images: [M or 1, R, .].
-    image_start: int32 [], where the release looks for the regions: a place
-      among [text padded to the longest of these texts, regions]. None: where
-      they are, behind the padding.
+    image_start: int32 [], where the release expects the regions: an index into
+      [text padded to the longest of these texts, regions]. None means where
+      they actually are, after the padding.
   """
   count = max(texts.num_tokens.shape[0], images.num_regions.shape[0])
   texts, images = jax.tree.map(
@@ -69,10 +69,10 @@ def pair_rows(
 
 
 def first_word_only(rows: Rows) -> Rows:
-  """Returns rows whose first one consists of copies of its first word.
+  """Returns rows of which the first consists of copies of its first word.
 
-  Reference: the release takes the attention mask, all ones, for the index of
-  the positive; see docs/quirks.md, 1.
+  Reference: the release uses the attention mask, all ones, as the index of the
+  positive; see docs/quirks.md, 1.
   """
   return dataclasses.replace(rows, places=rows.places.at[0].set(1))
 
@@ -90,7 +90,7 @@ def encode(
   num_outputs: int,
   dropout_key: jax.Array | None = None,
 ) -> jax.Array:
-  """Returns float [M, num_outputs, D]; dropout if a key is given."""
+  """Returns states, float [M, num_outputs, D]; with dropout if given a key."""
   text_key, image_key, encoder_key = (
     (None,) * 3 if dropout_key is None else jax.random.split(dropout_key, 3)
   )
@@ -115,7 +115,7 @@ def encode(
 
 @struct.dataclass
 class Ranked:
-  """A positive against its candidates."""
+  """The scores and losses of a positive and its candidates."""
 
   match_logits: jax.Array  # float32 [1 + N], without gradient and dropout
   indices: jax.Array  # int32 [H] into the candidates
@@ -131,13 +131,13 @@ def rank(
   choose: Choose,
   dropout_key: jax.Array,
 ) -> Ranked:
-  """Scores all rows, keeps the hardest, runs them again with gradient.
+  """Scores all rows, selects the hardest, and runs these with gradient.
 
   Args:
     engine: runs the network.
     params: parameters.
     rows: the positive, then its N candidates.
-    choose: picks among the candidates' raw scores [N].
+    choose: selects candidates by their raw scores [N].
     dropout_key: PRNG key, used once.
   """
 

@@ -6,24 +6,24 @@ import numpy as np
 
 from tagsdc_jax.data import loader
 
-_SECOND = 2  # Stream of the second shuffle; 0 and 1 are the pools'.
+_SECOND = 2  # Random stream of the second shuffle; pools use 0 and 1.
 
 
 @dataclasses.dataclass(frozen=True)
 class PairedMicroBatches(loader.MicroBatches):
-  """Each positive comes with an unrelated one for the retrieved texts' loss.
+  """Adds to each positive an unrelated one for the loss of retrieved texts.
 
-  Row 0 meets the pool's images, row 1 the pool's texts; each pool leaves out
-  what belongs to its own row only.
+  Row 0 is ranked against the pool's images, row 1 against its texts; each pool
+  excludes only what belongs to its own row.
   """
 
   @property
   def num_rows(self) -> int:
-    """How many captions a micro-batch holds."""
+    """The number of captions in a micro-batch."""
     return 2 * self.positives
 
   def caption_numbers(self, number: int) -> list[int]:
-    """Returns a caption of each of two independent shuffles."""
+    """Returns captions from each of two independent shuffles."""
     second = np.random.SeedSequence([self.seed, _SECOND]).generate_state(1)
     return [
       *self.shuffled(number, self.seed),
@@ -33,7 +33,7 @@ class PairedMicroBatches(loader.MicroBatches):
   def pool(
     self, number: int, image_numbers: list[int]
   ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns N images not of the first row, N texts not of the second."""
+    """Returns N images unrelated to row 0 and N texts unrelated to row 1."""
     images, _ = super().pool(number, image_numbers[: self.positives])
     _, texts = super().pool(number, image_numbers[self.positives :])
     return images, texts

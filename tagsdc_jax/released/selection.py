@@ -1,4 +1,4 @@
-"""The release's choice among candidates: pushed down, not left out."""
+"""The release's selection of candidates: penalized instead of excluded."""
 
 import jax
 import jax.numpy as jnp
@@ -6,19 +6,19 @@ import jax.numpy as jnp
 from tagsdc_jax import settings
 from tagsdc_jax.negatives import filters
 
-# What the release takes off a candidate's score, both adding up.
+# What the release subtracts from a candidate's score; they add up.
 EXCLUDED_PENALTY, REPEATED_PENALTY = 3.0, 2.0
-# Below any score, yet small enough that the order among these rows survives.
+# Moves a score below all others, yet preserves the order among these rows.
 _LEFT_OUT = 1e4
 
 
 def is_repeated(candidates: jax.Array, *, last_copy: bool) -> jax.Array:
-  """Returns whether an equal candidate counts instead, bool [B, G].
+  """Returns whether an equal candidate is used instead, bool [B, G].
 
   Args:
     candidates: int32 [B, G, L].
-    last_copy: of equal candidates the last counts (as in the release), not
-      the first.
+    last_copy: whether the last of equal candidates is used (as in the release),
+      not the first.
   """
   if not last_copy:
     return filters.is_repeated(candidates)
@@ -26,11 +26,11 @@ def is_repeated(candidates: jax.Array, *, last_copy: bool) -> jax.Array:
 
 
 def penalties(is_excluded: jax.Array, is_repeated: jax.Array) -> jax.Array:
-  """Returns what is taken off the scores, float32 of the same shape.
+  """Returns what to subtract from the scores, float32 of the same shape.
 
   Args:
     is_excluded: bool, e.g. whether the candidate is the caption itself.
-    is_repeated: bool, whether an equal candidate counts instead.
+    is_repeated: bool, whether an equal candidate is used instead.
   """
   return EXCLUDED_PENALTY * is_excluded.astype(
     jnp.float32
@@ -44,14 +44,14 @@ def choose(
   num_hard: int,
   quirks: settings.Quirks,
 ) -> tuple[jax.Array, jax.Array]:
-  """Returns the hardest candidates as the quirks have it.
+  """Returns the hardest candidates, selected as the quirks say.
 
   Args:
     scores: float32 [B, G], logits or probabilities.
     is_excluded: bool [B, G].
     is_repeated: bool [B, G].
     num_hard: H <= G.
-    quirks: `penalties` and `fill_up` are read.
+    quirks: `penalties` and `fill_up` are used.
   Returns:
     indices int32 [B, H], hardest first, and is_filled bool [B, H], which of
     them count in the loss.

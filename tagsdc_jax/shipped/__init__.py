@@ -1,8 +1,8 @@
-"""Weights that come with the package, each a folder beside this file.
+"""Weights that come with the package, each in a folder next to this file.
 
-A folder holds an Orbax checkpoint without optimiser state (`parameters`,
-`about`), the `metrics.jsonl` of the run that made it, and `recipe.json`: the
-command, the machine, and the hash of the parameters.
+A folder contains an Orbax checkpoint without optimizer state (`parameters`,
+`about`), the `metrics.jsonl` of the run that produced it, and `recipe.json`:
+the command, the machine, and the hash of the parameters.
 """
 
 import json
@@ -17,12 +17,12 @@ _ROOT = Path(__file__).parent
 
 
 def find(init_from: str) -> Path:
-  """Returns the path that `init_from` stands for.
+  """Returns the path that `init_from` refers to.
 
   Args:
-    init_from: `shipped:NAME`, or a path of this machine.
+    init_from: `shipped:NAME`, or a local path.
   Raises:
-    UserError: if nothing of that name is shipped, or it is no such path.
+    UserError: if no weights of that name are shipped, or the path is not local.
   """
   if not init_from.startswith(PREFIX):
     return paths.local(init_from)
@@ -30,20 +30,20 @@ def find(init_from: str) -> Path:
   if path.parent != _ROOT or not (path / RECIPE).is_file():
     raise errors.UserError(
       f'{init_from}: no such weights come with the package; '
-      f'there is {", ".join(PREFIX + name for name in names())}'
+      f'available: {", ".join(PREFIX + name for name in names())}'
     )
   return path
 
 
 def names() -> list[str]:
-  """Returns the names of what is shipped."""
+  """Returns the names of the shipped weights."""
   return sorted(p.parent.name for p in _ROOT.glob(f'*/{RECIPE}'))
 
 
 def recipe(name: str) -> dict[str, Any]:
-  """Returns how the weights were made.
+  """Returns how the weights were produced.
 
-  `command`, `machine`, `seconds`, `parameters_sha256`, `updates`.
+  Its keys: `command`, `machine`, `seconds`, `parameters_sha256`, `updates`.
   """
   text = (_ROOT / name / RECIPE).read_text(encoding='utf-8')
   return json.loads(text)

@@ -1,10 +1,10 @@
-"""Orbax checkpoints of a run: newest, best, and those to be kept.
+"""Orbax checkpoints of a run: the newest, the best, and those kept for good.
 
-A checkpoint holds `parameters` (nested names -> float32), `optimizer` (path
--> array) and `about` (JSON: phase, update, metrics, versions, hashes of all
-the rest), so that it can be read without this project. Of several processes
-the first one writes: every process holds all parameters, and so no process
-waits for another within a save. Each reads on its own.
+A checkpoint contains `parameters` (nested names -> float32), `optimizer` (path
+-> array) and `about` (JSON: phase, update, metrics, versions, hashes of
+everything else), so it can be read without this project. With several
+processes, only the first one writes: every process has all parameters, so none
+has to wait for another during a save. Each process reads on its own.
 """
 
 import dataclasses
@@ -26,15 +26,15 @@ from tagsdc_jax.runtime import hashing, progress, watchdog
 from tagsdc_jax.training import restoring, state
 
 KINDS = ('newest', 'best', 'kept')
-# Newest ones kept: one could be damaged by a full disk.
+# How many of the newest to keep: a full disk can damage the last one.
 _NUM_NEWEST = 2
-# Settings of the network that another phase may change.
+# Model settings that may differ between phases.
 _MAY_DIFFER = (
   'model.dropout_rate',
   'model.initializer_range',
   'model.train_padding_row',
 )
-# What TensorStore, which Orbax writes with, says of the system's errors.
+# How TensorStore, which Orbax uses for writing, reports system errors.
 _SYSTEM_ERROR = re.compile(r"([^:]*) \[os_error_code='\d+'\]")
 
 
@@ -48,7 +48,7 @@ class Loaded:
 
 
 class Checkpoints:
-  """Saves of one run folder, in the background."""
+  """Writes and reads the checkpoints of one run folder."""
 
   def __init__(
     self,
@@ -56,12 +56,12 @@ class Checkpoints:
     watch: watchdog.Watch = watchdog.UNWATCHED,
     check: Callable[[], None] = lambda: None,
   ) -> None:
-    """Makes the folders.
+    """Creates the folders.
 
     Args:
       run_dir: the run's folder.
-      watch: ends a process of several that hangs.
-      check: raises if the folder is another run's by now.
+      watch: ends a process that hangs while others wait for it.
+      check: raises if another run has taken over the folder.
     """
     self._root, self._watch, self._check = run_dir / 'checkpoints', watch, check
     self._num_bytes = 0  # Of the last save.
@@ -73,7 +73,8 @@ class Checkpoints:
       for kind in KINDS:
         place = (self._root / kind).absolute()
         place.mkdir(parents=True, exist_ok=True)
-        # What is not allowed would show in the first save, in the background.
+        # Otherwise missing permissions would only show up in the background,
+        # at the first save.
         restoring.by_update(place)
         if not os.access(place, os.W_OK | os.X_OK):
           raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -82,7 +83,7 @@ class Checkpoints:
           options=ocp.CheckpointManagerOptions(
             max_to_keep=limits[kind],
             create=False,
-            # What a killed run has left half-written.
+            # Half-written checkpoints of a killed run.
             cleanup_tmp_directories=True,
             multiprocessing_options=restoring.alone(),
           ),
@@ -91,19 +92,19 @@ class Checkpoints:
   def save(
     self, kind: str, train_state: state.TrainState, about: dict[str, Any]
   ) -> None:
-    """Saves a state held in host memory, in the background.
+    """Saves a state from host memory, in the background.
 
-    Nothing is done if that update is saved already. Processes other than the
-    first only check it.
+    Does nothing if that update is already saved. Processes other than the
+    first only check that the state is finite.
 
     Args:
       kind: one of KINDS.
-      train_state: numpy arrays that nobody changes afterwards.
-      about: JSON-able facts; `phase` and `update` among them.
+      train_state: numpy arrays that must not be modified afterwards.
+      about: JSON-serializable facts, including `phase` and `update`.
     Raises:
-      UserError: if the file system refuses, this save or the one before; if
-        the folder is another run's by now; or if the state is not finite:
-        nobody could go on from it.
+      UserError: if the file system rejects this save or the previous one; if
+        another run has taken over the folder; or if the state is not finite,
+        so that training could not continue from it.
     """
     update = int(train_state.update)
     problem = arrays.not_finite(
@@ -114,8 +115,8 @@ class Checkpoints:
     if problem:
       raise errors.UserError(
         f'the state after update {update} is not finite, so it is not saved: '
-        f'{problem}; lower optimizer.learning_rate; the last checkpoint is '
-        'from before, and the same command continues from it'
+        f'{problem}; lower optimizer.learning_rate; the last checkpoint '
+        'predates this, and the same command resumes from it'
       )
     manager = self._managers.get(kind)
     if manager is None or update in manager.all_steps():
@@ -143,15 +144,15 @@ class Checkpoints:
   def newest(
     self, template: state.TrainState
   ) -> tuple[state.TrainState, dict[str, Any]] | None:
-    """Returns the newest saved state and its facts, None if there is none.
+    """Returns the newest saved state and its `about`; None if there is none.
 
-    A damaged one is passed over, with a line that says so; see `put_aside`.
-    One that may not be read is not damaged, and ends the run.
+    Damaged checkpoints are reported and skipped; see `put_aside`. A checkpoint
+    that cannot be read for another reason is not skipped: it ends the run.
 
     Args:
       template: a state of the same structure; its arrays are not read.
     Raises:
-      UserError: if all are damaged, or one may not be read.
+      UserError: if all are damaged, or if one cannot be read.
     """
     with self._watch.during(watchdog.READING):
       found = restoring.first_whole(
@@ -166,9 +167,9 @@ class Checkpoints:
     if found is None:
       return None
     path, (parameters, optimizer, *start_params, about) = found
-    for own in (parameters, *start_params):
-      check_parameters(own, template.params, path)
-      _check_numbers(own, path)
+    for tree in (parameters, *start_params):
+      check_parameters(tree, template.params, path)
+      _check_numbers(tree, path)
     return state.TrainState(
       np.int32(about['update']),
       parameters,
@@ -177,7 +178,7 @@ class Checkpoints:
     ), about
 
   def put_aside(self, update: int) -> None:
-    """Moves damaged newest checkpoints, those after `update`, out of the way.
+    """Moves the newest checkpoints after `update`, all damaged, to `damaged`.
 
     The run will save these updates again.
     """
@@ -193,10 +194,10 @@ class Checkpoints:
     manager.reload()
 
   def wait(self) -> None:
-    """Returns when all saves lie on disk.
+    """Waits until all saves are on disk.
 
     Raises:
-      UserError: if the file system refused one.
+      UserError: if the file system rejected one.
     """
     with progress.waiting('writing checkpoints'):
       for kind, manager in self._managers.items():
@@ -204,7 +205,7 @@ class Checkpoints:
           manager.wait_until_finished()
 
   def close(self) -> None:
-    """Waits and lets go of the folder; raises as `wait`."""
+    """Waits for all saves and releases the folder; raises like `wait`."""
     with progress.waiting('writing checkpoints'):
       for kind, manager in self._managers.items():
         with self._writing(kind):
@@ -212,7 +213,7 @@ class Checkpoints:
 
   @contextmanager
   def _writing(self, kind: str) -> Iterator[None]:
-    # What is waited for is written in the background: all of it, at worst.
+    # The wait is for writes in the background: in the worst case all bytes.
     with (
       self._watch.during(watchdog.SAVING, self._num_bytes),
       _written(self._root / kind),
@@ -221,12 +222,12 @@ class Checkpoints:
 
 
 def export(path: Path, parameters: Any, about: dict[str, Any]) -> None:
-  """Writes a checkpoint without optimiser state: for `load`, not to continue.
+  """Writes a checkpoint without optimizer state: for `load`, not to resume.
 
   Args:
-    path: the checkpoint's own folder; replaced.
+    path: the checkpoint's folder; replaced if it exists.
     parameters: numpy arrays.
-    about: JSON-able facts; `phase`, `update` and `settings` among them.
+    about: JSON-serializable facts, including `phase`, `update` and `settings`.
   """
   parts = {'parameters': parameters}
   with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
@@ -238,20 +239,20 @@ def export(path: Path, parameters: Any, about: dict[str, Any]) -> None:
         about=ocp.args.JsonSave(hashing.with_hashes(about, parts)),
       ),
     )
-  # Of use on object stores only, and they name this machine's folders.
+  # Only object stores need these files, and they contain local paths.
   for marker in path.rglob('commit_success.txt'):
     marker.unlink()
 
 
 def load(path: Path) -> Loaded:
-  """Returns parameters and facts of a run folder or of one checkpoint.
+  """Returns the parameters and facts of a run folder or of one checkpoint.
 
-  Of a run folder: its best checkpoint where there is one, else its newest;
-  the one before if that is damaged, with a line that says so.
+  From a run folder it loads the best checkpoint if there is one, else the
+  newest. A damaged checkpoint is reported and the previous one is used.
 
   Raises:
-    UserError: if there is none, none is whole, one may not be read, or its
-      numbers are of no use.
+    UserError: if there is no checkpoint, all are damaged, one cannot be read,
+      or its parameters are not finite float32.
   """
   candidates = (
     [path]
@@ -266,13 +267,13 @@ def load(path: Path) -> Loaded:
   if found is None:
     raise errors.UserError(
       f'{path} must be a run folder with checkpoints, or a checkpoint '
-      'itself; found neither there'
+      'itself; found neither'
     )
   place, (parameters, about) = found
   if 'phase' not in about:
     raise errors.UserError(
-      f'checkpoint {place} does not tell its '
-      'phase; give one that `tagsdc train` has written'
+      f'checkpoint {place} does not state its '
+      'phase; pass one written by `tagsdc train`'
     )
   _check_numbers(parameters, place)
   return Loaded(place, parameters, about)
@@ -282,22 +283,22 @@ def settings_of(loaded: Loaded) -> settings.Settings:
   """Returns the settings that a checkpoint was trained with.
 
   Raises:
-    UserError: if they are missing or not of this version.
+    UserError: if they are missing or do not fit this version.
   """
   try:
     return settings.from_flat(loaded.about['settings'])
   except (ValueError, KeyError, TypeError, AttributeError) as error:
     raise errors.UserError(
       f'the settings in checkpoint {loaded.path} cannot be used: {error}; '
-      'give one that this version of `tagsdc train` has written'
+      'pass one written by this version of `tagsdc train`'
     ) from error
 
 
 def check_model(loaded: Loaded, config: settings.Settings) -> None:
-  """Raises UserError unless the checkpoint's network is that of the config."""
+  """Raises UserError unless the checkpoint's network matches the config."""
   saved = loaded.about.get('settings', {})
   differing = [
-    f'{key} is {saved[key]}, here {value}'
+    f'{key} is {saved[key]}, but {value} in the config'
     for key, value in settings.flatten(config).items()
     if key.startswith('model.')
     and key not in _MAY_DIFFER
@@ -306,14 +307,14 @@ def check_model(loaded: Loaded, config: settings.Settings) -> None:
   ]
   if differing:
     raise errors.UserError(
-      f'checkpoint {loaded.path} is of another model: '
+      f'checkpoint {loaded.path} is from a different model: '
       f"{'; '.join(differing)}. Set the config to the checkpoint's sizes, "
       'or start from another checkpoint'
     )
 
 
 def check_parameters(actual: Any, expected: Any, path: Path) -> None:
-  """Raises UserError unless names and shapes are those of the model."""
+  """Raises UserError unless names and shapes match the model's."""
   have, want = (
     {name: np.shape(x) for name, x in _named(tree).items()}
     for tree in (actual, expected)
@@ -327,7 +328,7 @@ def check_parameters(actual: Any, expected: Any, path: Path) -> None:
     if have.get(name) != want.get(name)
   ]
   raise errors.UserError(
-    f'checkpoint {path} is of another model: {differing[0]}'
+    f'checkpoint {path} is from a different model: {differing[0]}'
     + (f' (and {len(differing) - 1} more)' if len(differing) > 1 else '')
     + "; set the config's model to the checkpoint's sizes"
   )
@@ -341,25 +342,25 @@ def _check_numbers(parameters: Any, path: Path) -> None:
   ]
   if other:
     raise errors.UserError(
-      f'checkpoint {path} must hold float32 numbers: {other[0]}'
+      f'checkpoint {path} must contain float32 numbers only: {other[0]}'
       + (
-        f', and {len(other) - 1} more of {len(named)} arrays are others'
+        f' (and {len(other) - 1} more of {len(named)} arrays)'
         if len(other) > 1
         else ''
       )
-      + '; give one that `tagsdc train` or `tagsdc convert` has written'
+      + '; pass one written by `tagsdc train` or `tagsdc convert`'
     )
   problem = arrays.not_finite(named)
   if problem:
     raise errors.UserError(
-      f'checkpoint {path} must hold finite numbers: {problem}; give an '
-      'earlier checkpoint, or other weights'
+      f'checkpoint {path} must contain finite numbers only: {problem}; pass '
+      'an earlier checkpoint or other weights'
     )
 
 
 @contextmanager
 def _written(path: Path) -> Iterator[None]:
-  """Raises UserError where the file system refused a checkpoint."""
+  """Raises UserError where the file system rejects a checkpoint."""
   try:
     with errors.named(path):
       yield
@@ -368,12 +369,12 @@ def _written(path: Path) -> Iterator[None]:
     if reason is None:
       raise
     raise errors.UserError(
-      f'{path} cannot be written: {reason[1].strip()}; give another --run-dir'
+      f'{path} cannot be written: {reason[1].strip()}; pass another --run-dir'
     ) from error
 
 
 def _named(tree: Any) -> dict[str, Any]:
-  """Returns the leaves by their names for people."""
+  """Returns the leaves by their human-readable names."""
   return {
     jax.tree_util.keystr(path, simple=True, separator='/'): leaf
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree)

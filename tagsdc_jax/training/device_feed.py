@@ -1,4 +1,4 @@
-"""Inputs on their way to the devices, and the update that takes them."""
+"""Sends inputs to the devices and starts the updates that consume them."""
 
 import collections
 import dataclasses
@@ -17,15 +17,15 @@ Metrics = dict[str, jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class Programs:
-  """An update over all devices, compiled; see `training.step`.
+  """The compiled functions of an update on all devices; see `training.step`.
 
   Attributes:
     step: (state, the update's inputs, or the sums over their slices) ->
       (state, metrics); the state is donated.
-    start: state -> empty sums. These two only if inputs come in slices.
+    start: state -> empty sums; None unless inputs come in slices.
     accumulate: (sums, state, slice) -> (sums, a scalar to wait for); the sums
-      are donated.
-    num_slices: of an update.
+      are donated; None unless inputs come in slices.
+    num_slices: number of slices per update.
   """
 
   step: Callable
@@ -35,20 +35,20 @@ class Programs:
 
 
 class Feed:
-  """Sends inputs ahead: while the devices work on some, the next ones go.
+  """Prefetches inputs: sends the next ones while the devices are computing.
 
-  There are never more on them than those two.
+  The devices never hold more than these two sets of inputs.
   """
 
   def __init__(
     self, batches: Iterator[arrays.MicroBatch], devices: list[jax.Device]
   ) -> None:
-    """Makes it; `batches` are host arrays, `devices` those of all processes."""
+    """`batches` are host arrays, `devices` those of all processes."""
     self._batches, self._devices = batches, devices
     self._running: collections.deque[jax.Array] = collections.deque()
     self._next: Any = None
-    self.seconds = 0.0  # What reading and sending took.
-    self.is_late = False  # Whether the devices had to wait for it.
+    self.seconds = 0.0  # Time spent reading and sending.
+    self.is_late = False  # Whether the devices had to wait for inputs.
 
   def take(self) -> Any:
     """Returns the next inputs on the devices."""
@@ -61,7 +61,7 @@ class Feed:
     """Sends the next inputs, if there are more.
 
     Args:
-      result: scalar that the program makes of what was taken last.
+      result: a scalar that the program computes from the inputs taken last.
     """
     self._running.append(result)
     while len(self._running) > 1:
@@ -79,7 +79,7 @@ class Feed:
 def run_update(
   programs: Programs, train_state: state.TrainState, feed: Feed
 ) -> tuple[state.TrainState, Metrics]:
-  """Starts an update; the caller tells the feed of its metrics."""
+  """Starts an update; the caller then passes a metric to `feed.ran`."""
   if programs.accumulate is None or programs.start is None:
     return programs.step(train_state, feed.take())
   sums = programs.start(train_state)

@@ -1,4 +1,4 @@
-"""What a phase starts from."""
+"""Initial parameters of a phase's heads."""
 
 from typing import Any
 
@@ -8,16 +8,16 @@ from tagsdc_jax.settings import PHASES
 
 
 def start_heads(params: Any, came_from: str, phase: str) -> Any:
-  """Returns parameters with the heads that are new since `came_from`.
+  """Returns the parameters with heads initialized that `came_from` lacked.
 
-  Stage 1's matching head starts as the "match" row of pretraining's, stage
-  2's word heads as the matching and language heads. Heads that the earlier
-  phase has trained are kept.
+  Stage 1's matching head starts as the "match" row of pretraining's two-class
+  head; stage 2's word heads start as the two-class head and the MLM head. Heads
+  that the earlier phase has trained are kept.
 
   Args:
     params: the earlier phase's parameters; not changed.
-    came_from: phase that trained them.
-    phase: phase that is about to start.
+    came_from: the phase that trained them.
+    phase: the phase that is about to start.
   """
   params = dict(params)
   new = PHASES[PHASES.index(came_from) + 1 : PHASES.index(phase) + 1]
@@ -30,10 +30,10 @@ def start_heads(params: Any, came_from: str, phase: str) -> Any:
 
 
 def reset_rank_head(params: Any) -> Any:
-  """Returns parameters whose matching head is pretraining's "match" row.
+  """Returns the parameters with the matching head of the start of stage 1.
 
-  What stage 1 starts from. The release's ranking script goes back to it, so
-  that it does not see what was learnt there (docs/quirks.md, 23).
+  It is the "match" row of pretraining's two-class head. The release's ranking
+  script resets the head to it, discarding its training (docs/quirks.md, 23).
 
   Args:
     params: on the host; not changed.
@@ -45,14 +45,14 @@ def reset_rank_head(params: Any) -> Any:
 
 
 def matching_parameters(params: Any, phase: str) -> Any:
-  """Returns parameters whose `rank_output` ranks as the phase's model does.
+  """Returns the parameters with a `rank_output` that suits the phase.
 
-  Pretraining trains the two-class head only; what ranks pairs then is the
-  difference of its logits. Any leading device axis is kept.
+  Pretraining trains the two-class head only; the difference of its two logits
+  then ranks pairs. A leading device axis is preserved.
 
   Args:
-    params: parameters, on host or devices.
-    phase: phase that trained them.
+    params: parameters, on the host or on devices.
+    phase: the phase that trained them.
   """
   if phase != 'pretrain':
     return params

@@ -1,4 +1,4 @@
-"""One key per random draw of a micro-batch, and nothing remembered."""
+"""PRNG keys: one per random draw of a micro-batch, without any state."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import jax
 
 
 class MicroBatchKeys(NamedTuple):
-  """Keys of one micro-batch; each is used once."""
+  """PRNG keys of one micro-batch; each is used once."""
 
   mask: jax.Array
   refill: jax.Array
@@ -17,13 +17,13 @@ class MicroBatchKeys(NamedTuple):
 def micro_batch_keys(
   seed: int, update: jax.Array, micro_batch: jax.Array
 ) -> MicroBatchKeys:
-  """Returns the keys of one micro-batch.
+  """Returns the PRNG keys of one micro-batch.
 
-  A function of its arguments alone: a resumed run, or one on another number
+  They depend on the arguments only: a resumed run, or one on a different number
   of devices, draws the same.
 
   Args:
-    seed: the run's.
+    seed: the run's seed.
     update: int32 [], counted from 0.
     micro_batch: int32 [], its number within the run.
   """

@@ -1,4 +1,4 @@
-"""The only training loop: next batch, step, hooks. No maths."""
+"""The training loop of all phases: next batch, step, hooks. No math."""
 
 import dataclasses
 import math
@@ -17,27 +17,27 @@ Report = Callable[[int, dict[str, float]], None]
 
 
 class Hook(Protocol):
-  """What is done with the state after some updates."""
+  """A function that is called with the state after some of the updates."""
 
   def is_due(self, update: int) -> bool:
-    """Returns whether it is to be called after this update.
+    """Returns whether the hook must be called after this update.
 
-    Before the first update it is asked for the number of those done already.
+    Before the first update, `update` is the number of updates already done.
     """
 
   def __call__(
     self, update: int, train_state: state.TrainState, is_stopping: bool
   ) -> None:
-    """Acts; must not keep the state.
+    """Runs the hook, which must not keep a reference to the state.
 
-    The last update before an early end comes to all hooks, due or not, with
-    `is_stopping`.
+    After the last update of a run that stops early, all hooks are called, due
+    or not, with `is_stopping` set.
     """
 
 
 @dataclasses.dataclass
 class _Running:
-  """An update that the devices work on."""
+  """An update that is running on the devices."""
 
   update: int
   metrics: dict[str, jax.Array]
@@ -46,14 +46,14 @@ class _Running:
 
 @dataclasses.dataclass
 class _Clock:
-  """Seconds since the last report, and what part went where."""
+  """Measures the seconds since the last report and how they were spent."""
 
   feed: device_feed.Feed
   start: float = dataclasses.field(default_factory=time.perf_counter)
   hooks: float = 0.0
 
   def read(self) -> dict[str, float]:
-    """Returns them as metrics, and starts again at zero."""
+    """Returns the seconds as metrics and resets them to zero."""
     now, feed = time.perf_counter(), self.feed
     values = {
       'seconds': now - self.start,
@@ -82,28 +82,29 @@ def run(
 ) -> tuple[state.TrainState, int]:
   """Runs updates first_update + 1 to last_update, unless asked to stop.
 
-  Metrics are read one update late, so that the devices never wait for the
-  host; only where a hook is due everything is read before the next update.
-  All processes must call it with the same updates and hooks; they stop at the
-  same update, soon after one of them is asked to.
+  Metrics are read one update late, so the devices never wait for the host. Only
+  when a hook is due are all metrics read before the next update. All processes
+  must call this function with the same updates and hooks; they stop at the same
+  update, soon after one of them is asked to stop.
 
   Args:
-    programs: the update; None only if there is none to do.
+    programs: the update; None only if there are no updates to run.
     train_state: replicated over `devices`.
     batches: host arrays, one item per slice of an update.
     devices: of all processes.
-    first_update: updates done already.
-    last_update: where to stop.
+    first_update: the number of updates already done.
+    last_update: the number of the last update.
     report: called with the metrics of every update, in order, before the
       hooks of that update.
-    hooks: called in order where they are due, also before the first update.
-    is_stopping: whether this process is asked to stop.
-    explain: number of a micro-batch whose loss is not finite -> what it holds.
-    watch: ends a process of several whose report or hook hangs.
+    hooks: called in order when due, possibly before the first update too.
+    is_stopping: returns whether this process has been asked to stop.
+    explain: describes the micro-batch of a given number, for the error message
+      if its loss is not finite.
+    watch: ends a process whose report or hook hangs while others wait for it.
   Returns:
-    the last state, replicated, and how many updates are done.
+    The last state, replicated, and the number of updates done.
   Raises:
-    UserError: if a loss is not finite. No hook has seen that state.
+    UserError: if a loss is not finite. No hook is called with that state.
   """
   vote = parallel.make_vote(devices)
   feed = device_feed.Feed(batches, devices)
@@ -157,13 +158,13 @@ def _check_finite(
   if math.isfinite(values['loss']) and math.isfinite(values['gradient_norm']):
     return
   parts = ', '.join(f'{k} {v:g}' for k, v in values.items())
-  where = (
-    f'its first in {explain(bad)}'
+  problem = (
+    f'the loss of update {update} is not finite, first in {explain(bad)}'
     if bad >= 0
-    else ('the losses are finite, the gradient is not')
+    else f'the losses of update {update} are finite, but the gradient is not'
   )
   raise errors.UserError(
-    f'the loss of update {update} is not finite, {where} ({parts}); lower '
-    'optimizer.learning_rate, or look at these examples; the last '
-    'checkpoint is from before, and the same command continues from it'
+    f'{problem} ({parts}); lower '
+    'optimizer.learning_rate, or inspect these examples; the last '
+    'checkpoint predates this, and the same command resumes from it'
   )

@@ -1,7 +1,8 @@
-"""Work -> FLOP, for the rate known as model FLOP utilization.
+"""Counts the FLOP of an update's work, for model FLOP utilization (MFU).
 
-A rate of needed FLOP divided by the device's peak rises with nothing but speed.
-See `engines.work` for what is counted and `models.flop` for what is left out.
+MFU divides the rate of required FLOP by the device's peak, so only a higher
+speed raises it. See `engines.work` for what is counted and `models.flop` for
+what is omitted.
 """
 
 import jax

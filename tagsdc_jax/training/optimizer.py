@@ -1,4 +1,4 @@
-"""AdamW, schedule and clipping exactly as the release runs them."""
+"""AdamW, learning rate schedule and clipping, exactly as in the release."""
 
 from typing import Any, NamedTuple
 
@@ -9,16 +9,16 @@ from flax import traverse_util
 
 from tagsdc_jax import settings
 
-# The release decays by name: anything without "bias" or "LayerNorm" in it.
-# These two norms are called img_layer_norm and pos_layer_norm there, so
-# their weights are decayed.
+# The release selects by name: it decays all parameters without "bias" or
+# "LayerNorm" in their names. It calls these two norms img_layer_norm and
+# pos_layer_norm, so their weights are decayed.
 DECAYED_NORMS = ('feature_norm', 'box_norm')
 
 
 def learning_rate(
   config: settings.Optimizer, num_updates: int, update: jax.Array
 ) -> jax.Array:
-  """Returns the rate of an update, float32 [].
+  """Returns the learning rate of an update, float32 [].
 
   Args:
     config: peak rate and warm-up.
@@ -27,14 +27,14 @@ def learning_rate(
   """
   n = jnp.asarray(update, jnp.float32)
   warmup = config.warmup_updates
-  rising = n / max(warmup, 1)  # Not read without one.
+  rising = n / max(warmup, 1)  # Not used without warm-up.
   falling = (num_updates - n) / (num_updates - warmup)
   rate = config.learning_rate * jnp.where(n < warmup, rising, falling)
   return jnp.where(rate > 0, rate, config.least_rate)
 
 
 def decay_mask(params: Any) -> Any:
-  """Returns a tree of bools: which parameters are decayed."""
+  """Returns a tree of bools, True where a parameter is decayed."""
 
   def is_decayed(path: tuple[jax.tree_util.DictKey, ...], _: Any) -> bool:
     names = [entry.key for entry in path]
@@ -46,7 +46,7 @@ def decay_mask(params: Any) -> Any:
 
 
 class AdamState(NamedTuple):
-  """How many updates are done, and the moments."""
+  """The number of updates done, and both moments."""
 
   updates: jax.Array
   first: Any
@@ -56,11 +56,11 @@ class AdamState(NamedTuple):
 def bert_adamw(
   config: settings.Optimizer, num_updates: int
 ) -> optax.GradientTransformation:
-  """Early HuggingFace's AdamW.
+  """Returns AdamW as in early versions of HuggingFace Transformers.
 
-  step = rate * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + eps): eps
-  joins before the bias correction, unlike optax.adamw. The decay then takes
-  rate * weight_decay of the weight as that step left it.
+  step = rate * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + eps): eps is
+  added before the bias correction, unlike in optax.adamw. The weight after that
+  step is then decayed by rate * weight_decay.
   """
 
   def init(params: Any) -> AdamState:
@@ -93,7 +93,7 @@ def bert_adamw(
 
 
 def clip_by_norm(max_norm: float) -> optax.GradientTransformation:
-  """Scales by max_norm / (norm + 1e-6) where that is below 1, as torch."""
+  """Returns clipping as in torch: scales by max_norm / (norm + 1e-6) if < 1."""
 
   def update(grads: Any, state: optax.EmptyState, params: Any = None):
     del params
@@ -106,7 +106,7 @@ def clip_by_norm(max_norm: float) -> optax.GradientTransformation:
 def make_optimizer(
   config: settings.Optimizer, num_updates: int, untrained: tuple[str, ...]
 ) -> optax.GradientTransformation:
-  """Returns clipping and AdamW; untrained parameters stay as they are.
+  """Returns clipping followed by AdamW; untrained parameters do not change.
 
   Args:
     config: rates, betas, decay, clipping.

@@ -1,4 +1,4 @@
-"""Checkpoints from disk to the host, whole or not at all.
+"""Reads checkpoints from disk to the host, verified by their hashes.
 
 Each process reads on its own: no process waits for another.
 """
@@ -18,8 +18,8 @@ import orbax.checkpoint as ocp
 from tagsdc_jax import errors, files
 from tagsdc_jax.runtime import hashing, progress
 
-# What is raised where files are damaged or missing. Anything else says nothing
-# about them: no memory, no device, a disk that is away.
+# Exceptions that mean damaged or missing files. Others say nothing about the
+# files: out of memory, no device, a disk that is not mounted.
 _DAMAGE = (
   ValueError,
   LookupError,
@@ -30,21 +30,21 @@ _DAMAGE = (
   IsADirectoryError,
   NotADirectoryError,
 )
-# TensorStore, which Orbax reads with, passes the system's errors on in
+# TensorStore, which Orbax uses for reading, raises system errors as
 # ValueErrors.
 _SYSTEM_ERROR = re.compile(r"\[os_error_code='(\d+)'\]")
 _MISSING = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR)
 
 
 class Damaged(errors.UserError):
-  """A checkpoint is damaged, and would be so again."""
+  """A checkpoint is permanently damaged."""
 
 
 def by_update(folder: Path) -> list[Path]:
-  """Returns the finished checkpoints of a kind, the newest first.
+  """Returns the complete checkpoints in a folder, the newest first.
 
   Raises:
-    UserError: if the folder is there and may not be read.
+    UserError: if the folder exists but cannot be read.
   """
   with errors.named(folder, 'read'):
     try:
@@ -60,12 +60,17 @@ def by_update(folder: Path) -> list[Path]:
 def first_whole(
   paths: Sequence[Path], names: tuple[str, ...]
 ) -> tuple[Path, list[Any]] | None:
-  """Returns the first that is whole; None if there are no paths.
+  """Returns the first intact checkpoint; None if there are no paths.
 
+  Args:
+    paths: checkpoints in order of preference.
+    names: parts to read.
+  Returns:
+    The checkpoint's path and its parts, in the order of `names`.
   Raises:
-    UserError: what is wrong with the first, if it is so with all; or that one
-      cannot be read though it may be whole. That is soon mended, and an older
-      one would be other parameters.
+    UserError: if all are damaged, with the first one's problem; or if one may
+      be intact but cannot be read. That is easily fixed, whereas an older
+      checkpoint has different parameters.
   """
   first_error: Damaged | None = None
   for path in paths:
@@ -76,7 +81,7 @@ def first_whole(
       first_error = first_error or error
       continue
     if first_error is not None:
-      print(f'{first_error}; going on from {path}', file=sys.stderr, flush=True)
+      print(f'{first_error}; using {path} instead', file=sys.stderr, flush=True)
     return path, content
   if first_error is not None:
     raise first_error
@@ -87,8 +92,8 @@ def restore(path: Path, names: tuple[str, ...]) -> list[Any]:
   """Returns the parts of a checkpoint.
 
   Raises:
-    Damaged: if one is damaged.
-    UserError: if the system refuses to read them.
+    Damaged: if one is damaged or missing.
+    UserError: if the system cannot read them.
   """
   try:
     with (
@@ -129,13 +134,13 @@ def restore(path: Path, names: tuple[str, ...]) -> list[Any]:
 
 def _unreadable(path: Path, reason: str) -> errors.UserError:
   return errors.UserError(
-    f'checkpoint {path} cannot be read: {reason}; nothing says that it is '
-    'damaged: mend that, then give the same command again'
+    f'checkpoint {path} cannot be read: {reason}; it is not necessarily '
+    'damaged: fix the cause, then run the same command again'
   )
 
 
 def alone() -> ocp.options.MultiprocessingOptions:
-  """Returns options with which this process waits for no other one."""
+  """Returns Orbax options with which this process waits for no other."""
   process = jax.process_index()
   return ocp.options.MultiprocessingOptions(
     primary_host=process,
@@ -145,9 +150,9 @@ def alone() -> ocp.options.MultiprocessingOptions:
 
 
 def _check_allowed(path: Path, parts: tuple[str, ...]) -> None:
-  """Raises UserError if a file of these parts is unreadable or elsewhere.
+  """Raises UserError if a file lacks read permission or is only a pointer.
 
-  Orbax takes what it may not read for missing.
+  Orbax reports files without read permission as missing.
   """
 
   def fail(error: OSError) -> None:
@@ -162,11 +167,11 @@ def _check_allowed(path: Path, parts: tuple[str, ...]) -> None:
   except PermissionError as error:
     raise errors.UserError(
       f'checkpoint {path} cannot be read: permission denied for '
-      f'{error.filename}; change its owner or mode, then give the same '
+      f'{error.filename}; change its owner or mode, then run the same '
       'command again'
     ) from error
   except OSError:
-    return  # `restore` tells.
+    return  # `restore` reports it.
 
 
 def _abstract(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""What a run carries from update to update."""
+"""The state that a run carries from update to update."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from tagsdc_jax.arrays import Array
 
 @struct.dataclass
 class TrainState:
-  """Parameters, optimizer, and how many updates are done.
+  """Parameters, optimizer state, and the number of updates done.
 
-  Also the parameters that the phase began with, where a source of negatives
-  takes them; else None.
+  `start_params` are the parameters that the phase started with, if a source of
+  negatives uses them; else None.
   """
 
   update: Array  # int32 []

@@ -1,4 +1,4 @@
-"""One update of one device. Pure: no logging, no I/O."""
+"""The update on one device, as pure functions: no logging, no I/O."""
 
 import dataclasses
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from tagsdc_jax.training import keys, mfu, optimizer, state
 
 Metrics = dict[str, jax.Array]
 
-# What is minimized: (params, start_params, batch, keys) -> (loss float32 [],
-# (metrics, work)). start_params are those that the phase began with, None if
-# nobody asks.
+# The objective to minimize: (params, start_params, batch, keys) -> (loss
+# float32 [], (metrics, work)). start_params are the parameters that the phase
+# started with, None if not used.
 Objective = Callable[
   [Any, Any, arrays.MicroBatch, keys.MicroBatchKeys],
   tuple[jax.Array, tuple[Metrics, work.Work]],
@@ -32,18 +32,18 @@ _NONE = np.iinfo(np.int32).max
 
 @struct.dataclass
 class Sums:
-  """What a device has added up over the micro-batches of an update so far."""
+  """A device's sums over the micro-batches of an update so far."""
 
   grads: Any
   metrics: Metrics
   bad: jax.Array  # int32 [], first micro-batch whose loss is not finite
-  count: jax.Array  # int32 [], how many micro-batches it were
+  count: jax.Array  # int32 [], number of micro-batches
 
 
 def means(losses: Metrics, **others: Any) -> Metrics:
-  """Returns means over the micro-batch, float32 [] each, no gradient.
+  """Returns means over the micro-batch, float32 [] each, without gradient.
 
-  Losses are called `loss/NAME`; by that the page finds those of any phase.
+  Losses are named `loss/NAME`; the page finds a phase's losses by that prefix.
   """
   found = {f'loss/{name}': jnp.mean(loss) for name, loss in losses.items()}
   return jax.lax.stop_gradient(
@@ -60,15 +60,15 @@ def make_train_step(
   """Returns train_step(state, batches) -> (state, metrics).
 
   Args:
-    config: seed and schedule are read.
-    minimized: what is minimized, see `objectives`.
+    config: its seed and schedule are used.
+    minimized: the objective, see `objectives`.
     tx: the optimizer.
     axis_name: the devices' axis, None for a single device without one.
   Returns:
-    A pure function. `batches` holds this device's micro-batches of one
+    A pure function. `batches` contains this device's micro-batches of one
     update, stacked on a leading axis; each contributes equally. Metrics are
-    means over all micro-batches of all devices, and `bad_micro_batch`, the
-    number of the first one whose loss is not finite, -1 if there is none.
+    means over all micro-batches of all devices, plus `bad_micro_batch`, the
+    number of the first one whose loss is not finite, or -1 if there is none.
   """
   update = make_update(config, tx, axis_name)
 
@@ -85,10 +85,10 @@ def make_accumulate(
 ) -> Callable:
   """Returns accumulate(sums, state, batches) -> (sums, last loss).
 
-  For updates whose inputs come in several slices: it adds a slice to the sums,
-  `make_update` does the rest. The micro-batches are added in the same order as
-  in one slice. The last loss is there when the slice is done, and outlives a
-  donation of the sums.
+  For updates whose inputs come in several slices: `accumulate` adds a slice to
+  the sums, `make_update` does the rest. Micro-batches are added in the same
+  order as in a single slice. The last loss is a scalar to wait for; it survives
+  the donation of the sums.
   """
 
   def accumulate(sums, train_state, batches):
@@ -104,9 +104,9 @@ def make_start(
   """Returns start(state) -> the sums before the first slice.
 
   Args:
-    config: as above.
-    minimized: as above.
-    batches: shapes of a device's slice.
+    config: as for `make_train_step`.
+    minimized: as for `make_train_step`.
+    batches: a device's slice, of which only the shapes are used.
   """
 
   def start(train_state):
@@ -162,7 +162,7 @@ def _add_up(
   batches: arrays.MicroBatch,
   before: Sums | None,
 ) -> Sums:
-  """Returns the sums over some micro-batches and those before them."""
+  """Returns the sums over these micro-batches plus the sums `before`."""
   params = train_state.params
   gradient = jax.value_and_grad(minimized, has_aux=True)
 

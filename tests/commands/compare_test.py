@@ -60,7 +60,7 @@ def test_failure(folder, tmp_path, capsys):
   'arguments, message',
   [
     (['nowhere'], 'nowhere must be a folder of recordings'),
-    (['.'], 'holds no MANIFEST.json'),
+    (['.'], 'contains no MANIFEST.json'),
     (['.', '--json', 'no/such.json'], 'folder no is missing'),
   ],
 )

@@ -185,13 +185,21 @@ def test_a_wrapper_is_taken_off_and_said(stage2, tmp_path, capsys):
 @pytest.mark.parametrize(
   'dtype, value, message',
   [
-    (np.float32, np.nan, 'finite numbers: rank_output.bias has 1 NaN of 1. '),
-    (np.float16, np.inf, 'finite numbers: rank_output.bias has 1 infinite'),
+    (
+      np.float32,
+      np.nan,
+      'finite numbers only: rank_output.bias has 1 NaN of 1. ',
+    ),
+    (
+      np.float16,
+      np.inf,
+      'finite numbers only: rank_output.bias has 1 infinite',
+    ),
     (
       np.float64,
       1e39,
-      'numbers that float32 has, up to 3.4e38: rounded to it, '
-      'rank_output.bias has 1 infinite of 1. Nothing was converted; give',
+      'numbers in the range of float32, up to 3.4e38: rounded to it, '
+      'rank_output.bias has 1 infinite of 1. Nothing was converted; pass',
     ),
   ],
 )
@@ -203,7 +211,7 @@ def test_numbers_of_no_use_are_not_converted(
   safetensors_numpy.save_file(weights, path)
   assert main.main(['convert', str(path), str(tmp_path / 'ours'), *CONFIG]) == 2
   shown = capsys.readouterr().err.splitlines()
-  assert f'must hold {message}' in shown[-1]
+  assert f'must contain {message}' in shown[-1]
   assert list(tmp_path.iterdir()) == [path]
 
 
@@ -224,8 +232,8 @@ def test_a_checkpoint_of_no_use_does_not_become_a_file(
     == 2
   )
   assert (
-    'bad must hold finite numbers: pooler/dense/kernel has 2 infinite of '
-    '2,304; give an earlier'
+    'bad must contain finite numbers only: pooler/dense/kernel has 2 infinite '
+    'of 2,304; pass an earlier'
   ) in capsys.readouterr().err
   assert not (tmp_path / 'back.safetensors').exists()
 

@@ -17,7 +17,7 @@ def test_owner_comes_from_both_maps():
   np.testing.assert_array_equal(metrics._owner_of(maps), [1, 1, -1])
 
 
-def test_favoured_wins_its_ties_and_no_more():
+def test_favored_wins_its_ties_and_no_more():
   scores = np.array([[2, 2, 1], [3, 2, 2]], np.float32)
   owner = np.array([0, 2])
   captions = metrics.captions_of(owner, 3)
@@ -25,7 +25,7 @@ def test_favoured_wins_its_ties_and_no_more():
   np.testing.assert_array_equal(
     metrics.ranks(scores, owner, captions)[0], [1, 2]
   )
-  best = metrics.favoured(scores, owner)
+  best = metrics.favored(scores, owner)
   np.testing.assert_array_equal(metrics.ranks(best, owner, captions)[0], [0, 1])
   np.testing.assert_array_equal(scores[0], [2, 2, 1])
 

@@ -84,15 +84,18 @@ def _pickled(folder):
 @pytest.mark.parametrize(
   'damage, message',
   [
-    (lambda f: (f / 'MANIFEST.json').unlink(), 'holds no MANIFEST.json'),
+    (lambda f: (f / 'MANIFEST.json').unlink(), 'contains no MANIFEST.json'),
     (lambda f: (f / 'MANIFEST.json').write_text('{'), 'must be JSON'),
     (
       lambda f: (f / 'MANIFEST.json').write_text('[]'),
-      "must hold a dictionary 'files'",
+      "must contain a dictionary 'files'",
     ),
-    (lambda f: _write(f, model={}), 'num_hidden_layers is not there'),
+    (lambda f: _write(f, model={}), 'num_hidden_layers is missing'),
     (lambda f: _write(f, special_ids=_IDS | {'v_range': 3}), 'v_range'),
-    (lambda f: _write(f, model=_MODEL | {'img_dim': 'x'}), 'whole numbers'),
+    (
+      lambda f: _write(f, model=_MODEL | {'img_dim': 'x'}),
+      'must contain integers',
+    ),
     (lambda f: _write(f, files={'some.npz': []}), 'entry of some.npz'),
     (_cut, 'some.npz cannot be read as arrays'),
     (_pickled, 'some.npz cannot be read as arrays'),
@@ -105,7 +108,7 @@ def test_a_damaged_folder_is_one_line(damage, message, tmp_path):
 
 
 def test_no_folder():
-  with pytest.raises(errors.UserError, match='no such folder'):
+  with pytest.raises(errors.UserError, match='it does not exist'):
     recordings.open_folder(opening.FOLDER / 'nowhere')
 
 

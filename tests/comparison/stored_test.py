@@ -12,7 +12,7 @@ def test_arrays_remember_who_was_asked_for():
   assert arrays.under('a/') == {'x': 1, 'y': 2} and arrays['c'] == 4
   assert arrays.unused() == ['b/x']
   assert arrays.groups() == ['a', 'b']
-  with pytest.raises(stored.Missing, match='f holds no d'):
+  with pytest.raises(stored.Missing, match='f does not contain d'):
     arrays['d']
 
 

@@ -1,4 +1,4 @@
-"""Tests of what a file must hold."""
+"""Tests of what a file must contain."""
 
 from pathlib import Path
 
@@ -61,14 +61,14 @@ def test_everything_wrong_is_in_one_message():
   with pytest.raises(errors.UserError) as error:
     checking.check(weights, FILE)
   assert str(error.value) == (
-    'some.pt is taken for stage 2 (DC) by its names, but does not match: '
+    'some.pt looks like stage 2 (DC) by its names, but does not match: '
     '2 missing (itm_output.bias, rank_output.weight); '
     '2 unknown (wings.left, itm_output.gain); '
-    '3 of another shape (uniter.encoder.layer.1.output.dense.weight is '
+    '3 of the wrong shape (uniter.encoder.layer.1.output.dense.weight is '
     '[12, 8], expected [8, 12], uniter.pooler.dense.bias is [], expected '
     '[8], cls.predictions.decoder.weight is [11, 7], expected [11, 8]); '
     '1 not floating point (disc_output.bias is int64). Nothing was '
-    'converted; give a state_dict as the release saves it'
+    'converted; pass a state_dict as saved by the release'
   )
 
 
@@ -77,7 +77,7 @@ def test_the_word_embedding_itself_may_be_the_odd_one():
   weights[name_rules.WORDS] = np.ones((13, 8), np.float32)
   with pytest.raises(
     errors.UserError,
-    match=r'1 of another shape '
+    match=r'1 of the wrong shape '
     r'\(uniter.embeddings.word_embeddings.weight is '
     r'\[13, 8\], expected \[11, 8\]\)',
   ):
@@ -110,9 +110,9 @@ def test_a_size_that_nothing_shows():
   [
     (
       {'conv1.weight': np.ones(3), 'fc.bias': np.ones(1)},
-      'holds conv1.weight, fc.bias ..., and none',
+      'UNITER or TAGS-DC, got conv1.weight, fc.bias ...; pass',
     ),
-    ({}, 'holds nothing ..., and none'),
+    ({}, 'UNITER or TAGS-DC, got nothing ...; pass'),
   ],
 )
 def test_something_else_is_a_short_line(weights, shown):
@@ -127,7 +127,7 @@ def test_a_size_of_nothing():
     n: np.ones([0 if s == 5 else s for s in x.shape], np.float32)
     for n, x in weights.items()
   }
-  with pytest.raises(errors.UserError, match='without numbers .*' + name):
+  with pytest.raises(errors.UserError, match=r'[12] empty \(.*' + name):
     checking.check(shown, FILE)
 
 
@@ -161,7 +161,7 @@ def test_names_that_are_wrapped_in_part_are_refused():
   }
   with pytest.raises(
     errors.UserError,
-    match=r'some.pt: 2 of 3 names begin '
+    match=r'some.pt: only 2 of 3 names begin '
     r'with state_dict.module. \(the first of the others: '
     r'state_dict.c\)',
   ):
@@ -180,15 +180,15 @@ def test_numbers_that_are_not_finite_are_named():
   with pytest.raises(errors.UserError) as error:
     checking.check_finite(weights, FILE)
   assert str(error.value) == (
-    'some.pt must hold finite numbers: b has 1 NaN and 1 infinite of 3. '
-    'Nothing was converted; give weights of before they went wrong, or '
+    'some.pt must contain finite numbers only: b has 1 NaN and 1 infinite of '
+    '3. Nothing was converted; pass weights from before they diverged, or '
     'download them again'
   )
   weights['d'] = np.array(np.inf, ml_dtypes.bfloat16)
   weights['a'][0] = np.nan
   with pytest.raises(
     errors.UserError,
-    match='float32 has, up to 3.4e38: '
+    match='range of float32, up to 3.4e38: '
     'rounded to it, a has 3 NaN of 6, and 2 more of '
     '4 arrays have some',
   ):

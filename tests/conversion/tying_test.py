@@ -49,9 +49,9 @@ def test_copies_that_differ_need_a_winner():
   with pytest.raises(errors.UserError) as error:
     tying.settle(weights, 'dc', None, FILE)
   assert str(error.value) == (
-    f'some.pt holds copies of one table that differ: {CORRECTION} differs '
-    f'from {name_rules.WORDS} in 1 of 6 numbers, by up to 0.5. Say which '
-    'counts with --tied=embedding|decoder|correction; torch would load the '
+    f'some.pt contains copies of one table that differ: {CORRECTION} differs '
+    f'from {name_rules.WORDS} in 1 of 6 numbers, by up to 0.5. Choose '
+    'one with --tied=embedding|decoder|correction; torch would load the '
     'last one, --tied=correction'
   )
   assert len(weights) == 3

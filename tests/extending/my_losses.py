@@ -1,4 +1,4 @@
-"""A logistic loss of each pair, and a contrastive one of all of them."""
+"""A logistic loss for each pair, and a contrastive loss over all pairs."""
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +8,8 @@ from tagsdc_jax.losses.pair_losses import Match, PairLoss
 
 
 def logistic(config: settings.Settings) -> PairLoss:
-  """log(1 + exp(negative - positive)), for every negative by itself."""
-  del config  # It has no hyper-parameters.
+  """log(1 + exp(negative - positive)), for each negative separately."""
+  del config  # It has no hyperparameters.
 
   def loss(positive: Match, negative: Match) -> jax.Array:
     return jax.nn.softplus(negative.logits - positive.logits)

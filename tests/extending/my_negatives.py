@@ -1,4 +1,4 @@
-"""Negatives with two neighboring words exchanged."""
+"""Negatives with two adjacent words swapped."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ def neighbors(inputs: source.Inputs) -> source.Sentences:
   texts = inputs.batch.texts
   num_positives, length = texts.token_ids.shape
   shape = (num_positives, NUM_SENTENCES)
-  # Between [CLS] and [SEP]: places 1 to num_tokens - 2.
+  # Between [CLS] and [SEP]: positions 1 to num_tokens - 2.
   draws = jax.random.uniform(inputs.keys.mask, shape)
   left = 1 + (draws * (texts.num_tokens[:, None] - 3)).astype(jnp.int32)
   place = jnp.arange(length)[None, None]

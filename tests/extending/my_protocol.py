@@ -1,4 +1,4 @@
-"""Image retrieval by long captions and by short ones."""
+"""Image retrieval with long and with short captions."""
 
 import numpy as np
 
@@ -11,8 +11,8 @@ def by_length(
   data: dataset.RetrievalDataset,
   counting: protocols.Counting,
 ) -> dict[str, dict[str, float]]:
-  """Returns recalls in per cent of captions above and below the median."""
-  del counting  # What the settings' quirks say of how hits are counted.
+  """Returns recalls in percent for captions above and below median length."""
+  del counting  # How hits are counted under the settings' quirks.
   lengths = np.array([len(caption.token_ids) for caption in data.captions])
   images = np.array([caption.image for caption in data.captions])
   found = {}
@@ -21,6 +21,6 @@ def by_length(
     ('short', lengths <= np.median(lengths)),
   ):
     chosen = np.flatnonzero(is_chosen)
-    rows = scores.rows(chosen)  # [captions, all images], the highest is best.
+    rows = scores.rows(chosen)  # [captions, all images], higher is better.
     found[name] = recall.recalls(recall.image_ranks(rows, images[chosen]))
   return found

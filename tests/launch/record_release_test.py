@@ -104,10 +104,13 @@ def test_names_of_a_fixed_number_of_boxes(words):
 @pytest.mark.parametrize(
   'changes, said',
   [
-    ({'release': '/nowhere'}, '--release /nowhere: model/nsgd.py is not in it'),
+    (
+      {'release': '/nowhere'},
+      '--release /nowhere: it does not contain model/nsgd.py',
+    ),
     ({'checkpoint': '/no.pt'}, '--checkpoint /no.pt: no such file'),
-    ({'txt_db': '/nowhere'}, '--txt-db /nowhere: data.mdb is not in it'),
-    ({'conf_th': '0.3'}, 'feat_th0.3_max100_min10/data.mdb is not in it'),
+    ({'txt_db': '/nowhere'}, '--txt-db /nowhere: it does not contain data.mdb'),
+    ({'conf_th': '0.3'}, 'does not contain feat_th0.3_max100_min10/data.mdb'),
     ({'hard_size': '399'}, r'less than --negative-size \(399\).*, got 399'),
     ({'mlm_samples': '1'}, r'x --nsgd-samples \(20\), got 31'),
     ({'nsgd_samples': '0'}, '--nsgd-samples must be at least 1, got 0'),
@@ -128,7 +131,7 @@ def test_no_evaluation_and_captions_by_name(words):
     '7',
     '9',
   ]
-  with pytest.raises(problems.Problem, match='given twice'):
+  with pytest.raises(problems.Problem, match='an id occurs twice'):
     arguments.parse([*given, '--captions', '7', '7'])
 
 
@@ -175,7 +178,7 @@ def test_sources_are_short_and_import_what_the_release_needs():
   allowed = {'numpy', 'torch', 'lmdb', 'recorder', *sys.stdlib_module_names}
   for path in _SOURCES:
     text = path.read_text('utf-8')
-    assert len(text.splitlines()) <= 250, path
+    assert len(text.splitlines()) <= 300, path
     for node in ast.walk(ast.parse(text)):
       names = (
         [alias.name for alias in node.names]

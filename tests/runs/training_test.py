@@ -306,7 +306,7 @@ def test_checkpoint_of_another_model_is_refused(runs, world_dir, tmp_path):
   config = dataclasses.replace(
     config, model=dataclasses.replace(config.model, hidden_size=8)
   )
-  with pytest.raises(errors.UserError, match='of another model: model.hidden_'):
+  with pytest.raises(errors.UserError, match='different model: model.hidden_'):
     training.train(config, tmp_path / 'run')
 
 

@@ -44,7 +44,7 @@ def test_names():
   assert _NAME in shipped.names()
   assert shipped.find('runs/tags') == Path('runs/tags')
   for wrong in ('shipped:nothing', 'shipped:', 'shipped:../shipped'):
-    with pytest.raises(errors.UserError, match=f'there is shipped:{_NAME}'):
+    with pytest.raises(errors.UserError, match=f'available: shipped:{_NAME}'):
       shipped.find(wrong)
 
 

@@ -138,15 +138,15 @@ def test_a_state_that_is_not_finite_is_not_saved(host_state, tmp_path):
   [
     (
       lambda x: np.where(x == x.max(), np.nan, x),
-      'must hold finite numbers: .* has 1 NaN of .*; give an earlier',
+      'must contain finite numbers only: .* has 1 NaN of .*; pass an earlier',
     ),
     (
       lambda x: x.astype(np.float64),
-      'must hold float32 numbers: .* is float64; give one',
+      'must contain float32 numbers only: .* is float64; pass one',
     ),
     (
       lambda x: x.astype(np.int32),
-      'must hold float32 numbers: .* is int32; give one',
+      'must contain float32 numbers only: .* is int32; pass one',
     ),
   ],
 )
@@ -226,7 +226,7 @@ def test_the_one_before_a_damaged_one_is_taken(
   shown = capsys.readouterr().err
   assert shown.count('\n') == 1
   assert f'{newest / "4"} cannot be read' in shown
-  assert f'going on from {newest / "3"}' in shown
+  assert f'using {newest / "3"} instead' in shown
   # It is kept elsewhere, so that update 4 can be saved again.
   saves.put_aside(3)
   assert len(list((tmp_path / 'checkpoints' / 'damaged').glob('4_*'))) == 1
@@ -266,7 +266,7 @@ def test_what_may_not_be_read_is_not_damaged(host_state, place):
           read()
         assert str(caught.value) == (
           f'checkpoint {newest} cannot be read: permission denied for '
-          f'{newest / place}; change its owner or mode, then give the same '
+          f'{newest / place}; change its owner or mode, then run the same '
           'command again'
         )
     # With that done it goes on, and nothing was moved.
@@ -287,13 +287,13 @@ def test_what_may_not_be_read_is_not_damaged(host_state, place):
     (
       OSError(24, 'Too many open files'),
       errors.UserError,
-      'newest/4 cannot be read: Too many open files; nothing says that it is '
-      'damaged',
+      'newest/4 cannot be read: Too many open files; it is not '
+      'necessarily damaged',
     ),
     (
       ValueError("OUT: a: read: Input/output error [os_error_code='5']"),
       errors.UserError,
-      'newest/4 cannot be read: Input/output error; nothing',
+      'newest/4 cannot be read: Input/output error; it is',
     ),
   ],
 )
@@ -319,7 +319,7 @@ def test_what_is_not_damage_is_not_taken_for_it(
     with pytest.raises(kind, match=message) as caught:
       read()
     assert type(caught.value) is kind  # Not one that says it is damaged.
-  assert 'going on' not in capsys.readouterr().err
+  assert f'using {tmp_path}' not in capsys.readouterr().err
 
 
 def test_a_folder_that_is_anothers_gets_no_save(host_state, tmp_path):
@@ -429,8 +429,8 @@ def test_a_checkpoint_of_another_model_names_the_settings(tmp_path):
   )
   with pytest.raises(
     errors.UserError,
-    match='model.hidden_size is 768, here '
-    '96; model.num_heads is 12, here 6. Set the config',
+    match='model.hidden_size is 768, but 96 in the '
+    'config; model.num_heads is 12, but 6 in the config. Set the config',
   ) as e:
     checkpoints.check_model(_loaded(tmp_path, config), other)
   assert 'dropout' not in str(e.value)
@@ -444,7 +444,7 @@ def test_settings_of_another_version(tmp_path):
   loaded.about['settings']['compute.score_rows'] = 128
   assert checkpoints.settings_of(loaded) == config
   loaded.about['settings']['model.wings'] = 2
-  with pytest.raises(errors.UserError, match='model.wings is no setting; give'):
+  with pytest.raises(errors.UserError, match='model.wings is no setting; pass'):
     checkpoints.settings_of(loaded)
   del loaded.about['settings']
   with pytest.raises(errors.UserError, match='cannot be used'):

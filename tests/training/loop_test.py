@@ -100,7 +100,7 @@ def test_a_loss_that_is_not_finite_reaches_no_hook():
   with pytest.raises(
     errors.UserError,
     match='loss of update 3 is not finite, '
-    r'its first in micro-batch 7 \(gradient_norm 1, loss '
+    r'first in micro-batch 7 \(gradient_norm 1, loss '
     r'nan\); lower optimizer.learning_rate',
   ):
     _run(log, bad=3, due=(2, 3, 4))
@@ -117,6 +117,6 @@ def test_it_is_noticed_one_update_late_at_most():
 
 def test_a_gradient_that_is_not_finite():
   with pytest.raises(
-    errors.UserError, match='losses are finite, the gradient is not'
+    errors.UserError, match='update 1 are finite, but the gradient is not'
   ):
     _run([], norms=np.inf)

@@ -1,4 +1,4 @@
-"""Rows that have to be computed: their tokens, with and without padding."""
+"""Counts the tokens of the rows to compute, with and without padding."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -21,20 +21,20 @@ class Work:
 
   @property
   def padding(self) -> float:
-    """Share of the computed tokens that are padding."""
+    """The share of padding among the computed tokens."""
     return 1 - self.real_tokens / self.padded_tokens
 
 
 def queue_work(
   model: settings.Model, lengths: np.ndarray, buckets: Sequence[int], most: int
 ) -> Work:
-  """Returns what a queue does for rows of these lengths.
+  """Returns the work of a queue for rows of these lengths.
 
   Args:
     model: sizes.
     lengths: int [M].
     buckets: length buckets.
-    most: tokens at once, as set.
+    most: the setting for the number of tokens processed at once.
   """
   num_tokens = chunks.chunk_tokens(len(lengths), buckets, most)
   ordered = np.sort(lengths)[::-1]
@@ -55,10 +55,10 @@ def scoring_work(
   distinct: np.ndarray,
   buckets: Sequence[int],
 ) -> Work:
-  """Returns what is scored for one update, a queue per micro-batch.
+  """Returns the work of scoring for one update, with a queue per micro-batch.
 
   Args:
-    config: sizes and cuts.
+    config: sizes.
     batch: micro-batches stacked on one leading axis.
     distinct: int [micro-batches, B], valid sentences of each positive.
     buckets: length buckets.
@@ -84,7 +84,7 @@ def _apart(batch: arrays.MicroBatch) -> Iterator[arrays.MicroBatch]:
 def candidate_lengths(
   batch: arrays.MicroBatch, distinct: np.ndarray
 ) -> np.ndarray:
-  """Returns the lengths of the rows that a micro-batch has to score.
+  """Returns the lengths of the rows to score for a micro-batch.
 
   Args:
     batch: the micro-batch.
@@ -102,8 +102,8 @@ def gradient_tokens(
 ) -> tuple[float, float]:
   """Returns real and padded tokens of the forward passes with gradient.
 
-  Of the kept negatives' lengths only those of the pool are known; its first h
-  stand for them, as one group: a chunk more may run where one begins. The
+  The lengths of the selected negatives are not known, so the first h of the
+  pool stand in for them, as one group; each further group may add a chunk. The
   positives are padded to the last width.
   """
   counts = config.negatives

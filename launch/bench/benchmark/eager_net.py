@@ -1,9 +1,9 @@
-"""The same network in plain eager PyTorch, over our parameters.
+"""The same network in plain eager PyTorch, with our parameters.
 
-Written as the release runs: every batch padded to its longest row, all layers
-over all tokens, attention of matrix products and a softmax, GELU of elementary
-operations. PyTorch's own GELU, one pass over memory instead of five, can be had
-for comparison.
+It runs like the release: every batch is padded to its longest row, all layers
+process all tokens, attention consists of matrix products and a softmax, and
+GELU of elementary operations. PyTorch's GELU, one pass over memory instead of
+five, is available for comparison.
 """
 
 import math
@@ -19,7 +19,7 @@ _EPSILON = 1e-12
 
 
 def to_torch(params: Any, device: torch.device, dtype: torch.dtype) -> Any:
-  """Returns the nested parameters as leaf tensors that take gradients."""
+  """Returns the nested parameters as leaf tensors with requires_grad."""
   if isinstance(params, dict):
     return {k: to_torch(v, device, dtype) for k, v in params.items()}
   return torch.tensor(

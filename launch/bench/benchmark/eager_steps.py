@@ -1,7 +1,7 @@
-"""The release's way of training and evaluating, in eager PyTorch.
+"""Training and evaluation like the release's, in eager PyTorch.
 
-One positive at a time; every candidate is scored, repetitions too; words are
-predicted at every position of a sentence; each loss has passes of its own.
+One positive at a time; every candidate is scored, including duplicates; words
+are predicted at every position of a sentence; each loss has separate passes.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ _IMAGES_AT_ONCE = 400
 
 
 class Eager:
-  """The network on the best device there is, in the benchmark's precision."""
+  """The network on the best available device, in the benchmark's precision."""
 
   def __init__(
     self, problem: Problem, params: Any, fused_gelu: bool = False
@@ -77,7 +77,7 @@ class Eager:
     }
 
   def wait(self) -> None:
-    """Returns when the device is done."""
+    """Waits until the device is done."""
     if self.device.type == 'cuda':
       torch.cuda.synchronize()
 
@@ -162,7 +162,7 @@ class Eager:
   def _penalties(
     self, sentences: torch.Tensor, caption: torch.Tensor
   ) -> torch.Tensor:
-    """Returns what repetitions and the caption lose, [G]; quadratic."""
+    """Returns the penalties of duplicates and the caption, [G]; quadratic."""
     same = (sentences[:, None] != sentences[None]).float().sum(-1) == 0
     repeated = same.float().triu(1).sum(-1) > 0
     return 3.0 * (sentences == caption).all(-1).float() + 2.0 * repeated.float()
@@ -170,7 +170,7 @@ class Eager:
   def _hardest(
     self, rows: dict[str, torch.Tensor], penalties: torch.Tensor | float = 0.0
   ) -> torch.Tensor:
-    """Returns row numbers: 0, the positive, and the h best others."""
+    """Returns row 0, the positive, and the h rows with the highest scores."""
     scores = self.score(rows)[1:].float() - penalties
     best = scores.topk(self.config.negatives.num_hard)[1] + 1
     return torch.cat([best.new_zeros(1), best])
@@ -204,7 +204,7 @@ class Eager:
     )
 
   def forget_gradients(self) -> None:
-    """Drops the gradients, as an optimizer's step would."""
+    """Drops the gradients, as zero_grad would after an optimizer step."""
     for x in self._parameters:
       x.grad = None
 
@@ -227,9 +227,9 @@ def _with_pool(own: tuple, pool: Any) -> tuple:
 def training(
   problem: Problem, phase: str, fused_gelu: bool
 ) -> Callable[[int], None]:
-  """Returns what trains on one positive per round, drawn as ours are.
+  """Returns a function that trains on one positive per round, drawn like ours.
 
-  The maskings are ours, so that both have the same targets.
+  It uses our masks, so that both have the same targets.
   """
   micro_batches = problem.config.batch.micro_batches
   config = dataclasses.replace(
@@ -273,7 +273,7 @@ def time_evaluation(
 ) -> tuple[float, np.ndarray]:
   """Returns pairs per second and scores [len(captions), images].
 
-  Caption by caption against all images, as the release.
+  Each caption is scored against all images at once, as in the release.
   """
   num_images = len(images.num_regions)
   texts, images = eager.put((texts, images))

@@ -1,4 +1,4 @@
-"""What is measured, ours and in eager PyTorch, and the ratio."""
+"""The measured items: our rate, eager PyTorch's, and their ratio."""
 
 import importlib.util
 from collections.abc import Callable
@@ -14,12 +14,12 @@ from tagsdc_jax.runtime import peak_flop
 from tagsdc_jax.training import head_init
 
 _HAS_TORCH = importlib.util.find_spec('torch') is not None
-# COCO 5K: captions and images of the test split, and its pairs.
+# COCO 5K: the number of pairs of captions and images of the test split.
 _COCO_PAIRS = 25_010 * 5_000
 
 
 def environment(problem: Problem) -> dict[str, Any]:
-  """Returns versions, the device, and the most it can do."""
+  """Returns versions, the device, and its peak FLOP rate."""
   found = {
     'device': jax.devices()[0].device_kind,
     'jax': jax.__version__,
@@ -43,7 +43,7 @@ def environment(problem: Problem) -> dict[str, Any]:
 
 
 def evaluation(problem: Problem, about: dict[str, Any]) -> dict[str, Any]:
-  """Scores all pairs of the test split; some of them eagerly."""
+  """Scores all pairs of the test split; PyTorch scores some of them."""
   found, scores = ours.time_evaluation(problem)
   result = _with_shares(found, about) | {
     'ours': found['pairs_per_second'],
@@ -120,7 +120,7 @@ ITEMS: dict[str, Callable[[Problem, dict[str, Any]], dict[str, Any]]] = {
 
 
 def show(name: str, result: dict[str, Any]) -> None:
-  """Prints an item for people."""
+  """Prints an item in human-readable form."""
   print(
     f'  ours {result["ours"]:.4g} {result["unit"]}'
     + (
@@ -174,7 +174,7 @@ def _with_shares(
 def _compared(
   ours_rate: float, eager_rate: float, fused_rate: float
 ) -> dict[str, float]:
-  """Returns the rates of eager PyTorch and how many times ours is as high."""
+  """Returns the rates of eager PyTorch, and the ratios of ours to them."""
   return {
     'pytorch': eager_rate,
     'ratio': ours_rate / eager_rate,

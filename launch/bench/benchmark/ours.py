@@ -19,13 +19,13 @@ from tagsdc_jax.training import head_init, optimizer, state, step
 
 
 def task_of(problem: Problem, phase: str) -> engine.Task:
-  """Returns what is fixed during training in this phase."""
+  """Returns the task, which is fixed during training in this phase."""
   config = dataclasses.replace(problem.config, phase=phase)
   return setup.make_task(config, problem.train, problem.shapes)
 
 
 def updates(problem: Problem, count: int) -> list[arrays.MicroBatch]:
-  """Returns the inputs of updates, micro-batches on one leading axis."""
+  """Returns the inputs of updates, with micro-batches on a leading axis."""
   micro_batches = problem.config.batch.micro_batches
   return [
     jax.tree.map(
@@ -39,7 +39,7 @@ def updates(problem: Problem, count: int) -> list[arrays.MicroBatch]:
 
 
 def training_devices(micro_batches: int) -> list[jax.Device]:
-  """Returns as many of this process's devices as get equally many each."""
+  """Returns the most local devices that divide the micro-batches evenly."""
   devices = jax.local_devices()
   return devices[
     : max(n for n in range(1, len(devices) + 1) if micro_batches % n == 0)
@@ -47,7 +47,7 @@ def training_devices(micro_batches: int) -> list[jax.Device]:
 
 
 class Training:
-  """A phase's updates, one after the other."""
+  """Runs a phase's updates one by one."""
 
   def __init__(self, problem: Problem, phase: str) -> None:
     """Compiles and puts all inputs on the device."""
@@ -94,10 +94,10 @@ class Training:
     self._about.setdefault('peak_memory', timing.peak_memory())
 
   def result(self, second: float) -> dict[str, Any]:
-    """Returns the pace and where the work lies.
+    """Returns the rate, and how the work is distributed.
 
     Args:
-      second: what an update takes.
+      second: the time of an update.
     """
     return self._about | _training_result(
       self._task, self._batches[1:], self._found[1:], second

@@ -1,4 +1,4 @@
-"""The data and weights that both programs are given."""
+"""The data and weights used by both programs."""
 
 import dataclasses
 import functools
@@ -32,11 +32,11 @@ class Problem:
 
   @functools.cached_property
   def shapes(self) -> assembling.Shapes:
-    """Static sizes of micro-batches."""
+    """Returns the static sizes of micro-batches."""
     return assembling.shapes_of(self.train)
 
   def micro_batch(self, number: int) -> arrays.MicroBatch:
-    """Returns B positives and their pool, drawn anew for each number."""
+    """Returns B positives and their pool, drawn separately for each number."""
     rng = np.random.default_rng([_SEED, number])
     count, pool = self.config.batch.positives, self.config.negatives.pool_size
     data = self.train
@@ -62,18 +62,18 @@ def make(
   temperature: float | None,
   changes: list[str],
 ) -> Problem:
-  """Returns the problem that the command line asks for.
+  """Returns the problem specified on the command line.
 
   Args:
     name: of SIZES.
     root: see `from_files`; None for made-up data.
     weights: see `from_files`.
-    temperature: of the refilling; None for the size's own, or with made-up
-      data a low one: the fresh language head is nearly indifferent between
-      words, and has to repeat itself as a trained one does.
-    changes: NAME=VALUE of settings of `compute`.
+    temperature: for refilling; None means the size's value, or a low one with
+      synthetic data: an untrained MLM head is nearly uniform over words, but
+      must produce duplicates like a trained one.
+    changes: NAME=VALUE for settings of `compute`.
   Raises:
-    UserError: if a setting is unknown or its value makes no sense.
+    UserError: if a setting is unknown or its value is invalid.
   """
   size = SIZES[name]
   config = size.config
@@ -81,7 +81,7 @@ def make(
     key, _, value = change.partition('=')
     if f'compute.{key}' not in settings.ALL:
       raise errors.UserError(
-        f'--set {change}: compute.{key} is no setting; there are '
+        f'--set {change}: compute.{key} is not a setting; available: '
         + ', '.join(f.name for f in dataclasses.fields(config.compute))
       )
     try:
@@ -105,7 +105,7 @@ def make(
 
 
 def made_up(size: Size) -> Problem:
-  """Returns a problem of the size's length mix, with fresh weights."""
+  """Returns a problem with the size's lengths, and untrained weights."""
   config = size.config
   pool = config.negatives.pool_size + config.batch.positives
   train = _made_up_data('train', config, size.lengths, pool + 40)
@@ -124,11 +124,11 @@ def from_files(size: Size, root: Path, weights: Path | None) -> Problem:
   """Returns a problem with a user's data, in UNITER's format, and weights.
 
   Args:
-    size: everything but vocabulary, feature size and network is taken.
+    size: its vocabulary, feature size and network are not used.
     root: folder with txt_db/*train.db, txt_db/*test.db and one img_db/*.
     weights: run folder or checkpoint; None for fresh ones.
   """
-  # Not above: made-up data needs none of what they import.
+  # Imported here, since synthetic data does not need their dependencies.
   from tagsdc_jax.data import opening
   from tagsdc_jax.runs import setup
   from tagsdc_jax.training import checkpoints
@@ -184,8 +184,7 @@ def _only(root: Path, pattern: str) -> str:
   found = sorted(root.glob(pattern))
   if len(found) != 1:
     raise errors.UserError(
-      f'--data {root} must hold one {pattern}, it holds {len(found)}; see '
-      '--help'
+      f'--data {root} must contain one {pattern}, got {len(found)}; see --help'
     )
   return str(found[0].relative_to(root))
 
@@ -218,7 +217,7 @@ def _made_up_data(
   captions = []
   for number, count in enumerate(num_tokens):
     ids = rng.integers(low, model.vocab_size, count).astype(np.int32)
-    # As scene graphs have it: some words in no phrase, some in several.
+    # As in scene graphs: some words are in no phrase, some in several.
     phrases = tuple(
       (i, i + 1) if i % 3 == 0 else (i,) for i in range(0, int(count) - 1, 2)
     )

@@ -1,4 +1,4 @@
-"""What is measured: the network's size, the counts, the lengths."""
+"""Benchmark sizes: of the network, the counts, and the lengths of the data."""
 
 import dataclasses
 
@@ -7,10 +7,10 @@ from tagsdc_jax import settings
 
 @dataclasses.dataclass(frozen=True)
 class Lengths:
-  """Lengths of made-up data, drawn evenly between neighboring quantiles.
+  """Lengths of synthetic data, drawn uniformly between adjacent quantiles.
 
   Attributes:
-    tokens: quantiles of a caption's word pieces, [CLS] and [SEP] not counted.
+    tokens: quantiles of a caption's word pieces, without [CLS] and [SEP].
     regions: quantiles of an image's regions.
   """
 
@@ -23,14 +23,14 @@ class Size:
   """One benchmark.
 
   Attributes:
-    config: all settings of stage 1; vocabulary and feature size filled in.
-    lengths: of the data, if none is given.
-    rounds: an update of ours, a positive in PyTorch, which takes one at a time;
-      medians are taken over these, after one of warm-up.
-    eval_images: one caption of each is scored against every one. PyTorch
-      takes up to 400 at once, as the release does; with much fewer its
-      activations would fit into the cache of a CPU, which they do not in use.
-    eager_captions: of these only in PyTorch, against all images.
+    config: all settings of stage 1, including vocabulary and feature size.
+    lengths: of synthetic data, used if no data is given.
+    rounds: number of rounds to take medians over, after one warm-up round. A
+      round is an update of ours and one positive in PyTorch.
+    eval_images: number of images; one caption of each is scored against all of
+      them. PyTorch takes up to 400 at once, like the release; with far fewer,
+      its activations would fit into a CPU's cache, unlike in practice.
+    eager_captions: number of captions that PyTorch scores against all images.
   """
 
   config: settings.Settings
@@ -40,7 +40,7 @@ class Size:
   eager_captions: int
 
 
-# Deciles. Those of flickr8k_mini, what the CPU size is meant for.
+# Deciles of flickr8k_mini, for which the CPU size is intended.
 _SMALL = Lengths(
   tokens=(2, 8, 9, 10, 11, 12, 13, 14, 15, 18, 37),
   regions=(10, 10, 10, 10, 10, 10, 11, 12, 13, 16, 20),
@@ -64,11 +64,11 @@ SIZES = {
         feature_size=256,
       ),
       batch=settings.Batch(positives=1, micro_batches=4),
-      # As few tokens as keep two cores busy: they pad least.
+      # Just enough tokens to keep two cores busy, which minimizes padding.
       compute=settings.Compute(
         score_tokens=704, gradient_tokens=576, target_chunk=32
       ),
-      # Few captions: tiles of as many as of images pad least.
+      # Few captions: tiles with as many captions as images pad least.
       evaluation=settings.Evaluation(tile_texts=16, tile_images=16),
     ),
     _SMALL,
@@ -79,7 +79,7 @@ SIZES = {
   'gpu': Size(
     settings.Settings(
       model=settings.Model(vocab_size=28996, feature_size=2048),
-      # Many positives at once: a queue's last chunk is rarely full.
+      # Many positives at once, since the last chunk of a queue is rarely full.
       batch=settings.Batch(positives=16, micro_batches=1),
       compute=settings.Compute(
         dtype='bfloat16',

@@ -1,4 +1,4 @@
-"""Medians and memory."""
+"""Median times and peak memory."""
 
 import resource
 import statistics
@@ -10,11 +10,11 @@ import jax
 
 
 def median_seconds(run: Callable[[], Any], repeats: int) -> float:
-  """Returns the median time of a call; one call before it is not counted.
+  """Returns the median time of a call, after one warm-up call.
 
   Args:
-    run: does the work; what it returns is waited for.
-    repeats: calls that are timed.
+    run: does the work; its result is waited for.
+    repeats: the number of timed calls.
   """
   jax.block_until_ready(run())
   times = []
@@ -28,15 +28,15 @@ def median_seconds(run: Callable[[], Any], repeats: int) -> float:
 def medians_in_turns(
   runs: Sequence[Callable[[int], Any]], rounds: int
 ) -> list[float]:
-  """Returns the median time of each, all called once per round.
+  """Returns the median time of each function, all called once per round.
 
-  In turns because the speed of a machine that others use as well drifts: so it
-  is the same for all, and their ratio holds.
+  They take turns because the speed of a shared machine drifts: this way it
+  affects all of them equally, and their ratios are valid.
 
   Args:
-    runs: each takes the number of the round and waits for what it does. The
-      round before the first, number 0, is not counted.
-    rounds: how many are timed.
+    runs: functions of the number of the round that block until done. Round 0 is
+      a warm-up and not counted.
+    rounds: the number of timed rounds.
   """
   times: list[list[float]] = [[] for _ in runs]
   for number in range(1 + rounds):
@@ -48,7 +48,7 @@ def medians_in_turns(
 
 
 def peak_memory() -> float:
-  """Returns the most bytes held so far, of the device or of the process."""
+  """Returns the peak memory of the device or the process so far, in bytes."""
   found = jax.devices()[0].memory_stats() or {}
   if 'peak_bytes_in_use' in found:
     return found['peak_bytes_in_use']

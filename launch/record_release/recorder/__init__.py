@@ -1,5 +1,6 @@
 """Records what the PyTorch release of TAGS-DC computes.
 
-Python 3.6 syntax, because the release's own environment is of 2019. Nothing of
-the release is in here: it is imported from its checkout at run time.
+Python 3.6 syntax, because the release's environment dates from 2019. It
+contains no code of the release, which is imported from its checkout at run
+time.
 """

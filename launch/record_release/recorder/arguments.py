@@ -1,4 +1,4 @@
-"""The command line: options, their defaults (the release's), their checks."""
+"""The command line: options, their defaults (the release's), and checks."""
 
 import argparse
 import os
@@ -29,7 +29,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
   Args:
     words: the command line, without the program's name.
   Raises:
-    Problem: if a value is out of its range or a path does not fit.
+    Problem: if a value is out of range or a path is not as expected.
   """
   options = _parser().parse_args(words)
   options.release = os.path.abspath(options.release)
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     type=int,
     required=True,
     choices=(1, 2),
-    help='whose code to run: 1 is TAGS, 2 is DC',
+    help='stage whose code to run: 1 is TAGS, 2 is DC',
   )
   add('--txt-db', required=True, metavar='DIR', help='text LMDB folder')
   add(
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     type=int,
     default=1,
     metavar='N',
-    help='without --captions: so many captions are drawn (default 1). '
+    help='without --captions: number of captions to draw (default 1). '
     'Several batches are written to OUT/batch_1, OUT/batch_2, ...',
   )
   add(
@@ -104,22 +104,22 @@ def _parser() -> argparse.ArgumentParser:
     type=int,
     default=6,
     metavar='N',
-    help='captions of the plain forward pass (default 6)',
+    help='captions in the plain forward pass (default 6)',
   )
   add(
     '--eval-images',
     type=int,
     default=12,
     metavar='N',
-    help='images to evaluate on, the first ones; at least 10, because the '
-    'release ranks ten; 0: no evaluation (default 12)',
+    help='evaluate on the first N images; at least 10, because the release '
+    'ranks ten; 0 means no evaluation (default 12)',
   )
   add(
     '--eval-captions',
     type=int,
     default=60,
     metavar='N',
-    help='their captions to evaluate on, at least 10 (default 60)',
+    help='evaluate on N of their captions; at least 10 (default 60)',
   )
   add(
     '--eval-minibatch',
@@ -136,34 +136,34 @@ def _parser() -> argparse.ArgumentParser:
     type=int,
     default=399,
     metavar='N',
-    help='retrieved negatives of either kind (default 399)',
+    help='retrieved negatives of each kind (default 399)',
   )
   add(
     '--hard-size',
     type=int,
     default=31,
     metavar='N',
-    help='negatives kept of every kind (default 31)',
+    help='selected negatives of each kind (default 31)',
   )
   add(
     '--mlm-samples',
     type=int,
     default=20,
     metavar='N',
-    help='masked copies of a caption (default 20)',
+    help='masked copies per caption (default 20)',
   )
   add(
     '--nsgd-samples',
     type=int,
     default=20,
     metavar='N',
-    help='refills of a masked copy (default 20)',
+    help='refills per masked copy (default 20)',
   )
   add(
     '--temperature',
     type=float,
     default=1.5,
-    help='of the refills (default 1.5)',
+    help='temperature of refilling (default 1.5)',
   )
   add('--margin', type=float, default=0.2, help='(default 0.2)')
   add(
@@ -171,13 +171,13 @@ def _parser() -> argparse.ArgumentParser:
     type=int,
     default=60,
     metavar='N',
-    help='longest caption of batches, in tokens (default 60)',
+    help='longest caption in batches, in tokens (default 60)',
   )
   add(
     '--conf-th',
     type=float,
     default=0.2,
-    help='-1 for a fixed number of boxes (default 0.2)',
+    help='-1 means a fixed number of boxes (default 0.2)',
   )
   add('--max-bb', type=int, default=100, metavar='N', help='(default 100)')
   add('--min-bb', type=int, default=10, metavar='N', help='(default 10)')
@@ -212,8 +212,8 @@ def _check_paths(options: argparse.Namespace) -> None:
   ):
     if not os.path.isfile(os.path.join(release, name)):
       raise Problem(
-        '--release {}: {} is not in it; give a checkout of github '
-        'LibertFan/TAGS'.format(release, name)
+        '--release {}: it does not contain {}; pass a checkout of '
+        'https://github.com/LibertFan/TAGS'.format(release, name)
       )
   for option in ('model_config', 'checkpoint'):
     path = getattr(options, option)
@@ -230,14 +230,14 @@ def _check_paths(options: argparse.Namespace) -> None:
   ):
     if not os.path.isfile(os.path.join(options.txt_db, name)):
       raise Problem(
-        '--txt-db {}: {} is not in it; give the folder that the '
-        "release's prepro.py wrote".format(options.txt_db, name)
+        '--txt-db {}: it does not contain {}; pass the folder written by the '
+        "release's prepro.py".format(options.txt_db, name)
       )
   folder, nbb = image_names(options)
   for name in [os.path.join(folder, 'data.mdb')] + ([nbb] if nbb else []):
     if not os.path.isfile(os.path.join(options.img_db, name)):
       raise Problem(
-        '--img-db {}: {} is not in it; give the folder above, and the '
+        '--img-db {}: it does not contain {}; pass its parent folder, and the '
         '--conf-th, --max-bb, --min-bb, --num-bb and --compressed-db that it '
         'was written with'.format(options.img_db, name)
       )
@@ -245,7 +245,7 @@ def _check_paths(options: argparse.Namespace) -> None:
     os.path.isdir(options.out) and os.listdir(options.out)
   ):
     raise Problem(
-      '--out {}: exists and is not empty; give a new folder'.format(options.out)
+      '--out {}: exists and is not empty; pass a new folder'.format(options.out)
     )
 
 
@@ -269,7 +269,7 @@ def _check_counts(options: argparse.Namespace) -> None:
       '--temperature must be above 0, got {}'.format(options.temperature)
     )
   made = options.mlm_samples * options.nsgd_samples
-  # As many would leave nothing to choose.
+  # Otherwise there would be nothing to select.
   if options.hard_size >= min(made, options.negative_size):
     raise Problem(
       '--hard-size must be less than --negative-size ({}) and --mlm-samples '
@@ -278,7 +278,7 @@ def _check_counts(options: argparse.Namespace) -> None:
       )
     )
   if len(set(options.captions)) < len(options.captions):
-    raise Problem('--captions: an id is given twice')
+    raise Problem('--captions: an id occurs twice; pass each id once')
 
 
 def _at_least(options: argparse.Namespace, name: str, least: int) -> None:

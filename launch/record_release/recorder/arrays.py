@@ -1,4 +1,4 @@
-"""Tensors -> the arrays of a recording, and numbers about them."""
+"""Converts tensors to the arrays of a recording, and measures gaps."""
 
 from typing import Any
 
@@ -7,18 +7,18 @@ import torch
 
 
 def array(value: Any) -> np.ndarray:
-  """Returns a tensor or number as numpy array."""
+  """Returns a tensor or number as a numpy array."""
   if torch.is_tensor(value):
     return value.detach().cpu().numpy()
   return np.asarray(value)
 
 
 def boundary_gap(scores: torch.Tensor, count: int) -> np.ndarray:
-  """Returns how far the last selected score is above the first unselected.
+  """Returns the margin of the last selected score over the first unselected.
 
   Args:
     scores: float [N].
-    count: how many were selected, fewer than N.
+    count: the number selected, below N.
   """
   ordered = np.sort(array(scores).astype(np.float64))[::-1]
   return np.asarray(ordered[count - 1] - ordered[count])

@@ -1,4 +1,4 @@
-"""Batches as the release's data sets make them, with what they drew."""
+"""Batches from the release's data sets, with the negatives that were drawn."""
 
 import argparse
 import random
@@ -16,7 +16,7 @@ Batch = Dict[str, torch.Tensor]
 def choose_captions(
   databases: Databases, options: argparse.Namespace
 ) -> List[str]:
-  """Returns the ids of the captions to make batches of."""
+  """Returns the ids of the captions to make batches for."""
   if options.captions:
     return options.captions
   ids = list(databases.short.id2len)
@@ -29,7 +29,7 @@ def from_text(
   caption: str,
   options: argparse.Namespace,
 ) -> Tuple[Batch, Dict[str, Any]]:
-  """Returns one caption's batch, and the names of what is in it.
+  """Returns one caption's batch, and the names of its contents.
 
   Returns:
     (batch, names): the caption with many images, and its masked copies with
@@ -57,7 +57,7 @@ def from_image(
   caption: str,
   options: argparse.Namespace,
 ) -> Tuple[Batch, Dict[str, Any]]:
-  """Returns the batch of a caption's image with many captions, and their ids.
+  """Returns the batch of a caption's image and many captions, and their ids.
 
   Row 0 is the positive.
   """
@@ -97,7 +97,7 @@ def for_forward(
   """Returns captions of mixed lengths, each with its own image, and names.
 
   Returns:
-    (batch, names): the given caption first, then others, drawn.
+    (batch, names): the given caption first, then randomly drawn ones.
   """
   ids = list(databases.short.id2len)
   count = min(options.forward_rows, len(ids))

@@ -26,7 +26,7 @@ def open_databases(release: Release, options: argparse.Namespace) -> Databases:
   """Returns both folders, opened.
 
   Raises:
-    Problem: if they cannot be read or do not fit each other.
+    Problem: if they cannot be read or do not match.
   """
   try:
     text = release.data.TxtTokLmdb(options.txt_db, -1)
@@ -41,7 +41,7 @@ def open_databases(release: Release, options: argparse.Namespace) -> Databases:
   except (release.data.lmdb.Error, OSError, ValueError, KeyError) as error:
     raise Problem(
       '--txt-db {} and --img-db {}: the release cannot read them '
-      '({}: {}); where the folder may not be written, copy it'.format(
+      '({}: {}); if the folder is read-only, copy it'.format(
         options.txt_db, options.img_db, type(error).__name__, error
       )
     ) from error
@@ -56,7 +56,7 @@ def open_databases(release: Release, options: argparse.Namespace) -> Databases:
     os.path.join(options.txt_db, 'meta.json'), encoding='utf-8'
   ) as file:
     meta = json.load(file)
-  # Without an nbb json every name is in name2nbb.
+  # Without an nbb JSON file, every name is in name2nbb.
   missing = [
     name
     for name in text.img2txts
@@ -66,7 +66,7 @@ def open_databases(release: Release, options: argparse.Namespace) -> Databases:
   ]
   if missing:
     raise Problem(
-      '--img-db {}: {} images of --txt-db are not in it, the first: {}'.format(
+      '--img-db {}: {} images of --txt-db are missing, the first: {}'.format(
         options.img_db, len(missing), missing[0]
       )
     )
@@ -79,7 +79,7 @@ def check(
   state: Dict[str, torch.Tensor],
   config: Dict[str, Any],
 ) -> None:
-  """Raises Problem if data, weights and counts do not fit each other.
+  """Raises Problem if data, weights and counts do not match.
 
   Args:
     databases: from `open_databases`.
@@ -114,7 +114,7 @@ def check(
       )
     )
   # The release draws until no caption of the image is among the negatives,
-  # which takes for ever if it takes nearly all there are.
+  # which may take forever if it draws nearly all captions.
   most = min(len(images), len(captions)) * 3 // 4
   if options.negative_size > most:
     raise Problem(
@@ -128,7 +128,7 @@ def check(
 def check_caption(
   databases: Databases, caption: str, options: argparse.Namespace
 ) -> None:
-  """Raises Problem if the release could not make a batch of a caption."""
+  """Raises Problem if the release cannot make a batch for a caption."""
   if caption not in databases.short.id2len:
     length = databases.text.id2len.get(caption)
     raise Problem(

@@ -1,4 +1,4 @@
-"""What every array of a recording is, for the manifest."""
+"""Descriptions of all arrays of a recording, for the manifest."""
 
 import re
 from typing import Dict
@@ -84,7 +84,7 @@ _SYNTHETIC = {
 }
 
 _WORDS = {
-  'rank_adv_scores': '[1+h] sigmoid of the positive, penalised sigmoid of '
+  'rank_adv_scores': '[1+h] sigmoid of the positive, penalized sigmoid of '
   'the selected rows',
   'syn_txt_labels': '[h,T] labels of the masked copy that a row came from',
   'disc_labels': '[h,T] 1 = same token as the caption, 0 = replaced',
@@ -113,7 +113,7 @@ _EVALUATION = {
   'of itm_output',
 }
 
-# File -> last part of a key -> meaning; "k" of hidden_k is left out.
+# File -> last part of a key -> description; hidden_k is listed as hidden.
 _FILES: Dict[str, Dict[str, str]] = {
   'forward.npz': dict(_BATCH, **_FORWARD),
   'hard_negatives.npz': dict(_BATCH, **dict(_CHOICE, **_HARD)),
@@ -126,13 +126,13 @@ _FILES: Dict[str, Dict[str, str]] = {
 
 
 def describe(file_name: str, key: str) -> str:
-  """Returns what an array is.
+  """Returns the description of an array.
 
   Args:
     file_name: for instance `forward.npz`.
-    key: its name in there, for instance `f64/hidden_3`.
+    key: name in the file, for instance `f64/hidden_3`.
   Raises:
-    KeyError: for a name that no recording has.
+    KeyError: for a name that does not occur in recordings.
   """
   name = re.sub(r'^hidden_\d+$', 'hidden', key.split('/')[-1])
   text = _FILES[file_name][name]

@@ -1,6 +1,6 @@
 """evaluation.npz: scores and recalls of some captions and images.
 
-The release's own functions score and rank; only their data set is cut down.
+The release's functions score and rank; only their data set is reduced.
 """
 
 import argparse
@@ -32,19 +32,19 @@ RECALLS = (
 
 
 class _CpuTorch:
-  """torch as the release's inference sees it: its GPU is the CPU."""
+  """Stands in for torch in the release's inference, with the CPU as its GPU."""
 
   def __getattr__(self, name: str) -> Any:
     return getattr(torch, name)
 
   def device(self, *unused: Any) -> torch.device:
-    """Returns the CPU, whatever is asked for."""
+    """Returns the CPU, whatever the arguments."""
     del unused
     return torch.device('cpu')
 
 
 class _Loader:
-  """A data set one by one, as the release's loaders give it."""
+  """Yields a data set's items one by one, like the release's loaders."""
 
   def __init__(self, dataset: Any) -> None:
     self.dataset = dataset
@@ -59,14 +59,14 @@ class _Loader:
 def make_dataset(
   release: Release, databases: Databases, options: argparse.Namespace
 ) -> Any:
-  """Returns the release's evaluation data set, of the first images only.
+  """Returns the release's evaluation data set, limited to the first images.
 
   Raises:
-    Problem: if there are too few for the release's ranks.
+    Problem: if there are too few for the release to rank.
   """
   text = databases.text
   of_image, lengths = text.img2txts, text.id2len
-  # One caption of each image, then another of each, so that all have some.
+  # One caption of each image, then another of each, so that each has some.
   images = list(of_image)[: options.eval_images]
   rounds = itertools.zip_longest(*(of_image[name] for name in images))
   kept = set(
@@ -79,8 +79,10 @@ def make_dataset(
   for name, found in (('eval-images', images), ('eval-captions', captions)):
     if len(found) < 10:
       raise Problem(
-        '--{}: the release ranks ten, {} has only {}; give 0 for '
-        'no evaluation'.format(name, options.txt_db, len(found))
+        '--{}: the release ranks ten, but {} has only {}; pass '
+        '--eval-images 0 for no evaluation'.format(
+          name, options.txt_db, len(found)
+        )
       )
   data = release.itm.ItmEvalDataset(
     text, databases.images, min(options.eval_minibatch, len(images))
@@ -110,8 +112,8 @@ def record(
     options: the command line.
   """
   stage = 'stage{}'.format(options.stage)
-  # The release's script for inference takes stage 1's network whatever the
-  # checkpoint, and sets the matching head anew.
+  # The release's inference script uses stage 1's network for any checkpoint,
+  # and resets the matching head.
   inference = weights.from_state(release.stage1, model.state_dict(), options)
   inference.init_output()
   release.misc.set_dropout(inference, 0.0)
@@ -153,17 +155,15 @@ def _scores(
   """Returns (float32 scores, float16 scores, recalls), captions x images."""
   module = release.itm_eval
   progress = Progress(name, len(data) * len(data.all_img_ids))
-  with (
-    replaced(module, 'torch', lambda original: _CpuTorch()),
-    replaced(module, 'tqdm', lambda original: standins.SilentBar),
-    counting(progress, model.uniter.encoder.layer),
-  ):
-    exact: List[torch.Tensor] = []
-    hook = model.register_forward_hook(
-      lambda module, inputs, output: exact.append(output['rank_scores'])
-    )
-    half = module.inference(model, _Loader(data))
-    hook.remove()
+  with replaced(module, 'torch', lambda original: _CpuTorch()):
+    with replaced(module, 'tqdm', lambda original: standins.SilentBar):
+      with counting(progress, model.uniter.encoder.layer):
+        exact: List[torch.Tensor] = []
+        hook = model.register_forward_hook(
+          lambda module, inputs, output: exact.append(output['rank_scores'])
+        )
+        half = module.inference(model, _Loader(data))
+        hook.remove()
   maps = (data.ids, data.all_img_ids, data.txt2img, data.img2txts)
   try:
     recalls = module.itm_eval(half, *maps)

@@ -33,7 +33,7 @@ def record(
   """
   model.eval()
   out = {name: array(batch[name]) for name in _INPUTS + ('txt_lens', 'num_bbs')}
-  # Text alone and image alone too, and all of it once more in float64.
+  # Also text alone and image alone, and everything again in float64.
   progress = Progress('forward', 5 * len(batch['input_ids']))
   with torch.no_grad(), counting(progress, model.uniter.encoder.layer):
     out.update(_layers_and_heads(model, batch))
@@ -65,7 +65,7 @@ def rounding(recorded: Dict[str, np.ndarray]) -> Dict[str, float]:
 def _layers_and_heads(
   model: torch.nn.Module, batch: Batch
 ) -> Dict[str, np.ndarray]:
-  """Returns what every layer and head gives, in the model's own precision."""
+  """Returns the outputs of all layers and heads, in the model's precision."""
   seen: Dict[str, torch.Tensor] = {}
   uniter = model.uniter
   watched = {
@@ -108,12 +108,12 @@ def _layers_and_heads(
 
 
 def _keep(seen: Dict[str, torch.Tensor], name: str) -> Any:
-  """Returns a hook that keeps a module's output under a name."""
+  """Returns a hook that stores a module's output under a name."""
   return lambda module, inputs, output: seen.update({name: output})
 
 
 def _parts(model: torch.nn.Module, batch: Batch) -> Dict[str, np.ndarray]:
-  """Returns passes of text alone and image alone, and masked regions."""
+  """Returns the outputs for text alone, image alone, and masked regions."""
   tokens, features = batch['input_ids'], batch['img_feat']
   text_mask = _up_to(batch['txt_lens'], tokens.size(1))
   image_mask = _up_to(batch['num_bbs'], features.size(1))
@@ -134,7 +134,7 @@ def _parts(model: torch.nn.Module, batch: Batch) -> Dict[str, np.ndarray]:
     output_all_encoded_layers=False,
   )
   masked = torch.rand(features.shape[:2]) < 0.5
-  # The release zeroes a row of this table when it uses it.
+  # The release zeroes a row of this table on use.
   table = model.uniter.img_embeddings.mask_embedding.weight.data
   kept = table.clone()
 
@@ -158,7 +158,7 @@ def _up_to(lengths: torch.Tensor, width: int) -> torch.Tensor:
 
 
 def _probes(release: Release, model: torch.nn.Module) -> Dict[str, np.ndarray]:
-  """Returns inputs that show LayerNorm's epsilon and which GELU it is."""
+  """Returns inputs that reveal LayerNorm's epsilon and the kind of GELU."""
   norm = model.uniter.embeddings.LayerNorm
   small = torch.randn(4, norm.weight.numel()) * 1e-4
   line = torch.linspace(-5.0, 5.0, steps=101)

@@ -53,17 +53,15 @@ def record(
 def _run(
   model: torch.nn.Module, batch: Batch, path: str, prefix: str
 ) -> Dict[str, np.ndarray]:
-  """Returns what one path scores, selects and loses."""
+  """Returns one path's scores, selection and losses."""
   model.train()
-  with (
-    torch.no_grad(),
-    logged(model, 'forward_uniter') as passes,
-    logged(torch.Tensor, 'topk') as picks,
-  ):
-    # The release changes the dictionary that it gets.
-    outputs = model(dict(batch), sample_from=path, compute_loss=True)
+  with torch.no_grad():
+    with logged(model, 'forward_uniter') as passes:
+      with logged(torch.Tensor, 'topk') as picks:
+        # The release modifies the dictionary that it is given.
+        outputs = model(dict(batch), sample_from=path, compute_loss=True)
   scoring, training = passes
-  # The positive, row 0, takes no part in the choice.
+  # The positive, row 0, cannot be selected.
   selected = picks[0].result[1] + 1
   sigmoids = torch.sigmoid(training.result['rank_scores']).reshape(-1)
   loss = outputs['rank_loss']

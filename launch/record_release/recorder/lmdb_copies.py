@@ -1,4 +1,4 @@
-"""Copies the records that an evaluation needs into LMDB folders of its own."""
+"""Copies the records that an evaluation needs into new LMDB folders."""
 
 import argparse
 import json
@@ -18,7 +18,7 @@ def write(
   """Writes lmdb/txt_db/NAME and lmdb/img_db/NAME; returns their names.
 
   Args:
-    databases: where the records come from.
+    databases: source of the records.
     data: the evaluation data set: its captions and images are copied.
     options: the command line.
     out: folder of the recordings.
@@ -38,7 +38,7 @@ def write(
     _write_json(os.path.join(text, name + '.json'), content)
   folder, nbb = image_names(options)
   images = os.path.join(out, image_name)
-  # Columns of the scores are sorted by name2nbb; this order is img2txts'.
+  # Score columns are sorted by name2nbb; this is the order of img2txts.
   names = list(data.img2txts)
   records = _read(databases.images.txn, names)
   records[b'__keys__'] = json.dumps(names).encode('utf-8')
@@ -52,7 +52,7 @@ def write(
 
 
 def _read(source: Any, keys: List[str]) -> Dict[bytes, bytes]:
-  """Returns records of an open transaction as they are."""
+  """Returns unmodified records from an open transaction."""
   names = [key.encode('utf-8') for key in keys]
   return {name: bytes(source.get(name)) for name in names}
 
@@ -60,7 +60,7 @@ def _read(source: Any, keys: List[str]) -> Dict[bytes, bytes]:
 def _write_records(folder: str, records: Dict[bytes, bytes]) -> None:
   """Writes a new LMDB folder, without a lock file."""
   os.makedirs(folder)
-  # Pages are not filled up; the file grows only to what it holds.
+  # Pages are not completely filled; the file only grows as needed.
   size = 4 * sum(map(len, records.values())) + 10 * 1024**2
   environment = lmdb.open(folder, map_size=size)
   with environment.begin(write=True) as transaction:

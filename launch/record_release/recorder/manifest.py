@@ -1,4 +1,4 @@
-"""MANIFEST.json: what was recorded, with which settings, how exact."""
+"""MANIFEST.json: what was recorded, the settings, and the tolerances."""
 
 import json
 import os
@@ -44,12 +44,12 @@ _SEMANTICS = {
 
 
 def tolerances(rounding: Dict[str, float]) -> Dict[str, str]:
-  """Returns the tolerances to compare with.
+  """Returns the tolerances for comparisons.
 
   Args:
     rounding: largest |float32 - float64| of each array of the forward pass.
-      Two programs round differently, so twice the largest is allowed, and
-      never less than the format's 1e-5.
+      Two programs round differently, so the tolerance is twice the largest,
+      but at least the format's 1e-5.
   """
   forward = max(_FORWARD_TOLERANCE, 2 * max(rounding.values()))
   scale = forward / _FORWARD_TOLERANCE
@@ -62,10 +62,10 @@ def tolerances(rounding: Dict[str, float]) -> Dict[str, str]:
 
 
 class Manifest:
-  """Gathers the entries while files are written into one folder."""
+  """Writes files into a folder and collects their manifest entries."""
 
   def __init__(self, folder: str, **head: Any) -> None:
-    """Takes the folder and the entries at the top."""
+    """`head` are the manifest's top-level entries."""
     self._folder = folder
     self._content = dict(head, files={}, other_files={})
 
@@ -78,7 +78,7 @@ class Manifest:
       name: file name.
       arrays: key -> array.
       summary: one line about the file.
-      **entries: settings and names that belong to it.
+      **entries: further entries about the file, such as settings and names.
     """
     np.savez(os.path.join(self._folder, name), **arrays)
     keys = {

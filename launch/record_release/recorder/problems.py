@@ -1,5 +1,5 @@
-"""The one exception that is shown as a line of text."""
+"""The exception that is shown to users as a line of text."""
 
 
 class Problem(Exception):
-  """Bad input: names the thing, what was expected, what came, what to do."""
+  """Invalid input. States the input, what is expected, and what to do."""

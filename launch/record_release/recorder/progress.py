@@ -1,21 +1,21 @@
-"""Lines with the time left, for passes that take long."""
+"""Progress lines with the remaining time, for long passes."""
 
 import contextlib
 import sys
 import time
 from typing import Any, Callable, Iterator
 
-# Seconds until the first line; the time to the next grows with what has passed.
+# Seconds until the first line; later intervals grow with the elapsed time.
 _FIRST, _GROWTH = 10.0, 0.25
 
 
 def say(text: str) -> None:
-  """Writes a line for the user."""
+  """Prints a line for the user to stderr."""
   print(text, file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:
-  """Returns seconds as words, for instance `4 s` or `2 min 05 s`."""
+  """Returns seconds as text, for instance `4 s` or `2 min 05 s`."""
   minutes, rest = divmod(int(round(seconds)), 60)
   return (
     '{} min {:02} s'.format(minutes, rest) if minutes else '{} s'.format(rest)
@@ -23,7 +23,7 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-  """Counts rows that went through the network; says how far it is."""
+  """Counts the rows that went through the network and prints progress."""
 
   def __init__(
     self, name: str, total: int, clock: Callable[[], float] = time.time
@@ -31,9 +31,9 @@ class Progress:
     """Starts the clock.
 
     Args:
-      name: what is being done.
-      total: rows to come.
-      clock: gives seconds.
+      name: what is being computed.
+      total: the total number of rows.
+      clock: returns the time in seconds.
     """
     self._name, self._total, self._clock = name, total, clock
     self._done = 0.0
@@ -41,7 +41,7 @@ class Progress:
     self._due = self._start + _FIRST
 
   def advance(self, rows: float) -> None:
-    """Counts rows, and writes a line if one is due."""
+    """Counts rows, and prints a line if one is due."""
     self._done += rows
     now = self._clock()
     passed = now - self._start
@@ -55,7 +55,7 @@ class Progress:
       )
 
   def close(self) -> None:
-    """Writes how long it took."""
+    """Prints the total time."""
     say('{}: {}'.format(self._name, duration(self._clock() - self._start)))
 
 
@@ -63,12 +63,12 @@ class Progress:
 def counting(progress: Progress, layers: Any) -> Iterator[None]:
   """Advances a Progress with every layer of an encoder.
 
-  A pass of n rows counts n when all layers have seen it, so that long passes
-  are reported while they run.
+  A pass of n rows counts as n in total over all layers, so that long passes are
+  reported while they run.
 
   Args:
-    progress: what is advanced; closed at the end.
-    layers: the encoder's, a torch.nn.ModuleList.
+    progress: the Progress to advance; closed at the end.
+    layers: the encoder's layers, a torch.nn.ModuleList.
   """
 
   def advance(module: Any, inputs: Any, output: Any) -> None:

@@ -27,11 +27,11 @@ from recorder.databases import Databases
 from recorder.progress import duration, say
 from recorder.release import Release
 
-# Choices closer than this may fall out differently in another program.
+# With a smaller gap, another program may select differently.
 _SAFE_GAP = 1e-4
 
 
-# What all batches share; `data` is the evaluation's data set or None.
+# Shared by all batches; `data` is the evaluation's data set or None.
 Job = NamedTuple(
   'Job',
   [
@@ -49,13 +49,13 @@ def record(options: argparse.Namespace) -> None:
   """Writes the recordings that the options ask for.
 
   Raises:
-    Problem: if release, weights and data do not fit each other.
+    Problem: if release, weights and data do not match.
   """
   start = time.time()
   with _quiet():
     release = release_lib.load(options.release)
     for name in release.standins:
-      say('{}: cannot be imported here, stood in for'.format(name))
+      say('{}: cannot be imported, using a stand-in'.format(name))
     config = weights.read_config(options.model_config)
     databases = databases_lib.open_databases(release, options)
     state = weights.read(options.checkpoint)
@@ -86,14 +86,14 @@ def record(options: argparse.Namespace) -> None:
       say('caption {} -> {}'.format(caption, folder))
       os.makedirs(folder, exist_ok=True)
       _record_batch(job, caption, options.seed + number, folder, first)
-      # Neither the weights nor the evaluation depend on the batch.
+      # Weights and evaluation do not depend on the batch.
       job, first = job._replace(data=None), first or folder
   say('done in {}'.format(duration(time.time() - start)))
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-  """Hides what the release prints."""
+  """Hides the release's output."""
   with open(os.devnull, 'w') as sink, contextlib.redirect_stdout(sink):
     yield
 
@@ -101,7 +101,7 @@ def _quiet() -> Iterator[None]:
 def _record_batch(
   job: Job, caption: str, seed: int, folder: str, first: str
 ) -> None:
-  """Writes one folder of recordings; `first` has the weights already."""
+  """Writes a folder of recordings; `first` is one that has the weights."""
   release, options = job.release, job.options
   release.misc.set_random_seed(seed)
   rows, names = batches.for_forward(release, job.databases, caption, options)
@@ -167,7 +167,7 @@ def _add_negatives(
   name: str,
   origin: str,
 ) -> None:
-  """Adds retrieved and written negatives of one caption."""
+  """Adds the retrieved and generated negatives of one caption."""
   model, options = job.model, job.options
   text, text_names = batches.from_text(
     job.release, job.databases, caption, options
@@ -217,20 +217,20 @@ def _add_negatives(
 
 
 def _warn_of_ties(arrays: Dict[str, np.ndarray]) -> None:
-  """Says where the choice of negatives hangs on rounding."""
+  """Warns if the selection of negatives depends on rounding."""
   for key, value in arrays.items():
     if key.endswith('boundary_gap') and value < _SAFE_GAP:
       say(
         'warning: {} is {:.1e}: the last selected negative and the next one '
         'score nearly the same, so another program may choose differently; '
-        'take another --seed or caption if it does'.format(key, value)
+        'if so, use another --seed or caption'.format(key, value)
       )
 
 
 def _special_ids(databases: Databases) -> Dict[str, Any]:
   meta = databases.meta
   ids = {name: meta[name] for name in ('CLS', 'SEP', 'MASK', 'v_range')}
-  # The release pads with 0, whatever the vocabulary says, and never uses UNK.
+  # The release pads with 0, whatever the vocabulary, and never uses UNK.
   return dict(ids, PAD=0, UNK=meta.get('UNK', 0))
 
 
@@ -249,7 +249,7 @@ def _environment(release: Release) -> Dict[str, Any]:
 
 
 def _settings(options: argparse.Namespace) -> Dict[str, Any]:
-  """Returns the options, paths as names only."""
+  """Returns the options, with paths reduced to file names."""
   paths = ('release', 'model_config', 'checkpoint', 'txt_db', 'img_db', 'out')
   return {
     name: os.path.basename(os.path.abspath(value)) if name in paths else value

@@ -31,7 +31,7 @@ def load(folder: str) -> Release:
   """Returns the release's modules and classes.
 
   Args:
-    folder: its checkout, which becomes first on Python's path.
+    folder: its checkout, which is put first on Python's path.
   Raises:
     Problem: if it cannot be imported.
   """
@@ -56,9 +56,9 @@ def load(folder: str) -> Release:
         folder, name, type(error).__name__, error
       )
     ) from error
-  # One process needs no launcher, but real horovod must be told.
+  # A single process needs no launcher, but real horovod must be initialized.
   modules['data.data'].hvd.init()
-  # The release logs every model that it makes.
+  # The release logs every model that it creates.
   logging.disable(logging.INFO)
   return Release(
     modules['model.nsgd'].UniterForNSGD,
@@ -75,7 +75,7 @@ def load(folder: str) -> Release:
 
 
 def _commit(folder: str) -> Optional[str]:
-  """Returns the checkout's commit, None if git does not know."""
+  """Returns the checkout's commit; None if git cannot tell."""
   try:
     output = subprocess.check_output(
       ['git', 'rev-parse', 'HEAD'], cwd=folder, stderr=subprocess.DEVNULL

@@ -1,4 +1,4 @@
-"""Writes safetensors files; the package of that name is not needed.
+"""Writes safetensors files without the package of that name.
 
 The format: 8 bytes with the header's length (little-endian), the header as
 JSON (name -> dtype, shape, first and last byte), then the raw numbers.
@@ -26,11 +26,11 @@ def write(path: str, tensors: Dict[str, np.ndarray]) -> None:
 
   Args:
     path: file to write.
-    tensors: name -> array; tied weights are stored once for every name.
+    tensors: name -> array; tied weights are stored once per name.
   Raises:
-    KeyError: if the format has no name for a dtype.
+    KeyError: if the format does not support a dtype.
   """
-  # Wider numbers first, so that every array starts at a multiple of its size.
+  # Wider dtypes first, so that every array is aligned to its item size.
   names = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
   header: Dict[str, dict] = {'__metadata__': {'format': 'pt'}}
   end = 0

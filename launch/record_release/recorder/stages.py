@@ -1,4 +1,4 @@
-"""synthetic_stage1.npz and synthetic_stage2.npz, from start to end."""
+"""synthetic_stage1.npz and synthetic_stage2.npz: generated negatives."""
 
 import os
 import traceback
@@ -53,10 +53,11 @@ def stage1(model: torch.nn.Module, batch: Batch) -> Dict[str, np.ndarray]:
 def stage2(
   model: torch.nn.Module, batch: Batch, release_folder: str
 ) -> Tuple[Dict[str, np.ndarray], Optional[Dict[str, Any]]]:
-  """Returns the arrays of synthetic_stage2.npz, and how the release fails.
+  """Returns the arrays of synthetic_stage2.npz, and the release's error.
 
   The release compares the candidates with the tokens of all captions, which
-  raises. Both runs recorded here let it compare with the caption instead.
+  raises an error. Both runs recorded here make it compare with the caption
+  instead.
 
   Args:
     model: network of stage 2, dropout 0.
@@ -88,7 +89,7 @@ def stage2(
 
 
 def _counts(model: torch.nn.Module, batch: Batch) -> Tuple[int, int, int]:
-  """Returns rows of the passes: masked copies, scoring, training."""
+  """Returns the numbers of rows for masked copies, scoring, and training."""
   copies = len(batch['mlm_input_ids'])
   return copies, 1 + copies * model.nsgd_sample_size, 1 + model.hard_size
 
@@ -99,7 +100,7 @@ def _released_error(
   refills: Dict[str, torch.Tensor],
   folder: str,
 ) -> Optional[Dict[str, Any]]:
-  """Returns what the release raises as it is; None if it does not."""
+  """Returns the unmodified release's error; None if it raises none."""
   try:
     synthetic.run(model, batch, refills, fix_positive=False)
   except RuntimeError as error:

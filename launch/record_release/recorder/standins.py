@@ -1,7 +1,7 @@
-"""Stands in for modules that the release imports and a machine may lack.
+"""Stand-ins for modules that the release imports and a machine may lack.
 
-Each is used only where the real one cannot be imported. They do what one
-process on a CPU needs, no more.
+Each is used only if the real module cannot be imported. They implement only
+what a single process on a CPU needs.
 """
 
 import importlib
@@ -18,11 +18,11 @@ _NEEDED = ('lmdb', 'lz4.frame', 'msgpack', 'msgpack_numpy')
 
 
 class FusedLayerNorm(torch.nn.LayerNorm):
-  """apex's: the same function and parameter names as torch's own."""
+  """Stands in for apex's; same function and parameter names as torch's."""
 
 
 class SilentBar:
-  """tqdm's bar, which shows nothing."""
+  """Stands in for tqdm's progress bar; shows nothing."""
 
   def __init__(self, iterable: Iterable = (), **settings: Any) -> None:
     del settings
@@ -50,7 +50,7 @@ def _partition_all(size: int, items: Iterable) -> Iterator[tuple]:
 
 
 def _same(value: Any, *others: Any, **settings: Any) -> Any:
-  """Returns its first argument: one process gathers what it has."""
+  """Returns its first argument: a single process gathers only its own."""
   del others, settings
   return value
 
@@ -59,7 +59,7 @@ def _number(value: int) -> Any:
   return lambda: value
 
 
-# Module -> what the release takes from it.
+# Module -> what the release uses from it.
 _MODULES: Dict[str, Dict[str, Any]] = {
   'apex.normalization.fused_layer_norm': {'FusedLayerNorm': FusedLayerNorm},
   'horovod.torch': {
@@ -83,10 +83,10 @@ _MODULES: Dict[str, Dict[str, Any]] = {
 
 
 def install() -> List[str]:
-  """Returns the names of the modules that had to be stood in for.
+  """Installs stand-ins; returns the names of the modules they replace.
 
   Raises:
-    Problem: if a module is missing that nothing can stand in for.
+    Problem: if a module is missing that has no stand-in.
   """
   missing = [name.split('.')[0] for name in _NEEDED if not _works(name, {})]
   if missing:
@@ -110,16 +110,16 @@ def _works(name: str, contents: Dict[str, Any]) -> bool:
     for key in contents:
       getattr(module, key)
     if 'FusedLayerNorm' in contents:
-      # Its CUDA part is looked for only now.
+      # Its CUDA extension is only imported on use.
       module.FusedLayerNorm(2)(torch.zeros(1, 2))
   except Exception:
-    # Broken installations raise whatever they like.
+    # Broken installations may raise anything.
     return False
   return True
 
 
 def _provide(name: str, contents: Dict[str, Any]) -> None:
-  """Puts a module, and parents that are missing, where imports find it."""
+  """Adds a module, and its missing parents, to sys.modules."""
   parts = name.split('.')
   for count in range(1, len(parts)):
     parent = '.'.join(parts[:count])

@@ -1,4 +1,4 @@
-"""Looks over the release's shoulder: calls with their inputs and outputs."""
+"""Intercepts calls inside the release: their inputs and outputs."""
 
 import contextlib
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple
@@ -12,12 +12,12 @@ Call = NamedTuple(
 def replaced(
   owner: Any, name: str, replace: Callable[[Callable], Any]
 ) -> Iterator[None]:
-  """Replaces an attribute for the length of a block.
+  """Replaces an attribute for the duration of a block.
 
   Args:
     owner: object, class or module.
     name: of the attribute.
-    replace: gets the original and returns what to put in its place.
+    replace: takes the original and returns its replacement.
   """
   # What is inherited, or is a method, is uncovered again, never copied down.
   is_own = name in vars(owner)
@@ -34,9 +34,9 @@ def replaced(
 
 @contextlib.contextmanager
 def logged(owner: Any, name: str) -> Iterator[List[Call]]:
-  """Gives the list of calls that a block makes to one function.
+  """Yields a list of the calls that the block makes to a function.
 
-  Inputs and outputs are kept as they are, not copied.
+  Inputs and outputs are stored without copying.
   """
   calls: List[Call] = []
 

@@ -1,4 +1,4 @@
-"""Checkpoints: read, put into the release's networks, written out again."""
+"""Reads checkpoints, loads them into the release's networks, and saves them."""
 
 import argparse
 import inspect
@@ -25,18 +25,18 @@ def read(path: str) -> Dict[str, torch.Tensor]:
   """Returns a state dict, name -> tensor on the CPU.
 
   Raises:
-    Problem: if the file is no state dict of UNITER.
+    Problem: if the file is not a state dict of UNITER.
   """
-  # Older versions of torch cannot be told to refuse code; newer ones are.
+  # weights_only rejects code; older versions of torch lack it.
   settings: Dict[str, Any] = {'map_location': 'cpu'}
   if 'weights_only' in inspect.signature(torch.load).parameters:
     settings['weights_only'] = True
   try:
     state = torch.load(path, **settings)
   except Exception as error:
-    # Its own text advises to run whatever code is in the file.
+    # torch's message advises running whatever code is in the file.
     reason = (
-      'it is no such file, or holds more than tensors'
+      'it is not such a file, or contains more than tensors'
       if 'weights_only' in str(error)
       else _line(error)
     )
@@ -54,7 +54,7 @@ def read(path: str) -> Dict[str, torch.Tensor]:
     )
   if _FEATURES not in state:
     raise Problem(
-      '--checkpoint {}: {} is not in it; give weights of UNITER'.format(
+      '--checkpoint {}: it contains no {}; pass UNITER weights'.format(
         path, _FEATURES
       )
     )
@@ -62,7 +62,7 @@ def read(path: str) -> Dict[str, torch.Tensor]:
 
 
 def stage_of(state: Dict[str, torch.Tensor]) -> int:
-  """Returns 0 for pretrained weights, else the stage they were trained in."""
+  """Returns 0 for pretrained weights, else the stage that trained them."""
   if 'disc_output.weight' in state:
     return 2
   return 1 if 'rank_output.weight' in state else 0
@@ -73,17 +73,19 @@ def build(
 ) -> torch.nn.Module:
   """Returns the network of --stage with the weights, dropout 0.
 
-  Heads of a stage that the checkpoint has not been through are set as the
-  release sets them at the start of that stage (which resets stage 1's matching
-  head at the start of stage 2).
+  Heads that the checkpoint has not been trained for are initialized as the
+  release does at the start of their stage (which resets stage 1's matching head
+  at the start of stage 2).
 
   Raises:
-    Problem: if the weights do not fit the stage or the sizes.
+    Problem: if the weights do not match the stage or the sizes.
   """
   trained = stage_of(state)
   if trained > options.stage:
     raise Problem(
-      '--checkpoint {} is of stage 2; give --stage 2'.format(options.checkpoint)
+      '--checkpoint {} is from stage 2; pass --stage 2'.format(
+        options.checkpoint
+      )
     )
   network = release.stage1 if options.stage == 1 else release.stage2
   model = from_state(network, state, options)
@@ -97,10 +99,10 @@ def build(
 def from_state(
   network: type, state: Dict[str, torch.Tensor], options: argparse.Namespace
 ) -> torch.nn.Module:
-  """Returns a network with a checkpoint's weights, as `from_pretrained` does.
+  """Returns a network with a checkpoint's weights, using `from_pretrained`.
 
   Raises:
-    Problem: if sizes do not fit.
+    Problem: if sizes do not match.
   """
   try:
     # It renames old names in the dictionary that it is given.
@@ -120,7 +122,7 @@ def from_state(
       if 'size mismatch' in line
     ]
     raise Problem(
-      '--model-config {} is of another size than the weights in {}: {}'.format(
+      '--model-config {} has other sizes than the weights in {}: {}'.format(
         options.model_config,
         options.checkpoint,
         '{} tensors differ, the first: {}'.format(len(wrong), wrong[0])
@@ -135,7 +137,7 @@ def from_state(
 
 
 def feature_size(state: Dict[str, torch.Tensor]) -> int:
-  """Returns how many numbers the weights expect of a region."""
+  """Returns the feature size of regions that the weights expect."""
   return state[_FEATURES].shape[1]
 
 
@@ -145,7 +147,7 @@ def _check_names(
   options: argparse.Namespace,
   trained: int,
 ) -> None:
-  """Raises Problem for names that the release would pass over in silence."""
+  """Raises Problem for names that the release would silently ignore."""
   given = {
     name.replace('gamma', 'weight').replace('beta', 'bias') for name in state
   }
@@ -154,7 +156,7 @@ def _check_names(
   missing = sorted(
     name for name in expected - given if not name.startswith(made)
   )
-  # Heads of the pretraining that the release does not use may be there.
+  # Pretraining heads that the release does not use are allowed.
   unknown = sorted(
     name for name in given - expected if name.startswith('uniter.')
   )
@@ -181,14 +183,14 @@ def save(model: torch.nn.Module, folder: str, name: str) -> List[str]:
 
 
 def share(source: str, folder: str, name: str) -> List[str]:
-  """Puts files that `save` wrote into another folder too, by link if it can."""
+  """Adds files written by `save` to another folder, as links if possible."""
   files = [name + ending for ending in _ENDINGS]
   for file in files:
     paths = os.path.join(source, file), os.path.join(folder, file)
     try:
       os.link(*paths)
     except OSError:
-      # Not all file systems have links.
+      # Not all file systems support links.
       shutil.copy(*paths)
   return files
 
@@ -197,13 +199,13 @@ def read_config(path: str) -> Dict[str, Any]:
   """Returns the sizes of the network.
 
   Raises:
-    Problem: if the file is not such JSON.
+    Problem: if the file is not valid JSON with these sizes.
   """
   try:
     with open(path, encoding='utf-8') as file:
       config = json.load(file)
     if not isinstance(config['vocab_size'], int):
-      raise ValueError('vocab_size is no number')
+      raise ValueError('vocab_size is not a number')
   except (ValueError, KeyError, TypeError) as error:
     raise Problem(
       '--model-config {}: expected JSON with vocab_size, '
