@@ -91,13 +91,13 @@ def sum_real_rows(
   return total, zero_others(is_real, values)
 
 
-def _slice(tree: Any, i: Int[Array, ''], chunk: int) -> Any:
+def _slice(tree: Any, i: Int[Array, ''] | int, chunk: int) -> Any:
   return jax.tree.map(
     lambda x: jax.lax.dynamic_slice_in_dim(x, i * chunk, chunk), tree
   )
 
 
-def _store(tree: Any, update: Any, i: Int[Array, ''], chunk: int) -> Any:
+def _store(tree: Any, update: Any, i: Int[Array, ''] | int, chunk: int) -> Any:
   return jax.tree.map(
     lambda x, y: jax.lax.dynamic_update_slice_in_dim(
       x, y.astype(x.dtype), i * chunk, axis=0
@@ -118,7 +118,7 @@ def _run(
 ) -> tuple[Float[Array, ''], Any, Any]:
   """Returns the total, values, and d total / d (parameters, rows) or None."""
 
-  def body(i: Int[Array, ''], carry: Any) -> Any:
+  def body(i: Int[Array, ''] | int, carry: Any) -> Any:
     total, values, sums = carry
     own, fixed = _slice((rows, constants), i, chunk)
     if sums is None:
