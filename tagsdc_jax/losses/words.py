@@ -43,7 +43,7 @@ def discrimination_loss(
   The weights scale the terms; a mean over tokens is not divided by them.
 
   Args:
-    disc_logits: of a replaced, same word as in the caption.
+    disc_logits: of a replaced word, of the caption's own.
     is_same: [CLS] and [SEP] always True.
     replaced_weight: weight of tokens that differ, 1.0 in the release.
     kept_weight: weight of tokens that are the same, 0.11.

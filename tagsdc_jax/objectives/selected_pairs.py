@@ -197,7 +197,7 @@ def position_losses(
     loss: of words.
     head: its parameters.
     states: of the words.
-    constants: words, the caption's words and weights, one each.
+    constants: words, the caption's words and weights; one per word.
   """
   token_ids, originals, weight = constants
   values = loss.function(

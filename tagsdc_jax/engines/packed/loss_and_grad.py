@@ -38,7 +38,7 @@ class _Weights(NamedTuple):
 
 
 class _Fixed(NamedTuple):
-  """What no gradient flows to, one of each row."""
+  """What no gradient flows to; one entry per row."""
 
   pairs: pair_tokens.Pairs
   is_needed: Bool[Array, 'rows']
