@@ -13,7 +13,11 @@ ROOMS = (
   'tagsdc_jax.data.loader',
   'tagsdc_jax.data.phrases',
   'tagsdc_jax.data.regions',
+  'tagsdc_jax.engines',
+  'tagsdc_jax.losses',
   'tagsdc_jax.models',
+  'tagsdc_jax.negatives',
+  'tagsdc_jax.objectives',
 )
 
 

@@ -11,19 +11,25 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Bool, Float, Int, Key
 
 from tagsdc_jax import arrays, settings
+from tagsdc_jax.arrays import Array
 from tagsdc_jax.models import retrieval
 
-# (heads, states [rows, num_outputs, D], inputs [rows, ...], constants
-# [rows, ...]) -> (what the rows lose together, float32 [], values [rows, ...])
-RowLosses = Callable[[Any, jax.Array, Any, Any], tuple[jax.Array, Any]]
-# (head, hidden states [positions, D], constants [positions, ...]) -> (what
-# they lose together, float32 [], values [positions, ...])
-PositionLosses = Callable[[Any, jax.Array, Any], tuple[jax.Array, Any]]
+# (heads, states, inputs [rows, ...], constants [rows, ...]) -> (what the rows
+# lose together, values [rows, ...])
+RowLosses = Callable[
+  [Any, Float[Array, 'rows num_outputs D'], Any, Any],
+  tuple[Float[Array, ''], Any],
+]
+# (head, hidden states, constants [positions, ...]) -> (what they lose
+# together, values [positions, ...])
+PositionLosses = Callable[
+  [Any, Float[Array, 'positions D'], Any], tuple[Float[Array, ''], Any]
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,25 +50,25 @@ class Task:
 class Embedded:
   """First-layer embeddings of texts or of images."""
 
-  states: jax.Array  # float [rows, L or R, D]
-  lengths: jax.Array  # int32 [rows], how many are real; these come first
+  states: Float[Array, 'rows length D']  # length: L or R.
+  lengths: Int[Array, 'rows']  # How many are real; these come first.
 
 
 @struct.dataclass
 class Rows:
   """Pairs of a text and an image, and what their losses depend on."""
 
-  text_rows: jax.Array  # int32 [rows], which text each pair takes
-  image_rows: jax.Array  # int32 [rows], which image
-  is_needed: jax.Array  # bool [rows]; the others cost nothing, lose nothing
-  # bool [rows], pairs whose loss is probably not 0. They come first, so that
-  # many chunks need no backward pass. No result depends on it.
-  is_likely: jax.Array
-  inputs: Any  # float [rows, ...], with gradient
-  constants: Any  # [rows, ...], without; zeros say that a row loses nothing
-  # bool [rows], pairs of which more than the first state is read; None: all.
-  # Of the others the last layer may be computed for the first token only.
-  reads_all: jax.Array | None = None
+  text_rows: Int[Array, 'rows']  # Which text each pair takes.
+  image_rows: Int[Array, 'rows']  # Which image.
+  is_needed: Bool[Array, 'rows']  # The others cost nothing, lose nothing.
+  # Pairs whose loss is probably not 0. They come first, so that many chunks
+  # need no backward pass. No result depends on it.
+  is_likely: Bool[Array, 'rows']
+  inputs: Any  # Floats [rows, ...], with gradient.
+  constants: Any  # [rows, ...], without; zeros say that a row loses nothing.
+  # Pairs of which more than the first state is read; None: all. Of the others
+  # the last layer may be computed for the first token only.
+  reads_all: Bool[Array, 'rows'] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +78,10 @@ class Engine(abc.ABC):
   task: Task
 
   def embed_text(
-    self, params: Any, texts: arrays.Texts, dropout_key: jax.Array | None = None
+    self,
+    params: Any,
+    texts: arrays.Texts,
+    dropout_key: Key[Array, ''] | None = None,
   ) -> Embedded:
     """Returns embedded texts [rows, L]; with dropout if a key is given."""
     return Embedded(
@@ -86,7 +95,7 @@ class Engine(abc.ABC):
     self,
     params: Any,
     images: arrays.Images,
-    dropout_key: jax.Array | None = None,
+    dropout_key: Key[Array, ''] | None = None,
   ) -> Embedded:
     """Returns embedded images [rows, R]; with dropout if a key is given."""
     return Embedded(
@@ -108,18 +117,16 @@ class Engine(abc.ABC):
     images: Embedded,
     *,
     num_outputs: int,
-    dropout_key: jax.Array | None,
-  ) -> jax.Array:
-    """Runs the encoder on few pairs, row by row, all padded alike.
+    dropout_key: Key[Array, ''] | None,
+  ) -> Float[Array, 'rows num_outputs D']:
+    """Returns the states of few pairs, row by row, all padded alike.
 
     Args:
       params: parameters; get a gradient.
       texts: one per pair.
       images: one per pair.
       num_outputs: how many leading states are wanted, [CLS] first.
-      dropout_key: PRNG key, used once, or None for no dropout.
-    Returns:
-      float [rows, num_outputs, D].
+      dropout_key: used once, or None for no dropout.
     """
     embeddings = jnp.concatenate([texts.states, images.states], axis=1)
     mask = jnp.concatenate(
@@ -139,7 +146,9 @@ class Engine(abc.ABC):
       dropout_key=dropout_key,
     )
 
-  def read(self, params: Any, head: str, states: jax.Array) -> jax.Array:
+  def read(
+    self, params: Any, head: str, states: Float[Array, '... D']
+  ) -> Float[Array, '...']:
     """Returns what a head says: 'match_logits', 'disc_logits' and the like."""
     return retrieval.apply(self.task.model, params, head, states)
 
@@ -149,21 +158,19 @@ class Engine(abc.ABC):
     params: Any,
     texts: Embedded,
     images: Embedded,
-    text_rows: jax.Array,
-    image_rows: jax.Array,
-    is_needed: jax.Array,
-  ) -> jax.Array:
-    """Returns the raw matching scores of pairs, without dropout.
+    text_rows: Int[Array, 'rows'],
+    image_rows: Int[Array, 'rows'],
+    is_needed: Bool[Array, 'rows'],
+  ) -> Float[Array, 'rows']:
+    """Returns the raw matching scores of pairs, float32, without dropout.
 
     Args:
       params: parameters.
       texts: embedded texts.
       images: embedded images.
-      text_rows: int32 [rows], which text each pair takes.
-      image_rows: int32 [rows], which image.
-      is_needed: bool [rows]; the others score 0.
-    Returns:
-      float32 [rows].
+      text_rows: which text each pair takes.
+      image_rows: which image.
+      is_needed: the others score 0.
     """
 
   @abc.abstractmethod
@@ -175,10 +182,10 @@ class Engine(abc.ABC):
     texts: Embedded,
     images: Embedded,
     rows: Rows,
-    dropout_key: jax.Array,
+    dropout_key: Key[Array, ''],
     *,
     num_outputs: int,
-  ) -> tuple[jax.Array, Any]:
+  ) -> tuple[Float[Array, ''], Any]:
     """Runs the encoder on pairs, with dropout, and adds up what they lose.
 
     A row's dropout is a function of its number, whatever the engine.
@@ -191,11 +198,11 @@ class Engine(abc.ABC):
       texts: embedded texts; their states get a gradient.
       images: embedded images; as well.
       rows: the pairs.
-      dropout_key: PRNG key, used once.
+      dropout_key: used once.
       num_outputs: how many leading states are wanted, of text then regions;
         beyond a row's length, and where not read, they may be anything finite.
     Returns:
-      The sum, float32 [], with gradient; values [rows, ...], without, zeros at
+      The sum, float32, with gradient; values [rows, ...], without, zeros at
       rows that are not needed.
     """
 
@@ -204,20 +211,20 @@ class Engine(abc.ABC):
     self,
     losses: PositionLosses,
     head: Any,
-    states: jax.Array,
+    states: Float[Array, 'positions D'],
     constants: Any,
-    is_target: jax.Array,
-  ) -> tuple[jax.Array, Any]:
+    is_target: Bool[Array, 'positions'],
+  ) -> tuple[Float[Array, ''], Any]:
     """Adds up what target positions lose, for vocabulary-wide heads.
 
     Args:
       losses: what some positions lose together; must lose nothing where the
         constants are 0, and close over nothing traced.
       head: its parameters, and no more.
-      states: float [positions, D], with gradient.
+      states: with gradient.
       constants: [positions, ...], without.
-      is_target: bool [positions].
+      is_target: which positions count.
     Returns:
-      The sum, float32 [], with gradient; values [positions, ...], without,
-      zeros where no target.
+      The sum, float32, with gradient; values [positions, ...], without, zeros
+      where no target.
     """

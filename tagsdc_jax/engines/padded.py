@@ -9,7 +9,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int, Key
 
+from tagsdc_jax.arrays import Array
 from tagsdc_jax.engines import engine, pair_tokens
 from tagsdc_jax.engines.packed import targets
 from tagsdc_jax.models import retrieval, token_layout
@@ -24,18 +26,13 @@ class Padded(engine.Engine):
     params: Any,
     texts: engine.Embedded,
     images: engine.Embedded,
-    text_rows: jax.Array,
-    image_rows: jax.Array,
-    is_needed: jax.Array,
-  ) -> jax.Array:
+    text_rows: Int[Array, 'rows'],
+    image_rows: Int[Array, 'rows'],
+    is_needed: Bool[Array, 'rows'],
+  ) -> Float[Array, 'rows']:
     """See `Engine.score`."""
-    states = self.encode(
-      params,
-      _take(texts, text_rows),
-      _take(images, image_rows),
-      num_outputs=1,
-      dropout_key=None,
-    )
+    texts, images = _take(texts, text_rows), _take(images, image_rows)
+    states = self.encode(params, texts, images, num_outputs=1, dropout_key=None)
     return jnp.where(is_needed, self.read(params, 'match_logits', states), 0)
 
   def loss(
@@ -46,10 +43,10 @@ class Padded(engine.Engine):
     texts: engine.Embedded,
     images: engine.Embedded,
     rows: engine.Rows,
-    dropout_key: jax.Array,
+    dropout_key: Key[Array, ''],
     *,
     num_outputs: int,
-  ) -> tuple[jax.Array, Any]:
+  ) -> tuple[Float[Array, ''], Any]:
     """See `Engine.loss`; `row_losses` gets all rows at once, in order."""
     num_rows = rows.text_rows.shape[0]
     length = texts.states.shape[1] + images.states.shape[1]
@@ -82,15 +79,17 @@ class Padded(engine.Engine):
     self,
     losses: engine.PositionLosses,
     head: Any,
-    states: jax.Array,
+    states: Float[Array, 'positions D'],
     constants: Any,
-    is_target: jax.Array,
-  ) -> tuple[jax.Array, Any]:
+    is_target: Bool[Array, 'positions'],
+  ) -> tuple[Float[Array, ''], Any]:
     """See `Engine.position_losses`; the head reads every position."""
     constants = targets.zero_others(is_target, constants)
     total, values = losses(head, states, constants)
     return total, jax.lax.stop_gradient(targets.zero_others(is_target, values))
 
 
-def _take(embedded: engine.Embedded, rows: jax.Array) -> engine.Embedded:
+def _take(
+  embedded: engine.Embedded, rows: Int[Array, 'rows']
+) -> engine.Embedded:
   return jax.tree.map(lambda x: x[rows], embedded)

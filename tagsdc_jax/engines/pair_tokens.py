@@ -3,7 +3,9 @@
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Bool, Float, Int, Key
 
+from tagsdc_jax.arrays import Array
 from tagsdc_jax.engines.engine import Embedded
 from tagsdc_jax.models import token_layout
 
@@ -12,23 +14,23 @@ from tagsdc_jax.models import token_layout
 class Pairs:
   """Pairs of a text and an image, as places in the table of `stack`."""
 
-  text_start: jax.Array  # int32 [M]
-  num_tokens: jax.Array  # int32 [M]
-  image_start: jax.Array  # int32 [M]
-  num_regions: jax.Array  # int32 [M]
+  text_start: Int[Array, 'rows']
+  num_tokens: Int[Array, 'rows']
+  image_start: Int[Array, 'rows']
+  num_regions: Int[Array, 'rows']
 
   @property
-  def lengths(self) -> jax.Array:
-    """int32 [M]."""
+  def lengths(self) -> Int[Array, 'rows']:
+    """Tokens and regions of each pair."""
     return self.num_tokens + self.num_regions
 
-  def take(self, rows: jax.Array) -> 'Pairs':
+  def take(self, rows: Int[Array, '...']) -> 'Pairs':
     """Returns some pairs; a number beyond the last one gives the last."""
     return jax.tree.map(lambda x: jnp.take(x, rows, mode='clip'), self)
 
 
-def stack(texts: Embedded, images: Embedded) -> jax.Array:
-  """Returns all tokens and regions below each other, float [M*L + P*R, D]."""
+def stack(texts: Embedded, images: Embedded) -> Float[Array, 'places D']:
+  """Returns all tokens, then all regions, below each other."""
   width = texts.states.shape[-1]
   return jnp.concatenate(
     [texts.states.reshape(-1, width), images.states.reshape(-1, width)]
@@ -36,9 +38,12 @@ def stack(texts: Embedded, images: Embedded) -> jax.Array:
 
 
 def make_pairs(
-  texts: Embedded, images: Embedded, text_rows: jax.Array, image_rows: jax.Array
+  texts: Embedded,
+  images: Embedded,
+  text_rows: Int[Array, 'rows'],
+  image_rows: Int[Array, 'rows'],
 ) -> Pairs:
-  """Returns pairs by the numbers of their text and image, int32 [M] each."""
+  """Returns pairs by the numbers of their text and image."""
   num_texts, length = texts.states.shape[:2]
   return Pairs(
     text_rows * length,
@@ -50,15 +55,14 @@ def make_pairs(
 
 def places(
   pairs: Pairs, layout: token_layout.Layout
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Int[Array, 'tokens'], Bool[Array, 'tokens']]:
   """Returns where the pairs' tokens lie, the regions right behind the text.
 
   Args:
     pairs: one per row of the layout.
-    layout: of S tokens, wide enough for every pair.
+    layout: wide enough for every pair.
   Returns:
-    int32 [S] into the table, and bool [S], True where real; elsewhere a place
-    may be anything.
+    Places in the table, and True where real; elsewhere a place may be anything.
   """
   own, place = pairs.take(layout.rows), layout.places
   index = jnp.where(
@@ -70,17 +74,17 @@ def places(
 
 
 def join_rows(
-  table: jax.Array, pairs: Pairs, layout: token_layout.Layout
-) -> tuple[jax.Array, jax.Array]:
-  """Returns the pairs' states, float [S, D], and bool [S], as the layout's."""
+  table: Float[Array, 'places D'], pairs: Pairs, layout: token_layout.Layout
+) -> tuple[Float[Array, 'tokens D'], Bool[Array, 'tokens']]:
+  """Returns the pairs' states as the layout has them, and which are real."""
   index, mask = places(pairs, layout)
   return table.at[index].get(mode='clip'), mask
 
 
 def join(
-  table: jax.Array, pairs: Pairs, length: int
-) -> tuple[jax.Array, jax.Array]:
-  """Returns the pairs' states, float [M, length, D], and bool [M, length]."""
+  table: Float[Array, 'places D'], pairs: Pairs, length: int
+) -> tuple[Float[Array, 'rows length D'], Bool[Array, 'rows length']]:
+  """Returns the pairs' states, padded to a length, and which are real."""
   num_pairs = pairs.num_tokens.shape[0]
   states, mask = join_rows(
     table, pairs, token_layout.rectangle(num_pairs, length)
@@ -88,8 +92,8 @@ def join(
   return states.reshape(num_pairs, length, -1), mask.reshape(num_pairs, length)
 
 
-def row_keys(dropout_key: jax.Array, num_rows: int) -> jax.Array:
-  """Returns each row's PRNG key, [num_rows], a function of its number."""
+def row_keys(dropout_key: Key[Array, ''], num_rows: int) -> Key[Array, 'rows']:
+  """Returns each row's key, a function of its number."""
   return jax.vmap(lambda i: jax.random.fold_in(dropout_key, i))(
     jnp.arange(num_rows)
   )

@@ -10,9 +10,11 @@ nothing reads. `training.mfu` makes FLOP of it.
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Bool, Int
+
+from tagsdc_jax.arrays import Array
 
 # A product runs once forward; backward once for its inputs and once for its
 # weights. No gradient flows to the region features.
@@ -24,29 +26,30 @@ REGIONS_WITH_GRADIENT = 2
 class Work:
   """Rows of a text and an image, and what is read off them."""
 
-  lengths: jax.Array  # int32 [rows], 0 where a row was not needed
-  outputs: jax.Array  # int32 [rows], states of the last layer that are read
-  is_pooled: jax.Array  # bool [rows], whether a matching score is read
-  passes: jax.Array  # int32 [rows], FORWARD or WITH_GRADIENT
-  words: jax.Array | int = 0  # Vocabulary-wide predictions, times passes.
-  regions: jax.Array | int = 0  # Regions embedded, times passes.
+  lengths: Int[Array, 'rows']  # 0 where a row was not needed.
+  outputs: Int[Array, 'rows']  # States of the last layer that are read.
+  is_pooled: Bool[Array, 'rows']  # Whether a matching score is read.
+  passes: Int[Array, 'rows']  # FORWARD or WITH_GRADIENT.
+  # Vocabulary-wide predictions, times passes.
+  words: Int[Array, ''] | int = 0
+  regions: Int[Array, ''] | int = 0  # Regions embedded, times passes.
 
 
 def rows(
-  lengths: jax.Array,
-  is_needed: jax.Array | bool = True,
+  lengths: Int[Array, '*shape'],
+  is_needed: Bool[Array, '*shape'] | bool = True,
   *,
-  has_gradient: jax.Array | bool = False,
-  outputs: jax.Array | int = 1,
+  has_gradient: Bool[Array, '*shape'] | bool = False,
+  outputs: Int[Array, '*shape'] | int = 1,
   is_pooled: bool = True,
 ) -> Work:
-  """Returns the work of rows of any shape [...].
+  """Returns the work of rows in an array of any shape.
 
   Args:
-    lengths: int32 [...], real tokens and regions.
-    is_needed: bool [...], which of them were run.
-    has_gradient: bool [...], which of them had a backward pass.
-    outputs: int32 [...], states that are read; 1 for [CLS] alone.
+    lengths: real tokens and regions.
+    is_needed: which of them were run.
+    has_gradient: which of them had a backward pass.
+    outputs: states that are read; 1 for [CLS] alone.
     is_pooled: whether a matching score is read.
   """
   passes = jnp.where(has_gradient, WITH_GRADIENT, FORWARD)

@@ -1,16 +1,20 @@
 """Image-text matching, the loss of pretraining, unreduced."""
 
-import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Bool, Float, Float32
+
+from tagsdc_jax.arrays import Array
 
 
-def matching_loss(itm_logits: jax.Array, is_match: jax.Array) -> jax.Array:
-  """Returns the image-text matching cross-entropy, float32 [...].
+def matching_loss(
+  itm_logits: Float[Array, '*pairs 2'], is_match: Bool[Array, '*pairs']
+) -> Float32[Array, '*pairs']:
+  """Returns the image-text matching cross-entropy.
 
   Args:
-    itm_logits: float32 [..., 2]: no match, match.
-    is_match: bool [...].
+    itm_logits: of no match, of a match.
+    is_match: whether they belong together.
   """
   return optax.softmax_cross_entropy_with_integer_labels(
     itm_logits, is_match.astype(jnp.int32)

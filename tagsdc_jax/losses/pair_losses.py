@@ -12,8 +12,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Bool, Float, Int
 
 from tagsdc_jax import errors, extensions, settings
+from tagsdc_jax.arrays import Array
 from tagsdc_jax.losses import triplet, words
 
 # The heads whose parameters a loss may train, by the name that they have in
@@ -28,20 +30,20 @@ WORD_HEADS = {
 
 @struct.dataclass
 class Match:
-  """How well pairs match, float32 [...] both."""
+  """How well pairs match."""
 
-  logits: jax.Array  # Raw scores.
-  probs: jax.Array  # Their sigmoid.
+  logits: Float[Array, '...']  # Raw scores.
+  probs: Float[Array, '...']  # Their sigmoid.
 
 
 @struct.dataclass
 class Words:
   """Words of sentences and of the captions that they were made of."""
 
-  token_ids: jax.Array  # int32 [..., L]
-  originals: jax.Array  # int32 [..., L], the caption's words there; -1: none
-  is_token: jax.Array  # bool [..., L], real words
-  is_target: jax.Array  # bool [..., L], those of them that were rewritten
+  token_ids: Int[Array, '... L']
+  originals: Int[Array, '... L']  # The caption's words there; -1: none.
+  is_token: Bool[Array, '... L']  # Real words.
+  is_target: Bool[Array, '... L']  # Those of them that were rewritten.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +70,7 @@ class PairLoss:
   """
 
   name: str
-  function: Callable[..., jax.Array]
+  function: Callable[..., Float[Array, '...']]
   heads: tuple[str, ...] = MATCH_HEADS
   weight: float = 1.0
   reads_words: bool = False
@@ -79,7 +81,7 @@ class PairLoss:
 def triplet_of(config: settings.Settings) -> PairLoss:
   """Returns the triplet loss of matching probabilities."""
 
-  def function(positive: Match, negative: Match) -> jax.Array:
+  def function(positive: Match, negative: Match) -> Float[Array, '...']:
     return triplet.triplet_loss(
       positive.probs, negative.probs, margin=config.losses.margin
     )
@@ -94,11 +96,11 @@ def discrimination_of(
   losses = config.losses
 
   def function(
-    read: Callable[..., jax.Array],
-    states: jax.Array,
-    token_ids: jax.Array,
-    originals: jax.Array,
-  ) -> jax.Array:
+    read: Callable[..., Float[Array, '...']],
+    states: Float[Array, '*words D'],
+    token_ids: Int[Array, '*words'],
+    originals: Int[Array, '*words'],
+  ) -> Float[Array, '*words']:
     return words.discrimination_loss(
       read('disc_logits', states),
       token_ids == originals,
@@ -122,11 +124,11 @@ def correction_of(
   """Returns word correction: which word was it?"""
 
   def function(
-    read: Callable[..., jax.Array],
-    states: jax.Array,
-    token_ids: jax.Array,
-    originals: jax.Array,
-  ) -> jax.Array:
+    read: Callable[..., Float[Array, '...']],
+    states: Float[Array, '*words D'],
+    token_ids: Int[Array, '*words'],
+    originals: Int[Array, '*words'],
+  ) -> Float[Array, '*words']:
     del token_ids
     return cross_entropy(read('correction_logits', states), originals)
 
@@ -183,16 +185,16 @@ def of_settings(config: settings.Settings) -> tuple[PairLoss, ...]:
 
 def mean_per_positive(
   loss: PairLoss,
-  values: jax.Array,
-  is_filled: jax.Array,
+  values: Float[Array, 'B H'] | Float[Array, 'B H L'],
+  is_filled: Bool[Array, 'B H'],
   of_words: Words | None,
-) -> jax.Array:
-  """Returns the mean of a source's losses, float32 [B]; linear in them.
+) -> Float[Array, 'B']:
+  """Returns the mean of a source's losses per positive; linear in them.
 
   Args:
     loss: not a coupled one.
-    values: float32 [B, H], or [B, H, L] if it reads words.
-    is_filled: bool [B, H], which negatives there are.
+    values: of each pair, or of each word if it reads words.
+    is_filled: which negatives there are.
     of_words: [B, H, L], if it reads words.
   """
   if of_words is None or not loss.reads_words:
@@ -294,20 +296,25 @@ def _made_up(shape: tuple[int, ...], seed: int) -> Match:
   return Match(logits, jax.nn.sigmoid(logits))
 
 
-def _run_match(loss: PairLoss, logits: jax.Array) -> jax.Array:
+def _run_match(loss: PairLoss, logits: Float[Array, '2 rows']) -> Any:
   return loss.function(*(Match(x, jax.nn.sigmoid(x)) for x in logits))
 
 
 def _run_words(
-  loss: PairLoss, ids: jax.Array, originals: jax.Array, states: jax.Array
-) -> jax.Array:
+  loss: PairLoss,
+  ids: Int[Array, 'rows L'],
+  originals: Int[Array, 'rows L'],
+  states: Float[Array, 'rows L D'],
+) -> Any:
   sizes = {
     'disc_logits': 2,
     'mlm_logits': _VOCABULARY,
     'correction_logits': _VOCABULARY,
   }
 
-  def read(head: str, x: jax.Array) -> jax.Array:
+  def read(
+    head: str, x: Float[Array, '*words D']
+  ) -> Float[Array, '*words classes']:
     matrix = jax.random.normal(jax.random.key(7), (_HIDDEN, sizes[head]))
     return jnp.matmul(x, matrix)
 

@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Float
+
+from tagsdc_jax.arrays import Array
 
 
 def weighted_sum(
-  losses: Mapping[str, jax.Array], weights: Mapping[str, float]
-) -> jax.Array:
-  """Returns the total, float32 [].
+  losses: Mapping[str, Float[Array, 'B'] | Float[Array, '']],
+  weights: Mapping[str, float],
+) -> Float[Array, '']:
+  """Returns the total.
 
   Args:
-    losses: name -> loss per positive, float32 [B], or their mean, [].
+    losses: name -> loss per positive, or their mean.
     weights: name -> weight; one for every loss.
   """
   return sum(

@@ -7,8 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Bool, Int
 
 from tagsdc_jax import arrays, errors
+from tagsdc_jax.arrays import Array
 from tagsdc_jax.negatives import filters, source
 
 
@@ -22,12 +24,12 @@ class Table:
 
 @struct.dataclass
 class Candidates:
-  """What one source proposes, C for each positive."""
+  """What one source proposes for each positive."""
 
-  text_rows: jax.Array  # int32 [B, C], rows of the table
-  image_rows: jax.Array  # int32 [B, C]
-  is_valid: jax.Array  # bool [B, C]
-  same_as: jax.Array | None  # int32 [C], see `source.Retrieved`
+  text_rows: Int[Array, 'B candidates']  # Rows of the table.
+  image_rows: Int[Array, 'B candidates']
+  is_valid: Bool[Array, 'B candidates']
+  same_as: Int[Array, 'candidates'] | None  # See `source.Retrieved`.
   sentences: source.Sentences | None  # Of a source that writes.
 
 

@@ -4,28 +4,34 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Int
+
+from tagsdc_jax.arrays import Array
 
 
-def is_reference(candidates: jax.Array, references: jax.Array) -> jax.Array:
-  """Returns whether a candidate is one of the image's captions, bool [B, G].
+def is_reference(
+  candidates: Int[Array, '#B candidates L'],
+  references: Int[Array, 'B references L'],
+) -> Bool[Array, 'B candidates']:
+  """Returns whether a candidate is one of the image's captions.
 
   Args:
-    candidates: int32 [B, G, L].
-    references: int32 [B, C, L]; rows beyond them are all [PAD].
+    candidates: of each positive, or the same ones of all.
+    references: rows beyond them are all [PAD].
   """
   same = candidates[:, :, None] == references[:, None]
   return jnp.any(jnp.all(same, axis=-1), axis=-1)
 
 
-def is_made_of(candidates: jax.Array, references: jax.Array) -> jax.Array:
-  """Returns whether all tokens are tokens of the references, bool [B, G].
+def is_made_of(
+  candidates: Int[Array, 'B candidates L'],
+  references: Int[Array, 'B references L'],
+) -> Bool[Array, 'B candidates']:
+  """Returns whether all tokens are tokens of the references."""
 
-  Args:
-    candidates: int32 [B, G, L].
-    references: int32 [B, C, L].
-  """
-
-  def one(rows: jax.Array, words: jax.Array) -> jax.Array:
+  def one(
+    rows: Int[Array, 'candidates L'], words: Int[Array, 'references L']
+  ) -> Bool[Array, 'candidates']:
     words = jnp.sort(words.reshape(-1))
     place = jnp.minimum(jnp.searchsorted(words, rows), words.size - 1)
     return jnp.all(words[place] == rows, axis=-1)
@@ -33,26 +39,21 @@ def is_made_of(candidates: jax.Array, references: jax.Array) -> jax.Array:
   return jax.vmap(one)(candidates, references)
 
 
-def is_repeated(candidates: jax.Array) -> jax.Array:
-  """Returns whether an equal candidate stands earlier, bool [B, G].
-
-  Args:
-    candidates: int32 [B, G, L].
-  """
+def is_repeated(
+  candidates: Int[Array, 'B candidates L'],
+) -> Bool[Array, 'B candidates']:
+  """Returns whether an equal candidate stands earlier."""
   own = jnp.arange(candidates.shape[1], dtype=jnp.int32)[None]
   return jax.vmap(first_equal)(candidates) != own
 
 
-def first_equal(rows: jax.Array) -> jax.Array:
-  """Returns the number of the first row that equals each, int32 [G].
+def first_equal(rows: Int[Array, 'rows length']) -> Int[Array, 'rows']:
+  """Returns the number of the first row that equals each.
 
   Rows are hashed to 64 bits and sorted by hash and place; each is then
   compared, token by token, with the first row of its hash, so that a
-  collision never makes different rows equal. Cost grows as G log G, not as G
-  squared.
-
-  Args:
-    rows: int32 [G, L].
+  collision never makes different rows equal. Cost grows as n log n in the
+  number of rows, not as n squared.
   """
   num_rows, length = rows.shape
   # Fixed odd multipliers; uint32 arithmetic wraps, which is what is wanted.
@@ -76,8 +77,8 @@ def first_equal(rows: jax.Array) -> jax.Array:
 
 
 # Which candidates are true of the image for sure, or might be. By the name of
-# `negatives.exclude`: (candidates, captions [B, L], references) -> bool [B, G].
-IS_EXCLUDED: dict[str, Callable[..., jax.Array]] = {
+# `negatives.exclude`: (candidates, captions [B, L], references).
+IS_EXCLUDED: dict[str, Callable[..., Bool[Array, 'B candidates']]] = {
   'caption': lambda candidates, captions, references: is_reference(
     candidates, captions[:, None]
   ),
@@ -91,20 +92,20 @@ IS_EXCLUDED: dict[str, Callable[..., jax.Array]] = {
 
 
 def valid_candidates(
-  candidates: jax.Array,
-  captions: jax.Array,
-  references: jax.Array,
+  candidates: Int[Array, 'B candidates L'],
+  captions: Int[Array, 'B L'],
+  references: Int[Array, 'B references L'],
   *,
   exclude: str,
-) -> jax.Array:
-  """Returns which candidates may be negatives, bool [B, G].
+) -> Bool[Array, 'B candidates']:
+  """Returns which candidates may be negatives.
 
   Repetitions may not; of equal candidates the first survives.
 
   Args:
-    candidates: int32 [B, G, L].
-    captions: int32 [B, L], what they were made from.
-    references: int32 [B, C, L], all captions of the image.
+    candidates: written sentences.
+    captions: what they were made from.
+    references: all captions of the image.
     exclude: a name of IS_EXCLUDED.
   """
   is_excluded = IS_EXCLUDED[exclude](candidates, captions, references)

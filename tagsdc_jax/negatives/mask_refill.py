@@ -2,10 +2,11 @@
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int
 
 from tagsdc_jax import arrays
+from tagsdc_jax.arrays import Array
 from tagsdc_jax.engines import engine as engines
 from tagsdc_jax.negatives import masked_words, masking, refilling, source
 
@@ -32,15 +33,13 @@ def mask_refill(inputs: source.Inputs) -> source.Sentences:
 
 def draw(
   task: engines.Task, batch: arrays.MicroBatch, keys: source.Keys
-) -> tuple[masking.MaskedText, jax.Array]:
+) -> tuple[masking.MaskedText, Float[Array, 'B K L S 2']]:
   """Returns masked captions, and the uniforms that refills are drawn with.
 
   Args:
     task: mask rate, K, S, unit, ids.
     batch: captions and their phrases.
     keys: `mask` and `refill` are used.
-  Returns:
-    [B, K, L]; float32 [B, K, L, S, 2].
   """
   config = task.settings.negatives
   masked = masking.mask_tokens(
@@ -59,14 +58,16 @@ def draw(
 
 
 def refilled(
-  batch: arrays.MicroBatch, is_target: jax.Array, sampled: jax.Array
+  batch: arrays.MicroBatch,
+  is_target: Bool[Array, 'B K L'],
+  sampled: Int[Array, 'B K L S'],
 ) -> source.Sentences:
   """Returns the captions with other words at the targets.
 
   Args:
     batch: the captions.
-    is_target: bool [B, K, L].
-    sampled: int32 [B, K, L, S], read at targets only.
+    is_target: which words are replaced.
+    sampled: by what; read at targets only.
   Returns:
     K * S sentences per caption, copy by copy.
   """

@@ -6,8 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int, Key, Shaped
 
 from tagsdc_jax import arrays
+from tagsdc_jax.arrays import Array
 from tagsdc_jax.engines import engine as engines
 from tagsdc_jax.engines import work
 from tagsdc_jax.losses import words
@@ -20,9 +22,9 @@ def predict(
   params: Any,
   batch: arrays.MicroBatch,
   masked: masking.MaskedText,
-  uniforms: jax.Array,
-  dropout_key: jax.Array,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+  uniforms: Float[Array, 'B K L S 2'],
+  dropout_key: Key[Array, ''],
+) -> tuple[Float[Array, ''], Float[Array, 'B K L'], Int[Array, 'B K L S']]:
   """Runs the masked captions with their images and reads the targets.
 
   One pass, with dropout, serves the MLM loss and the refills. Logits exist at
@@ -32,18 +34,18 @@ def predict(
     engine: runs the network.
     params: parameters.
     batch: the captions and images.
-    masked: [B, K, L].
-    uniforms: float32 [B, K, L, S, 2].
-    dropout_key: PRNG key, used once.
+    masked: the copies.
+    uniforms: that words are drawn with, see `refilling.sample_tokens`.
+    dropout_key: used once.
   Returns:
-    L_mlm float32 [], the mean over a caption's targets, then over captions,
-    with gradient; the losses [B, K, L] that it is made of, without, zero where
-    no target; sampled tokens int32 [B, K, L, S].
+    L_mlm, the mean over a caption's targets, then over captions, with gradient;
+    the losses that it is made of, without, zero where no target; and sampled
+    tokens.
   """
   text_key, image_key, encoder_key = jax.random.split(dropout_key, 3)
   num_positives, num_copies, length = masked.token_ids.shape
 
-  def repeat(x: jax.Array) -> jax.Array:
+  def repeat(x: Shaped[Array, 'B ...']) -> Shaped[Array, 'B K ...']:
     return jnp.repeat(x[:, None], num_copies, axis=1)
 
   texts = engine.embed_text(
@@ -84,13 +86,16 @@ def predict(
 
 
 def work_of(
-  batch: arrays.MicroBatch, is_target: jax.Array, *, has_gradient: bool
+  batch: arrays.MicroBatch,
+  is_target: Bool[Array, 'B K L'],
+  *,
+  has_gradient: bool,
 ) -> work.Work:
   """Returns the work of `predict`.
 
   Args:
     batch: captions and images.
-    is_target: bool [B, K, L].
+    is_target: which words are predicted.
     has_gradient: whether L_mlm is trained.
   """
   tokens, regions = batch.texts.num_tokens, batch.images.num_regions
@@ -113,15 +118,17 @@ def work_of(
 def _row_losses(
   engine: engines.Engine,
   head: Any,
-  states: jax.Array,
+  states: Float[Array, 'rows L D'],
   inputs: tuple,
   constants: Any,
-) -> tuple[jax.Array, Any]:
+) -> tuple[Float[Array, ''], Any]:
   """Returns what some rows add to L_mlm; see `engine.RowLosses`."""
   del inputs
   labels, uniforms, is_target, weights = constants
 
-  def read(head: Any, hidden: jax.Array, rows: Any) -> tuple[jax.Array, Any]:
+  def read(
+    head: Any, hidden: Float[Array, 'positions D'], rows: Any
+  ) -> tuple[Float[Array, ''], Any]:
     label, uniform, weight = rows
     logits = engine.read(head, 'mlm_logits', hidden)
     losses = words.word_loss(logits, label)
@@ -143,11 +150,11 @@ def at_positions(
   engine: engines.Engine,
   losses: engines.PositionLosses,
   head: Any,
-  states: jax.Array,
+  states: Float[Array, '*words D'],
   constants: Any,
-  is_target: jax.Array,
-) -> tuple[jax.Array, Any]:
-  """As `Engine.position_losses`, of arrays with any leading axes [..., L]."""
+  is_target: Bool[Array, '*words'],
+) -> tuple[Float[Array, ''], Any]:
+  """As `Engine.position_losses`, of arrays with any leading axes."""
   leading = is_target.shape
   flat = lambda x: x.reshape(is_target.size, *x.shape[len(leading) :])
   total, values = engine.position_losses(

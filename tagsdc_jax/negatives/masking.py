@@ -3,8 +3,10 @@
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Bool, Float, Int, Int8, Key
 
 from tagsdc_jax import arrays
+from tagsdc_jax.arrays import Array
 
 MASK_SHARE, RANDOM_SHARE = 0.8, 0.1  # The rest stays as it is.
 
@@ -13,19 +15,21 @@ MASK_SHARE, RANDOM_SHARE = 0.8, 0.1  # The rest stays as it is.
 class MaskedText:
   """K masked copies of each caption."""
 
-  token_ids: jax.Array  # int32 [B, K, L]
-  is_target: jax.Array  # bool [B, K, L]
+  token_ids: Int[Array, 'B K L']
+  is_target: Bool[Array, 'B K L']
 
 
-def phrase_probs(phrase_counts: jax.Array, mask_rate: float) -> jax.Array:
-  """Returns each phrase's probability of being chosen, float32 [..., P].
+def phrase_probs(
+  phrase_counts: Int[Array, '*rows P L'], mask_rate: float
+) -> Float[Array, '*rows P']:
+  """Returns each phrase's probability of being chosen, float32.
 
   A position that `n` phrases list has rate / n; a phrase has the mean over
   its positions, each counted as often as the phrase lists it. Absent phrases
   have 0.
 
   Args:
-    phrase_counts: int [..., P, L], how often a phrase lists a position.
+    phrase_counts: how often a phrase lists a position.
     mask_rate: 0.15 in the paper.
   """
   counts = phrase_counts.astype(jnp.float32)
@@ -37,17 +41,17 @@ def phrase_probs(phrase_counts: jax.Array, mask_rate: float) -> jax.Array:
 
 
 def units(
-  unit: str, phrase_counts: jax.Array, num_tokens: jax.Array
-) -> jax.Array:
+  unit: str, phrase_counts: Int8[Array, 'B P L'], num_tokens: Int[Array, 'B']
+) -> Int8[Array, 'B units L']:
   """Returns what is masked as one, as `phrase_counts`.
 
   Args:
     unit: 'phrase'; 'token', every word piece by itself; 'both', phrases and
       word pieces alike.
-    phrase_counts: int8 [B, P, L].
-    num_tokens: int32 [B], [CLS] and [SEP] included.
+    phrase_counts: see `phrase_probs`.
+    num_tokens: [CLS] and [SEP] included.
   Returns:
-    int8 [B, P, L], [B, L, L] or [B, P + L, L].
+    P, L or P + L units.
   """
   if unit == 'phrase':
     return phrase_counts
@@ -63,15 +67,19 @@ def units(
 
 
 def choose_phrases(
-  key: jax.Array, phrase_counts: jax.Array, *, num_copies: int, mask_rate: float
-) -> jax.Array:
-  """Returns which phrases each copy masks, bool [B, K, P].
+  key: Key[Array, ''],
+  phrase_counts: Int[Array, 'B P L'],
+  *,
+  num_copies: int,
+  mask_rate: float,
+) -> Bool[Array, 'B K P']:
+  """Returns which phrases each copy masks.
 
   Each phrase independently; where none was chosen, one of them uniformly.
 
   Args:
-    key: PRNG key, used once.
-    phrase_counts: int [B, P, L]; every caption has at least one phrase.
+    key: used once.
+    phrase_counts: every caption has at least one phrase.
     num_copies: K.
     mask_rate: see `phrase_probs`.
   """
@@ -90,9 +98,9 @@ def choose_phrases(
 
 
 def mask_tokens(
-  key: jax.Array,
-  token_ids: jax.Array,
-  phrase_counts: jax.Array,
+  key: Key[Array, ''],
+  token_ids: Int[Array, 'B L'],
+  phrase_counts: Int[Array, 'B P L'],
   *,
   num_copies: int,
   mask_rate: float,
@@ -106,9 +114,9 @@ def mask_tokens(
   one), 10 % stay.
 
   Args:
-    key: PRNG key, used once.
-    token_ids: int32 [B, L].
-    phrase_counts: int8 [B, P, L]; zero at [CLS], [SEP] and padding.
+    key: used once.
+    token_ids: of the captions.
+    phrase_counts: zero at [CLS], [SEP] and padding.
     num_copies: K.
     mask_rate: see `phrase_probs`.
     mask_id: id of [MASK].

@@ -6,8 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Bool, Float, Int
 
 from tagsdc_jax import arrays, settings
+from tagsdc_jax.arrays import Array
 from tagsdc_jax.engines import engine as engines
 from tagsdc_jax.losses import pair_losses
 from tagsdc_jax.negatives import candidates as candidates_of
@@ -17,25 +19,27 @@ from tagsdc_jax.negatives import candidates as candidates_of
 class Selected:
   """The selected hard negatives of each source, hardest first."""
 
-  indices: jax.Array  # int32 [B, sources, H], among the source's candidates
-  text_rows: jax.Array  # int32 [B, sources, H], rows of the table
-  image_rows: jax.Array  # int32 [B, sources, H]
-  is_filled: jax.Array  # bool [B, sources, H], False: too few were valid
-  logits: jax.Array  # float32 [B, sources, H], scores without dropout
+  indices: Int[Array, 'B sources H']  # Among the source's candidates.
+  text_rows: Int[Array, 'B sources H']  # Rows of the table.
+  image_rows: Int[Array, 'B sources H']
+  is_filled: Bool[Array, 'B sources H']  # False: too few were valid.
+  logits: Float[Array, 'B sources H']  # Scores without dropout.
 
 
 def select_hardest(
-  match_logits: jax.Array, is_valid: jax.Array, num_hard: int
-) -> tuple[jax.Array, jax.Array]:
+  match_logits: Float[Array, 'B candidates'],
+  is_valid: Bool[Array, 'B candidates'],
+  num_hard: int,
+) -> tuple[Int[Array, 'B H'], Bool[Array, 'B H']]:
   """Returns the candidates that the matcher likes best.
 
   Args:
-    match_logits: float32 [B, C].
-    is_valid: bool [B, C].
-    num_hard: H <= C.
+    match_logits: scores.
+    is_valid: which candidates may be chosen.
+    num_hard: H, at most the number of candidates.
   Returns:
-    indices int32 [B, H], hardest first, and is_filled bool [B, H], False
-    where fewer than H candidates were valid.
+    indices, hardest first, and is_filled, False where fewer than H candidates
+    were valid.
   """
   masked = jnp.where(is_valid, match_logits, -jnp.inf)
   _, indices = jax.lax.top_k(masked, num_hard)
@@ -82,8 +86,8 @@ def hardest(
   return jax.tree.map(lambda *x: jnp.stack(x, axis=1), *selected)
 
 
-def scored(candidates: candidates_of.Candidates) -> jax.Array:
-  """Returns which candidates have to be scored, bool [B, C]."""
+def scored(candidates: candidates_of.Candidates) -> Bool[Array, 'B candidates']:
+  """Returns which candidates have to be scored."""
   same_as = candidates.same_as
   if same_as is None:
     return candidates.is_valid
@@ -132,7 +136,10 @@ def num_hard_of(config: settings.Negatives) -> tuple[int, ...]:
 
 
 def _select(
-  one: candidates_of.Candidates, logits: jax.Array, number: int, num_hard: int
+  one: candidates_of.Candidates,
+  logits: Float[Array, 'B candidates'],
+  number: int,
+  num_hard: int,
 ) -> Selected:
   """Returns a source's hardest candidates, [B, H]; its own h are filled."""
   if one.same_as is not None:

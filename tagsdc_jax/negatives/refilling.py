@@ -2,8 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int, Key
 
 from tagsdc_jax import arrays
+from tagsdc_jax.arrays import Array
 
 # Words per block of the two-level draw; near the square root of BERT's
 # vocabulary, so that both levels are short.
@@ -11,15 +13,17 @@ BLOCK = 128
 
 
 def draw_uniforms(
-  key: jax.Array, num_targets: int, num_samples: int
-) -> jax.Array:
-  """Returns what `sample_tokens` consumes, float32 [M, S, 2] in [0, 1)."""
+  key: Key[Array, ''], num_targets: int, num_samples: int
+) -> Float[Array, 'targets S 2']:
+  """Returns what `sample_tokens` consumes, in [0, 1)."""
   return jax.random.uniform(key, (num_targets, num_samples, 2))
 
 
 def sample_tokens(
-  uniforms: jax.Array, logits: jax.Array, temperature: float
-) -> jax.Array:
+  uniforms: Float[Array, 'targets S 2'],
+  logits: Float[Array, 'targets V'],
+  temperature: float,
+) -> Int[Array, 'targets S']:
   """Draws from softmax(logits / temperature) by inverse CDF.
 
   Two levels: first a block of 128 words by the blocks' cumulative mass, then
@@ -29,11 +33,11 @@ def sample_tokens(
   rare words the sum is relative to that block.
 
   Args:
-    uniforms: float32 [Q, S, 2] from `draw_uniforms`.
-    logits: float [Q, V].
+    uniforms: from `draw_uniforms`.
+    logits: of the language head.
     temperature: > 0; 1.5 or 2.0 in the reference's scripts.
   Returns:
-    int32 [Q, S], independent draws with replacement.
+    Independent draws with replacement.
   Raises:
     ValueError: if the shapes do not fit.
   """
@@ -48,14 +52,17 @@ def sample_tokens(
   return block * BLOCK + _invert(inside, uniforms[..., 1])
 
 
-def _invert(weights: jax.Array, uniforms: jax.Array) -> jax.Array:
+def _invert(
+  weights: Float[Array, 'targets #S choices'],
+  uniforms: Float[Array, 'targets S'],
+) -> Int[Array, 'targets S']:
   """Returns, per draw, the first index whose cumulative weight exceeds it.
 
   Args:
-    weights: float32 [Q, S or 1, n], not negative, not all zero.
-    uniforms: float32 [Q, S].
+    weights: not negative, not all zero.
+    uniforms: one per draw.
   Returns:
-    int32 [Q, S]; never an index of weight zero.
+    Never an index of weight zero.
   """
   cumulative = jnp.cumsum(weights, axis=-1)
   # u < 1 but u * total may round up to the total: stay just below it.
@@ -67,16 +74,18 @@ def _invert(weights: jax.Array, uniforms: jax.Array) -> jax.Array:
 
 
 def refill(
-  masked_from: jax.Array, is_target: jax.Array, sampled: jax.Array
-) -> jax.Array:
+  masked_from: Int[Array, 'B L'],
+  is_target: Bool[Array, 'B K L'],
+  sampled: Int[Array, 'B K L S'],
+) -> Int[Array, 'B K*S L']:
   """Overwrites the targets; everything else is the original caption.
 
   Args:
-    masked_from: int32 [B, L], the captions.
-    is_target: bool [B, K, L].
-    sampled: int32 [B, K, L, S], read at targets only.
+    masked_from: the captions.
+    is_target: which words are overwritten.
+    sampled: by what; read at targets only.
   Returns:
-    int32 [B, K * S, L], copy-major as the reference's list.
+    Sentences, copy-major as the reference's list.
   """
   batch, num_copies, length, num_samples = sampled.shape
   by_sample = jnp.swapaxes(sampled, 2, 3)

@@ -1,9 +1,10 @@
 """Retrieved negatives: images and texts of the micro-batch's random pool."""
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Int
 
 from tagsdc_jax import arrays
+from tagsdc_jax.arrays import Array
 from tagsdc_jax.negatives import filters, source
 
 
@@ -26,8 +27,8 @@ def texts(inputs: source.Inputs) -> source.Retrieved:
   )
 
 
-def other_texts(batch: arrays.MicroBatch) -> jax.Array:
-  """Returns which texts of the pool may be negatives, bool [B, N].
+def other_texts(batch: arrays.MicroBatch) -> Bool[Array, 'B N']:
+  """Returns which texts of the pool may be negatives.
 
   People say the same of different pictures: a caption of another image that
   equals one of the image's own is true of it.
@@ -37,8 +38,8 @@ def other_texts(batch: arrays.MicroBatch) -> jax.Array:
   )
 
 
-def first_equal_texts(pool: arrays.Texts) -> jax.Array:
-  """Returns the number of the first text that equals each, int32 [N]."""
+def first_equal_texts(pool: arrays.Texts) -> Int[Array, 'N']:
+  """Returns the number of the first text that equals each."""
   return filters.first_equal(
     jnp.concatenate([pool.token_ids, pool.num_tokens[:, None]], axis=1)
   )
@@ -48,7 +49,7 @@ def _shape(batch: arrays.MicroBatch) -> tuple[int, int]:
   return (batch.texts.num_tokens.shape[0], batch.pool_texts.num_tokens.shape[0])
 
 
-def _every(shape: tuple[int, int]) -> jax.Array:
+def _every(shape: tuple[int, int]) -> Int[Array, 'B N']:
   return jnp.broadcast_to(jnp.arange(shape[1], dtype=jnp.int32)[None], shape)
 
 

@@ -10,10 +10,11 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import jax
 from flax import struct
+from jaxtyping import Bool, Float, Int32, Key
 
 from tagsdc_jax import arrays, errors, extensions, settings
+from tagsdc_jax.arrays import Array
 from tagsdc_jax.engines.engine import Engine
 from tagsdc_jax.engines.work import Work
 
@@ -21,9 +22,9 @@ from tagsdc_jax.engines.work import Work
 class Keys(NamedTuple):
   """PRNG keys of a source in one micro-batch; each is used once."""
 
-  mask: jax.Array
-  refill: jax.Array
-  dropout: jax.Array
+  mask: Key[Array, '']
+  refill: Key[Array, '']
+  dropout: Key[Array, '']
 
 
 class Inputs(NamedTuple):
@@ -47,33 +48,34 @@ class Inputs(NamedTuple):
 
 @struct.dataclass
 class Sentences:
-  """Sentences written for each positive, C of them.
+  """Sentences written for each positive.
 
   What equals another one of the same positive, or a caption of the image (see
   negatives.exclude), is left out by the caller.
   """
 
-  token_ids: jax.Array  # int32 [B, C, L], with [CLS] and [SEP], then [PAD]
-  num_tokens: jax.Array  # int32 [B, C], [CLS] and [SEP] included
-  is_valid: jax.Array  # bool [B, C], which of them there are
-  is_target: jax.Array  # bool [B, C, L], words that were rewritten
-  # int32 [B, C, L], the caption's words at these places; -1: there was none.
-  originals: jax.Array
-  # Losses that writing them trains: name -> float32 [], with gradient.
-  losses: dict[str, jax.Array] = struct.field(default_factory=dict)
+  # With [CLS] and [SEP], then [PAD].
+  token_ids: Int32[Array, 'B candidates L']
+  num_tokens: Int32[Array, 'B candidates']  # [CLS] and [SEP] included.
+  is_valid: Bool[Array, 'B candidates']  # Which of them there are.
+  is_target: Bool[Array, 'B candidates L']  # Words that were rewritten.
+  # The caption's words at these places; -1: there was none.
+  originals: Int32[Array, 'B candidates L']
+  # Losses that writing them trains, by name, with gradient.
+  losses: dict[str, Float[Array, '']] = struct.field(default_factory=dict)
   # What writing them took, None for next to nothing.
   work: Work | None = None
 
 
 @struct.dataclass
 class Retrieved:
-  """Rows of the micro-batch's pool, C of them."""
+  """Rows of the micro-batch's pool for each positive."""
 
-  rows: jax.Array  # int32 [B, C]
-  is_valid: jax.Array  # bool [B, C]
-  # int32 [C], the first candidate that is equal to each, whose score serves
-  # for both; None: all differ.
-  same_as: jax.Array | None = None
+  rows: Int32[Array, 'B candidates']
+  is_valid: Bool[Array, 'B candidates']
+  # The first candidate that is equal to each, whose score serves for both;
+  # None: all differ.
+  same_as: Int32[Array, 'candidates'] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

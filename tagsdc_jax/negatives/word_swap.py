@@ -2,7 +2,9 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Int, Int8
 
+from tagsdc_jax.arrays import Array
 from tagsdc_jax.negatives import source
 
 
@@ -53,14 +55,16 @@ def word_swap(inputs: source.Inputs) -> source.Sentences:
   )
 
 
-def spans(phrase_counts: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def spans(
+  phrase_counts: Int8[Array, 'B P L'],
+) -> tuple[Int[Array, 'B P'], Int[Array, 'B P'], Bool[Array, 'B P']]:
   """Returns where phrases start and end, and which are unbroken.
 
   Args:
-    phrase_counts: int8 [B, P, L].
+    phrase_counts: see data/phrases.py.
   Returns:
-    int32 [B, P], the first token; int32 [B, P], behind the last one; bool
-    [B, P], False also for rows that are no phrase.
+    The first token; behind the last one; False also for rows that are no
+    phrase.
   """
   length = phrase_counts.shape[-1]
   is_in = phrase_counts > 0
@@ -71,25 +75,25 @@ def spans(phrase_counts: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
 
 
 def _swapped(
-  token_ids: jax.Array,
-  num_tokens: jax.Array,
-  start: jax.Array,
-  end: jax.Array,
-  later: jax.Array,
-  last: jax.Array,
+  token_ids: Int[Array, 'B L'],
+  num_tokens: Int[Array, 'B'],
+  start: Int[Array, 'B candidates 1'],
+  end: Int[Array, 'B candidates 1'],
+  later: Int[Array, 'B candidates 1'],
+  last: Int[Array, 'B candidates 1'],
   *,
-  is_valid: jax.Array,
+  is_valid: Bool[Array, 'B candidates'],
 ) -> source.Sentences:
   """Returns captions with [start, end) and [later, last) exchanged.
 
   Args:
-    token_ids: int32 [B, L].
-    num_tokens: int32 [B].
-    start: int32 [B, C, 1], as are the three below.
-    end: behind the first phrase.
+    token_ids: of the captions.
+    num_tokens: [CLS] and [SEP] included.
+    start: where the first phrase starts.
+    end: behind it.
     later: where the second one starts.
     last: behind it.
-    is_valid: bool [B, C].
+    is_valid: which sentences there are.
   """
   place = jnp.arange(token_ids.shape[1], dtype=jnp.int32)[None, None]
   # Where the first phrase now starts: what is between moves by the

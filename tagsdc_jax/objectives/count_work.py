@@ -3,10 +3,11 @@
 import dataclasses
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int
 
 from tagsdc_jax import arrays
+from tagsdc_jax.arrays import Array
 from tagsdc_jax.engines import work
 from tagsdc_jax.losses.pair_losses import PairLoss, Words
 from tagsdc_jax.negatives import candidates as candidates_of
@@ -18,7 +19,7 @@ def of_negatives(
   candidates: Sequence[candidates_of.Candidates],
   selected: mining.Selected,
   losses: Sequence[PairLoss],
-  values: dict[str, jax.Array],
+  values: dict[str, Float[Array, 'B sources H ...']],
   words: Words | None,
 ) -> work.Work:
   """Returns the work of a micro-batch.
@@ -28,7 +29,7 @@ def of_negatives(
     candidates: of each source.
     selected: the negatives.
     losses: of each pair.
-    values: loss -> [B, sources, H, ...]; 0 where there is no gradient.
+    values: by loss; 0 where there is no gradient.
     words: of the selected sentences, None if no loss reads words.
   """
   regions, filled = table.images.num_regions, selected.is_filled
@@ -83,17 +84,17 @@ def of_negatives(
 
 def of_pretraining(
   batch: arrays.MicroBatch,
-  is_target: jax.Array,
-  pairs: jax.Array,
-  is_counted: jax.Array,
+  is_target: Bool[Array, 'B K L'],
+  pairs: Int[Array, 'B images'],
+  is_counted: Bool[Array, 'B images'],
 ) -> work.Work:
   """Returns the work of the masked copies and of the pairs.
 
   Args:
     batch: captions and images.
-    is_target: bool [B, K, L].
-    pairs: int32 [B, n], images that each caption is run with.
-    is_counted: bool [B, n], of these the ones that the loss counts.
+    is_target: which words are masked.
+    pairs: images that each caption is run with.
+    is_counted: of these the ones that the loss counts.
   """
   regions = batch.images.num_regions
   lengths = batch.texts.num_tokens[:, None] + regions[pairs]

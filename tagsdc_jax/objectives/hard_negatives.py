@@ -9,8 +9,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from tagsdc_jax import arrays
+from tagsdc_jax.arrays import Array
 from tagsdc_jax.engines import engine as engines
 from tagsdc_jax.engines import work
 from tagsdc_jax.losses import total
@@ -30,7 +32,7 @@ def loss(
   start_params: Any,
   batch: arrays.MicroBatch,
   batch_keys: MicroBatchKeys,
-) -> tuple[jax.Array, tuple[step.Metrics, work.Work]]:
+) -> tuple[Float[Array, ''], tuple[step.Metrics, work.Work]]:
   """Returns the loss of a micro-batch, its metrics, and the work it took.
 
   Args:

@@ -4,8 +4,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Int, Key
 
 from tagsdc_jax import arrays
+from tagsdc_jax.arrays import Array
 from tagsdc_jax.engines import engine as engines
 from tagsdc_jax.engines import work
 from tagsdc_jax.losses import matching, total, words
@@ -23,7 +25,7 @@ def loss(
   start_params: Any,
   batch: arrays.MicroBatch,
   batch_keys: MicroBatchKeys,
-) -> tuple[jax.Array, tuple[step.Metrics, work.Work]]:
+) -> tuple[Float[Array, ''], tuple[step.Metrics, work.Work]]:
   """Returns MLM, and matching against other images of the batch.
 
   Args:
@@ -97,9 +99,9 @@ def loss(
 
 
 def in_batch_partners(
-  key: jax.Array, batch: int, num_partners: int
-) -> jax.Array:
-  """Returns distinct other rows for each row, int32 [B, num_partners].
+  key: Key[Array, ''], batch: int, num_partners: int
+) -> Int[Array, 'B num_partners']:
+  """Returns distinct other rows for each row.
 
   Row b meets rows b + shift for distinct random shifts, so that every image
   is a negative equally often.

@@ -7,8 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jaxtyping import Bool, Float, Int, Key
 
 from tagsdc_jax import arrays
+from tagsdc_jax.arrays import Array
 from tagsdc_jax.engines import engine as engines
 from tagsdc_jax.losses import pair_losses, total
 from tagsdc_jax.losses.pair_losses import Match, PairLoss, Words
@@ -21,11 +23,11 @@ from tagsdc_jax.objectives.parts import Parts
 class Outcome:
   """What became of the selected negatives; no gradient."""
 
-  positive: jax.Array  # float32 [B], matching probabilities
-  negatives: jax.Array  # float32 [B, sources, H]
-  # Loss -> float32 [B, sources, H], or [B, sources, H, L] of words.
-  values: dict[str, jax.Array]
-  losses: dict[str, jax.Array]  # Loss and source -> float32 [B], the means
+  positive: Float[Array, 'B']  # Matching probabilities.
+  negatives: Float[Array, 'B sources H']
+  # By loss; [B, sources, H, L] of words.
+  values: dict[str, Float[Array, 'B sources H ...']]
+  losses: dict[str, Float[Array, 'B']]  # By loss and source, the means.
 
 
 def run(
@@ -35,8 +37,8 @@ def run(
   table: candidates.Table,
   selected: mining.Selected,
   words: Words | None,
-  dropout_key: jax.Array,
-) -> tuple[jax.Array, Outcome]:
+  dropout_key: Key[Array, ''],
+) -> tuple[Float[Array, ''], Outcome]:
   """Returns what the selected negatives add to the loss.
 
   Every text and image is embedded once, with one draw of dropout, for all
@@ -49,9 +51,9 @@ def run(
     table: texts and images.
     selected: rows of the table.
     words: of the selected sentences, None if no loss reads words.
-    dropout_key: PRNG key, used once.
+    dropout_key: used once.
   Returns:
-    The weighted sum of the means, float32 [], with gradient; and the rest.
+    The weighted sum of the means, with gradient; and the rest.
   """
   sources, losses, weights = parts.sources, parts.losses, parts.weights
   text_key, image_key, own_key, pair_key = jax.random.split(dropout_key, 4)
@@ -130,10 +132,10 @@ def row_losses(
   losses: Sequence[PairLoss],
   shape: tuple[int, ...],
   heads: Any,
-  states: jax.Array,
+  states: Float[Array, 'rows states D'],
   positive: Match,
   constants: Any,
-) -> tuple[jax.Array, Any]:
+) -> tuple[Float[Array, ''], Any]:
   """Returns what some rows add to the loss; see `engine.RowLosses`.
 
   Args:
@@ -141,12 +143,12 @@ def row_losses(
     losses: the list of the phase.
     shape: B, sources, H, for coupled losses, which take all rows at once.
     heads: their parameters.
-    states: float [rows, 1 or L, D].
+    states: of [CLS], or of all words.
     positive: [rows], of each row's positive.
     constants: loss -> weights of its values [rows] or [rows, L]; and words
       [rows, L] or None. Zeros where a row loses nothing.
   Returns:
-    float32 []; and matching probabilities [rows], loss -> values [rows] or
+    The sum; and matching probabilities [rows], loss -> values [rows] or
     [rows, L], unweighted.
   """
   weights, words = constants
@@ -185,17 +187,17 @@ def position_losses(
   engine: engines.Engine,
   loss: PairLoss,
   head: Any,
-  states: jax.Array,
+  states: Float[Array, '*words D'],
   constants: Any,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Float[Array, ''], Float[Array, '*words']]:
   """Returns what words lose together, and each; see `engine.PositionLosses`.
 
   Args:
     engine: runs the head.
     loss: of words.
     head: its parameters.
-    states: float [..., D].
-    constants: words, the caption's words and weights, [...] each.
+    states: of the words.
+    constants: words, the caption's words and weights; one per word.
   """
   token_ids, originals, weight = constants
   values = loss.function(
@@ -209,8 +211,8 @@ def _coupled(
   shape: tuple[int, ...],
   positive: Match,
   negative: Match,
-  is_filled: jax.Array,
-) -> jax.Array:
+  is_filled: Bool[Array, 'rows'],
+) -> Float[Array, 'rows']:
   """Returns an equal share of a positive's loss for each of its negatives."""
   by_positive = lambda x: x.reshape(shape)
   is_filled = by_positive(is_filled)
@@ -225,7 +227,9 @@ def _coupled(
   return (value[:, None, None] * share).reshape(-1)
 
 
-def _match(engine: engines.Engine, params: Any, states: jax.Array) -> Match:
+def _match(
+  engine: engines.Engine, params: Any, states: Float[Array, 'rows states D']
+) -> Match:
   logits = engine.read(params, 'match_logits', states)
   return Match(logits, jax.nn.sigmoid(logits))
 
@@ -233,11 +237,11 @@ def _match(engine: engines.Engine, params: Any, states: jax.Array) -> Match:
 def _means(
   sources: Sequence[source.Source],
   losses: Sequence[PairLoss],
-  is_filled: jax.Array,
+  is_filled: Bool[Array, 'B sources H'],
   words: Words | None,
-  values: dict[str, jax.Array],
-) -> dict[str, jax.Array]:
-  """Returns the means per positive, float32 [B]: linear in the values."""
+  values: dict[str, Float[Array, 'B sources H ...']],
+) -> dict[str, Float[Array, 'B']]:
+  """Returns the means per positive: linear in the values."""
   found = {}
   for loss in losses:
     value = values[loss.name]
@@ -258,7 +262,7 @@ def _means(
 
 def _zeros(
   losses: Sequence[PairLoss], words: Words | None, shape: tuple[int, ...]
-) -> dict[str, jax.Array]:
+) -> dict[str, Float[Array, 'B sources H ...']]:
   return {
     loss.name: jnp.zeros(
       words.token_ids.shape if words is not None and loss.reads_words else shape
@@ -268,8 +272,10 @@ def _zeros(
 
 
 def _is_likely(
-  losses: Sequence[PairLoss], positives: Match, logits: jax.Array
-) -> jax.Array:
+  losses: Sequence[PairLoss],
+  positives: Match,
+  logits: Float[Array, 'B sources H'],
+) -> Bool[Array, 'B sources H']:
   """Returns which pairs probably lose something, by their first scores."""
   negatives = Match(logits, jax.nn.sigmoid(logits))
   found = [
@@ -284,14 +290,19 @@ def _gather(
   table: candidates.Table,
   selected: mining.Selected,
   sources: Sequence[source.Source],
-) -> tuple[arrays.Texts, arrays.Images, jax.Array, jax.Array]:
+) -> tuple[
+  arrays.Texts,
+  arrays.Images,
+  Int[Array, 'B sources H'],
+  Int[Array, 'B sources H'],
+]:
   """Returns the texts and images that the selected pairs consist of.
 
   Each positive's own text, then the H texts of each source that replaces it;
   images likewise.
 
   Returns:
-    texts and images, and which of them each pair takes, int32 [B, sources, H].
+    Texts and images, and which of them each pair takes.
   """
   num_positives, _, num_hard = selected.text_rows.shape
   first = jnp.arange(num_positives, dtype=jnp.int32)[:, None]

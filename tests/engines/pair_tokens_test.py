@@ -126,10 +126,10 @@ def test_the_librarys_attention_gives_the_same_scores(monkeypatch):
 def test_join_by_hand():
   # One number per token: text t has 10 t + 1, ..., image i 100 i + 51, ...
   texts = engine.Embedded(
-    jnp.array([[[1], [2], [3]], [[11], [12], [13]]]), jnp.array([2, 3])
+    jnp.array([[[1.0], [2], [3]], [[11], [12], [13]]]), jnp.array([2, 3])
   )
   images = engine.Embedded(
-    jnp.array([[[51], [52]], [[151], [152]]]), jnp.array([2, 1])
+    jnp.array([[[51.0], [52]], [[151], [152]]]), jnp.array([2, 1])
   )
   pairs = pair_tokens.make_pairs(
     texts, images, jnp.array([0, 1, 1]), jnp.array([1, 0, 1])

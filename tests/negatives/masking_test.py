@@ -109,7 +109,7 @@ def test_phrase_probs_by_hand():
   counts = np.array([[2, 1, 0], [1, 0, 1], [0, 0, 0], [0, 1, 0]], np.int8)
   # (2 x 0.05 + 0.075) / 3; (0.05 + 0.15) / 2; absent; 0.075.
   np.testing.assert_allclose(
-    jax.jit(masking.phrase_probs)(counts, 0.15),
+    jax.jit(masking.phrase_probs, static_argnums=1)(counts, 0.15),
     [0.175 / 3, 0.1, 0, 0.075],
     rtol=1e-6,
   )

@@ -9,7 +9,7 @@ from tests.negatives import chi_square
 
 _VOCAB = 5 * refilling.BLOCK + 41  # Not a multiple of the block.
 _BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
-_sample = jax.jit(refilling.sample_tokens)
+_sample = jax.jit(refilling.sample_tokens, static_argnums=2)
 
 
 def _softmax(logits):

@@ -12,26 +12,30 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jaxtyping import Bool, Int, Shaped
 
+from tagsdc_jax.arrays import Array
 from tagsdc_jax.engines.packed import targets
 from tagsdc_jax.models import token_layout
 
-# (row numbers [layout.max_rows], layout) -> anything. Row numbers may exceed
-# the last row by one (padding).
-ChunkFunction = Callable[[jax.Array, token_layout.Layout], Any]
+# (row numbers, layout) -> anything. Row numbers may exceed the last row by one
+# (padding).
+ChunkFunction = Callable[[Int[Array, 'max_rows'], token_layout.Layout], Any]
 
 
 @struct.dataclass
 class Plan:
   """Which rows a queue's chunks hold, one after the other."""
 
-  order: jax.Array  # int32 [M + rows of a chunk]; padding is M
-  lengths: jax.Array  # int32, as many: of these rows; 0 for padding
-  num_valid: jax.Array  # int32 [], how many are to be run
+  # The rows' numbers, then as many more as a chunk holds: padding, the number
+  # of rows.
+  order: Int[Array, 'padded']
+  lengths: Int[Array, 'padded']  # Of these rows; 0 for padding.
+  num_valid: Int[Array, '']  # How many are to be run.
 
 
 def length_buckets(
-  lengths: np.ndarray, longest: int, num_buckets: int
+  lengths: Int[np.ndarray, 'rows'], longest: int, num_buckets: int
 ) -> tuple[int, ...]:
   """Returns the ascending lengths that leave the least padding.
 
@@ -39,7 +43,7 @@ def length_buckets(
   the next bucket.
 
   Args:
-    lengths: int [M], a sample of the rows' lengths.
+    lengths: a sample of the rows' lengths.
     longest: the last bucket; at least the longest row that will come.
     num_buckets: how many at most; fewer where fewer lengths occur.
   """
@@ -78,20 +82,20 @@ def chunk_tokens(num_rows: int, buckets: Sequence[int], most: int) -> int:
 
 
 def make_plan(
-  lengths: jax.Array,
-  is_valid: jax.Array,
+  lengths: Int[Array, 'rows'],
+  is_valid: Bool[Array, 'rows'],
   buckets: Sequence[int],
   num_tokens: int,
-  groups: jax.Array | None = None,
+  groups: Int[Array, 'rows'] | None = None,
 ) -> Plan:
   """Returns the valid rows, sorted by length, longest first.
 
   Args:
-    lengths: int32 [M], at most buckets[-1].
-    is_valid: bool [M].
+    lengths: at most buckets[-1].
+    is_valid: which rows are to be run.
     buckets: ascending, static.
     num_tokens: of a chunk, at least buckets[-1].
-    groups: int32 [M], from 0: valid rows of a higher group come before all of
+    groups: from 0: valid rows of a higher group come before all of
       a lower one, each group sorted by length; None: one group.
   """
   num_rows = lengths.shape[0]
@@ -111,18 +115,18 @@ def make_plan(
 
 
 def next_chunk(
-  plan: Plan, start: jax.Array, buckets: Sequence[int], num_tokens: int
-) -> tuple[jax.Array, token_layout.Layout, jax.Array]:
+  plan: Plan, start: Int[Array, ''], buckets: Sequence[int], num_tokens: int
+) -> tuple[Int[Array, 'max_rows'], token_layout.Layout, Int[Array, '']]:
   """Returns the rows of a chunk, their layout, and where the next one starts.
 
   Args:
     plan: the queue.
-    start: int32 [], place in the plan of the chunk's first row.
+    start: place in the plan of the chunk's first row.
     buckets: ascending, static.
     num_tokens: of a chunk.
   Returns:
-    Row numbers int32 [num_tokens // buckets[0]], padding where there are fewer
-    in the chunk; the layout; int32 [].
+    Row numbers, padding where there are fewer in the chunk; the layout; the
+    place in the plan.
   """
   most = num_tokens // buckets[0]
   rows, lengths = (
@@ -144,24 +148,24 @@ def next_chunk(
 
 def run_queue(
   function: ChunkFunction,
-  lengths: jax.Array,
-  is_valid: jax.Array,
+  lengths: Int[Array, 'rows'],
+  is_valid: Bool[Array, 'rows'],
   *,
   buckets: Sequence[int],
   num_tokens: int,
-) -> jax.Array:
+) -> Shaped[Array, 'rows ...']:
   """Applies a function to the valid rows, chunk by chunk.
 
   The loop ends with the last valid row.
 
   Args:
-    function: returns an array [rows of a chunk, ...].
-    lengths: int32 [M], at most buckets[-1].
-    is_valid: bool [M].
+    function: returns an array [max_rows, ...].
+    lengths: at most buckets[-1].
+    is_valid: which rows are to be run.
     buckets: ascending, static.
     num_tokens: of a chunk, at least buckets[-1].
   Returns:
-    [M, ...]; 0 where not valid.
+    0 where not valid.
   """
   plan = make_plan(lengths, is_valid, buckets, num_tokens)
   start = jnp.int32(0)

@@ -10,8 +10,9 @@ backward, and a chunk that loses nothing has no backward pass.
 import dataclasses
 from typing import Any
 
-import jax
+from jaxtyping import Bool, Float, Int, Key
 
+from tagsdc_jax.arrays import Array
 from tagsdc_jax.engines import engine
 from tagsdc_jax.engines.packed import loss_and_grad, scoring, targets
 
@@ -25,10 +26,10 @@ class Packed(engine.Engine):
     params: Any,
     texts: engine.Embedded,
     images: engine.Embedded,
-    text_rows: jax.Array,
-    image_rows: jax.Array,
-    is_needed: jax.Array,
-  ) -> jax.Array:
+    text_rows: Int[Array, 'rows'],
+    image_rows: Int[Array, 'rows'],
+    is_needed: Bool[Array, 'rows'],
+  ) -> Float[Array, 'rows']:
     """See `Engine.score`; pairs that are not needed cost nothing."""
     return scoring.score_pairs(
       self.task.model,
@@ -50,10 +51,10 @@ class Packed(engine.Engine):
     texts: engine.Embedded,
     images: engine.Embedded,
     rows: engine.Rows,
-    dropout_key: jax.Array,
+    dropout_key: Key[Array, ''],
     *,
     num_outputs: int,
-  ) -> tuple[jax.Array, Any]:
+  ) -> tuple[Float[Array, ''], Any]:
     """See `Engine.loss` and the head of this file."""
     padded = texts.states.shape[1] + images.states.shape[1]
     return loss_and_grad.sum_losses(
@@ -74,10 +75,10 @@ class Packed(engine.Engine):
     self,
     losses: engine.PositionLosses,
     head: Any,
-    states: jax.Array,
+    states: Float[Array, 'positions D'],
     constants: Any,
-    is_target: jax.Array,
-  ) -> tuple[jax.Array, Any]:
+    is_target: Bool[Array, 'positions'],
+  ) -> tuple[Float[Array, ''], Any]:
     """See `Engine.position_losses`; the head reads targets only."""
     return targets.sum_real_rows(
       losses,

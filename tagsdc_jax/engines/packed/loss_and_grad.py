@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int, Key
 
+from tagsdc_jax.arrays import Array
 from tagsdc_jax.engines import pair_tokens
 from tagsdc_jax.engines.engine import Embedded, RowLosses, Rows
 from tagsdc_jax.engines.packed import chunks, targets
@@ -32,18 +34,18 @@ class _Weights(NamedTuple):
 
   encoder: Any
   heads: Any
-  table: jax.Array  # [tokens of all texts and images, D]
+  table: Float[Array, 'places D']  # Tokens of all texts and images.
 
 
 class _Fixed(NamedTuple):
-  """What no gradient flows to, [M, ...]."""
+  """What no gradient flows to; one entry per row."""
 
   pairs: pair_tokens.Pairs
-  is_needed: jax.Array
-  is_likely: jax.Array
-  keys: jax.Array
+  is_needed: Bool[Array, 'rows']
+  is_likely: Bool[Array, 'rows']
+  keys: Key[Array, 'rows']
   constants: Any
-  reads_all: jax.Array | None
+  reads_all: Bool[Array, 'rows'] | None
 
 
 def sum_losses(
@@ -54,12 +56,12 @@ def sum_losses(
   texts: Embedded,
   images: Embedded,
   rows: Rows,
-  dropout_key: jax.Array,
+  dropout_key: Key[Array, ''],
   *,
   buckets: Sequence[int],
   num_tokens: int,
   num_outputs: int,
-) -> tuple[jax.Array, Any]:
+) -> tuple[Float[Array, ''], Any]:
   """Returns what `Engine.loss` does; see `packed.engine` for what it asks.
 
   Args:
@@ -113,7 +115,7 @@ def _run(
   inputs: Any,
   fixed: _Fixed,
   is_differentiated: bool,
-) -> tuple[jax.Array, Any, Any]:
+) -> tuple[Float[Array, ''], Any, Any]:
   """Returns the total, values, and d total / d (weights, inputs) or None."""
   num_rows = fixed.is_needed.shape[0]
   groups = fixed.is_likely.astype(jnp.int32)
@@ -124,8 +126,8 @@ def _run(
   )
 
   def run(
-    rows: jax.Array, layout: token_layout.Layout, sums: Any
-  ) -> tuple[jax.Array, Any, Any]:
+    rows: Int[Array, 'max_rows'], layout: token_layout.Layout, sums: Any
+  ) -> tuple[Float[Array, ''], Any, Any]:
     own = _take(fixed, rows)
     is_real = own.is_needed & (rows < num_rows)
     constants = targets.zero_others(is_real, own.constants)
@@ -135,8 +137,8 @@ def _run(
     joined, mask = pair_tokens.join_rows(weights.table, own.pairs, layout)
 
     def lose(
-      encoder: Any, heads: Any, joined: jax.Array, inputs: Any
-    ) -> tuple[jax.Array, Any]:
+      encoder: Any, heads: Any, joined: Float[Array, 'tokens D'], inputs: Any
+    ) -> tuple[Float[Array, ''], Any]:
       states = retrieval.apply(
         model,
         {'encoder': encoder},
@@ -214,12 +216,12 @@ def _run(
   return total, targets.zero_others(fixed.is_needed, values), sums
 
 
-def _take(tree: Any, rows: jax.Array) -> Any:
+def _take(tree: Any, rows: Int[Array, 'max_rows']) -> Any:
   """Returns some rows; a number beyond the last one gives the last."""
   return jax.tree.map(lambda x: x[jnp.minimum(rows, x.shape[0] - 1)], tree)
 
 
-def _store(tree: Any, rows: jax.Array, values: Any) -> Any:
+def _store(tree: Any, rows: Int[Array, 'max_rows'], values: Any) -> Any:
   return jax.tree.map(lambda x, y: x.at[rows].set(y, mode='drop'), tree, values)
 
 
@@ -234,7 +236,7 @@ def _forward(
   weights: _Weights,
   inputs: Any,
   fixed: _Fixed,
-) -> tuple[jax.Array, Any]:
+) -> tuple[Float[Array, ''], Any]:
   return _run(row_losses, model, cut, weights, inputs, fixed, False)[:2]
 
 
@@ -248,7 +250,7 @@ def _sum_fwd(
   weights: _Weights,
   inputs: Any,
   fixed: _Fixed,
-) -> tuple[tuple[jax.Array, Any], Any]:
+) -> tuple[tuple[Float[Array, ''], Any], Any]:
   total, values, grads = _run(
     row_losses, model, cut, weights, inputs, fixed, True
   )

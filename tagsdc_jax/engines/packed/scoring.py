@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import jax
+from jaxtyping import Bool, Float, Int
 
+from tagsdc_jax.arrays import Array
 from tagsdc_jax.engines import pair_tokens
 from tagsdc_jax.engines.engine import Embedded
 from tagsdc_jax.engines.packed import chunks
@@ -17,30 +18,32 @@ def score_pairs(
   params: Any,
   texts: Embedded,
   images: Embedded,
-  text_rows: jax.Array,
-  image_rows: jax.Array,
-  is_valid: jax.Array,
+  text_rows: Int[Array, 'rows'],
+  image_rows: Int[Array, 'rows'],
+  is_valid: Bool[Array, 'rows'],
   *,
   buckets: Sequence[int],
   num_tokens: int,
-) -> jax.Array:
-  """Returns the raw matching scores of pairs, float32 [M].
+) -> Float[Array, 'rows']:
+  """Returns the raw matching scores of pairs, float32.
 
   Args:
     model: the network.
     params: its parameters.
     texts: embedded texts.
     images: embedded images.
-    text_rows: int32 [M], which text each pair takes.
-    image_rows: int32 [M], which image.
-    is_valid: bool [M]; other pairs cost nothing and score 0.
+    text_rows: which text each pair takes.
+    image_rows: which image.
+    is_valid: other pairs cost nothing and score 0.
     buckets: static length buckets, see `chunks.length_buckets`.
     num_tokens: at once, at most.
   """
   table = pair_tokens.stack(texts, images)
   pairs = pair_tokens.make_pairs(texts, images, text_rows, image_rows)
 
-  def score_rows(rows: jax.Array, layout: token_layout.Layout) -> jax.Array:
+  def score_rows(
+    rows: Int[Array, 'max_rows'], layout: token_layout.Layout
+  ) -> Float[Array, 'max_rows']:
     return _score(
       model,
       params,
@@ -58,9 +61,12 @@ def score_pairs(
 
 
 def score_joined(
-  model: RetrievalModel, params: Any, embeddings: jax.Array, mask: jax.Array
-) -> jax.Array:
-  """Returns float32 [M] for joined embeddings [M, T, D], mask [M, T]."""
+  model: RetrievalModel,
+  params: Any,
+  embeddings: Float[Array, 'rows T D'],
+  mask: Bool[Array, 'rows T'],
+) -> Float[Array, 'rows']:
+  """Returns the raw matching scores of joined embeddings, float32."""
   return _score(
     model,
     params,
@@ -73,11 +79,11 @@ def score_joined(
 def _score(
   model: RetrievalModel,
   params: Any,
-  states: jax.Array,
-  mask: jax.Array,
+  states: Float[Array, 'tokens D'],
+  mask: Bool[Array, 'tokens'],
   layout: token_layout.Layout,
-) -> jax.Array:
-  """Returns float32 [rows]; see `RetrievalModel.encode_tokens`."""
+) -> Float[Array, 'max_rows']:
+  """Returns the rows' scores; see `RetrievalModel.encode_tokens`."""
   last = retrieval.apply(
     model, params, 'encode_tokens', states, mask, layout, num_outputs=1
   )

@@ -5,38 +5,43 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int, Shaped
 
-# (parameters, rows [Q, ...], constants [Q, ...]) -> (what the rows lose
-# together, float32 [], values [Q, ...])
-ChunkFunction = Callable[[Any, Any, Any], tuple[jax.Array, Any]]
+from tagsdc_jax.arrays import Array
+
+# (parameters, rows [chunk, ...], constants [chunk, ...]) -> (what the rows lose
+# together, values [chunk, ...])
+ChunkFunction = Callable[[Any, Any, Any], tuple[Float[Array, ''], Any]]
 
 
-def real_first(is_real: jax.Array, multiple: int) -> jax.Array:
+def real_first(
+  is_real: Bool[Array, 'rows'], multiple: int
+) -> Int[Array, 'padded']:
   """Returns row numbers, real ones first and in order.
 
   Args:
-    is_real: bool [M].
+    is_real: which rows are.
     multiple: the result's length is rounded up to a multiple of this.
   Returns:
-    int32 [M rounded up]; padded with M, which is no row.
+    int32, padded with the number of rows, which is no row.
   """
   num_rows = is_real.shape[0]
   order = jnp.argsort(~is_real, stable=True).astype(jnp.int32)
   return jnp.pad(order, (0, -num_rows % multiple), constant_values=num_rows)
 
 
-def put_back(packed: Any, order: jax.Array, num_rows: int) -> Any:
+def put_back(packed: Any, order: Int[Array, 'padded'], num_rows: int) -> Any:
   """Returns the packed rows at their own places, zeros elsewhere."""
 
-  def scatter(x: jax.Array) -> jax.Array:
+  def scatter(x: Shaped[Array, 'padded ...']) -> Shaped[Array, 'rows ...']:
     empty = jnp.zeros((num_rows, *x.shape[1:]), x.dtype)
     return empty.at[order].set(x, mode='drop', unique_indices=True)
 
   return jax.tree.map(scatter, packed)
 
 
-def zero_others(is_real: jax.Array, rows: Any) -> Any:
-  """Returns rows [M, ...] with zeros where is_real [M] is False."""
+def zero_others(is_real: Bool[Array, 'rows'], rows: Any) -> Any:
+  """Returns rows [rows, ...] with zeros where is_real is False."""
   return jax.tree.map(
     lambda x: jnp.where(
       is_real.reshape(-1, *[1] * (x.ndim - 1)), x, jnp.zeros_like(x)
@@ -50,9 +55,9 @@ def sum_real_rows(
   parameters: Any,
   rows: Any,
   constants: Any,
-  is_real: jax.Array,
+  is_real: Bool[Array, 'rows'],
   chunk: int,
-) -> tuple[jax.Array, Any]:
+) -> tuple[Float[Array, ''], Any]:
   """Adds up what the real rows lose, in chunks of fixed size.
 
   As many chunks run as hold a real row; there is no cap on their number. The
@@ -60,18 +65,18 @@ def sum_real_rows(
   intermediates are there; the backward pass only scales.
 
   Args:
-    function: what Q rows lose together, and whatever else is wanted of them;
-      where the constants are 0, as in a chunk's padding, nothing may be lost.
-      Must close over nothing traced.
+    function: what a chunk's rows lose together, and whatever else is wanted of
+      them; where the constants are 0, as in a chunk's padding, nothing may be
+      lost. Must close over nothing traced.
     parameters: what `function` needs, and no more: its gradient is
       accumulated once per chunk.
-    rows: floats [M, ...], with gradient.
-    constants: [M, ...], without.
-    is_real: bool [M]; other rows may hold anything.
-    chunk: Q, rows per call.
+    rows: floats [rows, ...], with gradient.
+    constants: [rows, ...], without.
+    is_real: other rows may hold anything.
+    chunk: rows per call.
   Returns:
-    The sum, float32 [], with gradient; values [M, ...], without, zeros at
-    rows that are not real.
+    The sum, with gradient; values [rows, ...], without, zeros at rows that are
+    not real.
   """
   num_rows = is_real.shape[0]
   order = real_first(is_real, chunk)
@@ -86,13 +91,13 @@ def sum_real_rows(
   return total, zero_others(is_real, values)
 
 
-def _slice(tree: Any, i: jax.Array, chunk: int) -> Any:
+def _slice(tree: Any, i: Int[Array, ''] | int, chunk: int) -> Any:
   return jax.tree.map(
     lambda x: jax.lax.dynamic_slice_in_dim(x, i * chunk, chunk), tree
   )
 
 
-def _store(tree: Any, update: Any, i: jax.Array, chunk: int) -> Any:
+def _store(tree: Any, update: Any, i: Int[Array, ''] | int, chunk: int) -> Any:
   return jax.tree.map(
     lambda x, y: jax.lax.dynamic_update_slice_in_dim(
       x, y.astype(x.dtype), i * chunk, axis=0
@@ -109,11 +114,11 @@ def _run(
   parameters: Any,
   rows: Any,
   constants: Any,
-  num_chunks: jax.Array,
-) -> tuple[jax.Array, Any, Any]:
+  num_chunks: Int[Array, ''],
+) -> tuple[Float[Array, ''], Any, Any]:
   """Returns the total, values, and d total / d (parameters, rows) or None."""
 
-  def body(i: jax.Array, carry: Any) -> Any:
+  def body(i: Int[Array, ''] | int, carry: Any) -> Any:
     total, values, sums = carry
     own, fixed = _slice((rows, constants), i, chunk)
     if sums is None:
@@ -143,14 +148,16 @@ def _run(
   return jax.lax.fori_loop(0, num_chunks, body, (jnp.float32(0), values, sums))
 
 
-def _forward(*arguments: Any) -> tuple[jax.Array, Any]:
+def _forward(*arguments: Any) -> tuple[Float[Array, ''], Any]:
   return _run(False, *arguments)[:2]
 
 
 _sum_chunks = jax.custom_vjp(_forward, nondiff_argnums=(0, 1))
 
 
-def _sum_chunks_fwd(*arguments: Any) -> tuple[tuple[jax.Array, Any], Any]:
+def _sum_chunks_fwd(
+  *arguments: Any,
+) -> tuple[tuple[Float[Array, ''], Any], Any]:
   total, values, sums = _run(True, *arguments)
   return (total, values), sums
 

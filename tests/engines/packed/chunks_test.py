@@ -94,7 +94,7 @@ def test_groups_by_hand():
   np.testing.assert_array_equal(plan.order[:6], [3, 2, 0, 1, 4, 5])
   np.testing.assert_array_equal(plan.lengths[:6], [7, 4, 3, 12, 7, 1])
   assert plan.num_valid == 6
-  start, found = 0, []
+  start, found = jnp.int32(0), []
   while start < plan.num_valid:
     rows, layout, start = chunks.next_chunk(plan, start, _BUCKETS, 24)
     found.append((_BUCKETS[layout.choice], rows[rows < 7].tolist()))
@@ -104,9 +104,9 @@ def test_groups_by_hand():
 
 def test_a_chunk_on_the_border_is_as_wide_as_its_longest_row():
   lengths = np.array([3, 12, 4], np.int32)
-  every = np.ones(3, bool)
-  plan = chunks.make_plan(lengths, every, _BUCKETS, 24, lengths < 12)
-  rows, layout, start = chunks.next_chunk(plan, 0, _BUCKETS, 24)
+  every, groups = np.ones(3, bool), np.array([1, 0, 1])
+  plan = chunks.make_plan(lengths, every, _BUCKETS, 24, groups)
+  rows, layout, start = chunks.next_chunk(plan, jnp.int32(0), _BUCKETS, 24)
   # Of bucket 4 or 7 the chunk would hold all three, of 12 it holds two.
   assert rows[rows < 3].tolist() == [2, 0] and start == 2
   assert layout.choice == 2
@@ -137,15 +137,15 @@ def test_length_buckets_by_hand():
   # Equal lengths need one bucket, and no sample means no inner one.
   assert chunks.length_buckets(np.full(9, 6), 6, 4) == (6,)
   assert chunks.length_buckets(np.full(9, 6), 8, 4) == (6, 8)
-  assert chunks.length_buckets(np.zeros(0), 8, 4) == (8,)
+  assert chunks.length_buckets(np.zeros(0, int), 8, 4) == (8,)
 
 
 def test_length_buckets_properties():
   rng = np.random.default_rng(0)
   for _ in range(50):
     lengths = rng.integers(3, 3 + rng.integers(1, 60), rng.integers(1, 99))
-    longest = lengths.max() + rng.integers(0, 3)
-    number = rng.integers(1, 9)
+    longest = int(lengths.max() + rng.integers(0, 3))
+    number = int(rng.integers(1, 9))
     buckets = chunks.length_buckets(lengths, longest, number)
     assert list(buckets) == sorted(set(buckets)) and len(buckets) <= number
     assert buckets[-1] == longest
