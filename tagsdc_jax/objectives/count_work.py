@@ -1,4 +1,4 @@
-"""The work that each phase needs, see `engines.work`."""
+"""The work that the loss of each phase needs; see `engines.work`."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -22,15 +22,15 @@ def of_negatives(
   values: dict[str, Float[Array, 'B sources H ...']],
   words: Words | None,
 ) -> work.Work:
-  """Returns the work of a micro-batch.
+  """Returns the work of a micro-batch in stages 1 and 2.
 
   Args:
-    table: all texts and images; the first B are the positives' own.
-    candidates: of each source.
-    selected: the negatives.
-    losses: of each pair.
-    values: by loss; 0 where there is no gradient.
-    words: of the selected sentences, None if no loss reads words.
+    table: all texts and images; the first B are the positives.
+    candidates: those of each source.
+    selected: the selected negatives.
+    losses: the pair losses.
+    values: per-pair losses by name; a pair with loss 0 has no gradient.
+    words: words of the selected sentences; None if no loss reads words.
   """
   regions, filled = table.images.num_regions, selected.is_filled
   num_positives = len(filled)
@@ -63,7 +63,7 @@ def of_negatives(
     )
     if one.sentences is not None and one.sentences.work is not None:
       works.append(one.sentences.work)
-    # Another image than the positive's own.
+    # Only images other than the positive's own.
     is_other = selected.image_rows[:, i] >= num_positives
     num_embedded += jnp.sum(
       regions[selected.image_rows[:, i]]
@@ -88,13 +88,13 @@ def of_pretraining(
   pairs: Int[Array, 'B images'],
   is_counted: Bool[Array, 'B images'],
 ) -> work.Work:
-  """Returns the work of the masked copies and of the pairs.
+  """Returns the work of a micro-batch in pretraining.
 
   Args:
     batch: captions and images.
     is_target: which words are masked.
-    pairs: images that each caption is run with.
-    is_counted: of these the ones that the loss counts.
+    pairs: row of each image that a caption is paired with.
+    is_counted: which of these pairs count in the loss.
   """
   regions = batch.images.num_regions
   lengths = batch.texts.num_tokens[:, None] + regions[pairs]

@@ -1,7 +1,7 @@
-"""Stages 1 and 2: TAGS, and word discrimination and correction on top (DC).
+"""The loss of stages 1 (TAGS) and 2 (DC: word discrimination and correction).
 
-A phase is a list of sources of negatives and a list of pair losses; both come
-from the settings. Numbers are those of docs/method.md.
+A phase is a list of sources of negatives and a list of pair losses, both from
+the settings. Numbers in parentheses are equations in docs/method.md.
 """
 
 from collections.abc import Sequence
@@ -33,20 +33,20 @@ def loss(
   batch: arrays.MicroBatch,
   batch_keys: MicroBatchKeys,
 ) -> tuple[Float[Array, ''], tuple[step.Metrics, work.Work]]:
-  """Returns the loss of a micro-batch, its metrics, and the work it took.
+  """Returns the loss of a micro-batch, its metrics, and the work it needs.
 
   Args:
     engine: runs the network.
     parts: sources, pair losses, and their weights.
     params: parameters.
-    start_params: those that the phase began with, for sources that ask.
+    start_params: parameters at the start of the phase, if a source needs them.
     batch: positives and their pool.
-    batch_keys: of the micro-batch.
+    batch_keys: PRNG keys of the micro-batch.
   """
   source_key, pair_key = jax.random.split(batch_keys.dropout)
 
-  # 1. Candidates: retrieved images and texts, and sentences that the sources
-  # write (6 to 8); what writing them trains, L_mlm (4).
+  # 1. Candidates: retrieved images and texts, and generated sentences (6 to 8).
+  # Generating the sentences also yields L_mlm (4).
   table, candidates = candidates_of.propose(
     parts.sources,
     source.Inputs(
@@ -58,35 +58,35 @@ def loss(
     ),
   )
 
-  # 2. The h hardest of each source, without gradient and dropout (9).
+  # 2. The h hardest candidates of each source, without gradient or dropout (9).
   selected = mining.hardest(engine, params, table, candidates, parts.num_hard)
 
-  # 3. Losses of each pair: the triplet loss (10 to 12); in stage 2 word
-  # discrimination and correction (13, 14).
+  # 3. Per-pair losses of the selected negatives: triplet (10 to 12); in stage 2
+  # also word discrimination and correction (13, 14).
   words = (
     mining.words_of(table, candidates, selected)
-    if any(one.reads_words for one in parts.losses)
+    if any(pair_loss.reads_words for pair_loss in parts.losses)
     else None
   )
-  lost, outcome = selected_pairs.run(
+  pair_total, outcome = selected_pairs.run(
     engine, parts, params, table, selected, words, pair_key
   )
 
-  # 4. The weighted sum (15).
-  written = {
+  # 4. The weighted sum of all losses (15).
+  generation = {
     name: value
     for one in candidates
     if one.sentences is not None
     for name, value in one.sentences.losses.items()
   }
-  lost += total.weighted_sum(
-    written, dict.fromkeys(written, 1.0) | parts.weights
+  weighted_sum = pair_total + total.weighted_sum(
+    generation, dict.fromkeys(generation, 1.0) | parts.weights
   )
   metrics = step.means(
-    outcome.losses | written,
+    outcome.losses | generation,
     **_metrics(parts.sources, candidates, selected, outcome),
   )
-  return lost, (
+  return weighted_sum, (
     metrics,
     count_work.of_negatives(
       table, candidates, selected, parts.losses, outcome.values, words
@@ -100,21 +100,21 @@ def _metrics(
   selected: mining.Selected,
   outcome: selected_pairs.Outcome,
 ) -> step.Metrics:
-  """Returns what is logged of the sentences of each source, float32 []."""
-  found: step.Metrics = {}
-  for i, (one, own) in enumerate(zip(sources, candidates, strict=True)):
-    if own.sentences is None:
+  """Returns metrics of each source's generated sentences, float32 []."""
+  metrics: step.Metrics = {}
+  for i, (one, proposed) in enumerate(zip(sources, candidates, strict=True)):
+    if proposed.sentences is None:
       continue
     is_below = outcome.negatives[:, i] < outcome.positive[:, None]
     filled = selected.is_filled[:, i]
-    found |= {
-      f'{one.name}_valid': jnp.mean(own.is_valid),
+    metrics |= {
+      f'{one.name}_valid': jnp.mean(proposed.is_valid),
       f'{one.name}_filled': jnp.mean(filled),
       f'{one.name}_targets': jnp.mean(
-        jnp.sum(own.sentences.is_target, axis=-1)
+        jnp.sum(proposed.sentences.is_target, axis=-1)
       ),
       f'{one.name}_accuracy': word_losses.masked_mean(
         is_below.astype(jnp.float32), filled, (0, 1)
       ),
     }
-  return found
+  return metrics

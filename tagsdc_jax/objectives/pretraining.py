@@ -1,4 +1,4 @@
-"""Pretraining: masked words, and image-text matching inside the batch."""
+"""The loss of pretraining: masked language modeling, image-text matching."""
 
 from typing import Any
 
@@ -26,14 +26,16 @@ def loss(
   batch: arrays.MicroBatch,
   batch_keys: MicroBatchKeys,
 ) -> tuple[Float[Array, ''], tuple[step.Metrics, work.Work]]:
-  """Returns MLM, and matching against other images of the batch.
+  """Returns the loss of a micro-batch, its metrics, and the work it needs.
+
+  The sum of the MLM loss and of image-text matching within the micro-batch.
 
   Args:
     engine: runs the network.
     params: parameters.
     start_params: not used.
     batch: positives.
-    batch_keys: of the micro-batch.
+    batch_keys: PRNG keys of the micro-batch.
   """
   del start_params
   task = engine.task
@@ -57,8 +59,8 @@ def loss(
     engine, params, batch, masked, no_samples, mlm_key
   )
 
-  # Image-text matching (docs/method.md, 5): a caption with its image and with
-  # others of the batch.
+  # Image-text matching (docs/method.md, 5): each caption with its own image and
+  # with other images of the batch.
   partners = in_batch_partners(
     batch_keys.pairing, batch.texts.num_tokens.shape[0], config.num_in_batch
   )
@@ -77,8 +79,8 @@ def loss(
   losses = matching.matching_loss(
     logits, jnp.broadcast_to(is_match, pairs.shape)
   )
-  # The same image, under another caption, is no negative. Positive and
-  # negatives weigh the same, however many there are.
+  # The same image with another caption is not a negative. The positive and the
+  # mean of the negatives have equal weight.
   is_other = batch.image_numbers[pairs] != batch.image_numbers[:, None]
   per_positive = 0.5 * (
     losses[:, 0] + words.masked_mean(losses[:, 1:], is_other[:, 1:], 1)
@@ -101,10 +103,10 @@ def loss(
 def in_batch_partners(
   key: Key[Array, ''], batch: int, num_partners: int
 ) -> Int[Array, 'B num_partners']:
-  """Returns distinct other rows for each row.
+  """Returns the rows whose images each row is matched against.
 
-  Row b meets rows b + shift for distinct random shifts, so that every image
-  is a negative equally often.
+  Row b is paired with rows b + shift (mod B) for distinct random shifts, so
+  that each image is used as a negative equally often.
   """
   shifts = 1 + jax.random.permutation(key, batch - 1)[:num_partners]
   return (jnp.arange(batch)[:, None] + shifts[None]) % batch

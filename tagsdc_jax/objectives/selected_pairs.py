@@ -1,4 +1,8 @@
-"""The positives and their selected negatives, with gradient and dropout."""
+"""Runs positives and selected negatives with gradient and dropout: the losses.
+
+Step 3 of `objectives.hard_negatives`: per-pair losses, their means, and the
+weighted sum of the means.
+"""
 
 import functools
 from collections.abc import Sequence
@@ -21,13 +25,13 @@ from tagsdc_jax.objectives.parts import Parts
 
 @struct.dataclass
 class Outcome:
-  """What became of the selected negatives; no gradient."""
+  """Probabilities and losses of the selected negatives; no gradient."""
 
   positive: Float[Array, 'B']  # Matching probabilities.
-  negatives: Float[Array, 'B sources H']
-  # By loss; [B, sources, H, L] of words.
+  negatives: Float[Array, 'B sources H']  # Matching probabilities.
+  # Per-pair losses by name; [B, sources, H, L] if the loss reads words.
   values: dict[str, Float[Array, 'B sources H ...']]
-  losses: dict[str, Float[Array, 'B']]  # By loss and source, the means.
+  losses: dict[str, Float[Array, 'B']]  # Means, by loss and source.
 
 
 def run(
@@ -39,21 +43,21 @@ def run(
   words: Words | None,
   dropout_key: Key[Array, ''],
 ) -> tuple[Float[Array, ''], Outcome]:
-  """Returns what the selected negatives add to the loss.
+  """Returns the weighted sum of the selected negatives' losses.
 
-  Every text and image is embedded once, with one draw of dropout, for all
-  pairs that it stands in. The positives run first: every loss needs them.
+  Each text and image is embedded once, with one dropout draw, and shared by all
+  pairs that contain it. The positives run first: every loss needs their scores.
 
   Args:
     engine: runs the network.
     parts: sources, pair losses, and the weights of `Outcome.losses`.
     params: parameters.
     table: texts and images.
-    selected: rows of the table.
-    words: of the selected sentences, None if no loss reads words.
+    selected: the selected negatives, as rows of the table.
+    words: words of the selected sentences; None if no loss reads words.
     dropout_key: used once.
   Returns:
-    The weighted sum of the means, with gradient; and the rest.
+    The weighted sum of the means, with gradient, and the `Outcome`.
   """
   sources, losses, weights = parts.sources, parts.losses, parts.weights
   text_key, image_key, own_key, pair_key = jax.random.split(dropout_key, 4)
@@ -87,7 +91,7 @@ def run(
   is_likely = _is_likely(losses, positives, selected.logits)
   heads, num_outputs, reads_all = set(pair_losses.MATCH_HEADS), 1, None
   if words is not None:
-    # All words of sentences are read, so each sentence has a gradient.
+    # The word losses read every generated sentence, so each has a gradient.
     writes = jnp.array([one.writes for one in sources])[None, :, None]
     is_likely |= writes
     reads_all = jnp.broadcast_to(writes, shape)
@@ -109,7 +113,7 @@ def run(
       ),
     )
   )
-  lost, (probs, values) = engine.loss(
+  loss_sum, (probs, values) = engine.loss(
     functools.partial(row_losses, engine, tuple(losses), shape),
     params,
     heads_of.parameters(params, sorted(heads)),
@@ -122,7 +126,7 @@ def run(
   probs, values = jax.tree.map(
     lambda x: x.reshape(*shape, *x.shape[1:]), (probs, values)
   )
-  return lost, jax.lax.stop_gradient(
+  return loss_sum, jax.lax.stop_gradient(
     Outcome(positive.probs, probs, values, means(values))
   )
 
@@ -136,24 +140,24 @@ def row_losses(
   positive: Match,
   constants: Any,
 ) -> tuple[Float[Array, ''], Any]:
-  """Returns what some rows add to the loss; see `engine.RowLosses`.
+  """Returns the loss of a chunk of rows; see `engine.RowLosses`.
 
   Args:
     engine: runs the heads.
-    losses: the list of the phase.
-    shape: B, sources, H, for coupled losses, which take all rows at once.
-    heads: their parameters.
-    states: of [CLS], or of all words.
-    positive: [rows], of each row's positive.
-    constants: loss -> weights of its values [rows] or [rows, L]; and words
-      [rows, L] or None. Zeros where a row loses nothing.
+    losses: the pair losses of the phase.
+    shape: (B, sources, H), for coupled losses, which take all rows at once.
+    heads: parameters of the heads.
+    states: last-layer states of [CLS], or of all words.
+    positive: [rows], the match of each row's positive.
+    constants: name of a loss -> weights of its values, [rows] or [rows, L];
+      and words [rows, L] or None. Weights are 0 for rows that do not count.
   Returns:
-    The sum; and matching probabilities [rows], loss -> values [rows] or
-    [rows, L], unweighted.
+    The weighted sum; and matching probabilities [rows], name of a loss ->
+    unweighted values, [rows] or [rows, L].
   """
   weights, words = constants
   negative = _match(engine, heads, states)
-  lost, values = jnp.float32(0), {}
+  loss_sum, values = jnp.float32(0), {}
   for loss in losses:
     weight = weights[loss.name]
     if loss.is_coupled:
@@ -168,7 +172,7 @@ def row_losses(
         words.originals,
       )
     else:
-      more, values[loss.name] = masked_words.at_positions(
+      at_targets, values[loss.name] = masked_words.at_positions(
         engine,
         functools.partial(position_losses, engine, loss),
         heads_of.parameters(heads, loss.heads),
@@ -176,11 +180,11 @@ def row_losses(
         (words.token_ids, words.originals, weight),
         words.is_target,
       )
-      lost += more
+      loss_sum += at_targets
       continue
-    lost += jnp.sum(weight * value)
+    loss_sum += jnp.sum(weight * value)
     values[loss.name] = value
-  return lost, jax.lax.stop_gradient((negative.probs, values))
+  return loss_sum, jax.lax.stop_gradient((negative.probs, values))
 
 
 def position_losses(
@@ -190,14 +194,16 @@ def position_losses(
   states: Float[Array, '*words D'],
   constants: Any,
 ) -> tuple[Float[Array, ''], Float[Array, '*words']]:
-  """Returns what words lose together, and each; see `engine.PositionLosses`.
+  """Returns the loss of a chunk of words; see `engine.PositionLosses`.
 
   Args:
     engine: runs the head.
-    loss: of words.
-    head: its parameters.
-    states: of the words.
-    constants: words, the caption's words and weights; one per word.
+    loss: a loss that reads words.
+    head: parameters of the head.
+    states: last-layer states of the words.
+    constants: word, the caption's word and weight at each position.
+  Returns:
+    The weighted sum, and the unweighted loss of each word.
   """
   token_ids, originals, weight = constants
   values = loss.function(
@@ -213,7 +219,7 @@ def _coupled(
   negative: Match,
   is_filled: Bool[Array, 'rows'],
 ) -> Float[Array, 'rows']:
-  """Returns an equal share of a positive's loss for each of its negatives."""
+  """Returns each positive's loss, divided equally among its negatives."""
   by_positive = lambda x: x.reshape(shape)
   is_filled = by_positive(is_filled)
   value = loss.function(
@@ -230,6 +236,7 @@ def _coupled(
 def _match(
   engine: engines.Engine, params: Any, states: Float[Array, 'rows states D']
 ) -> Match:
+  """Returns scores and probabilities read off the states of [CLS]."""
   logits = engine.read(params, 'match_logits', states)
   return Match(logits, jax.nn.sigmoid(logits))
 
@@ -241,28 +248,29 @@ def _means(
   words: Words | None,
   values: dict[str, Float[Array, 'B sources H ...']],
 ) -> dict[str, Float[Array, 'B']]:
-  """Returns the means per positive: linear in the values."""
-  found = {}
+  """Returns the mean losses of each positive; linear in the values."""
+  means = {}
   for loss in losses:
     value = values[loss.name]
     if loss.is_coupled:
-      found[loss.name] = jnp.sum(jnp.where(is_filled, value, 0), axis=(1, 2))
+      means[loss.name] = jnp.sum(jnp.where(is_filled, value, 0), axis=(1, 2))
       continue
     for i, one in enumerate(sources):
       if loss.reads_words and not one.writes:
         continue
-      found[f'{loss.name}_{one.name}'] = pair_losses.mean_per_positive(
+      means[f'{loss.name}_{one.name}'] = pair_losses.mean_per_positive(
         loss,
         value[:, i],
         is_filled[:, i],
         jax.tree.map(lambda x, i=i: x[:, i], words),
       )
-  return found
+  return means
 
 
 def _zeros(
   losses: Sequence[PairLoss], words: Words | None, shape: tuple[int, ...]
 ) -> dict[str, Float[Array, 'B sources H ...']]:
+  """Returns zeros in the shape of each loss's values."""
   return {
     loss.name: jnp.zeros(
       words.token_ids.shape if words is not None and loss.reads_words else shape
@@ -276,7 +284,7 @@ def _is_likely(
   positives: Match,
   logits: Float[Array, 'B sources H'],
 ) -> Bool[Array, 'B sources H']:
-  """Returns which pairs probably lose something, by their first scores."""
+  """Returns which pairs probably have a loss, judging by mining scores."""
   negatives = Match(logits, jax.nn.sigmoid(logits))
   found = [
     loss.function(positives, negatives) > 0
@@ -296,13 +304,13 @@ def _gather(
   Int[Array, 'B sources H'],
   Int[Array, 'B sources H'],
 ]:
-  """Returns the texts and images that the selected pairs consist of.
+  """Returns the texts and images of the positives and selected pairs.
 
-  Each positive's own text, then the H texts of each source that replaces it;
-  images likewise.
+  For each positive its own text, followed by the H texts of each source that
+  replaces the text; images likewise.
 
   Returns:
-    Texts and images, and which of them each pair takes.
+    Texts, images, and the row in each that every selected pair takes.
   """
   num_positives, _, num_hard = selected.text_rows.shape
   first = jnp.arange(num_positives, dtype=jnp.int32)[:, None]
