@@ -1,4 +1,4 @@
-"""Image-text matching, the loss of pretraining, unreduced."""
+"""The image-text matching loss of pretraining, unreduced."""
 
 import jax.numpy as jnp
 import optax
@@ -13,8 +13,8 @@ def matching_loss(
   """Returns the image-text matching cross-entropy.
 
   Args:
-    itm_logits: of no match, of a match.
-    is_match: whether they belong together.
+    itm_logits: logits of (no match, match).
+    is_match: whether text and image belong together.
   """
   return optax.softmax_cross_entropy_with_integer_labels(
     itm_logits, is_match.astype(jnp.int32)

@@ -1,7 +1,9 @@
-"""Losses of a positive and its selected negatives: the list that a phase has.
+"""Pair losses: the losses of positives and their selected negatives.
 
-A loss of one's own is a `PairLoss`, or a function that returns one for the
-settings; a config names it as `module:function` in `losses.pairs`.
+Contains the built-in losses (triplet, word discrimination, word correction) and
+finds those that a phase uses. A user's loss is a `PairLoss`, or a function that
+takes the settings and returns one; a config names it as `module:function` in
+`losses.pairs`.
 """
 
 import dataclasses
@@ -18,8 +20,8 @@ from tagsdc_jax import errors, extensions, settings
 from tagsdc_jax.arrays import Array
 from tagsdc_jax.losses import triplet, words
 
-# The heads whose parameters a loss may train, by the name that they have in
-# the network, and what `read` calls what they say.
+# Names of the heads that a loss may train; for word heads, the argument of
+# `read` that returns the logits of each.
 MATCH_HEADS = ('pooler', 'rank_output')
 WORD_HEADS = {
   'mlm_logits': 'mlm_output',
@@ -30,41 +32,43 @@ WORD_HEADS = {
 
 @struct.dataclass
 class Match:
-  """How well pairs match."""
+  """How well texts and images match."""
 
-  logits: Float[Array, '...']  # Raw scores.
-  probs: Float[Array, '...']  # Their sigmoid.
+  logits: Float[Array, '...']  # Raw matching scores.
+  probs: Float[Array, '...']  # Sigmoid of the scores.
 
 
 @struct.dataclass
 class Words:
-  """Words of sentences and of the captions that they were made of."""
+  """Words of generated sentences, and of the original captions."""
 
   token_ids: Int[Array, '... L']
-  originals: Int[Array, '... L']  # The caption's words there; -1: none.
-  is_token: Bool[Array, '... L']  # Real words.
-  is_target: Bool[Array, '... L']  # Those of them that were rewritten.
+  originals: Int[Array, '... L']  # The caption's words; -1: none.
+  is_token: Bool[Array, '... L']  # Not padding.
+  is_target: Bool[Array, '... L']  # Words that were refilled or swapped.
 
 
 @dataclasses.dataclass(frozen=True)
 class PairLoss:
-  """A loss of pairs.
+  """A loss of positives and their selected negatives.
 
   Attributes:
-    name: for metrics, curves and the page.
-    function: what it is, unreduced.
-      Of a loss that reads matching scores: (positive: Match [rows], negative:
-      Match [rows]) -> float32 [rows], what each negative adds.
-      If it is coupled: (positive: Match [B], negatives: Match [B, sources, H],
-      is_filled: bool [B, sources, H]) -> float32 [B].
-      Of a loss that reads words: (read, states [..., D], token_ids [...],
-      originals [...]) -> float32 [...], what each word adds; `read(head,
-      states)` gives logits [..., n], see WORD_HEADS.
-    heads: names of the parameters that it trains beside the encoder.
-    weight: of its mean per positive; the mean of a loss that reads matching
-      scores is also weighed by its source.
-    reads_words: whether it reads the words of sentences, or matching scores.
-    only_targets: of words, whether only rewritten ones count.
+    name: name in metrics, curves and the report.
+    function: the unreduced loss.
+      Reading matching scores: (positive: Match [rows], negative: Match [rows])
+      -> float32 [rows], the loss of each negative.
+      Coupled: (positive: Match [B], negatives: Match [B, sources, H],
+      is_filled: bool [B, sources, H]) -> float32 [B], the loss of each
+      positive.
+      Reading words: (read, states [..., D], token_ids [...], originals [...])
+      -> float32 [...], the loss of each word; `read(head, states)` returns
+      logits [..., n], see WORD_HEADS.
+    heads: names of the heads that it trains besides the encoder.
+    weight: weight of its mean per positive; for losses that read matching
+      scores, multiplied by the weight of the source.
+    reads_words: whether it reads the words of generated sentences instead of
+      matching scores.
+    only_targets: for losses that read words: whether only targets count.
     is_coupled: whether it couples the pairs of a positive; needs
       compute.engine=padded.
   """
@@ -79,7 +83,7 @@ class PairLoss:
 
 
 def triplet_of(config: settings.Settings) -> PairLoss:
-  """Returns the triplet loss of matching probabilities."""
+  """Returns the triplet loss on matching probabilities."""
 
   def function(positive: Match, negative: Match) -> Float[Array, '...']:
     return triplet.triplet_loss(
@@ -142,12 +146,13 @@ def correction_of(
   )
 
 
-# By the name that `losses.pairs` gives.
+# Keys are the names used in `losses.pairs`.
 BUILT_IN: dict[str, Callable[[settings.Settings], PairLoss]] = {
   'triplet': triplet_of,
   'discrimination': discrimination_of,
   'correction': correction_of,
 }
+# Used where `losses.pairs` is empty.
 OF_PHASE = {
   'tags': ('triplet',),
   'dc': ('triplet', 'discrimination', 'correction'),
@@ -155,12 +160,12 @@ OF_PHASE = {
 
 
 def of_settings(config: settings.Settings) -> tuple[PairLoss, ...]:
-  """Returns the pair losses of a phase, checked.
+  """Returns the pair losses of a phase.
 
   Raises:
-    UserError: if one of the user's own cannot be used.
+    UserError: if a user's loss is unsuitable, or two losses have the same name.
   """
-  found = []
+  losses = []
   for name in config.losses.pairs or OF_PHASE[config.phase]:
     loss = extensions.find(name, BUILT_IN, 'losses.pairs', config.extensions)
     if not isinstance(loss, PairLoss):
@@ -172,15 +177,14 @@ def of_settings(config: settings.Settings) -> tuple[PairLoss, ...]:
       )
     if extensions.is_own(name):
       _check(loss, name, config.compute.engine)
-    found.append(loss)
-  names = [loss.name for loss in found]
+    losses.append(loss)
+  names = [loss.name for loss in losses]
   twice = [name for name in names if names.count(name) > 1]
   if twice:
     raise errors.UserError(
-      f'losses.pairs has two losses of the name '
-      f'{twice[0]}; give one of them another name'
+      f'losses.pairs has two losses named {twice[0]}; rename one of them'
     )
-  return tuple(found)
+  return tuple(losses)
 
 
 def mean_per_positive(
@@ -189,13 +193,13 @@ def mean_per_positive(
   is_filled: Bool[Array, 'B H'],
   of_words: Words | None,
 ) -> Float[Array, 'B']:
-  """Returns the mean of a source's losses per positive; linear in them.
+  """Returns the mean loss of a source's negatives; linear in the values.
 
   Args:
-    loss: not a coupled one.
-    values: of each pair, or of each word if it reads words.
-    is_filled: which negatives there are.
-    of_words: [B, H, L], if it reads words.
+    loss: a loss that is not coupled.
+    values: losses of pairs, or of words if the loss reads words.
+    is_filled: whether there is such a negative.
+    of_words: words [B, H, L], for a loss that reads words.
   """
   if of_words is None or not loss.reads_words:
     return words.masked_mean(values, is_filled, 1)
@@ -207,10 +211,10 @@ _ROWS, _LENGTH, _HIDDEN, _VOCABULARY = 6, 5, 4, 11
 
 
 def _check(loss: PairLoss, name: str, engine: str) -> None:
-  """Raises UserError unless a user's loss keeps to what its engine asks.
+  """Raises UserError unless a user's loss meets its engine's requirements.
 
-  It is tried on made-up scores and states: `packed` runs pairs in any order
-  and company, and skips the backward pass of pairs that lose nothing.
+  Tries the loss on random scores and states. `packed` runs pairs in any order
+  and grouping, and skips the backward pass of pairs whose loss is 0.
   """
   known = (*MATCH_HEADS, *WORD_HEADS.values())
   unknown = [head for head in loss.heads if head not in known]
@@ -225,22 +229,23 @@ def _check(loss: PairLoss, name: str, engine: str) -> None:
       'compute.engine=padded'
     )
   elif loss.is_coupled:
-    problem = extensions.call(_try_coupled, f'losses.pairs {name}', loss)
+    problem = extensions.call(_problem_of_coupled, f'losses.pairs {name}', loss)
   else:
-    problem = extensions.call(_try_rows, f'losses.pairs {name}', loss)
+    problem = extensions.call(_problem_of_rows, f'losses.pairs {name}', loss)
   if problem:
     raise errors.UserError(f'losses.pairs names {name}: {problem}')
 
 
-def _try_coupled(loss: PairLoss) -> str:
+def _problem_of_coupled(loss: PairLoss) -> str:
+  """Returns what is wrong with a coupled loss, or ''."""
   shape = (3, 2, _ROWS)
-  positive, negatives = _made_up(shape[:1], 0), _made_up(shape, 1)
+  positive, negatives = _random_match(shape[:1], 0), _random_match(shape, 1)
   value = loss.function(positive, negatives, jnp.ones(shape, bool))
   return _wrong_shape(value, shape[:1])
 
 
-def _try_rows(loss: PairLoss) -> str:
-  """Returns what is wrong with a loss that is a sum over pairs, or ''."""
+def _problem_of_rows(loss: PairLoss) -> str:
+  """Returns what is wrong with a loss that is not coupled, or ''."""
   shape: tuple[int, ...] = (_ROWS,)
   if loss.reads_words:
     shape = (_ROWS, _LENGTH)
@@ -257,7 +262,7 @@ def _try_rows(loss: PairLoss) -> str:
   if problem := _wrong_shape(values, shape):
     return problem
   if not bool(jnp.all(jnp.isfinite(values))):
-    return 'it gives numbers that are not finite'
+    return 'it returns numbers that are not finite'
   if bool(jnp.any(values < 0)):
     return f'it must not be negative, got {float(jnp.min(values)):g}'
   # d loss of one row / d states of another.
@@ -267,7 +272,7 @@ def _try_rows(loss: PairLoss) -> str:
   touched = jnp.any(rows.reshape(_ROWS, _ROWS, -1) != 0, axis=-1)
   if bool(jnp.any(touched & ~jnp.eye(_ROWS, dtype=bool))):
     return (
-      'what a pair adds depends on other pairs; declare is_coupled=True '
+      'the loss of a pair depends on other pairs; declare is_coupled=True '
       'and set compute.engine=padded'
     )
   per_row = values.reshape(_ROWS, -1).sum(1)
@@ -291,7 +296,7 @@ def _wrong_shape(values: Any, shape: Sequence[int]) -> str:
   )
 
 
-def _made_up(shape: tuple[int, ...], seed: int) -> Match:
+def _random_match(shape: tuple[int, ...], seed: int) -> Match:
   logits = 3 * jax.random.normal(jax.random.key(seed), shape)
   return Match(logits, jax.nn.sigmoid(logits))
 

@@ -12,11 +12,11 @@ def weighted_sum(
   losses: Mapping[str, Float[Array, 'B'] | Float[Array, '']],
   weights: Mapping[str, float],
 ) -> Float[Array, '']:
-  """Returns the total.
+  """Returns the weighted sum of the means over positives.
 
   Args:
-    losses: name -> loss per positive, or their mean.
-    weights: name -> weight; one for every loss.
+    losses: name -> losses of the positives, or their mean.
+    weights: name -> weight, for every loss.
   """
   return sum(
     (weights[name] * jnp.mean(loss) for name, loss in losses.items()),

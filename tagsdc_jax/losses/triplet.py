@@ -15,8 +15,8 @@ def triplet_loss(
   """Returns max(0, margin + s(negative) - s(positive)).
 
   Args:
-    positive_probs: sigmoid of the positive's matching score.
-    negative_probs: likewise.
+    positive_probs: s(positive), the sigmoid of the positive's matching score.
+    negative_probs: s(negative), likewise.
     margin: alpha, 0.2 in the paper.
   """
   return jnp.maximum(0.0, margin + negative_probs - positive_probs)

@@ -1,4 +1,4 @@
-"""Losses on words, unreduced, and the masked mean that reduces any loss."""
+"""Losses of words, unreduced, and the masked mean that reduces losses."""
 
 from collections.abc import Callable
 
@@ -17,13 +17,13 @@ CrossEntropy = Callable[
 def word_loss(
   logits: Float[Array, '*words V'], token_ids: Int[Array, '*words']
 ) -> Float[Array, '*words']:
-  """Returns the cross-entropy of the right word, float32.
+  """Returns the cross-entropy of the original word, float32.
 
-  Serves masked language modelling and word correction alike.
+  The loss of masked language modeling and of word correction.
 
   Args:
     logits: one per word of the vocabulary.
-    token_ids: the original tokens.
+    token_ids: the original words.
   """
   return optax.softmax_cross_entropy_with_integer_labels(
     logits.astype(jnp.float32), token_ids
@@ -38,16 +38,17 @@ def discrimination_loss(
   kept_weight: float,
   cross_entropy: CrossEntropy = word_loss,
 ) -> Float[Array, '*words']:
-  """Returns the weighted cross-entropy per token.
+  """Returns the class-weighted cross-entropy of each word.
 
-  The weights scale the terms; a mean over tokens is not divided by them.
+  The class weights scale the losses; a mean over words is divided by their
+  number, not by the sum of the weights.
 
   Args:
-    disc_logits: of a replaced word, of the caption's own.
-    is_same: [CLS] and [SEP] always True.
-    replaced_weight: weight of tokens that differ, 1.0 in the release.
-    kept_weight: weight of tokens that are the same, 0.11.
-    cross_entropy: `word_loss`, or another one.
+    disc_logits: logits of (replaced, original).
+    is_same: whether the word equals the caption's; True at [CLS] and [SEP].
+    replaced_weight: weight of replaced words, 1.0 in the release.
+    kept_weight: weight of unchanged words, 0.11 in the release.
+    cross_entropy: `word_loss`, or a replacement for it.
   """
   loss = cross_entropy(disc_logits, is_same.astype(jnp.int32))
   return loss * jnp.where(is_same, kept_weight, replaced_weight)
@@ -58,15 +59,14 @@ def masked_mean(
   where: Bool[Array, '*#shape'],
   axis: int | tuple[int, ...],
 ) -> Float[Array, '...']:
-  """Returns the mean over the places that count, 0 where none does.
+  """Returns the mean of the values where `where` is True; 0 if nowhere.
 
-  Values at other places may be anything, infinite or NaN included, and get
-  no gradient.
+  Other values may be anything, including infinity and NaN, and get no gradient.
 
   Args:
-    values: to average.
-    where: which of them count; broadcast to `values`.
-    axis: the axes to reduce.
+    values: values to average.
+    where: which values count; broadcast to `values`.
+    axis: axes to reduce.
   """
   where = jnp.broadcast_to(where, values.shape)
   total = jnp.sum(jnp.where(where, values, 0.0), axis=axis)

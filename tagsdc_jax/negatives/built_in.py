@@ -1,4 +1,4 @@
-"""The sources of negatives by name."""
+"""The built-in sources of negatives."""
 
 from tagsdc_jax import settings
 from tagsdc_jax.negatives import (
@@ -9,7 +9,7 @@ from tagsdc_jax.negatives import (
   word_swap,
 )
 
-# By the name that `negatives.sources` gives.
+# Keys are the names used in `negatives.sources`.
 BUILT_IN = {
   own.name: own
   for own in (
@@ -23,5 +23,5 @@ BUILT_IN = {
 
 
 def of_settings(config: settings.Settings) -> tuple[source.Source, ...]:
-  """Returns the sources that the settings name; raises as `source.find`."""
+  """Returns the sources that the settings name; see `source.find`."""
   return source.find(config.negatives.sources, BUILT_IN, config)

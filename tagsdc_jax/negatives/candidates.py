@@ -1,4 +1,8 @@
-"""All candidates of a micro-batch, as rows of one table of texts and images."""
+"""Candidates: the pairs from which the hard negatives are selected.
+
+Each source proposes candidates for every positive. A candidate is a pair of a
+row of texts and a row of images in one table that all sources share.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -16,7 +20,7 @@ from tagsdc_jax.negatives import filters, source
 
 @struct.dataclass
 class Table:
-  """The positives' own, then the pool's, then what the sources wrote."""
+  """Texts and images: the positives', the pool's, then generated sentences."""
 
   texts: arrays.Texts
   images: arrays.Images
@@ -24,26 +28,29 @@ class Table:
 
 @struct.dataclass
 class Candidates:
-  """What one source proposes for each positive."""
+  """The candidates of one source for each positive."""
 
   text_rows: Int[Array, 'B candidates']  # Rows of the table.
   image_rows: Int[Array, 'B candidates']
   is_valid: Bool[Array, 'B candidates']
   same_as: Int[Array, 'candidates'] | None  # See `source.Retrieved`.
-  sentences: source.Sentences | None  # Of a source that writes.
+  # Generated sentences; None if the source retrieves.
+  sentences: source.Sentences | None
 
 
 def propose(
   sources: Sequence[source.Source], inputs: source.Inputs
 ) -> tuple[Table, tuple[Candidates, ...]]:
-  """Asks every source, and filters what they wrote.
+  """Returns the candidates of every source, generated sentences filtered.
 
   Args:
-    sources: asked in order. The first one that writes draws with the keys as
-      they are, the others with keys folded with their number.
-    inputs: for all of them.
+    sources: called in order. The first source that generates sentences uses the
+      keys unchanged; each later one folds its number into them.
+    inputs: inputs of all sources.
   Returns:
     The table, and the candidates of each source.
+  Raises:
+    UserError: if a source returns another type, shape or dtype than declared.
   """
   batch = inputs.batch
   table = Table(
@@ -57,61 +64,61 @@ def propose(
   )
   num_positives = batch.texts.num_tokens.shape[0]
   own = jnp.arange(num_positives, dtype=jnp.int32)[:, None]
-  found = []
-  num_writers = 0
+  result = []
+  num_generators = 0
   for one in sources:
     keys = (
       source.Keys(
-        *(jax.random.fold_in(key, num_writers) for key in inputs.keys)
+        *(jax.random.fold_in(key, num_generators) for key in inputs.keys)
       )
-      if num_writers
+      if num_generators
       else inputs.keys
     )
-    given = one.propose(inputs._replace(keys=keys))
-    _check(one, given, batch)
+    proposed = one.propose(inputs._replace(keys=keys))
+    _check(one, proposed, batch)
     same_as = sentences = None
-    if isinstance(given, source.Sentences):
-      num_writers += 1
-      given = _filtered(
-        given, batch, inputs.engine.task.settings.negatives.exclude
+    if isinstance(proposed, source.Sentences):
+      num_generators += 1
+      proposed = _filtered(
+        proposed, batch, inputs.engine.task.settings.negatives.exclude
       )
-      shape, first = given.is_valid.shape, table.texts.num_tokens.shape[0]
-      rows = first + jnp.arange(given.is_valid.size, dtype=jnp.int32).reshape(
-        shape
-      )
+      shape, first = proposed.is_valid.shape, table.texts.num_tokens.shape[0]
+      rows = first + jnp.arange(
+        proposed.is_valid.size, dtype=jnp.int32
+      ).reshape(shape)
       table = dataclasses.replace(
         table,
         texts=arrays.Texts(
           *(
             jnp.concatenate([a, b.reshape(-1, *a.shape[1:])])
             for a, b in (
-              (table.texts.token_ids, given.token_ids),
-              (table.texts.num_tokens, given.num_tokens),
+              (table.texts.token_ids, proposed.token_ids),
+              (table.texts.num_tokens, proposed.num_tokens),
             )
           )
         ),
       )
-      sentences = given
+      sentences = proposed
     else:
-      shape, rows = given.rows.shape, num_positives + given.rows
-      same_as = given.same_as
+      shape, rows = proposed.rows.shape, num_positives + proposed.rows
+      same_as = proposed.same_as
     rows_of = {'text': own, 'image': own} | {one.replaces: rows}
-    found.append(
+    result.append(
       Candidates(
         jnp.broadcast_to(rows_of['text'], shape),
         jnp.broadcast_to(rows_of['image'], shape),
-        given.is_valid,
+        proposed.is_valid,
         same_as,
         sentences,
       )
     )
-  return table, tuple(found)
+  return table, tuple(result)
 
 
 def _filtered(
   sentences: source.Sentences, batch: arrays.MicroBatch, exclude: str
 ) -> source.Sentences:
-  """Returns sentences less those that are no negatives."""
+  """Returns the sentences, those that cannot be negatives marked invalid."""
   return dataclasses.replace(
     sentences,
     is_valid=sentences.is_valid
@@ -124,19 +131,19 @@ def _filtered(
   )
 
 
-def _check(one: source.Source, given: Any, batch: arrays.MicroBatch) -> None:
-  """Raises UserError unless a source gives what it says."""
+def _check(one: source.Source, proposed: Any, batch: arrays.MicroBatch) -> None:
+  """Raises UserError unless a source returns what it declares."""
   kind = source.Sentences if one.writes else source.Retrieved
-  if not isinstance(given, kind):
+  if not isinstance(proposed, kind):
     raise errors.UserError(
       f'the source {one.name} of negatives.sources must return '
-      f'source.{kind.__name__}, got {type(given).__name__}'
+      f'source.{kind.__name__}, got {type(proposed).__name__}'
     )
   num_positives, length = batch.texts.token_ids.shape
   shape: tuple[Any, ...] = (num_positives, None)
   expected = {'is_valid': (shape, jnp.bool_)}
   if one.writes:
-    shape = (num_positives, given.is_valid.shape[-1])
+    shape = (num_positives, proposed.is_valid.shape[-1])
     expected |= {
       'num_tokens': (shape, jnp.int32),
       'token_ids': ((*shape, length), jnp.int32),
@@ -146,7 +153,7 @@ def _check(one: source.Source, given: Any, batch: arrays.MicroBatch) -> None:
   else:
     expected |= {'rows': (shape, jnp.int32)}
   for name, (sizes, dtype) in expected.items():
-    value = getattr(given, name)
+    value = getattr(proposed, name)
     actual = (getattr(value, 'shape', None), getattr(value, 'dtype', None))
     if (
       actual[0] is None

@@ -1,4 +1,7 @@
-"""Which sentences may serve as negatives."""
+"""Filters: which texts can be negatives of an image.
+
+A caption of the image, or a repeated sentence, cannot.
+"""
 
 from collections.abc import Callable
 
@@ -13,11 +16,11 @@ def is_reference(
   candidates: Int[Array, '#B candidates L'],
   references: Int[Array, 'B references L'],
 ) -> Bool[Array, 'B candidates']:
-  """Returns whether a candidate is one of the image's captions.
+  """Returns whether each candidate equals a caption of the image.
 
   Args:
-    candidates: of each positive, or the same ones of all.
-    references: rows beyond them are all [PAD].
+    candidates: candidates of each positive, or one set for all positives.
+    references: captions of each positive's image; unused rows are all [PAD].
   """
   same = candidates[:, :, None] == references[:, None]
   return jnp.any(jnp.all(same, axis=-1), axis=-1)
@@ -27,7 +30,7 @@ def is_made_of(
   candidates: Int[Array, 'B candidates L'],
   references: Int[Array, 'B references L'],
 ) -> Bool[Array, 'B candidates']:
-  """Returns whether all tokens are tokens of the references."""
+  """Returns whether all tokens of each candidate occur in the references."""
 
   def one(
     rows: Int[Array, 'candidates L'], words: Int[Array, 'references L']
@@ -42,21 +45,21 @@ def is_made_of(
 def is_repeated(
   candidates: Int[Array, 'B candidates L'],
 ) -> Bool[Array, 'B candidates']:
-  """Returns whether an equal candidate stands earlier."""
-  own = jnp.arange(candidates.shape[1], dtype=jnp.int32)[None]
-  return jax.vmap(first_equal)(candidates) != own
+  """Returns whether each candidate equals an earlier one."""
+  index = jnp.arange(candidates.shape[1], dtype=jnp.int32)[None]
+  return jax.vmap(first_equal)(candidates) != index
 
 
 def first_equal(rows: Int[Array, 'rows length']) -> Int[Array, 'rows']:
-  """Returns the number of the first row that equals each.
+  """Returns, for each row, the index of the first row equal to it.
 
-  Rows are hashed to 64 bits and sorted by hash and place; each is then
-  compared, token by token, with the first row of its hash, so that a
-  collision never makes different rows equal. Cost grows as n log n in the
-  number of rows, not as n squared.
+  Rows are hashed to 64 bits and sorted by hash and index. Each row is then
+  compared, token by token, with the first row with the same hash, so that a
+  collision never makes different rows equal. The cost is O(n log n) in the
+  number of rows.
   """
   num_rows, length = rows.shape
-  # Fixed odd multipliers; uint32 arithmetic wraps, which is what is wanted.
+  # Fixed odd multipliers; the wraparound of uint32 is intended.
   keys = jax.random.bits(jax.random.key(0x7A65), (2, length), jnp.uint32) | 1
   mixed = rows.astype(jnp.uint32)[None] * keys[:, None]
   mixed = (mixed ^ (mixed >> 15)) * jnp.uint32(0x2C1B3C6D)
@@ -76,8 +79,8 @@ def first_equal(rows: Int[Array, 'rows length']) -> Int[Array, 'rows']:
   )
 
 
-# Which candidates are true of the image for sure, or might be. By the name of
-# `negatives.exclude`: (candidates, captions [B, L], references).
+# Which candidates are, or might be, true of the image. Keys are the values of
+# `negatives.exclude`; arguments are (candidates, captions [B, L], references).
 IS_EXCLUDED: dict[str, Callable[..., Bool[Array, 'B candidates']]] = {
   'caption': lambda candidates, captions, references: is_reference(
     candidates, captions[:, None]
@@ -98,15 +101,15 @@ def valid_candidates(
   *,
   exclude: str,
 ) -> Bool[Array, 'B candidates']:
-  """Returns which candidates may be negatives.
+  """Returns which candidates can be negatives.
 
-  Repetitions may not; of equal candidates the first survives.
+  Of equal candidates, only the first is valid.
 
   Args:
-    candidates: written sentences.
-    captions: what they were made from.
+    candidates: generated sentences.
+    captions: the captions that they were generated from.
     references: all captions of the image.
-    exclude: a name of IS_EXCLUDED.
+    exclude: a key of IS_EXCLUDED.
   """
   is_excluded = IS_EXCLUDED[exclude](candidates, captions, references)
   return ~is_excluded & ~is_repeated(candidates)

@@ -1,4 +1,7 @@
-"""TAGS: a caption is masked, and the matcher's own language head refills it."""
+"""The TAGS source: masks words of a caption and refills them with other words.
+
+The refills come from the language head of the matcher that is being trained.
+"""
 
 import dataclasses
 
@@ -12,7 +15,7 @@ from tagsdc_jax.negatives import masked_words, masking, refilling, source
 
 
 def mask_refill(inputs: source.Inputs) -> source.Sentences:
-  """Returns K * S refilled sentences per caption, and the MLM loss."""
+  """Returns K * S generated sentences per caption, with the MLM loss."""
   masked, uniforms = draw(inputs.engine.task, inputs.batch, inputs.keys)
   mlm, _, sampled = masked_words.predict(
     inputs.engine,
@@ -34,12 +37,12 @@ def mask_refill(inputs: source.Inputs) -> source.Sentences:
 def draw(
   task: engines.Task, batch: arrays.MicroBatch, keys: source.Keys
 ) -> tuple[masking.MaskedText, Float[Array, 'B K L S 2']]:
-  """Returns masked captions, and the uniforms that refills are drawn with.
+  """Returns masked captions, and the uniform numbers for sampling refills.
 
   Args:
-    task: mask rate, K, S, unit, ids.
+    task: provides mask rate, K, S, masking unit and token ids.
     batch: captions and their phrases.
-    keys: `mask` and `refill` are used.
+    keys: PRNG keys, of which `mask` and `refill` are used.
   """
   config = task.settings.negatives
   masked = masking.mask_tokens(
@@ -62,14 +65,14 @@ def refilled(
   is_target: Bool[Array, 'B K L'],
   sampled: Int[Array, 'B K L S'],
 ) -> source.Sentences:
-  """Returns the captions with other words at the targets.
+  """Returns the captions with refilled words at the targets.
 
   Args:
     batch: the captions.
-    is_target: which words are replaced.
-    sampled: by what; read at targets only.
+    is_target: which words are refilled.
+    sampled: the new words; read at targets only.
   Returns:
-    K * S sentences per caption, copy by copy.
+    K * S sentences per caption, ordered by copy, then by sample.
   """
   captions, num_samples = batch.texts, sampled.shape[-1]
   token_ids = refilling.refill(captions.token_ids, is_target, sampled)

@@ -1,4 +1,4 @@
-"""Masked captions with their images: the MLM loss, and words drawn for them."""
+"""Runs masked captions with their images: the MLM loss, and sampled words."""
 
 import dataclasses
 import functools
@@ -25,22 +25,22 @@ def predict(
   uniforms: Float[Array, 'B K L S 2'],
   dropout_key: Key[Array, ''],
 ) -> tuple[Float[Array, ''], Float[Array, 'B K L'], Int[Array, 'B K L S']]:
-  """Runs the masked captions with their images and reads the targets.
+  """Returns the MLM loss, its values per target, and sampled words.
 
-  One pass, with dropout, serves the MLM loss and the refills. Logits exist at
-  targets only, a chunk of them at a time.
+  One pass, with dropout, serves both the MLM loss and the refills. Logits are
+  computed at targets only, one chunk of targets at a time.
 
   Args:
     engine: runs the network.
     params: parameters.
     batch: the captions and images.
-    masked: the copies.
-    uniforms: that words are drawn with, see `refilling.sample_tokens`.
+    masked: the masked copies.
+    uniforms: random numbers for sampling, see `refilling.sample_tokens`.
     dropout_key: used once.
   Returns:
-    L_mlm, the mean over a caption's targets, then over captions, with gradient;
-    the losses that it is made of, without, zero where no target; and sampled
-    tokens.
+    L_mlm, a mean over each caption's targets, then over captions, with
+    gradient; its values per word, without gradient and zero at other
+    positions; and sampled tokens.
   """
   text_key, image_key, encoder_key = jax.random.split(dropout_key, 3)
   num_positives, num_copies, length = masked.token_ids.shape
@@ -122,7 +122,7 @@ def _row_losses(
   inputs: tuple,
   constants: Any,
 ) -> tuple[Float[Array, ''], Any]:
-  """Returns what some rows add to L_mlm; see `engine.RowLosses`."""
+  """Returns the share of some rows in L_mlm; see `engine.RowLosses`."""
   del inputs
   labels, uniforms, is_target, weights = constants
 
@@ -154,7 +154,7 @@ def at_positions(
   constants: Any,
   is_target: Bool[Array, '*words'],
 ) -> tuple[Float[Array, ''], Any]:
-  """As `Engine.position_losses`, of arrays with any leading axes."""
+  """Calls `Engine.position_losses` on arrays with any leading axes."""
   leading = is_target.shape
   flat = lambda x: x.reshape(is_target.size, *x.shape[len(leading) :])
   total, values = engine.position_losses(

@@ -1,4 +1,4 @@
-"""Chooses phrases of a caption and masks their tokens."""
+"""Masking: chooses phrases of a caption at random and masks their tokens."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int, Int8, Key
 from tagsdc_jax import arrays
 from tagsdc_jax.arrays import Array
 
-MASK_SHARE, RANDOM_SHARE = 0.8, 0.1  # The rest stays as it is.
+MASK_SHARE, RANDOM_SHARE = 0.8, 0.1  # The rest is unchanged.
 
 
 @struct.dataclass
@@ -24,12 +24,12 @@ def phrase_probs(
 ) -> Float[Array, '*rows P']:
   """Returns each phrase's probability of being chosen, float32.
 
-  A position that `n` phrases list has rate / n; a phrase has the mean over
-  its positions, each counted as often as the phrase lists it. Absent phrases
-  have 0.
+  A position that phrases list `n` times contributes mask_rate / n; a phrase's
+  probability is the mean over its positions, each counted as often as the
+  phrase lists it. Rows without a phrase get 0.
 
   Args:
-    phrase_counts: how often a phrase lists a position.
+    phrase_counts: how often each phrase lists each position.
     mask_rate: 0.15 in the paper.
   """
   counts = phrase_counts.astype(jnp.float32)
@@ -43,15 +43,15 @@ def phrase_probs(
 def units(
   unit: str, phrase_counts: Int8[Array, 'B P L'], num_tokens: Int[Array, 'B']
 ) -> Int8[Array, 'B units L']:
-  """Returns what is masked as one, as `phrase_counts`.
+  """Returns the units to mask as a whole, in the format of `phrase_counts`.
 
   Args:
-    unit: 'phrase'; 'token', every word piece by itself; 'both', phrases and
-      word pieces alike.
+    unit: 'phrase'; 'token', each word piece is a unit; 'both', phrases and
+      word pieces.
     phrase_counts: see `phrase_probs`.
-    num_tokens: [CLS] and [SEP] included.
+    num_tokens: including [CLS] and [SEP].
   Returns:
-    P, L or P + L units.
+    P, L or P + L units per caption.
   """
   if unit == 'phrase':
     return phrase_counts
@@ -75,11 +75,11 @@ def choose_phrases(
 ) -> Bool[Array, 'B K P']:
   """Returns which phrases each copy masks.
 
-  Each phrase independently; where none was chosen, one of them uniformly.
+  Phrases are chosen independently; if none is, one is chosen uniformly.
 
   Args:
     key: used once.
-    phrase_counts: every caption has at least one phrase.
+    phrase_counts: see `phrase_probs`; at least one phrase per caption.
     num_copies: K.
     mask_rate: see `phrase_probs`.
   """
@@ -109,24 +109,23 @@ def mask_tokens(
 ) -> MaskedText:
   """Masks the tokens of randomly chosen phrases.
 
-  Every position of a chosen phrase is a target, once however many chosen
-  phrases list it: 80 % become [MASK], 10 % a random token (it may be the same
-  one), 10 % stay.
+  All positions of chosen phrases are targets. Of these, 80 % become [MASK],
+  10 % a random token (possibly the original), and 10 % are unchanged.
 
   Args:
     key: used once.
-    token_ids: of the captions.
-    phrase_counts: zero at [CLS], [SEP] and padding.
+    token_ids: the captions.
+    phrase_counts: see `phrase_probs`; zero at [CLS], [SEP] and padding.
     num_copies: K.
     mask_rate: see `phrase_probs`.
-    mask_id: id of [MASK].
-    random_range: [low, high) of random replacement tokens.
+    mask_id: token id of [MASK].
+    random_range: range [low, high) of the ids of random tokens.
   Returns:
     K masked copies per caption.
   Raises:
-    ValueError: if the shapes do not fit.
-  Reference: docs/method.md, 3; data/pnsgd.py of the release, drawn inside
-    the graph.
+    ValueError: if the shapes do not match.
+  Reference: docs/method.md, 3; the release's data/pnsgd.py, here inside the
+    compiled step.
   """
   batch, length = token_ids.shape
   arrays.check_shape('phrase_counts', phrase_counts, (batch, None, length))

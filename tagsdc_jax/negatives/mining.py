@@ -1,4 +1,7 @@
-"""The hardest candidates of each source: those that the matcher likes best."""
+"""Mining: scores all candidates and selects the hardest of each source.
+
+The hardest candidates are those with the highest matching scores.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,8 +25,10 @@ class Selected:
   indices: Int[Array, 'B sources H']  # Among the source's candidates.
   text_rows: Int[Array, 'B sources H']  # Rows of the table.
   image_rows: Int[Array, 'B sources H']
-  is_filled: Bool[Array, 'B sources H']  # False: too few were valid.
-  logits: Float[Array, 'B sources H']  # Scores without dropout.
+  # Whether there is such a negative: a source may have fewer than H valid
+  # candidates.
+  is_filled: Bool[Array, 'B sources H']
+  logits: Float[Array, 'B sources H']  # Matching scores without dropout.
 
 
 def select_hardest(
@@ -31,15 +36,15 @@ def select_hardest(
   is_valid: Bool[Array, 'B candidates'],
   num_hard: int,
 ) -> tuple[Int[Array, 'B H'], Bool[Array, 'B H']]:
-  """Returns the candidates that the matcher likes best.
+  """Returns the valid candidates with the highest matching scores.
 
   Args:
-    match_logits: scores.
-    is_valid: which candidates may be chosen.
+    match_logits: matching scores.
+    is_valid: which candidates may be selected.
     num_hard: H, at most the number of candidates.
   Returns:
-    indices, hardest first, and is_filled, False where fewer than H candidates
-    were valid.
+    Indices of candidates, hardest first, and is_filled, whether there is such a
+    negative: False in the last places if fewer than H candidates are valid.
   """
   masked = jnp.where(is_valid, match_logits, -jnp.inf)
   _, indices = jax.lax.top_k(masked, num_hard)
@@ -53,16 +58,16 @@ def hardest(
   candidates: Sequence[candidates_of.Candidates],
   num_hard: Sequence[int],
 ) -> Selected:
-  """Scores all candidates in one queue and selects the hardest of each source.
+  """Returns the hardest candidates of each source.
 
-  Without dropout and without gradient. Texts and images are embedded once
-  and shared by all pairs that they stand in.
+  Candidates of all sources are scored together, without dropout or gradient.
+  Each text and image is embedded once and shared by all pairs that contain it.
 
   Args:
     engine: runs the network.
     params: parameters; no gradient flows to them.
     table: texts and images.
-    candidates: of each source; invalid ones are not scored.
+    candidates: those of each source; invalid ones are not scored.
     num_hard: h of each source; H is the largest.
   """
   params = jax.lax.stop_gradient(params)
@@ -78,8 +83,8 @@ def hardest(
   sizes = [c.is_valid.size for c in candidates]
   ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
   selected = [
-    _select(c, own.reshape(c.is_valid.shape), number, max(num_hard))
-    for c, own, number in zip(
+    _select(c, scores.reshape(c.is_valid.shape), number, max(num_hard))
+    for c, scores, number in zip(
       candidates, jnp.split(logits, ends), num_hard, strict=True
     )
   ]
@@ -87,7 +92,7 @@ def hardest(
 
 
 def scored(candidates: candidates_of.Candidates) -> Bool[Array, 'B candidates']:
-  """Returns which candidates have to be scored."""
+  """Returns which candidates are scored: the valid ones, equal ones once."""
   same_as = candidates.same_as
   if same_as is None:
     return candidates.is_valid
@@ -101,7 +106,7 @@ def words_of(
 ) -> pair_losses.Words:
   """Returns the words of the selected sentences, [B, sources, H, L].
 
-  Of retrieved negatives all of it is 0.
+  All entries of sources that retrieve are 0.
   """
   token_ids = table.texts.token_ids[selected.text_rows]
   is_token = arrays.length_mask(
@@ -110,10 +115,10 @@ def words_of(
   found = []
   for number, one in enumerate(candidates):
     ids, filled = token_ids[:, number], selected.is_filled[:, number, :, None]
-    no = jnp.zeros(ids.shape, bool)
+    none = jnp.zeros(ids.shape, bool)
     if one.sentences is None:
       found.append(
-        pair_losses.Words(jnp.zeros_like(ids), jnp.zeros_like(ids), no, no)
+        pair_losses.Words(jnp.zeros_like(ids), jnp.zeros_like(ids), none, none)
       )
       continue
     take = lambda rows, i=selected.indices[:, number]: jnp.take_along_axis(
@@ -141,10 +146,11 @@ def _select(
   number: int,
   num_hard: int,
 ) -> Selected:
-  """Returns a source's hardest candidates, [B, H]; its own h are filled."""
+  """Returns a source's hardest candidates, [B, H], of which h are filled."""
   if one.same_as is not None:
     logits = logits[:, one.same_as]
-  # A source may propose fewer than H; the last candidate fills up, not valid.
+  # A source may propose fewer than H: the rest repeats the last candidate,
+  # marked invalid.
   missing = max(0, num_hard - one.is_valid.shape[1])
   is_valid, logits = (
     jnp.pad(x, ((0, 0), (0, missing))) for x in (one.is_valid, logits)

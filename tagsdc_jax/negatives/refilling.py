@@ -1,4 +1,4 @@
-"""Draws tokens from the language head's distribution at masked positions."""
+"""Refilling: samples words from the language head at masked positions."""
 
 import jax
 import jax.numpy as jnp
@@ -7,15 +7,15 @@ from jaxtyping import Bool, Float, Int, Key
 from tagsdc_jax import arrays
 from tagsdc_jax.arrays import Array
 
-# Words per block of the two-level draw; near the square root of BERT's
-# vocabulary, so that both levels are short.
+# Words per block of two-level sampling; near the square root of BERT's
+# vocabulary size, so that both levels are short.
 BLOCK = 128
 
 
 def draw_uniforms(
   key: Key[Array, ''], num_targets: int, num_samples: int
 ) -> Float[Array, 'targets S 2']:
-  """Returns what `sample_tokens` consumes, in [0, 1)."""
+  """Returns uniform random numbers in [0, 1) for `sample_tokens`."""
   return jax.random.uniform(key, (num_targets, num_samples, 2))
 
 
@@ -24,22 +24,22 @@ def sample_tokens(
   logits: Float[Array, 'targets V'],
   temperature: float,
 ) -> Int[Array, 'targets S']:
-  """Draws from softmax(logits / temperature) by inverse CDF.
+  """Returns samples from softmax(logits / temperature), by inverse CDF.
 
-  Two levels: first a block of 128 words by the blocks' cumulative mass, then
-  a word within the block by the block's own. One cumulative sum over the
-  whole vocabulary would lose rare words in float32: near 1 its steps are
-  6e-8, so words below that share draws by luck of rounding. Within a block of
-  rare words the sum is relative to that block.
+  Samples in two levels: first a block of 128 words, by the blocks' total
+  probabilities, then a word within the block. A single cumulative sum over the
+  vocabulary would misrepresent rare words: float32 has steps of 6e-8 near 1, so
+  words less probable than that would be drawn or missed by rounding. A
+  cumulative sum within a block of rare words is relative to that block.
 
   Args:
     uniforms: from `draw_uniforms`.
-    logits: of the language head.
+    logits: logits of the language head.
     temperature: > 0; 1.5 or 2.0 in the reference's scripts.
   Returns:
-    Independent draws with replacement.
+    Token ids, drawn independently with replacement.
   Raises:
-    ValueError: if the shapes do not fit.
+    ValueError: if the shapes do not match.
   """
   num_targets, vocab_size = logits.shape
   arrays.check_shape('uniforms', uniforms, (num_targets, None, 2))
@@ -58,14 +58,14 @@ def _invert(
 ) -> Int[Array, 'targets S']:
   """Returns, per draw, the first index whose cumulative weight exceeds it.
 
+  An index of weight zero is never returned.
+
   Args:
-    weights: not negative, not all zero.
+    weights: nonnegative, not all zero.
     uniforms: one per draw.
-  Returns:
-    Never an index of weight zero.
   """
   cumulative = jnp.cumsum(weights, axis=-1)
-  # u < 1 but u * total may round up to the total: stay just below it.
+  # u < 1, but u * total may round up to total: stay just below it.
   total = cumulative[..., -1]
   threshold = jnp.minimum(
     uniforms * total, jnp.nextafter(total, jnp.float32(0))
@@ -78,14 +78,14 @@ def refill(
   is_target: Bool[Array, 'B K L'],
   sampled: Int[Array, 'B K L S'],
 ) -> Int[Array, 'B K*S L']:
-  """Overwrites the targets; everything else is the original caption.
+  """Returns the captions with sampled words at the targets.
 
   Args:
-    masked_from: the captions.
-    is_target: which words are overwritten.
-    sampled: by what; read at targets only.
+    masked_from: the original captions.
+    is_target: which words are replaced.
+    sampled: the new words; read at targets only.
   Returns:
-    Sentences, copy-major as the reference's list.
+    Sentences, ordered by copy, then by sample, as in the release.
   """
   batch, num_copies, length, num_samples = sampled.shape
   by_sample = jnp.swapaxes(sampled, 2, 3)

@@ -1,4 +1,4 @@
-"""Retrieved negatives: images and texts of the micro-batch's random pool."""
+"""Sources of retrieved negatives: images and texts of the random pool."""
 
 import jax.numpy as jnp
 from jaxtyping import Bool, Int
@@ -9,15 +9,15 @@ from tagsdc_jax.negatives import filters, source
 
 
 def images(inputs: source.Inputs) -> source.Retrieved:
-  """Returns every image of the pool; none of them is a positive's."""
+  """Returns all images of the pool; none of them belongs to a positive."""
   shape = _shape(inputs.batch)
   return source.Retrieved(_every(shape), jnp.ones(shape, bool))
 
 
 def texts(inputs: source.Inputs) -> source.Retrieved:
-  """Returns every text of the pool that may be a negative.
+  """Returns all texts of the pool, valid where they can be negatives.
 
-  Images of the pool are all different; their captions need not be.
+  Images of the pool are distinct; their captions may repeat.
   """
   batch = inputs.batch
   return source.Retrieved(
@@ -28,10 +28,10 @@ def texts(inputs: source.Inputs) -> source.Retrieved:
 
 
 def other_texts(batch: arrays.MicroBatch) -> Bool[Array, 'B N']:
-  """Returns which texts of the pool may be negatives.
+  """Returns which texts of the pool can be negatives of each positive.
 
-  People say the same of different pictures: a caption of another image that
-  equals one of the image's own is true of it.
+  A caption of another image may equal one of the positive's image, and is then
+  true of that image.
   """
   return ~filters.is_reference(
     batch.pool_texts.token_ids[None], batch.references
@@ -39,7 +39,7 @@ def other_texts(batch: arrays.MicroBatch) -> Bool[Array, 'B N']:
 
 
 def first_equal_texts(pool: arrays.Texts) -> Int[Array, 'N']:
-  """Returns the number of the first text that equals each."""
+  """Returns, for each text, the index of the first text equal to it."""
   return filters.first_equal(
     jnp.concatenate([pool.token_ids, pool.num_tokens[:, None]], axis=1)
   )

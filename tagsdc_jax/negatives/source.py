@@ -1,8 +1,8 @@
-"""What a source of negatives is given, and what it proposes.
+"""The interface of sources of negatives.
 
 A source proposes candidates for the positives of a micro-batch: retrieved
-images or texts, or sentences that it writes. All of them are scored with the
-matcher, and the hardest of each source become negatives.
+images, retrieved texts, or generated sentences. The matcher scores all of them,
+and the hardest of each source become negatives.
 """
 
 import dataclasses
@@ -28,15 +28,15 @@ class Keys(NamedTuple):
 
 
 class Inputs(NamedTuple):
-  """What a source is given.
+  """Inputs of a source.
 
   Attributes:
-    engine: runs the network; `engine.task` holds settings and ids.
-    params: parameters; a gradient flows to them through `Sentences.losses`.
-    start_params: those that the phase began with, None unless a source asks
-      for them (`Source.needs_start`).
+    engine: runs the network; `engine.task` has the settings and token ids.
+    params: parameters, with gradient through `Sentences.losses`.
+    start_params: parameters at the start of the phase; None unless a source
+      needs them (`Source.needs_start`).
     batch: positives with their phrases, and the retrieved pool.
-    keys: of this source alone.
+    keys: PRNG keys of this source alone.
   """
 
   engine: Engine
@@ -48,33 +48,34 @@ class Inputs(NamedTuple):
 
 @struct.dataclass
 class Sentences:
-  """Sentences written for each positive.
+  """Sentences generated for each positive.
 
-  What equals another one of the same positive, or a caption of the image (see
-  negatives.exclude), is left out by the caller.
+  The caller excludes repeated sentences and those that might be true of the
+  image (see negatives.exclude).
   """
 
   # With [CLS] and [SEP], then [PAD].
   token_ids: Int32[Array, 'B candidates L']
-  num_tokens: Int32[Array, 'B candidates']  # [CLS] and [SEP] included.
-  is_valid: Bool[Array, 'B candidates']  # Which of them there are.
-  is_target: Bool[Array, 'B candidates L']  # Words that were rewritten.
-  # The caption's words at these places; -1: there was none.
+  num_tokens: Int32[Array, 'B candidates']  # Including [CLS] and [SEP].
+  is_valid: Bool[Array, 'B candidates']  # Whether there is such a sentence.
+  # Words that were refilled or swapped.
+  is_target: Bool[Array, 'B candidates L']
+  # The caption's words at the same positions; -1: none.
   originals: Int32[Array, 'B candidates L']
-  # Losses that writing them trains, by name, with gradient.
+  # Losses of generating them, such as MLM, by name; with gradient.
   losses: dict[str, Float[Array, '']] = struct.field(default_factory=dict)
-  # What writing them took, None for next to nothing.
+  # The work of generating them; None: negligible.
   work: Work | None = None
 
 
 @struct.dataclass
 class Retrieved:
-  """Rows of the micro-batch's pool for each positive."""
+  """Rows of the micro-batch's pool, retrieved for each positive."""
 
   rows: Int32[Array, 'B candidates']
   is_valid: Bool[Array, 'B candidates']
-  # The first candidate that is equal to each, whose score serves for both;
-  # None: all differ.
+  # Index of the first candidate equal to each, whose score serves for both;
+  # None: all are distinct.
   same_as: Int32[Array, 'candidates'] | None = None
 
 
@@ -83,12 +84,14 @@ class Source:
   """A source of negatives.
 
   Attributes:
-    name: for metrics, curves and the page.
-    propose: what it proposes; a pure function, run inside the compiled step.
-    replaces: 'text' or 'image', what of the positive its candidates replace.
-    writes: whether it proposes `Sentences`; else `Retrieved`.
-    trains: heads that its losses train.
-    needs_start: whether it takes the parameters that the phase began with.
+    name: name in metrics, curves and the report.
+    propose: returns the candidates; a pure function, run inside the compiled
+      step.
+    replaces: 'text' or 'image', the part of the positive that its candidates
+      replace.
+    writes: whether it generates `Sentences`; otherwise it returns `Retrieved`.
+    trains: names of the heads that its losses train.
+    needs_start: whether it uses the parameters at the start of the phase.
   """
 
   name: str
@@ -104,35 +107,35 @@ def find(
   built_in: Mapping[str, Source],
   config: settings.Settings,
 ) -> tuple[Source, ...]:
-  """Returns the sources of some names.
+  """Returns the sources with the given names.
 
   Args:
-    names: keys of `built_in`, or `module:function`: a `Source`, or a function
-      that takes `Inputs` and returns `Sentences`, whose name it then bears.
+    names: keys of `built_in`, or `module:function` for a `Source`, or for a
+      function from `Inputs` to `Sentences` that the source is then named after.
     built_in: sources by name.
-    config: says where the user's files lie.
+    config: settings, which locate the user's files.
   Raises:
-    UserError: if a name is unknown, or stands there twice.
+    UserError: if a name is unknown or used twice.
   """
-  found = []
+  sources = []
   for name in names:
-    given = extensions.find(
+    found = extensions.find(
       name, built_in, 'negatives.sources', config.extensions
     )
-    if not isinstance(given, Source):
-      given = Source(name.partition(':')[2], given)
+    if not isinstance(found, Source):
+      found = Source(name.partition(':')[2], found)
     if extensions.is_own(name):
-      given = dataclasses.replace(
-        given,
+      found = dataclasses.replace(
+        found,
         propose=functools.partial(
-          extensions.call, given.propose, f'negatives.sources {name}'
+          extensions.call, found.propose, f'negatives.sources {name}'
         ),
       )
-    found.append(given)
-  own = [source.name for source in found]
-  twice = [name for name in own if own.count(name) > 1]
+    sources.append(found)
+  used = [source.name for source in sources]
+  twice = [name for name in used if used.count(name) > 1]
   if twice:
     raise errors.UserError(
       f'negatives.sources has {twice[0]} twice; name each source once'
     )
-  return tuple(found)
+  return tuple(sources)

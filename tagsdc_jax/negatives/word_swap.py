@@ -1,4 +1,4 @@
-"""Sentences in which two phrases of a kind have changed places."""
+"""A source of sentences in which two phrases of the same kind are swapped."""
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,13 @@ from tagsdc_jax.negatives import source
 def word_swap(inputs: source.Inputs) -> source.Sentences:
   """Returns up to `negatives.num_swaps` sentences per caption.
 
-  Two objects, two attributes or two relations of the caption change places,
-  from its phrases alone: "a red ball and a blue cube" gives "a blue ball and a
-  red cube". Pairs are drawn without replacement. Phrases must be unbroken and
-  must not overlap.
+  Swaps two objects, two attributes or two relations of the caption: "a red ball
+  and a blue cube" becomes "a blue ball and a red cube". Needs no network. Pairs
+  of phrases are drawn without replacement; both phrases must be contiguous, and
+  they must not overlap.
   """
   batch = inputs.batch
-  # A pair at least, so that there is something to choose from.
+  # Pad to at least two phrases, so that there is a pair to choose from.
   missing = max(0, 2 - batch.phrase_kinds.shape[1])
   kinds = jnp.pad(batch.phrase_kinds, ((0, 0), (0, missing)))
   starts, ends, is_whole = spans(
@@ -25,7 +25,7 @@ def word_swap(inputs: source.Inputs) -> source.Sentences:
   )
   num_phrases = kinds.shape[1]
   first, second = jnp.triu_indices(num_phrases, 1)
-  # Of two phrases the one further left comes first.
+  # Order each pair from left to right.
   is_left = starts[:, first] <= starts[:, second]
   left, right = (
     jnp.where(is_left, a, b)
@@ -58,13 +58,13 @@ def word_swap(inputs: source.Inputs) -> source.Sentences:
 def spans(
   phrase_counts: Int8[Array, 'B P L'],
 ) -> tuple[Int[Array, 'B P'], Int[Array, 'B P'], Bool[Array, 'B P']]:
-  """Returns where phrases start and end, and which are unbroken.
+  """Returns where phrases start and end, and which are contiguous.
 
   Args:
     phrase_counts: see data/phrases.py.
   Returns:
-    The first token; behind the last one; False also for rows that are no
-    phrase.
+    Position of the first token; of the last token, plus one; whether the phrase
+    is contiguous, False for padding.
   """
   length = phrase_counts.shape[-1]
   is_in = phrase_counts > 0
@@ -84,20 +84,20 @@ def _swapped(
   *,
   is_valid: Bool[Array, 'B candidates'],
 ) -> source.Sentences:
-  """Returns captions with [start, end) and [later, last) exchanged.
+  """Returns captions with the phrases [start, end) and [later, last) swapped.
 
   Args:
-    token_ids: of the captions.
-    num_tokens: [CLS] and [SEP] included.
-    start: where the first phrase starts.
-    end: behind it.
-    later: where the second one starts.
-    last: behind it.
-    is_valid: which sentences there are.
+    token_ids: the captions.
+    num_tokens: including [CLS] and [SEP].
+    start: start of the first phrase.
+    end: end of the first phrase, exclusive.
+    later: start of the second phrase.
+    last: end of the second phrase, exclusive.
+    is_valid: whether there is such a sentence.
   """
   place = jnp.arange(token_ids.shape[1], dtype=jnp.int32)[None, None]
-  # Where the first phrase now starts: what is between moves by the
-  # difference of their lengths.
+  # New start of the first phrase. The words between the phrases move by the
+  # difference of the phrases' lengths.
   moved = last - (end - start)
   is_first = (place >= start) & (place < start + last - later)
   is_between = (place >= start + last - later) & (place < moved)
@@ -109,7 +109,7 @@ def _swapped(
     jnp.broadcast_to(token_ids[:, None], places.shape), places, axis=2
   )
   new_ids = take(old)
-  # Word by word, what had stood at the head of the exchanged phrases.
+  # Position of the original word: swapped phrases are aligned at their starts.
   before = jnp.where(
     is_first, place, jnp.where(is_second, later + place - moved, old)
   )

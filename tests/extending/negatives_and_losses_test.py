@@ -117,7 +117,7 @@ def _loss(body, options=''):
     (
       _loss('jax.nn.softmax(negative.logits)'),
       'losses.pairs',
-      'what a pair adds depends on other pairs; declare is_coupled=True',
+      'the loss of a pair depends on other pairs; declare is_coupled=True',
     ),
     (
       _loss(

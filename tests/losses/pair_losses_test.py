@@ -33,7 +33,7 @@ def test_a_loss_that_stands_twice():
   config = settings.Settings(
     losses=settings.Losses(pairs=('triplet', 'triplet'))
   )
-  with pytest.raises(errors.UserError, match='two losses of the name triplet'):
+  with pytest.raises(errors.UserError, match='two losses named triplet'):
     pair_losses.of_settings(config)
 
 
