@@ -1,9 +1,10 @@
-"""What runs the network on pairs: the interface of both engines.
+"""The interface of engines, which run the network on pairs of text and image.
 
-An engine embeds texts and images, scores pairs without gradient and dropout,
-and takes losses of pairs with both. `packed` runs real tokens only, in chunks,
-each forward and backward at once; `padded` is plain autodiff. Both draw the
-same dropout, so that they give the same losses and gradients.
+An engine embeds texts and images, scores pairs without gradient or dropout, and
+computes losses of pairs with both. `packed` skips most padding and runs chunks
+of rows, the forward and backward pass of each chunk together; `padded` is plain
+autodiff. Both use the same dropout masks and return the same losses and
+gradients.
 """
 
 import abc
@@ -19,14 +20,14 @@ from tagsdc_jax import arrays, settings
 from tagsdc_jax.arrays import Array
 from tagsdc_jax.models import retrieval
 
-# (heads, states, inputs [rows, ...], constants [rows, ...]) -> (what the rows
-# lose together, values [rows, ...])
+# (heads, states, inputs [rows, ...], constants [rows, ...]) -> (sum of losses,
+# values [rows, ...])
 RowLosses = Callable[
   [Any, Float[Array, 'rows num_outputs D'], Any, Any],
   tuple[Float[Array, ''], Any],
 ]
-# (head, hidden states, constants [positions, ...]) -> (what they lose
-# together, values [positions, ...])
+# (head, hidden states, constants [positions, ...]) -> (sum of losses, values
+# [positions, ...])
 PositionLosses = Callable[
   [Any, Float[Array, 'positions D'], Any], tuple[Float[Array, ''], Any]
 ]
@@ -34,14 +35,14 @@ PositionLosses = Callable[
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-  """What is fixed while a run lasts."""
+  """Everything that is constant during a run."""
 
   model: retrieval.RetrievalModel
   settings: settings.Settings
   mask_id: int
-  random_range: tuple[int, int]  # Of random replacement tokens.
-  # Length buckets of pairs that are scored, and of pairs that are run with
-  # gradient; () for one bucket, the padded length.
+  random_range: tuple[int, int]  # Ids of random replacement tokens.
+  # Length buckets for scoring and for passes with gradient; (): one bucket, the
+  # padded length.
   score_buckets: tuple[int, ...]
   gradient_buckets: tuple[int, ...] = ()
 
@@ -51,23 +52,25 @@ class Embedded:
   """First-layer embeddings of texts or of images."""
 
   states: Float[Array, 'rows length D']  # length: L or R.
-  lengths: Int[Array, 'rows']  # How many are real; these come first.
+  lengths: Int[
+    Array, 'rows'
+  ]  # Number of real tokens or regions, before padding.
 
 
 @struct.dataclass
 class Rows:
-  """Pairs of a text and an image, and what their losses depend on."""
+  """Pairs of a text and an image, with the other arguments of their losses."""
 
-  text_rows: Int[Array, 'rows']  # Which text each pair takes.
-  image_rows: Int[Array, 'rows']  # Which image.
-  is_needed: Bool[Array, 'rows']  # The others cost nothing, lose nothing.
-  # Pairs whose loss is probably not 0. They come first, so that many chunks
-  # need no backward pass. No result depends on it.
+  text_rows: Int[Array, 'rows']  # Index of each pair's text.
+  image_rows: Int[Array, 'rows']  # Index of each pair's image.
+  is_needed: Bool[Array, 'rows']  # Other pairs have no cost and a loss of 0.
+  # Pairs whose loss is probably not 0. They run first, so that many later
+  # chunks need no backward pass. Results do not depend on this.
   is_likely: Bool[Array, 'rows']
   inputs: Any  # Floats [rows, ...], with gradient.
-  constants: Any  # [rows, ...], without; zeros say that a row loses nothing.
-  # Pairs of which more than the first state is read; None: all. Of the others
-  # the last layer may be computed for the first token only.
+  constants: Any  # [rows, ...], without gradient; all zeros imply a loss of 0.
+  # Pairs of which more than the first state is read; None: all. For the others,
+  # an engine may compute the last layer for the first token only.
   reads_all: Bool[Array, 'rows'] | None = None
 
 
@@ -83,7 +86,7 @@ class Engine(abc.ABC):
     texts: arrays.Texts,
     dropout_key: Key[Array, ''] | None = None,
   ) -> Embedded:
-    """Returns embedded texts [rows, L]; with dropout if a key is given."""
+    """Returns embedded texts [rows, L], with dropout if there is a key."""
     return Embedded(
       retrieval.apply(
         self.task.model, params, 'embed_text', texts.token_ids, dropout_key
@@ -97,7 +100,7 @@ class Engine(abc.ABC):
     images: arrays.Images,
     dropout_key: Key[Array, ''] | None = None,
   ) -> Embedded:
-    """Returns embedded images [rows, R]; with dropout if a key is given."""
+    """Returns embedded images [rows, R], with dropout if there is a key."""
     return Embedded(
       retrieval.apply(
         self.task.model,
@@ -119,14 +122,14 @@ class Engine(abc.ABC):
     num_outputs: int,
     dropout_key: Key[Array, ''] | None,
   ) -> Float[Array, 'rows num_outputs D']:
-    """Returns the states of few pairs, row by row, all padded alike.
+    """Returns last-layer states of a few pairs, all padded to one length.
 
     Args:
-      params: parameters; get a gradient.
+      params: parameters, with gradient.
       texts: one per pair.
       images: one per pair.
-      num_outputs: how many leading states are wanted, [CLS] first.
-      dropout_key: used once, or None for no dropout.
+      num_outputs: number of leading states to return, [CLS] first.
+      dropout_key: used once; None for no dropout.
     """
     embeddings = jnp.concatenate([texts.states, images.states], axis=1)
     mask = jnp.concatenate(
@@ -149,7 +152,7 @@ class Engine(abc.ABC):
   def read(
     self, params: Any, head: str, states: Float[Array, '... D']
   ) -> Float[Array, '...']:
-    """Returns what a head says: 'match_logits', 'disc_logits' and the like."""
+    """Returns the output of a head, such as 'match_logits' or 'disc_logits'."""
     return retrieval.apply(self.task.model, params, head, states)
 
   @abc.abstractmethod
@@ -168,9 +171,9 @@ class Engine(abc.ABC):
       params: parameters.
       texts: embedded texts.
       images: embedded images.
-      text_rows: which text each pair takes.
-      image_rows: which image.
-      is_needed: the others score 0.
+      text_rows: index of each pair's text.
+      image_rows: index of each pair's image.
+      is_needed: which pairs to score; the others get 0.
     """
 
   @abc.abstractmethod
@@ -186,24 +189,25 @@ class Engine(abc.ABC):
     *,
     num_outputs: int,
   ) -> tuple[Float[Array, ''], Any]:
-    """Runs the encoder on pairs, with dropout, and adds up what they lose.
+    """Runs the encoder on pairs, with dropout, and returns their total loss.
 
-    A row's dropout is a function of its number, whatever the engine.
+    A row's dropout mask depends on its index only, not on the engine.
 
     Args:
-      row_losses: what rows lose, and whatever else is wanted of them. Must
-        close over nothing traced. See `packed` for what it asks beyond.
-      params: parameters; the encoder's get a gradient.
-      heads: parameters that `row_losses` takes, and no more.
+      row_losses: returns the losses of rows, and other values of interest. Must
+        not close over traced values. `packed` has further requirements.
+      params: parameters; those of the encoder get a gradient.
+      heads: the parameters that `row_losses` takes, and no others.
       texts: embedded texts; their states get a gradient.
-      images: embedded images; as well.
+      images: embedded images; their states get a gradient.
       rows: the pairs.
       dropout_key: used once.
-      num_outputs: how many leading states are wanted, of text then regions;
-        beyond a row's length, and where not read, they may be anything finite.
+      num_outputs: number of leading states to pass to `row_losses`, text before
+        regions; those beyond a row's length, and those that are not read, may
+        have any finite values.
     Returns:
-      The sum, float32, with gradient; values [rows, ...], without, zeros at
-      rows that are not needed.
+      The sum, float32, with gradient; values [rows, ...], without gradient and
+      zero for rows that are not needed.
     """
 
   @abc.abstractmethod
@@ -215,16 +219,17 @@ class Engine(abc.ABC):
     constants: Any,
     is_target: Bool[Array, 'positions'],
   ) -> tuple[Float[Array, ''], Any]:
-    """Adds up what target positions lose, for vocabulary-wide heads.
+    """Returns the total loss of target positions, for vocabulary-wide heads.
 
     Args:
-      losses: what some positions lose together; must lose nothing where the
-        constants are 0, and close over nothing traced.
-      head: its parameters, and no more.
-      states: with gradient.
-      constants: [positions, ...], without.
+      losses: returns the sum of the losses of positions, and other values of
+        interest. Positions whose constants are 0 must have a loss of 0. Must
+        not close over traced values.
+      head: the parameters that `losses` takes, and no others.
+      states: last-layer states, with gradient.
+      constants: [positions, ...], without gradient.
       is_target: which positions count.
     Returns:
-      The sum, float32, with gradient; values [positions, ...], without, zeros
-      where no target.
+      The sum, float32, with gradient; values [positions, ...], without gradient
+      and zero for other positions.
     """

@@ -1,7 +1,7 @@
-"""The plain engine: every pair padded to one length, plain autodiff.
+"""The simple engine: all pairs padded to one length, plain autodiff.
 
-For losses that couple pairs (contrastive ones), for debugging, and as the test
-of `packed`. Memory grows with the number of pairs.
+For losses that couple pairs, such as contrastive ones, for debugging, and as a
+reference for `packed`. Memory grows with the number of pairs.
 """
 
 import dataclasses

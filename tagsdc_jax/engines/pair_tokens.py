@@ -1,4 +1,4 @@
-"""Pairs of a text and an image as rows of tokens, regions behind the text."""
+"""Pairs of text and image as rows of tokens: the text, then the regions."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from tagsdc_jax.models import token_layout
 
 @struct.dataclass
 class Pairs:
-  """Pairs of a text and an image, as places in the table of `stack`."""
+  """Pairs of a text and an image, as positions in the table of `stack`."""
 
   text_start: Int[Array, 'rows']
   num_tokens: Int[Array, 'rows']
@@ -21,16 +21,16 @@ class Pairs:
 
   @property
   def lengths(self) -> Int[Array, 'rows']:
-    """Tokens and regions of each pair."""
+    """Number of tokens and regions of each pair."""
     return self.num_tokens + self.num_regions
 
   def take(self, rows: Int[Array, '...']) -> 'Pairs':
-    """Returns some pairs; a number beyond the last one gives the last."""
+    """Returns pairs by index; an index beyond the last returns the last."""
     return jax.tree.map(lambda x: jnp.take(x, rows, mode='clip'), self)
 
 
 def stack(texts: Embedded, images: Embedded) -> Float[Array, 'places D']:
-  """Returns all tokens, then all regions, below each other."""
+  """Returns a table of all tokens, followed by all regions."""
   width = texts.states.shape[-1]
   return jnp.concatenate(
     [texts.states.reshape(-1, width), images.states.reshape(-1, width)]
@@ -43,7 +43,7 @@ def make_pairs(
   text_rows: Int[Array, 'rows'],
   image_rows: Int[Array, 'rows'],
 ) -> Pairs:
-  """Returns pairs by the numbers of their text and image."""
+  """Returns the pairs with the given indices of texts and images."""
   num_texts, length = texts.states.shape[:2]
   return Pairs(
     text_rows * length,
@@ -56,27 +56,27 @@ def make_pairs(
 def places(
   pairs: Pairs, layout: token_layout.Layout
 ) -> tuple[Int[Array, 'tokens'], Bool[Array, 'tokens']]:
-  """Returns where the pairs' tokens lie, the regions right behind the text.
+  """Returns each token's position in the table, regions right after the text.
 
   Args:
     pairs: one per row of the layout.
     layout: wide enough for every pair.
   Returns:
-    Places in the table, and True where real; elsewhere a place may be anything.
+    Positions in the table, and which are real; the others are arbitrary.
   """
-  own, place = pairs.take(layout.rows), layout.places
+  pair, place = pairs.take(layout.rows), layout.places
   index = jnp.where(
-    place < own.num_tokens,
-    own.text_start + place,
-    own.image_start + place - own.num_tokens,
+    place < pair.num_tokens,
+    pair.text_start + place,
+    pair.image_start + place - pair.num_tokens,
   )
-  return index, (place < own.lengths) & (layout.rows < layout.num_rows)
+  return index, (place < pair.lengths) & (layout.rows < layout.num_rows)
 
 
 def join_rows(
   table: Float[Array, 'places D'], pairs: Pairs, layout: token_layout.Layout
 ) -> tuple[Float[Array, 'tokens D'], Bool[Array, 'tokens']]:
-  """Returns the pairs' states as the layout has them, and which are real."""
+  """Returns the pairs' states in the layout, and which of them are real."""
   index, mask = places(pairs, layout)
   return table.at[index].get(mode='clip'), mask
 
@@ -84,7 +84,7 @@ def join_rows(
 def join(
   table: Float[Array, 'places D'], pairs: Pairs, length: int
 ) -> tuple[Float[Array, 'rows length D'], Bool[Array, 'rows length']]:
-  """Returns the pairs' states, padded to a length, and which are real."""
+  """Returns the pairs' states padded to one length, and which are real."""
   num_pairs = pairs.num_tokens.shape[0]
   states, mask = join_rows(
     table, pairs, token_layout.rectangle(num_pairs, length)
@@ -93,7 +93,7 @@ def join(
 
 
 def row_keys(dropout_key: Key[Array, ''], num_rows: int) -> Key[Array, 'rows']:
-  """Returns each row's key, a function of its number."""
+  """Returns a key per row, which depends on the row's index only."""
   return jax.vmap(lambda i: jax.random.fold_in(dropout_key, i))(
     jnp.arange(num_rows)
   )

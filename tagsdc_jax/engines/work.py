@@ -1,11 +1,10 @@
-"""The work that is needed, whoever computes it and how.
+"""The work that a loss needs, whatever engine computes it.
 
-What is counted are real tokens of rows that have to be run, once each:
-candidates that are scored are valid and distinct, a row whose gradient is zero
-(a triplet within its margin) has no backward pass, texts and images are
-embedded as often as there are draws of dropout. Not counted is what an engine
-does beyond: padding, activations computed again, repetitions, states that
-nothing reads. `training.mfu` makes FLOP of it.
+Counts the real tokens of rows that must run, once each: scored candidates are
+valid and distinct; a row whose gradient is zero (a triplet beyond its margin)
+has no backward pass; texts and images are embedded once per dropout draw. Does
+not count what an engine does in addition: padding, recomputed activations,
+repetitions, states that are never read. `training.mfu` converts work to FLOPs.
 """
 
 from collections.abc import Sequence
@@ -16,23 +15,23 @@ from jaxtyping import Bool, Int
 
 from tagsdc_jax.arrays import Array
 
-# A product runs once forward; backward once for its inputs and once for its
-# weights. No gradient flows to the region features.
+# A matrix product runs once forward and twice backward, for its inputs and for
+# its weights. Region features need no gradient.
 FORWARD, WITH_GRADIENT = 1, 3
 REGIONS_WITH_GRADIENT = 2
 
 
 @struct.dataclass
 class Work:
-  """Rows of a text and an image, and what is read off them."""
+  """Rows of tokens, and which of their outputs are read."""
 
-  lengths: Int[Array, 'rows']  # 0 where a row was not needed.
-  outputs: Int[Array, 'rows']  # States of the last layer that are read.
-  is_pooled: Bool[Array, 'rows']  # Whether a matching score is read.
+  lengths: Int[Array, 'rows']  # 0 for rows that are not needed.
+  outputs: Int[Array, 'rows']  # Number of last-layer states read.
+  is_pooled: Bool[Array, 'rows']  # Whether its matching score is read.
   passes: Int[Array, 'rows']  # FORWARD or WITH_GRADIENT.
-  # Vocabulary-wide predictions, times passes.
+  # Number of vocabulary-wide predictions, times passes.
   words: Int[Array, ''] | int = 0
-  regions: Int[Array, ''] | int = 0  # Regions embedded, times passes.
+  regions: Int[Array, ''] | int = 0  # Embedded, times passes.
 
 
 def rows(
@@ -46,10 +45,10 @@ def rows(
   """Returns the work of rows in an array of any shape.
 
   Args:
-    lengths: real tokens and regions.
-    is_needed: which of them were run.
-    has_gradient: which of them had a backward pass.
-    outputs: states that are read; 1 for [CLS] alone.
+    lengths: number of real tokens and regions.
+    is_needed: which rows run.
+    has_gradient: which of them have a backward pass.
+    outputs: number of last-layer states read; 1 for [CLS] alone.
     is_pooled: whether a matching score is read.
   """
   passes = jnp.where(has_gradient, WITH_GRADIENT, FORWARD)
@@ -60,7 +59,7 @@ def rows(
 
 
 def join(works: Sequence[Work]) -> Work:
-  """Returns all of it together."""
+  """Returns the combined work."""
   join_all = lambda name: jnp.concatenate([getattr(one, name) for one in works])
   return Work(
     join_all('lengths'),

@@ -1,8 +1,8 @@
-"""Rows of any length, run in chunks of so many tokens.
+"""Runs rows of any length in chunks with a fixed number of tokens.
 
-A chunk holds rows of one length bucket, padded to that length, the shortest
-that fits: few long ones or many short ones. Its linear layers take the same
-time whatever its rows are.
+The rows of a chunk are padded to the shortest length bucket that fits them: a
+chunk contains a few long rows or many short ones. Its linear layers take the
+same time either way.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,41 +18,40 @@ from tagsdc_jax.arrays import Array
 from tagsdc_jax.engines.packed import targets
 from tagsdc_jax.models import token_layout
 
-# (row numbers, layout) -> anything. Row numbers may exceed the last row by one
-# (padding).
+# (row indices, layout) -> anything. The index of padding is the number of rows.
 ChunkFunction = Callable[[Int[Array, 'max_rows'], token_layout.Layout], Any]
 
 
 @struct.dataclass
 class Plan:
-  """Which rows a queue's chunks hold, one after the other."""
+  """The order in which a queue of rows runs."""
 
-  # The rows' numbers, then as many more as a chunk holds: padding, the number
-  # of rows.
+  # Row indices, followed by enough padding for one chunk; the index of padding
+  # is the number of rows.
   order: Int[Array, 'padded']
-  lengths: Int[Array, 'padded']  # Of these rows; 0 for padding.
-  num_valid: Int[Array, '']  # How many are to be run.
+  lengths: Int[Array, 'padded']  # Lengths of these rows; 0 for padding.
+  num_valid: Int[Array, '']  # Number of rows to run.
 
 
 def length_buckets(
   lengths: Int[np.ndarray, 'rows'], longest: int, num_buckets: int
 ) -> tuple[int, ...]:
-  """Returns the ascending lengths that leave the least padding.
+  """Returns the length buckets, ascending, that minimize padding.
 
-  Exact, by dynamic programming over the lengths that occur: each is padded to
-  the next bucket.
+  Each row is padded to the next bucket. The optimum is exact, by dynamic
+  programming over the lengths that occur.
 
   Args:
     lengths: a sample of the rows' lengths.
-    longest: the last bucket; at least the longest row that will come.
-    num_buckets: how many at most; fewer where fewer lengths occur.
+    longest: the last bucket; no row may be longer.
+    num_buckets: maximum number of buckets; fewer if fewer lengths occur.
   """
-  own, counts = np.unique(lengths, return_counts=True)
-  sizes = np.append(own[own < longest].astype(np.int64), longest)
+  values, counts = np.unique(lengths, return_counts=True)
+  sizes = np.append(values[values < longest].astype(np.int64), longest)
   below = np.concatenate(
-    [[0], np.cumsum(counts[own < longest]), [len(lengths)]]
+    [[0], np.cumsum(counts[values < longest]), [len(lengths)]]
   )
-  # cost[k, j]: least padded tokens of all rows up to sizes[j], k + 1 buckets.
+  # cost[k, j]: fewest padded tokens of rows up to sizes[j] with k + 1 buckets.
   number = min(num_buckets, len(sizes))
   cost = np.full((number, len(sizes)), np.inf)
   cost[0] = sizes * below[1:]
@@ -71,12 +70,14 @@ def length_buckets(
 
 
 def chunk_tokens(num_rows: int, buckets: Sequence[int], most: int) -> int:
-  """Returns how many tokens a queue of so many rows should run at once.
+  """Returns the number of tokens per chunk.
+
+  At least one row of the longest bucket; not more than all rows need.
 
   Args:
-    num_rows: of the queue.
-    buckets: ascending.
-    most: as many if there are as many; the last bucket at least.
+    num_rows: number of rows of the queue.
+    buckets: length buckets, ascending.
+    most: maximum number of tokens, if that is enough for one row.
   """
   return max(buckets[-1], min(most, num_rows * buckets[-1]))
 
@@ -88,15 +89,15 @@ def make_plan(
   num_tokens: int,
   groups: Int[Array, 'rows'] | None = None,
 ) -> Plan:
-  """Returns the valid rows, sorted by length, longest first.
+  """Returns the plan: valid rows only, sorted by length, longest first.
 
   Args:
-    lengths: at most buckets[-1].
-    is_valid: which rows are to be run.
-    buckets: ascending, static.
-    num_tokens: of a chunk, at least buckets[-1].
-    groups: from 0: valid rows of a higher group come before all of
-      a lower one, each group sorted by length; None: one group.
+    lengths: row lengths, at most buckets[-1].
+    is_valid: which rows to run.
+    buckets: length buckets, ascending, static.
+    num_tokens: tokens per chunk, at least buckets[-1].
+    groups: group of each row, from 0. Higher groups run before lower ones; each
+      group is sorted by length. None: one group.
   """
   num_rows = lengths.shape[0]
   lengths = jnp.where(is_valid, lengths, 0)
@@ -117,16 +118,16 @@ def make_plan(
 def next_chunk(
   plan: Plan, start: Int[Array, ''], buckets: Sequence[int], num_tokens: int
 ) -> tuple[Int[Array, 'max_rows'], token_layout.Layout, Int[Array, '']]:
-  """Returns the rows of a chunk, their layout, and where the next one starts.
+  """Returns the rows of a chunk, their layout, and the start of the next chunk.
 
   Args:
-    plan: the queue.
-    start: place in the plan of the chunk's first row.
-    buckets: ascending, static.
-    num_tokens: of a chunk.
+    plan: the order of rows.
+    start: index in the plan of the chunk's first row.
+    buckets: length buckets, ascending, static.
+    num_tokens: tokens per chunk.
   Returns:
-    Row numbers, padding where there are fewer in the chunk; the layout; the
-    place in the plan.
+    Row indices, padded if the chunk has fewer rows; the layout; the index in
+    the plan of the next chunk's first row.
   """
   most = num_tokens // buckets[0]
   rows, lengths = (
@@ -134,7 +135,7 @@ def next_chunk(
     for x in (plan.order, plan.lengths)
   )
   counts = jnp.array([num_tokens // length for length in buckets], jnp.int32)
-  # A longer row than the first one is met where the next group begins.
+  # The first row is the longest unless a new group starts within the chunk.
   longest = jax.lax.cummax(lengths)[counts - 1]
   choice = jnp.argmax(longest <= jnp.array(buckets)).astype(jnp.int32)
   num_rows = plan.order.shape[0] - most
@@ -156,16 +157,16 @@ def run_queue(
 ) -> Shaped[Array, 'rows ...']:
   """Applies a function to the valid rows, chunk by chunk.
 
-  The loop ends with the last valid row.
+  The loop ends after the last valid row.
 
   Args:
     function: returns an array [max_rows, ...].
-    lengths: at most buckets[-1].
-    is_valid: which rows are to be run.
-    buckets: ascending, static.
-    num_tokens: of a chunk, at least buckets[-1].
+    lengths: row lengths, at most buckets[-1].
+    is_valid: which rows to run.
+    buckets: length buckets, ascending, static.
+    num_tokens: tokens per chunk, at least buckets[-1].
   Returns:
-    0 where not valid.
+    Results of the rows; 0 for those that are not valid.
   """
   plan = make_plan(lengths, is_valid, buckets, num_tokens)
   start = jnp.int32(0)

@@ -1,10 +1,11 @@
-"""The fast engine: real tokens only, in chunks.
+"""The fast engine: runs pairs in chunks of rows of similar length.
 
-What it asks of a loss beyond `Engine.loss`: what rows lose together is a sum
-of what each loses, which depends on that row alone, is not negative, and has
-no gradient where it is 0. So what a row's backward pass starts with is known
-beforehand, a chunk runs forward and, while its activations are there,
-backward, and a chunk that loses nothing has no backward pass.
+It requires more of a loss than `Engine.loss` says: the loss must be a sum over
+rows of a loss that depends on that row alone, is nonnegative, and has no
+gradient where it is 0. The gradient of the total with respect to each row's
+loss is then known to be 1, so that a chunk runs backward right after its
+forward pass, while its activations are in memory, and a chunk whose loss is 0
+needs no backward pass.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ from tagsdc_jax.engines.packed import loss_and_grad, scoring, targets
 
 @dataclasses.dataclass(frozen=True)
 class Packed(engine.Engine):
-  """Runs pairs in chunks of rows of like length."""
+  """Runs pairs in chunks of rows of similar length."""
 
   def score(
     self,
@@ -30,7 +31,7 @@ class Packed(engine.Engine):
     image_rows: Int[Array, 'rows'],
     is_needed: Bool[Array, 'rows'],
   ) -> Float[Array, 'rows']:
-    """See `Engine.score`; pairs that are not needed cost nothing."""
+    """See `Engine.score`; pairs that are not needed have no cost."""
     return scoring.score_pairs(
       self.task.model,
       params,
@@ -55,7 +56,7 @@ class Packed(engine.Engine):
     *,
     num_outputs: int,
   ) -> tuple[Float[Array, ''], Any]:
-    """See `Engine.loss` and the head of this file."""
+    """See `Engine.loss` and the requirements in the module docstring."""
     padded = texts.states.shape[1] + images.states.shape[1]
     return loss_and_grad.sum_losses(
       row_losses,

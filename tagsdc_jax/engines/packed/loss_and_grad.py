@@ -1,9 +1,9 @@
-"""Losses of many pairs and their gradient, in proportion to real tokens.
+"""The total loss of many pairs and its gradient, chunk by chunk.
 
-The losses of the rows add up to the total, so it is known before what a row's
-backward pass starts with: a chunk of rows runs forward and, while its
-activations are there, backward. None are kept, and only the attention's weights
-computed again (`models.token_layout`).
+The total is the sum of the rows' losses, so each chunk of rows can run backward
+right after its forward pass. No activations are stored between chunks, and only
+attention weights are recomputed (`models.token_layout`). The cost is
+proportional to the number of real tokens, up to the padding within buckets.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from tagsdc_jax.models.retrieval import RetrievalModel
 
 
 class _Cut(NamedTuple):
-  """How the work is cut; static."""
+  """How rows are divided into chunks; static."""
 
   buckets: tuple[int, ...]
   num_tokens: int
@@ -30,7 +30,7 @@ class _Cut(NamedTuple):
 
 
 class _Weights(NamedTuple):
-  """What all rows share, with gradient."""
+  """What all rows share; with gradient."""
 
   encoder: Any
   heads: Any
@@ -38,7 +38,7 @@ class _Weights(NamedTuple):
 
 
 class _Fixed(NamedTuple):
-  """What no gradient flows to; one entry per row."""
+  """What each row has; without gradient."""
 
   pairs: pair_tokens.Pairs
   is_needed: Bool[Array, 'rows']
@@ -62,22 +62,24 @@ def sum_losses(
   num_tokens: int,
   num_outputs: int,
 ) -> tuple[Float[Array, ''], Any]:
-  """Returns what `Engine.loss` does; see `packed.engine` for what it asks.
+  """Returns the total loss and values of pairs, as `Engine.loss` does.
+
+  See `packed.engine` for the requirements on the loss.
 
   Args:
-    row_losses: its gradient in the heads, as the encoder's, is accumulated
-      once per chunk. Rows that are not needed come with constants of 0 and
-      must lose 0.
+    row_losses: see `Engine.loss`. Rows that are not needed have constants of 0
+      and must have a loss of 0. The gradients with respect to heads and encoder
+      are accumulated once per chunk.
     model: the network.
-    params: see `Engine.loss`, as all that is not named here.
-    heads: as above.
-    texts: as above.
-    images: as above.
-    rows: as above.
-    dropout_key: as above.
-    buckets: static length buckets, see `chunks.length_buckets`.
-    num_tokens: at once, at most.
-    num_outputs: as above.
+    params: see `Engine.loss`.
+    heads: see `Engine.loss`.
+    texts: see `Engine.loss`.
+    images: see `Engine.loss`.
+    rows: see `Engine.loss`.
+    dropout_key: see `Engine.loss`.
+    buckets: length buckets, static; see `chunks.length_buckets`.
+    num_tokens: maximum number of tokens per chunk.
+    num_outputs: see `Engine.loss`.
   """
   num_rows = rows.text_rows.shape[0]
   fixed = _Fixed(
@@ -128,15 +130,15 @@ def _run(
   def run(
     rows: Int[Array, 'max_rows'], layout: token_layout.Layout, sums: Any
   ) -> tuple[Float[Array, ''], Any, Any]:
-    own = _take(fixed, rows)
-    is_real = own.is_needed & (rows < num_rows)
-    constants = targets.zero_others(is_real, own.constants)
+    chunk = _take(fixed, rows)
+    is_real = chunk.is_needed & (rows < num_rows)
+    constants = targets.zero_others(is_real, chunk.constants)
     reads_all = (
-      None if own.reads_all is None else jnp.any(own.reads_all & is_real)
+      None if chunk.reads_all is None else jnp.any(chunk.reads_all & is_real)
     )
-    joined, mask = pair_tokens.join_rows(weights.table, own.pairs, layout)
+    joined, mask = pair_tokens.join_rows(weights.table, chunk.pairs, layout)
 
-    def lose(
+    def loss(
       encoder: Any, heads: Any, joined: Float[Array, 'tokens D'], inputs: Any
     ) -> tuple[Float[Array, ''], Any]:
       states = retrieval.apply(
@@ -147,24 +149,24 @@ def _run(
         mask,
         layout,
         num_outputs=cut.num_outputs,
-        dropout_keys=own.keys,
+        dropout_keys=chunk.keys,
         reads_all=reads_all,
       )
       return row_losses(heads, states, inputs, constants)
 
     arguments = (weights.encoder, weights.heads, joined, _take(inputs, rows))
     if sums is None:
-      return *lose(*arguments), None
-    total, pull_back, values = jax.vjp(lose, *arguments, has_aux=True)
+      return *loss(*arguments), None
+    total, pull_back, values = jax.vjp(loss, *arguments, has_aux=True)
 
     def add(sums: Any) -> Any:
       d_weights, d_inputs = sums
-      # The cotangent stands here, where it is a constant to the compiler.
+      # Created here, the cotangent is a constant to the compiler.
       *of_weights, d_joined, of_inputs = pull_back(jnp.ones_like(total))
       encoder, heads = jax.tree.map(
         jnp.add, (d_weights.encoder, d_weights.heads), tuple(of_weights)
       )
-      places, _ = pair_tokens.places(own.pairs, layout)
+      places, _ = pair_tokens.places(chunk.pairs, layout)
       table = d_weights.table.at[places].add(
         jnp.where(mask[:, None], d_joined, 0).astype(d_weights.table.dtype),
         mode='drop',
@@ -174,7 +176,7 @@ def _run(
         _store(d_inputs, rows, of_inputs),
       )
 
-    # The sums go through the branch, so that it adds where they lie.
+    # Passing the sums through the branch lets it add in place.
     return total, values, jax.lax.cond(total != 0, add, lambda x: x, sums)
 
   def body(carry: Any) -> Any:
@@ -182,8 +184,13 @@ def _run(
     rows, layout, following = chunks.next_chunk(
       plan, start, cut.buckets, cut.num_tokens
     )
-    lost, found, sums = run(rows, layout, sums)
-    return following, total + lost, _store(values, rows, found), sums
+    chunk_loss, chunk_values, sums = run(rows, layout, sums)
+    return (
+      following,
+      total + chunk_loss,
+      _store(values, rows, chunk_values),
+      sums,
+    )
 
   most = cut.num_tokens // cut.buckets[0]
   states = jax.ShapeDtypeStruct(
@@ -200,7 +207,7 @@ def _run(
   )
   sums = None
   if is_differentiated:
-    # Sums of many rows: float32 at least, whatever the network computes in.
+    # Sums over many rows: at least float32, whatever the network's dtype.
     table = jnp.zeros(
       weights.table.shape, jnp.promote_types(weights.table.dtype, jnp.float32)
     )
@@ -217,7 +224,7 @@ def _run(
 
 
 def _take(tree: Any, rows: Int[Array, 'max_rows']) -> Any:
-  """Returns some rows; a number beyond the last one gives the last."""
+  """Returns rows by index; an index beyond the last returns the last."""
   return jax.tree.map(lambda x: x[jnp.minimum(rows, x.shape[0] - 1)], tree)
 
 
@@ -254,7 +261,7 @@ def _sum_fwd(
   total, values, grads = _run(
     row_losses, model, cut, weights, inputs, fixed, True
   )
-  # The table's dtype goes along as an array: residuals are arrays.
+  # An empty array carries the table's dtype: residuals must be arrays.
   return (total, values), (*grads, weights.table[:0])
 
 

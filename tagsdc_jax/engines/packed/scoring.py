@@ -32,11 +32,11 @@ def score_pairs(
     params: its parameters.
     texts: embedded texts.
     images: embedded images.
-    text_rows: which text each pair takes.
-    image_rows: which image.
-    is_valid: other pairs cost nothing and score 0.
-    buckets: static length buckets, see `chunks.length_buckets`.
-    num_tokens: at once, at most.
+    text_rows: index of each pair's text.
+    image_rows: index of each pair's image.
+    is_valid: which pairs to score; the others have no cost and get 0.
+    buckets: length buckets, static; see `chunks.length_buckets`.
+    num_tokens: maximum number of tokens per chunk.
   """
   table = pair_tokens.stack(texts, images)
   pairs = pair_tokens.make_pairs(texts, images, text_rows, image_rows)
@@ -66,7 +66,7 @@ def score_joined(
   embeddings: Float[Array, 'rows T D'],
   mask: Bool[Array, 'rows T'],
 ) -> Float[Array, 'rows']:
-  """Returns the raw matching scores of joined embeddings, float32."""
+  """Returns the raw matching scores of concatenated embeddings, float32."""
   return _score(
     model,
     params,

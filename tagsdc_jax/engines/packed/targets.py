@@ -1,4 +1,7 @@
-"""Work in proportion to the rows that exist, with static shapes."""
+"""Runs a function on the real rows of an array, with static shapes.
+
+For vocabulary-wide heads, which read target positions only.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,21 +12,21 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from tagsdc_jax.arrays import Array
 
-# (parameters, rows [chunk, ...], constants [chunk, ...]) -> (what the rows lose
-# together, values [chunk, ...])
+# (parameters, rows [chunk, ...], constants [chunk, ...]) -> (sum of losses,
+# values [chunk, ...])
 ChunkFunction = Callable[[Any, Any, Any], tuple[Float[Array, ''], Any]]
 
 
 def real_first(
   is_real: Bool[Array, 'rows'], multiple: int
 ) -> Int[Array, 'padded']:
-  """Returns row numbers, real ones first and in order.
+  """Returns row indices, those of real rows first, in order.
 
   Args:
-    is_real: which rows are.
+    is_real: which rows are real.
     multiple: the result's length is rounded up to a multiple of this.
   Returns:
-    int32, padded with the number of rows, which is no row.
+    int32; padding is the number of rows, which is not a valid index.
   """
   num_rows = is_real.shape[0]
   order = jnp.argsort(~is_real, stable=True).astype(jnp.int32)
@@ -31,7 +34,7 @@ def real_first(
 
 
 def put_back(packed: Any, order: Int[Array, 'padded'], num_rows: int) -> Any:
-  """Returns the packed rows at their own places, zeros elsewhere."""
+  """Returns the packed rows at their original indices, zeros elsewhere."""
 
   def scatter(x: Shaped[Array, 'padded ...']) -> Shaped[Array, 'rows ...']:
     empty = jnp.zeros((num_rows, *x.shape[1:]), x.dtype)
@@ -58,29 +61,29 @@ def sum_real_rows(
   is_real: Bool[Array, 'rows'],
   chunk: int,
 ) -> tuple[Float[Array, ''], Any]:
-  """Adds up what the real rows lose, in chunks of fixed size.
+  """Returns the total loss of the real rows, in chunks of fixed size.
 
-  As many chunks run as hold a real row; there is no cap on their number. The
-  gradient of a chunk is computed with its losses, while its (vocabulary-wide)
-  intermediates are there; the backward pass only scales.
+  Only chunks with real rows run. A chunk's gradient is computed together with
+  its loss, while its vocabulary-wide intermediates are in memory; the backward
+  pass only scales it.
 
   Args:
-    function: what a chunk's rows lose together, and whatever else is wanted of
-      them; where the constants are 0, as in a chunk's padding, nothing may be
-      lost. Must close over nothing traced.
-    parameters: what `function` needs, and no more: its gradient is
-      accumulated once per chunk.
+    function: returns the sum of the losses of a chunk's rows, and other values
+      of interest. Rows whose constants are 0, such as padding, must have a loss
+      of 0. Must not close over traced values.
+    parameters: the parameters that `function` takes, and no others: their
+      gradient is accumulated once per chunk.
     rows: floats [rows, ...], with gradient.
-    constants: [rows, ...], without.
-    is_real: other rows may hold anything.
+    constants: [rows, ...], without gradient.
+    is_real: which rows are real; the others may have any values.
     chunk: rows per call.
   Returns:
-    The sum, with gradient; values [rows, ...], without, zeros at rows that are
-    not real.
+    The sum, with gradient; values [rows, ...], without gradient and zero for
+    rows that are not real.
   """
   num_rows = is_real.shape[0]
   order = real_first(is_real, chunk)
-  # A gradient of 0 would not survive a NaN in the padding.
+  # Zero the padding: 0 times NaN would make the gradient NaN.
   packed = jax.tree.map(
     lambda x: x.at[order].get(mode='fill', fill_value=0),
     zero_others(is_real, (rows, constants)),
@@ -120,18 +123,18 @@ def _run(
 
   def body(i: Int[Array, ''] | int, carry: Any) -> Any:
     total, values, sums = carry
-    own, fixed = _slice((rows, constants), i, chunk)
+    inputs, fixed = _slice((rows, constants), i, chunk)
     if sums is None:
-      lost, found = function(parameters, own, fixed)
+      loss, chunk_values = function(parameters, inputs, fixed)
     else:
-      (lost, found), (more, of_rows) = jax.value_and_grad(
+      (loss, chunk_values), (d_parameters, d_inputs) = jax.value_and_grad(
         function, argnums=(0, 1), has_aux=True
-      )(parameters, own, fixed)
+      )(parameters, inputs, fixed)
       sums = (
-        jax.tree.map(jnp.add, sums[0], more),
-        _store(sums[1], of_rows, i, chunk),
+        jax.tree.map(jnp.add, sums[0], d_parameters),
+        _store(sums[1], d_inputs, i, chunk),
       )
-    return total + lost, _store(values, found, i, chunk), sums
+    return total + loss, _store(values, chunk_values, i, chunk), sums
 
   shapes = jax.eval_shape(
     function, parameters, *_slice((rows, constants), jnp.int32(0), chunk)
