@@ -236,7 +236,7 @@ def test_own_data(matcher, path):
       lambda m: tagsdc.load(m.path, overrides={'model.num_heads': 1}),
       'model.num_heads is part of what was trained',
     ),
-    (lambda m: tagsdc.load(m.path, overrides={'x': 1}), 'x is no setting'),
+    (lambda m: tagsdc.load(m.path, overrides={'x': 1}), 'x is not a setting'),
     (lambda m: tagsdc.train('worlds', 'run'), 'neither a file nor one of ours'),
     (
       lambda m: tagsdc.train(m.settings, 'run', overrides={'seed': -1}),

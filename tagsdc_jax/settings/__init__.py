@@ -1,8 +1,8 @@
-"""Every setting with its default and range, and its frozen form.
+"""All settings of a run, with defaults, ranges and meanings.
 
-Config files build a `ConfigDict` with `default_config()` and change only what
-differs; `from_config` freezes it into the dataclasses that the code takes.
-Nothing here imports jax, so that a config file loads at once.
+Config files take a `ConfigDict` from `default_config()` and change some values;
+`from_config` checks it and returns the frozen dataclasses that the code uses.
+Nothing here imports jax, so that config files load fast.
 """
 
 from tagsdc_jax.settings.checks import check_value, parse_value, without_effect

@@ -1,4 +1,4 @@
-"""Which settings make sense: each by itself, and together."""
+"""Checks of settings: each value by itself, and all values together."""
 
 from typing import Any
 
@@ -13,21 +13,25 @@ def check_value(name: str, value: Any) -> Any:
   """Returns the value of a setting as a plain Python object.
 
   Raises:
-    ValueError: if it is out of its range; with name, range and value.
+    ValueError: if it is not of the setting's kind and range.
   """
   return kinds.taken(name, ALL[name].kind, value)
 
 
 def parse_value(name: str, text: str) -> Any:
-  """As `check_value`, of a text of the command line."""
+  """Returns the value that a string from the command line stands for.
+
+  Raises:
+    ValueError: as `check_value`.
+  """
   return kinds.parsed(name, ALL[name].kind, text)
 
 
 def check_together(s: Settings) -> None:
-  """Raises ValueError for settings that do not go together.
+  """Raises ValueError for settings that contradict each other.
 
   Args:
-    s: each is in its own range.
+    s: settings, each within its own range.
   """
   if s.compute.attention == 'cudnn' and s.compute.dtype != 'bfloat16':
     raise ValueError(
@@ -50,7 +54,7 @@ def check_together(s: Settings) -> None:
 
 
 def without_effect(s: Settings) -> list[str]:
-  """Returns a line for each setting that a run of these never comes to."""
+  """Returns a warning for each setting that names an update after the end."""
   last = min(s.stop_at_update or s.num_updates, s.num_updates)
   lines = []
   if s.stop_at_update > s.num_updates:
@@ -88,8 +92,8 @@ def _check_optimizer(s: Settings) -> None:
   if o.learning_rate * o.weight_decay >= 1:
     raise ValueError(
       'optimizer.weight_decay must be below 1 / optimizer.learning_rate = '
-      f'{1 / o.learning_rate:g}, got {o.weight_decay:g}: an update would '
-      'take more than the whole of every weight'
+      f'{1 / o.learning_rate:g}, got {o.weight_decay:g}: one update would '
+      'decay every weight to 0 or beyond'
     )
 
 
@@ -114,16 +118,15 @@ def _check_counts(s: Settings) -> None:
 def _check_sources(s: Settings) -> None:
   n = s.negatives
   if not n.sources:
-    raise ValueError('negatives.sources must name one source at least')
-  for name, given in (
+    raise ValueError('negatives.sources must name at least one source')
+  for name, values in (
     ('negatives.num_hard_by_source', n.num_hard_by_source),
     ('losses.weight_by_source', s.losses.weight_by_source),
   ):
-    if len(given) not in (0, len(n.sources)):
+    if len(values) not in (0, len(n.sources)):
       raise ValueError(
-        f'{name} must have a number for each of '
-        f'negatives.sources = {", ".join(n.sources)}, or none, '
-        f'got {len(given)}'
+        f'{name} must be empty or have one number for each of '
+        f'negatives.sources = {", ".join(n.sources)}, got {len(values)}'
       )
   counts = dict.fromkeys(
     ('images', 'texts'), ('negatives.pool_size', n.pool_size)
@@ -149,7 +152,7 @@ def _check_sources(s: Settings) -> None:
 
 
 def _check_quirks(s: Settings) -> None:
-  """Raises ValueError for quirks that cannot be had together."""
+  """Raises ValueError for quirks that contradict other settings."""
   q = s.quirks
   needing = [name for name in IN_PLAIN_STEP if getattr(q, name)]
   if needing and not q.plain_step:
@@ -161,21 +164,21 @@ def _check_quirks(s: Settings) -> None:
       '"as_released")'
     )
   standard = Settings()
-  for name, own, usual in (
+  for name, value, expected in (
     ('negatives.sources', s.negatives.sources, standard.negatives.sources),
     ('negatives.num_hard_by_source', s.negatives.num_hard_by_source, ()),
     ('negatives.unit', s.negatives.unit, standard.negatives.unit),
     ('losses.pairs', s.losses.pairs, ()),
     ('losses.weight_by_source', s.losses.weight_by_source, ()),
   ):
-    if q.plain_step and own != usual:
+    if q.plain_step and value != expected:
       raise ValueError(
-        f'quirks.plain_step takes no other {name} than '
-        f'{kinds.shown(usual)}, got {kinds.shown(own)}'
+        f'quirks.plain_step needs {name} = {kinds.shown(expected)}, '
+        f'got {kinds.shown(value)}'
       )
   if q.plain_step and s.phase != 'pretrain' and s.batch.positives != 1:
     raise ValueError(
-      'quirks.plain_step takes one positive at a time: set '
+      'quirks.plain_step takes one positive per micro-batch: set '
       'batch.positives to 1 and batch.micro_batches to '
       f'{s.batch.positives * s.batch.micro_batches}'
     )

@@ -1,4 +1,4 @@
-"""Settings as a `ConfigDict`, frozen, and flat as JSON has them."""
+"""Converts settings between `ConfigDict`, frozen dataclasses and flat dicts."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from tagsdc_jax.settings import checks, kinds
 from tagsdc_jax.settings.schema import ALL, Settings
 
-# Imported where it is used: launch/bench.sh runs where it is missing.
+# Imported only where used: launch/bench.sh runs without it.
 if TYPE_CHECKING:
   import ml_collections
 
-# Chunks were so many pairs once, now they are so many tokens.
+# From versions whose chunks were measured in pairs, not in tokens.
 _REMOVED = ('compute.score_rows', 'compute.gradient_rows')
-# As run folders and checkpoints before version 0.2 have them.
+# Names in run folders and checkpoints before version 0.2.
 _RENAMED = {
   'compute.num_widths': 'compute.num_score_buckets',
   'compute.num_gradient_widths': 'compute.num_gradient_buckets',
@@ -28,7 +28,7 @@ _GROUPS: dict[str, Any] = {
 
 
 def default_config() -> ml_collections.ConfigDict:
-  """Returns the defaults as a `ConfigDict` that takes no other keys."""
+  """Returns the defaults as a locked `ConfigDict`."""
   import ml_collections
 
   return ml_collections.ConfigDict(dataclasses.asdict(Settings())).lock()
@@ -38,7 +38,7 @@ def from_config(config: ml_collections.ConfigDict) -> Settings:
   """Returns the frozen settings.
 
   Raises:
-    ValueError: if a value makes no sense; names key, expectation, value.
+    ValueError: if a value is out of range, or values contradict each other.
   """
   return from_flat(flatten_config(config))
 
@@ -47,7 +47,7 @@ def flatten_config(config: ml_collections.ConfigDict) -> dict[str, object]:
   """Returns {dotted key: value}, unchecked.
 
   Raises:
-    ValueError: if groups or keys are not those of `default_config`.
+    ValueError: if its groups and keys differ from those of `default_config`.
   """
   import ml_collections
 
@@ -56,7 +56,7 @@ def flatten_config(config: ml_collections.ConfigDict) -> dict[str, object]:
     group, is_group = config[name], name in _GROUPS
     if isinstance(group, ml_collections.ConfigDict) != is_group:
       raise ValueError(
-        f'{name} is {"a" if is_group else "no"} group of '
+        f'{name} is {"a" if is_group else "not a"} group of '
         f'settings, got {kinds.shown(group)}'
       )
     flat |= (
@@ -74,7 +74,7 @@ def flatten_config(config: ml_collections.ConfigDict) -> dict[str, object]:
 
 
 def flatten(settings: Settings) -> dict[str, object]:
-  """Returns {dotted key: value}, lists instead of tuples, as JSON has it."""
+  """Returns {dotted key: value}, with lists instead of tuples, for JSON."""
   flat: dict[str, object] = {}
   for name, value in dataclasses.asdict(settings).items():
     parts = value.items() if isinstance(value, dict) else [('', value)]
@@ -86,13 +86,14 @@ def flatten(settings: Settings) -> dict[str, object]:
 
 
 def from_flat(flat: dict[str, object]) -> Settings:
-  """Returns the settings that `flatten` was made of.
+  """Returns the settings that `flatten` was called with.
 
-  Those of an earlier version that only cut the work are left out; those that
-  are younger have their defaults. Earlier names of settings are read.
+  Settings of earlier versions: renamed ones are recognized, removed ones that
+  did not affect results are ignored, and missing ones have their defaults.
 
   Raises:
-    ValueError: if a key is unknown or a value makes no sense.
+    ValueError: if a key is unknown, a value is out of range, or values
+      contradict each other.
   """
   flat = _by_new_name(flat)
   _check_known(flat)
@@ -118,10 +119,10 @@ def from_flat(flat: dict[str, object]) -> Settings:
 
 
 def respelled(flat: dict[str, Any]) -> dict[str, Any]:
-  """Returns flat settings of any version as `flatten` spells them now.
+  """Returns flat settings of any version as `flatten` writes them now.
 
-  Paths were kept with their `~` once, and some names were others. What makes
-  no sense stays as it is.
+  Expands `~` in paths and replaces earlier names of settings. Values out of
+  range are unchanged.
   """
 
   def spell(name: str, value: Any) -> Any:
@@ -143,4 +144,4 @@ def _by_new_name(flat: dict[str, Any]) -> dict[str, Any]:
 def _check_known(flat: dict[str, object]) -> None:
   unknown = flat.keys() - ALL.keys() - set(_REMOVED)
   if unknown:
-    raise ValueError(f'{min(unknown)} is no setting')
+    raise ValueError(f'{min(unknown)} is not a setting')

@@ -1,7 +1,6 @@
-"""The groups of settings: each setting with default, range and meaning.
+"""The groups of settings, each setting with default, range and meaning.
 
-`tagsdc settings` and docs/settings.md show these texts, so that they are
-written for users.
+`tagsdc settings` and docs/settings.md show the meanings to users.
 """
 
 import dataclasses
@@ -17,12 +16,12 @@ from tagsdc_jax.settings.kinds import (
   setting,
 )
 
-# What a candidate must not be: the caption itself, any caption of its image, or
-# made of words of the image's captions only.
+# Sentences excluded from the negatives: the caption itself, all captions of its
+# image, or all sentences made only of words of those captions.
 EXCLUDED = ('caption', 'image', 'words')
-# What is masked as one: a phrase of the scene graph, a word piece, or both.
+# Masked as a whole: phrases of the scene graph, word pieces, or both.
 UNITS = ('phrase', 'token', 'both')
-# Sources of negatives and losses of pairs that are built in.
+# Built-in sources of negatives and pair losses.
 NEGATIVE_SOURCES = (
   'images',
   'texts',
@@ -35,19 +34,19 @@ ENGINES = ('packed', 'padded')
 SOURCES = ('world', 'uniter_lmdb')
 WORLD_SIZES = ('default', 'tiny')
 DTYPES = ('float32', 'bfloat16')
-# Who computes attention where nothing is dropped: this project, or
-# jax.nn.dot_product_attention, as XLA's operations or as cuDNN's one kernel.
+# Implementations of attention without dropout: this project's, or
+# jax.nn.dot_product_attention by XLA or by cuDNN's fused kernel.
 ATTENTION = ('plain', 'xla', 'cudnn')
-# How precise products of float32 numbers are. What JAX does unasked is the last
-# one, which keeps 11 bits of each factor on GPUs (TF32) and 8 on TPUs.
+# Precision of float32 matrix products. JAX's default is the last one, which
+# keeps 11 bits of each factor on GPUs (TF32) and 8 on TPUs.
 PRECISIONS = ('highest', 'high', 'default')
 
-# Upper ends that no run comes near. Rates are computed in float32, which counts
-# updates up to here.
+# Upper limits far beyond any run. Learning rates are computed in float32, which
+# represents whole numbers exactly up to this one.
 MAX_UPDATES = 2**24
-_ROWS = 2**20  # Of anything in a batch, a tile or a pool.
+_ROWS = 2**20  # In a batch, a tile or a pool.
 _TOKENS = 2**28
-_WEIGHT = Number(0, 1e6)  # Of a part of the loss; 0 leaves it out.
+_WEIGHT = Number(0, 1e6)  # Weight of a loss; 0 turns it off.
 _FLAG, _PATH = Flag(), LocalPath()
 _PATHS = Several(LocalPath(may_be_empty=False))
 
@@ -99,7 +98,7 @@ class Data:
   max_caption_tokens: int | None = setting(
     60,
     Whole(1, _ROWS, off='no limit'),
-    'Training captions of more tokens are dropped, not truncated ([CLS] and '
+    'Training captions with more tokens are dropped, not truncated ([CLS] and '
     '[SEP] do not count). Evaluation keeps every caption.',
   )
   max_regions: int = setting(
@@ -133,16 +132,16 @@ class Data:
   num_prefetched: int = setting(
     2,
     Whole(0, 1000),
-    'Updates assembled ahead of the device, or slices of them (see '
-    'compute.micro_batches_at_once).',
+    'Updates, or slices of updates (see compute.micro_batches_at_once), to '
+    'assemble ahead of the device.',
   )
 
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-  """Size of the network; defaults are those of UNITER-base."""
+  """Size of the network; the defaults are those of UNITER-base."""
 
-  # Dropout draws the same bits again beyond 65,536 features and 1,024 heads.
+  # Beyond 65,536 features or 1,024 heads, dropout bits would repeat.
   num_layers: int = setting(12, Whole(1, 1024), 'Layers of the encoder.')
   hidden_size: int = setting(
     768, Whole(1, 2**16), 'Features per token; must be divisible by num_heads.'
@@ -158,7 +157,9 @@ class Model:
     '[CLS] and [SEP].',
   )
   num_token_types: int = setting(
-    2, Whole(2, 1024), 'Token type embeddings; two are used, text and image.'
+    2,
+    Whole(2, 1024),
+    'Token type embeddings; two are used, for text and image.',
   )
   vocab_size: int = setting(
     0, Whole(0, 2**24), 'Tokens of the vocabulary; 0 = taken from the data.'
@@ -169,7 +170,7 @@ class Model:
   dropout_rate: float = setting(
     0.1,
     Number(0, 0.99),
-    'Dropout of embeddings, hidden states and attention; 0 = none.',
+    'Dropout rate of embeddings, hidden states and attention; 0 = none.',
   )
   initializer_range: float = setting(
     0.02,
@@ -181,20 +182,21 @@ class Model:
   train_padding_row: bool = setting(
     False,
     _FLAG,
-    'Train row 0 of the word embeddings, [PAD], as any other row. False, as '
-    'in the release: it learns through the tied output layers only, even '
-    'where a refilled sentence contains [PAD] as a word.',
+    'Train row 0 of the word embeddings, [PAD], like any other row. If false, '
+    'as in the release, it is trained through the tied output layers only, '
+    'even where a generated sentence contains [PAD] as a word.',
   )
 
 
 @dataclasses.dataclass(frozen=True)
 class Negatives:
-  """Where negatives come from, and how many are made and selected."""
+  """Sources of negatives, and how many are generated and selected."""
 
   sources: tuple[str, ...] = setting(
     ('images', 'texts', 'mask_refill'),
     Several(Named(NEGATIVE_SOURCES)),
-    'Sources of negatives: retrieved (images, texts) or written sentences.',
+    'Sources of negatives: retrieved (images, texts) or generated sentences '
+    '(mask_refill, static_refill, word_swap).',
   )
   pool_size: int = setting(
     399,
@@ -205,7 +207,8 @@ class Negatives:
   num_hard: int = setting(
     31,
     Whole(1, _ROWS),
-    'h, the hard negatives selected from the candidates of each source.',
+    'h, the number of hard negatives selected from the candidates of each '
+    'source.',
   )
   num_hard_by_source: tuple[int, ...] = setting(
     (),
@@ -213,21 +216,21 @@ class Negatives:
     'h of each source, in the order of sources; empty: num_hard for all.',
   )
   num_copies: int = setting(
-    20, Whole(1, 10_000), 'K, the masked copies of each caption.'
+    20, Whole(1, 10_000), 'K, the number of masked copies of each caption.'
   )
   num_samples: int = setting(
-    20, Whole(1, 10_000), 'S, the refills of each masked copy.'
+    20, Whole(1, 10_000), 'S, the number of refills of each masked copy.'
   )
   num_swaps: int = setting(
     16,
     Whole(1, 10_000),
-    'Sentences that word_swap writes per caption, at most.',
+    'Maximum number of sentences that word_swap generates per caption.',
   )
   unit: str = setting(
     'phrase',
     Choice(UNITS),
     'What is masked as a whole. phrase: phrases of the scene graph; token: '
-    'single tokens; both: either.',
+    'single tokens; both: phrases and single tokens.',
   )
   exclude: str = setting(
     'image',
@@ -239,13 +242,13 @@ class Negatives:
   mask_rate: float = setting(
     0.15,
     Number(0, 1),
-    'Nominal share of tokens to mask; with few phrases, many more are masked '
+    'Nominal share of tokens to mask; with few phrases, far more are masked '
     '(docs/quirks.md, 11). Each copy masks at least one phrase.',
   )
   temperature: float = setting(
     1.5,
     Number(1e-6, 1e6),
-    'Sampling temperature of refilling, which divides the MLM logits.',
+    'Sampling temperature of refilling; divides the MLM logits.',
   )
   num_in_batch: int = setting(
     4,
@@ -257,32 +260,32 @@ class Negatives:
 
 @dataclasses.dataclass(frozen=True)
 class Losses:
-  """Losses and their weights; those that a phase does not have are ignored."""
+  """Losses and their weights; those that a phase does not use are ignored."""
 
   margin: float = setting(
     0.2,
     Number(0, 1),
-    'Margin of the triplet losses, whose scores are probabilities: above 1 '
-    'every triplet would violate it.',
+    'Margin of the triplet losses, between probabilities: above 1, every '
+    'triplet would violate it.',
   )
   synthetic: float = setting(
     5e-4,
     _WEIGHT,
-    'Weight of losses on matching scores, such as triplet, for negatives that '
-    'are written sentences; it is 1 for retrieved negatives.',
+    'Weight of losses on matching scores, such as triplet, for generated '
+    'sentences; for retrieved negatives it is 1.',
   )
   weight_by_source: tuple[float, ...] = setting(
     (),
     Several(_WEIGHT),
     'Weight of losses on matching scores for each source, in the order of '
-    'negatives.sources; empty: as losses.synthetic says.',
+    'negatives.sources; empty: losses.synthetic for sources of generated '
+    'sentences, 1 for the others.',
   )
   pairs: tuple[str, ...] = setting(
     (),
     Several(Named(PAIR_LOSSES)),
-    'Losses on a positive and its negatives; empty: those of the phase, which '
-    'are triplet in stage 1, and discrimination and correction as well in '
-    'stage 2.',
+    'Losses of positives and their negatives; empty: triplet in stage 1; '
+    'triplet, discrimination and correction in stage 2.',
   )
   mlm: float = setting(0.05, _WEIGHT, 'Weight of masked language modeling.')
   discrimination: float = setting(
@@ -310,13 +313,13 @@ class Batch:
   positives: int = setting(
     1,
     Whole(1, 2**16),
-    'B, the positive pairs of a micro-batch, which share one pool of '
+    'B, the number of positive pairs in a micro-batch, which share one pool of '
     'retrieved negatives; 1 in the release.',
   )
   micro_batches: int = setting(
     256,
     Whole(1, _ROWS),
-    'Micro-batches per update, over all devices; must be divisible by the '
+    'Micro-batches per update, on all devices; must be divisible by the '
     'number of devices.',
   )
 
@@ -336,7 +339,7 @@ class Optimizer:
   weight_decay: float = setting(
     0.01, Number(0, 1e3), 'Decoupled weight decay; 0 = none.'
   )
-  # Nearer to 1, float32 is too coarse for the correction of their bias.
+  # Closer to 1, float32 is too coarse for the bias correction.
   beta1: float = setting(
     0.9, Number(0, 0.9999), 'Decay rate of the mean of the gradients.'
   )
@@ -356,8 +359,8 @@ class Optimizer:
   least_rate: float = setting(
     1e-8,
     Number(0, 1),
-    'Learning rate of an update whose scheduled rate is 0, the last one; 1e-8 '
-    'in the release.',
+    'Learning rate of the last update, whose scheduled rate is 0; 1e-8 in the '
+    'release.',
   )
 
 
@@ -365,33 +368,33 @@ class Optimizer:
 class Quirks:
   """What the PyTorch release does differently; see docs/quirks.md.
 
-  All are off by default. Each changes a result. Quirks of training need the
-  release's own step, which takes one positive at a time and pads everything:
-  it is for comparisons, not for speed.
+  All are off by default. Each changes results. Quirks of training need the
+  release's own training step, which takes one positive per micro-batch and pads
+  everything: it is for comparisons, not for speed.
   """
 
   plain_step: bool = setting(
     False,
     _FLAG,
-    "Train with the release's step; the other quirks of training need it.",
+    "Use the release's training step; the other quirks of training need it.",
   )
   first_word_positive: bool = setting(
     False,
     _FLAG,
-    'In the loss of written negatives, the positive is its first word only, '
-    'without image.',
+    'In the triplet loss of generated sentences, the positive consists of its '
+    'first word only, without image.',
   )
   last_text_offset: bool = setting(
     False,
     _FLAG,
-    'In the loss of retrieved texts, regions start after the length of the '
-    'text drawn last, not after the padding.',
+    'In the triplet loss of retrieved texts, regions start after the length of '
+    'the text drawn last, not after the padding.',
   )
   other_caption: bool = setting(
     False,
     _FLAG,
-    'The loss of retrieved texts uses the caption of a second, independent '
-    'shuffle.',
+    'The triplet loss of retrieved texts uses a caption from a second, '
+    'independent shuffle.',
   )
   penalties: bool = setting(
     False,
@@ -406,23 +409,23 @@ class Quirks:
   fill_up: bool = setting(
     False,
     _FLAG,
-    'Where fewer than h valid candidates are left, excluded ones fill the h '
-    'places, at full weight.',
+    'Where fewer than h candidates are valid, excluded ones fill the remaining '
+    'places, with full weight.',
   )
   equal_texts: bool = setting(
     False,
     _FLAG,
-    "A retrieved caption that equals one of the image's own, word for word, "
-    'counts as a negative.',
+    "Retrieved captions that equal one of the image's captions count as "
+    'negatives.',
   )
   clamped_words: bool = setting(
     False, _FLAG, "Stage 2's word losses are clamped at 23.03, -log(1e-10)."
   )
-  # These work in any step, and in evaluation.
+  # These do not need `plain_step`.
   reset_rank_head: bool = setting(
     False,
     _FLAG,
-    "Stage 2 starts with pretraining's matching head, not stage 1's.",
+    "Stage 2 starts from pretraining's matching head, not from stage 1's.",
   )
   untrained_rank_head: bool = setting(
     False,
@@ -432,7 +435,7 @@ class Quirks:
   float16_scores: bool = setting(
     False,
     _FLAG,
-    'Scores are rounded to float16 before ranking, which makes ties.',
+    'Scores are rounded to float16 before ranking, which creates ties.',
   )
   overcounted_recall: bool = setting(
     False,
@@ -443,51 +446,54 @@ class Quirks:
 
 @dataclasses.dataclass(frozen=True)
 class Compute:
-  """Precision, and how the work is divided."""
+  """Engine, precision, and how the work is divided."""
 
   engine: str = setting(
     'packed',
     Choice(ENGINES),
-    'What runs image-text pairs: packed is fast; padded is simple and also '
-    'runs losses that couple pairs.',
+    'Engine that runs image-text pairs. packed: fast; padded: simple, and '
+    'supports losses that couple pairs.',
   )
   dtype: str = setting(
     'float32',
     Choice(DTYPES),
-    'Type of the activations; parameters and scores stay float32.',
+    'Dtype of the activations; parameters and scores are always float32.',
   )
   matmul_precision: str = setting(
     'highest',
     Choice(PRECISIONS),
     'Precision of float32 matrix products. highest: float32 on every device; '
     'high: TF32 on GPUs, three bfloat16 passes on TPUs; default: TF32 on '
-    'GPUs, one bfloat16 pass on TPUs. CPUs always compute in float32, and so '
-    'does the last product of a score.',
+    'GPUs, one bfloat16 pass on TPUs. On CPUs, and in the last product of a '
+    'score, it is always float32.',
   )
   target_chunk: int = setting(
     64,
     Whole(1, _ROWS),
-    'Masked positions whose logits over the vocabulary are computed at once.',
+    'Masked positions per chunk when computing logits over the vocabulary.',
   )
   score_tokens: int = setting(
     8192,
     Whole(1, _TOKENS),
-    'Tokens and regions scored at once, without gradient; at least one pair '
-    'is scored.',
+    'Tokens and regions per chunk in scoring, without gradient; a chunk '
+    'contains at least one pair.',
   )
   gradient_tokens: int = setting(
     2048,
     Whole(1, _TOKENS),
-    'Tokens and regions processed at once with gradient; at least one pair is '
-    'processed.',
+    'Tokens and regions per chunk in passes with gradient; a chunk contains at '
+    'least one pair.',
   )
   num_score_buckets: int = setting(
-    12, Whole(1, 1024), 'Length buckets that pairs are padded to for scoring.'
+    12,
+    Whole(1, 1024),
+    'Number of length buckets that pairs are padded to in scoring.',
   )
   num_gradient_buckets: int = setting(
     8,
     Whole(1, 1024),
-    'Length buckets that pairs are padded to for passes with gradient.',
+    'Number of length buckets that pairs are padded to in passes with '
+    'gradient.',
   )
   attention: str = setting(
     'plain',
@@ -506,13 +512,13 @@ class Compute:
     0,
     Whole(0, _ROWS),
     'Micro-batches whose inputs are sent to each device at once; 0 = all of '
-    'its share of an update. Smaller values need less memory.',
+    "the device's share of an update. Smaller values need less memory.",
   )
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-  """How all pairs of captions and images are scored."""
+  """Scoring of all pairs of captions and images."""
 
   tile_texts: int = setting(32, Whole(1, _ROWS), 'Captions scored at once.')
   tile_images: int = setting(
@@ -521,11 +527,12 @@ class Evaluation:
   num_buckets: int = setting(
     12,
     Whole(1, 1024),
-    'Length buckets that tiles are padded to; each is one compiled program.',
+    'Number of length buckets that tiles are padded to; each is one compiled '
+    'program.',
   )
   validation_images: int = setting(
     1000,
     Whole(0, 2**31 - 1),
-    'Images of the validation split that validations during training use; 0 = '
-    'all.',
+    'Number of images of the validation split to use for validation during '
+    'training; 0 = all.',
   )

@@ -1,7 +1,8 @@
-"""What a setting may be: kind and range, declared beside its default.
+"""Kinds of settings: type and range, declared next to the default.
 
-A kind takes values (of config files, of config.json), parses texts (of the
-command line) and says in words what it expects: `str(kind)` follows "must be".
+A kind checks values (from config files and config.json), parses strings (from
+the command line) and describes itself for messages: `str(kind)` follows "must
+be".
 """
 
 import ast
@@ -13,9 +14,9 @@ from typing import Any
 
 from tagsdc_jax import paths
 
-# What stands for None on the command line, where a kind knows an off value.
+# Stands for None on the command line, where None is allowed.
 OFF = 'none'
-# How an empty text or list is shown.
+# How an empty string or list is shown.
 EMPTY = 'empty'
 _TRUE, _FALSE = ('true', 't', '1'), ('false', 'f', '0')
 _LONGEST_SHOWN = 100
@@ -24,7 +25,7 @@ _OWN = re.compile(r'[A-Za-z_]\w*:[A-Za-z_]\w*')
 
 
 class Refused(ValueError):
-  """Says what is wrong with a value besides being out of range."""
+  """A value is invalid for another reason, stated in the message."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Kind:
   """Base of all kinds.
 
   Attributes:
-    off: what None means, for the message; '': None is not allowed.
+    off: what None means, for messages; '': None is not allowed.
   """
 
   off: str = dataclasses.field(default='', kw_only=True)
@@ -41,13 +42,13 @@ class Kind:
     """Returns the value as a plain Python object.
 
     Raises:
-      ValueError: if it is of another kind or out of range. A `Refused` says
-        more.
+      ValueError: if it is of another type or out of range. `Refused` has a
+        message.
     """
     return None if value is None and self.off else self._take(value)
 
   def parse(self, text: str) -> Any:
-    """As `take`, of the text that stands for a value."""
+    """Returns the value that a string stands for; raises as `take`."""
     if self.off and text.strip().lower() == OFF:
       return None
     return self.take(self._parse(text))
@@ -67,7 +68,7 @@ class Kind:
 
 @dataclasses.dataclass(frozen=True)
 class Whole(Kind):
-  """A whole number; both ends are allowed."""
+  """A whole number in a closed range."""
 
   least: int
   most: int
@@ -88,7 +89,7 @@ class Whole(Kind):
 
 @dataclasses.dataclass(frozen=True)
 class Number(Kind):
-  """A number; both ends are allowed."""
+  """A number in a closed range."""
 
   least: float
   most: float
@@ -98,9 +99,9 @@ class Number(Kind):
       raise ValueError
     try:
       number = float(value)
-    except OverflowError as error:  # A whole number of hundreds of digits.
+    except OverflowError as error:  # An integer with hundreds of digits.
       raise ValueError from error
-    if not self.least <= number <= self.most:  # Nothing is true of nan.
+    if not self.least <= number <= self.most:  # Also false for nan.
       raise ValueError
     return number
 
@@ -131,7 +132,7 @@ class Flag(Kind):
 
 @dataclasses.dataclass(frozen=True)
 class Choice(Kind):
-  """One of some words."""
+  """One of several words."""
 
   words: tuple[str, ...]
 
@@ -146,7 +147,7 @@ class Choice(Kind):
 
 @dataclasses.dataclass(frozen=True)
 class Named(Kind):
-  """One of some words, or a user's `module:function`."""
+  """One of several words, or a user's `module:function`."""
 
   words: tuple[str, ...]
 
@@ -166,7 +167,7 @@ class Named(Kind):
 
 @dataclasses.dataclass(frozen=True)
 class LocalPath(Kind):
-  """A path on this machine, or a name that is none; `~` is expanded."""
+  """A local path, or a name such as shipped:NAME; `~` is expanded."""
 
   may_be_empty: bool = True
 
@@ -209,10 +210,10 @@ class Several(Kind):
     return tuple(self.of.take(x) for x in value)
 
   def _parse(self, text: str) -> tuple[Any, ...]:
-    """Returns the values of "a,b", of "a", of "('a', 'b')", none of ""."""
+    """Returns the values of "a,b", "a" or "('a', 'b')"; () for ""."""
     text = text.strip()
     try:
-      # As Python writes it: quotes, for a name that holds a comma.
+      # Python syntax: quotes, for names that contain a comma.
       found = ast.literal_eval(text)
       return self._take((found,) if isinstance(found, str) else found)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
@@ -226,7 +227,7 @@ class Several(Kind):
       )
     except csv.Error as error:
       raise ValueError from error
-    if words and not words[-1].strip():  # "5," is how Python writes one.
+    if words and not words[-1].strip():  # As in Python's "(5,)".
       words.pop()
     return tuple(self.of.parse(word.strip()) for word in words)
 
@@ -235,10 +236,10 @@ class Several(Kind):
 
 
 def profiled_updates(text: str) -> tuple[int, int]:
-  """Returns first and last update of "10-12" or "10"; (0, 0) of "".
+  """Returns the first and last update of "10-12" or "10"; (0, 0) for "".
 
   Raises:
-    ValueError: if it is something else.
+    ValueError: if the string has another form.
   """
   if not text:
     return 0, 0
@@ -251,7 +252,7 @@ def profiled_updates(text: str) -> tuple[int, int]:
 
 
 def setting(default: Any, kind: Kind, meaning: str) -> Any:
-  """Returns a dataclass's field with all that is known of a setting."""
+  """Returns a dataclass field with a setting's default, kind and meaning."""
   return dataclasses.field(
     default=default, metadata={'kind': kind, 'meaning': meaning}
   )
@@ -261,7 +262,7 @@ def taken(name: str, kind: Kind, value: Any) -> Any:
   """Returns the value of a setting as a plain Python object.
 
   Raises:
-    ValueError: with name, range and value, if it is out of range.
+    ValueError: if it is invalid; the message has name, range and value.
   """
   try:
     return kind.take(value)
@@ -270,7 +271,7 @@ def taken(name: str, kind: Kind, value: Any) -> Any:
 
 
 def parsed(name: str, kind: Kind, text: str) -> Any:
-  """As `taken`, of a text of the command line."""
+  """Returns the value that a string stands for; raises as `taken`."""
   try:
     return kind.parse(text)
   except ValueError as error:
@@ -283,23 +284,23 @@ def _refusal(name: str, kind: Kind, value: Any, error: ValueError) -> str:
 
 
 def shown(value: Any) -> str:
-  """Returns a value for a message."""
+  """Returns a value as text for a message."""
   try:
     text = ' '.join(repr(value).split())
-  except ValueError:  # Python writes no numbers of thousands of digits.
+  except ValueError:  # Python does not print integers with thousands of digits.
     return f'one of type {type(value).__name__} that is too long to show'
   return text if len(text) <= _LONGEST_SHOWN else f'{text[:_LONGEST_SHOWN]}...'
 
 
 def spelled(value: Any) -> str:
-  """Returns a value as the command line has it, EMPTY if it is empty."""
+  """Returns a value as written on the command line; EMPTY if empty."""
   if value is None:
     return OFF
   if isinstance(value, bool):
     return str(value).lower()
   if isinstance(value, (tuple, list)):
     texts = [spelled(x) for x in value]
-    if ',' in ''.join(texts):  # As `Several` reads names that hold commas.
+    if ',' in ''.join(texts):  # `Several` reads names with commas this way.
       return str(tuple(value))
     return ','.join(texts) or EMPTY
   return str(value) or EMPTY

@@ -1,4 +1,4 @@
-"""Whole behaviors as plain dictionaries of settings."""
+"""Presets: named combinations of settings."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ if TYPE_CHECKING:
 _QUIRKS = tuple(field.name for field in dataclasses.fields(Quirks))
 # Quirks that need `plain_step`.
 IN_PLAIN_STEP = _QUIRKS[: _QUIRKS.index('reset_rank_head')]
-# Whole behaviors, as settings. Where the release crashes (stage 2 compares
-# candidates of one shape with captions of another) `as_released` compares with
-# the caption, as its stage 1 does.
+# Where the release crashes (its stage 2 compares candidates of one shape with
+# captions of another), `as_released` compares with the caption, as in the
+# release's stage 1.
 PRESETS: dict[str, dict[str, Any]] = {
   'corrected': {f'quirks.{name}': False for name in _QUIRKS}
   | {'negatives.exclude': 'image'},
   'as_released': {f'quirks.{name}': True for name in _QUIRKS}
   | {
     'negatives.exclude': 'caption',
-    # The release computes in float32; its own half precision is not ours.
+    # The release computes in float32; its half precision is not reproduced.
     'compute.matmul_precision': 'highest',
   },
 }
 
 
 def apply_preset(config: ml_collections.ConfigDict, name: str) -> None:
-  """Sets everything that a preset names, in place.
+  """Applies a preset to a config, in place.
 
-  The release's step takes one positive at a time; the number of positives per
-  update stays what it was.
+  The release's step takes one positive per micro-batch; the number of positives
+  per update does not change.
 
   Args:
     config: from `default_config`.
-    name: one of PRESETS.
+    name: a key of PRESETS.
   Raises:
     ValueError: if there is no such preset.
   """

@@ -1,4 +1,4 @@
-"""Every setting of a run, and what is known of each."""
+"""The schema: all settings of a run, each with kind, default and meaning."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ from tagsdc_jax.settings.kinds import (
   setting,
 )
 
-PHASES = ('pretrain', 'tags', 'dc')  # In the order in which they follow.
+PHASES = ('pretrain', 'tags', 'dc')  # In the order of training.
 PRESET_NAMES = ('corrected', 'as_released')  # See `presets`.
 
 
@@ -47,19 +47,19 @@ class Settings:
     'PyTorch release; corrected: none of them. A config file calls '
     'settings.apply_preset(config, NAME).',
   )
-  # JAX without 64-bit numbers reads 32 bits of a seed: others would be alike.
+  # Without 64-bit mode, JAX uses only the lower 32 bits of a seed.
   seed: int = setting(0, Whole(0, 2**32 - 1), 'Seed of all random draws.')
   extensions: str = setting(
     '',
     LocalPath(),
-    'Folder of your files that names like module:function refer to; empty: '
-    'the folder of the config file.',
+    'Folder of your files, where module:function is looked up; empty: the '
+    'folder of the config file.',
   )
   init_from: str = setting(
     '',
     LocalPath(),
-    'Where to take the initial weights from: a run folder, a checkpoint, or '
-    'shipped:NAME; empty: random weights.',
+    'Initial weights: a run folder, a checkpoint, or shipped:NAME; empty: '
+    'random weights.',
   )
   num_updates: int = setting(
     5000,
@@ -85,7 +85,7 @@ class Settings:
     'Updates whose checkpoints are kept forever.',
   )
   log_every: int = setting(
-    10, Whole(1, MAX_UPDATES), 'Updates between lines of metrics.'
+    10, Whole(1, MAX_UPDATES), 'Updates between lines in metrics.jsonl.'
   )
   num_devices: int = setting(
     0, Whole(0, 2**16), 'Devices to use in each process; 0 = all.'
@@ -104,9 +104,9 @@ class Settings:
   hang_seconds: float = setting(
     30.0,
     Number(0, 1e6),
-    'Seconds that one of several processes may spend on a step of its own '
+    'With several processes: seconds that a process may spend on a local step '
     '(loading data, saving, a tile of a validation) before it is considered '
-    'hung and exits, so that the others exit too; 0 = forever. Steps known to '
+    'hung and exits, so that the others exit too; 0 = no limit. Steps known to '
     'be slow get more; see docs/clusters.md.',
   )
   data: Data = Data()
@@ -121,7 +121,7 @@ class Settings:
 
 
 class Setting(NamedTuple):
-  """What is known of a setting; its name is `learning_rate`, for instance."""
+  """The schema of one setting."""
 
   field: dataclasses.Field
   kind: Kind
@@ -132,7 +132,7 @@ class Setting(NamedTuple):
 def walk(
   part: Any = Settings, group: str = ''
 ) -> Iterator[tuple[str, Setting]]:
-  """Yields (dotted name, what is known of it) for every setting."""
+  """Yields (dotted name, schema) for every setting."""
   for field in dataclasses.fields(part):
     if dataclasses.is_dataclass(field.type):
       yield from walk(field.type, f'{field.name}.')
@@ -150,7 +150,7 @@ def walk(
 
 ALL: dict[str, Setting] = dict(walk())
 
-# What a continued run may change: none of it touches the parameters.
+# What a resumed run may change: nothing that affects the parameters.
 FREE_TO_CHANGE = (
   'extensions',
   'stop_at_update',

@@ -444,7 +444,7 @@ def test_settings_of_another_version(tmp_path):
   loaded.about['settings']['compute.score_rows'] = 128
   assert checkpoints.settings_of(loaded) == config
   loaded.about['settings']['model.wings'] = 2
-  with pytest.raises(errors.UserError, match='model.wings is no setting; pass'):
+  with pytest.raises(errors.UserError, match='wings is not a setting; pass'):
     checkpoints.settings_of(loaded)
   del loaded.about['settings']
   with pytest.raises(errors.UserError, match='cannot be used'):
