@@ -1,9 +1,8 @@
 """The Python API: `import tagsdc_jax as tagsdc`; see docs/api.md.
 
-A `Matcher` is a trained network with a split of its data. A sentence is a
-`str`, or the number of one of the split's captions; an image is its number in
-the split, or its name. What is wrong with an argument is a `UserError` of one
-line.
+A `Matcher` is a trained network with a split of its data. Sentences are given as
+`str`, or as numbers of captions of the split; images by number in the split, or
+by name. Invalid arguments raise a `UserError` with a one-line message.
 """
 
 import contextlib
@@ -38,18 +37,18 @@ from tagsdc_jax.runs import folder as run_folder
 from tagsdc_jax.runtime import distributed, parallel
 from tagsdc_jax.training import checkpoints, head_init
 
-# Negatives of a caption that programs are compiled for.
+# Numbers of negatives per caption that programs are compiled for.
 _SHOWN = (8, 64)
 
 
 @dataclasses.dataclass(frozen=True)
 class Edit:
-  """A word of a negative that is not the caption's.
+  """A word in which a negative differs from its caption.
 
   Attributes:
-    position: counted from 0, word pieces counted one by one.
-    before: the caption's word; empty if it has none there.
-    after: the negative's word; empty if it has none there.
+    position: index of the word, or word piece, from 0.
+    before: the caption's word; empty if the caption is shorter.
+    after: the negative's word; empty if the negative is shorter.
   """
 
   position: int
@@ -59,13 +58,13 @@ class Edit:
 
 @dataclasses.dataclass(frozen=True)
 class Negative:
-  """A sentence that the network wrote from a caption.
+  """A sentence generated from a caption.
 
   Attributes:
     text: the sentence.
     score: its raw matching score with the caption's image.
-    caption_score: the caption's own.
-    edits: the words in which they differ.
+    caption_score: the raw matching score of the caption.
+    edits: the words in which the two differ.
   """
 
   text: str
@@ -76,12 +75,12 @@ class Negative:
 
 @dataclasses.dataclass(frozen=True)
 class Word:
-  """What the word heads of stage 2 say of a word of a sentence.
+  """A word of a sentence, with the outputs of the word heads of stage 2.
 
   Attributes:
-    text: the word, or the word piece.
-    replaced: the probability that it does not belong there, 0 to 1.
-    suggestion: the word that the correction head prefers.
+    text: the word, or word piece.
+    replaced: probability that the word was replaced, 0 to 1.
+    suggestion: the most probable word of the correction head.
   """
 
   text: str
@@ -91,14 +90,15 @@ class Word:
 
 @dataclasses.dataclass(frozen=True)
 class Checked:
-  """What the network says of a sentence and an image.
+  """The result of checking a sentence against an image.
 
   Attributes:
     text: the sentence.
-    probability: that they match, 0 to 1; the logistic function of the score.
-    words: each word; empty before stage 2.
-    corrected: the sentence with the suggestions for those words that are
-      replaced with a probability above 0.5; as `text` before stage 2.
+    probability: probability that they match, 0 to 1; the logistic function of
+      the score.
+    words: the words of the sentence; empty before stage 2.
+    corrected: the sentence, with suggestions in place of words whose
+      probability of being replaced is above 0.5; equals `text` before stage 2.
   """
 
   text: str
@@ -108,16 +108,16 @@ class Checked:
 
 
 class Matcher:
-  """A trained network and a split of its data; made by `load`.
+  """A trained network and a split of its data; returned by `load`.
 
-  Everything but `evaluate` runs on one device. Programs are compiled at their
-  first use, for 8 or 64 sentences, images or pairs.
+  Everything but `evaluate` runs on one device. Programs are compiled at first
+  use, for 8 or 64 sentences, images or pairs.
 
   Attributes:
     path: the checkpoint's folder.
-    phase: that trained it: 'pretrain', 'tags' or 'dc'.
-    update: after how many updates it was saved.
-    settings: what it was trained with, with `load`'s overrides.
+    phase: the phase that trained it: 'pretrain', 'tags' or 'dc'.
+    update: number of updates after which it was saved.
+    settings: the settings that it was trained with, with `load`'s overrides.
     data: the split, a `tagsdc_jax.data.dataset.RetrievalDataset`: its
       `captions`, `image_ids` and `captions_of_image`.
 
@@ -132,7 +132,7 @@ class Matcher:
     config: settings.Settings,
     data: dataset.RetrievalDataset,
   ) -> None:
-    """Takes a checkpoint, its settings, and a split; raises UserError."""
+    """Uses a checkpoint, its settings, and a split; raises UserError."""
     config, self._model = setup.open_model(loaded, config, data)
     setup.check_positions(config.model, data)
     self.path, self.settings, self.data = loaded.path, config, data
@@ -144,7 +144,7 @@ class Matcher:
     )
     self._reader = reading.Reader(config, params, data)
     self._names = naming.Names(data, config.model.max_positions - 2)
-    # Compiled once for the same sources, whatever they are called.
+    # Compiled once per combination of sources, whatever their names.
     self._maker = functools.lru_cache(maxsize=8)(
       functools.partial(
         example_negatives.Maker, config, params, data, self.update
@@ -164,12 +164,12 @@ class Matcher:
   ) -> Float32[np.ndarray, 'sentences images']:
     """Returns the raw matching score of every sentence with every image.
 
-    The higher the better; 0 is a probability of one half. To score whole
-    splits, `evaluate` and `tagsdc evaluate --scores` are faster.
+    Higher is better; 0 is a probability of one half. `evaluate` and `tagsdc
+    evaluate --scores` are faster for whole splits.
 
     Args:
       sentences: one or several.
-      images: one or several; None for all of the split.
+      images: one or several; None: all of the split.
 
     >>> matcher.score(['a red circle', 'there is a star'], [0, 1, 2]).shape
     (2, 3)
@@ -188,8 +188,8 @@ class Matcher:
 
     Args:
       sentences: one or several.
-      images: among which; None for all of the split.
-      number: how many at most.
+      images: the images to rank; None: all of the split.
+      number: maximum number of images per sentence.
 
     >>> best = matcher.rank(matcher.data.captions[0].text, number=3)
     >>> best[0, 0] == matcher.data.captions[0].image
@@ -202,8 +202,9 @@ class Matcher:
   def evaluate(self) -> dict[str, Any]:
     """Returns the split's recalls, as `tagsdc evaluate --json` writes them.
 
-    On `num_devices` of the settings. Of the result: `image_retrieval` and
-    `text_retrieval` with `r1`, `r5` and `r10` in per cent, `mean_r1`, `rsum`.
+    Runs on `num_devices` of the settings. The result contains
+    `image_retrieval` and `text_retrieval` with `r1`, `r5` and `r10` in percent,
+    `mean_r1` and `rsum`.
 
     >>> sorted(matcher.evaluate()['image_retrieval'])
     ['r1', 'r10', 'r5']
@@ -225,8 +226,8 @@ class Matcher:
   ) -> Float32[np.ndarray, 'pairs D']:
     """Returns the joint embedding of each pair of a sentence and an image.
 
-    What the matching score is a linear function of. The network reads
-    sentence and image together, so neither has an embedding of its own.
+    The matching score is a linear function of it. The network reads sentence
+    and image together, so neither has a separate embedding.
 
     Args:
       sentences: as many as images, or one for all.
@@ -244,13 +245,13 @@ class Matcher:
     *,
     words: bool | None = None,
   ) -> list[Checked]:
-    """Returns what the network says of each pair of a sentence and an image.
+    """Returns whether each sentence matches its image, and which words do not.
 
     Args:
       sentences: as many as images, or one for all.
       images: as many as sentences, or one for all.
-      words: whether to check every word, for which stage 2 ('dc') trains the
-        heads; None: if they are trained.
+      words: whether to check each word, with the heads that stage 2 ('dc')
+        trains; None: if they are trained.
 
     >>> [checked] = matcher.check('a small red star', 0)
     >>> 0 < checked.probability < 1
@@ -281,21 +282,21 @@ class Matcher:
     number: int = 8,
     seed: int = 0,
   ) -> list[list[Negative]]:
-    """Returns the hardest sentences written from each caption, hardest first.
+    """Returns the hardest sentences generated from each caption, hardest first.
 
-    Written as in training, with the settings' `negatives`, one caption after
-    the other, so that a caption's do not depend on the others. Captions of the
-    split are masked phrase by phrase where `negatives.unit` says so. A sentence
-    of your own has no phrases: its words are masked one by one.
+    They are generated as in training, with the `negatives` of the settings, one
+    caption at a time, so that the results do not depend on the other captions.
+    `negatives.unit` says whether captions of the split are masked by phrases. A
+    custom sentence has no phrases: its words are masked one by one.
 
     Args:
-      sentences: captions to write from.
-      images: what they are true of; None: captions of the split are of their
-        own images.
-      source: that writes: 'mask_refill', 'word_swap' or your own
+      sentences: captions to generate negatives from.
+      images: images that the captions are true of; None: the captions are from
+        the split, and their own images are used.
+      source: source of the sentences: 'mask_refill', 'word_swap' or your own
         module:function; None: those of the settings, else 'mask_refill'.
-      number: how many per caption at most.
-      seed: another one draws other sentences.
+      number: maximum number of negatives per caption.
+      seed: seed of the random draws.
 
     >>> [found] = matcher.negatives(0, number=3)
     >>> found[0].score >= found[-1].score
@@ -314,7 +315,7 @@ class Matcher:
           f'images must name the image that {caption.text!r} is true of; only '
           'captions of the split, given by number, have one'
         )
-    # The same keys as in the report, where a caption's is its number.
+    # The same PRNG keys as in the report, derived from the caption's number.
     keys = [
       0 if isinstance(one, str) else int(one)
       for one in naming.listed(sentences)
@@ -335,15 +336,15 @@ class Matcher:
     found = source_of.find((source,), built_in.BUILT_IN, self.settings)
     if not found[0].writes:
       raise UserError(
-        f'source must be one that writes sentences, got {source!r}, which '
-        'only finds captions and images that are there'
+        f'source must be one that generates sentences, got {source!r}, which '
+        'retrieves captions or images'
       )
     return found
 
   def _shown(
     self, caption: dataset.Caption, found: example_negatives.Found
   ) -> list[Negative]:
-    """Returns negatives for people."""
+    """Returns negatives in human-readable form."""
     before = self._words(caption.token_ids)
     shown = []
     for row in np.flatnonzero(found.is_filled):
@@ -366,7 +367,7 @@ class Matcher:
     return shown
 
   def _checked(self, caption: dataset.Caption, read: reading.Read) -> Checked:
-    """Returns what was read of one pair, for people."""
+    """Returns the outputs for one pair in human-readable form."""
     token_ids = caption.token_ids
     text = caption.text or self._sentence(token_ids)
     probability = example_negatives.sigmoid(float(read.logits))
@@ -408,9 +409,9 @@ class Matcher:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-  """Keeps Orbax's and TFDS's start-up notes away from users, as `tagsdc` does.
+  """Silences the log messages of Orbax and TFDS, as `tagsdc` does.
 
-  What Orbax logs as an error it raises as well.
+  Errors that Orbax logs are also raised.
   """
   before = logging.get_verbosity()
   logging.set_verbosity(logging.FATAL)
@@ -431,13 +432,13 @@ def load(
 
   Args:
     path: a run folder (its best checkpoint by validation), one checkpoint, or
-      weights that come with the package, 'shipped:world_pretrain'.
-    data: 'train', 'validation' or 'test' of the data that it was trained on,
-      or a data set of your own.
-    overrides: settings that are to differ from those that it was trained with,
-      by their dotted names; not `phase` and `model`.
+      weights that come with the package, such as 'shipped:world_pretrain'.
+    data: 'train', 'validation' or 'test' for a split of the data that it was
+      trained on, or a dataset of your own.
+    overrides: settings to change, by their dotted names; all but `phase` and
+      those of `model`.
   Raises:
-    UserError: if something is missing or does not fit.
+    UserError: if something is missing or does not match.
 
   >>> SMALL = {
   ...   'data.world_size': 'tiny',
@@ -452,7 +453,7 @@ def load(
   fixed = [x for x in overrides if x == 'phase' or x.startswith('model.')]
   if fixed:
     raise UserError(
-      f'{fixed[0]} is part of what was trained and cannot be overridden; '
+      f'{fixed[0]} is part of the trained network and cannot be overridden; '
       'train with another value'
     )
   loaded = checkpoints.load(shipped.find(_path('path', path)))
@@ -478,11 +479,11 @@ def train(
 
   Args:
     config: name or path of a config file, or settings.
-    run_dir: the run's folder; `load` takes it afterwards.
-    overrides: settings to be changed, by their dotted names.
+    run_dir: the run folder, which `load` accepts afterwards.
+    overrides: settings to change, by their dotted names.
   Returns:
-    what `results.json` in the folder holds: `evaluation` with the recalls on
-    the test split, `validation`, `seconds` and others; see
+    The contents of `results.json` in the folder: `evaluation` with the recalls
+    on the test split, `validation`, `seconds` and others; see
     `tagsdc_jax.runs.training.train`.
   Raises:
     UserError: for a config, data or folder that cannot be used.
@@ -500,11 +501,11 @@ def train(
 def metrics(run_dir: str | os.PathLike) -> list[dict[str, Any]]:
   """Returns the lines of a run's metrics.jsonl, by update.
 
-  Each has `update`, `kind` ('train' or 'validation') and numbers by name. Of a
-  run that is at work, what it has written so far.
+  Each line has `update`, `kind` ('train' or 'validation') and metrics by name.
+  While a run is active, returns what it has written so far.
 
   Args:
-    run_dir: its folder, or weights that come with the package.
+    run_dir: the run folder, or weights that come with the package.
   Raises:
     UserError: if there is no such folder.
 
@@ -518,12 +519,12 @@ def metrics(run_dir: str | os.PathLike) -> list[dict[str, Any]]:
   """
   path = shipped.find(_path('run_dir', run_dir))
   if not path.is_dir():
-    raise UserError(f'{path} must be the folder of a run; there is none')
+    raise UserError(f'{path} must be a run folder, but there is no such folder')
   return report.read_metrics(path / run_folder.METRICS)
 
 
 def _prepare_jax() -> None:
-  """Has JAX compute as in the commands; says so where that is a change."""
+  """Sets up JAX as in the commands; warns where that changes a setting."""
   environment.settle()
   environment.open_devices()
 

@@ -234,7 +234,7 @@ def test_own_data(matcher, path):
     (lambda m: tagsdc.load(3), 'path must be a str or a path, got 3'),
     (
       lambda m: tagsdc.load(m.path, overrides={'model.num_heads': 1}),
-      'model.num_heads is part of what was trained',
+      'model.num_heads is part of the trained network',
     ),
     (lambda m: tagsdc.load(m.path, overrides={'x': 1}), 'x is not a setting'),
     (lambda m: tagsdc.train('worlds', 'run'), 'neither a file nor one of ours'),

@@ -1,4 +1,4 @@
-"""How users name captions and images of a split: numbers, names, sentences."""
+"""Resolves sentences and images as users give them: numbers, names, texts."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -11,33 +11,33 @@ from tagsdc_jax.data import captions, dataset
 
 Sentence = str | int
 Image = str | int
-NO_IMAGE = -1  # Of a caption that is the user's own.
+NO_IMAGE = -1  # The image of a sentence that is not from the split.
 
 
 class Names:
-  """What the captions and images of a split are called."""
+  """The captions and images of a split, by number or name."""
 
   def __init__(self, data: dataset.RetrievalDataset, max_tokens: int) -> None:
-    """Takes the split, and how many tokens a user's sentence may have."""
+    """Uses a split; a user's sentence may have up to `max_tokens` tokens."""
     self._data, self._max_tokens = data, max_tokens
     self._image_numbers = {name: i for i, name in enumerate(data.image_ids)}
 
   def captions(
     self, sentences: Sentence | Sequence[Sentence]
   ) -> list[dataset.Caption]:
-    """Returns captions of the split by number, and others of NO_IMAGE.
+    """Returns captions; those given as text have the image NO_IMAGE.
 
     Raises:
-      UserError: for an unknown number, or a sentence that is empty, too long
-        or has unknown words.
+      UserError: if a number is out of range, or a sentence is empty, too long,
+        or contains unknown words.
     """
     return [self._caption(one) for one in listed(sentences)]
 
   def images(self, images: Image | Sequence[Image] | None) -> np.ndarray:
-    """Returns numbers of images, int [images]; all for None.
+    """Returns the numbers of images, int [images]; None: all of the split.
 
     Raises:
-      UserError: for an unknown number or name.
+      UserError: if a number or name is unknown.
     """
     names = self._data.image_ids
     if images is None:
@@ -45,14 +45,14 @@ class Names:
     return np.array([self._image(one) for one in listed(images)], np.int64)
 
   def _caption(self, sentence: Sentence) -> dataset.Caption:
-    known = self._data.captions
+    in_split = self._data.captions
     if isinstance(sentence, int | np.integer):
-      if not 0 <= sentence < len(known):
+      if not 0 <= sentence < len(in_split):
         raise errors.UserError(
-          f'a caption of {self._data.name} is a number from 0 to '
-          f'{len(known) - 1}, got {sentence}'
+          f'a caption of {self._data.name} must be a number from 0 to '
+          f'{len(in_split) - 1}, got {sentence}'
         )
-      return known[int(sentence)]
+      return in_split[int(sentence)]
     token_ids = self._encode(sentence)
     if len(token_ids) > self._max_tokens:
       raise errors.UserError(
@@ -67,7 +67,7 @@ class Names:
     if isinstance(number, int | np.integer) and 0 <= number < len(names):
       return int(number)
     raise errors.UserError(
-      f'an image of {self._data.name} is a number from 0 to '
+      f'an image of {self._data.name} must be a number from 0 to '
       f'{len(names) - 1}, or a name such as {names[0]!r}, got {image!r}'
     )
 
@@ -77,32 +77,32 @@ class Names:
 
 
 def listed(given: Any) -> list[Any]:
-  """Returns one or several sentences, or images, as a list.
+  """Returns one or several sentences or images as a list.
 
   Raises:
-    UserError: if there is none.
+    UserError: if it is empty, or neither a str, a number nor iterable.
   """
   if isinstance(given, str | int | np.integer):
     return [given]
   try:
-    found = list(given)
+    items = list(given)
   except TypeError:
-    found = []
-  if not found:
+    items = []
+  if not items:
     raise errors.UserError(
-      'sentences and images must be given as a str, a number, or several of '
-      f'them, got {given!r}'
+      'sentences and images must be a str, a number, or several of them, '
+      f'got {given!r}'
     )
-  return found
+  return items
 
 
 def pairs(
   sentences: Sequence[Any], images: Sequence[int] | np.ndarray
 ) -> list[tuple[Any, int]]:
-  """Returns each sentence with its image; one goes with all of the others.
+  """Returns each sentence with its image; a single one is paired with all.
 
   Raises:
-    UserError: if the numbers of them differ.
+    UserError: if their numbers differ and neither is one.
   """
   count = max(len(sentences), len(images))
   if not {len(sentences), len(images)} <= {1, count}:

@@ -1,7 +1,7 @@
-"""What a network says of a few sentences and images, on one device.
+"""Runs a trained network on a few sentences and images, on one device.
 
 Programs are compiled for 8 or 64 sentences, images or pairs, padded to the
-split's longest caption, so that one serves many calls.
+split's longest caption, so that calls rarely compile a new one.
 """
 
 import dataclasses
@@ -20,12 +20,12 @@ from tagsdc_jax.engines import engine
 from tagsdc_jax.runs import example_negatives, setup
 
 _SIZES = (8, 64)
-# Longer sentences than the split's are padded to a multiple.
+# Sentences longer than the split's are padded to a multiple of this.
 _STEP = 8
 
 
 class Read(NamedTuple):
-  """Of pairs of a sentence and an image."""
+  """Outputs of the heads for pairs of a sentence and an image."""
 
   pooled: arrays.Array  # float32 [pairs, D], what the score is computed from
   logits: arrays.Array  # float32 [pairs], raw matching scores
@@ -34,17 +34,18 @@ class Read(NamedTuple):
 
 
 class Reader:
-  """Runs a network on captions, of a split or not, and images of the split."""
+  """Runs a network on sentences and on images of a split."""
 
   def __init__(
     self, config: settings.Settings, params: Any, data: dataset.RetrievalDataset
   ) -> None:
-    """Takes a network whose `rank_output` ranks (`matching_parameters`).
+    """Uses a network's parameters and a split.
 
     Args:
-      config: with the data's sizes.
-      params: parameters.
-      data: the split; every caption fits the positions.
+      config: settings, including the data's sizes.
+      params: parameters; `rank_output` is the matching head (see
+        `head_init.matching_parameters`).
+      data: the split; no caption exceeds `model.max_positions`.
     """
     self._config, self._params, self._data = config, params, data
     self._model = setup.make_model(config)
@@ -56,8 +57,8 @@ class Reader:
     """Returns the raw matching score of each caption with each image.
 
     Args:
-      captions: at least one; they fit the positions.
-      images: int [images], at least one number.
+      captions: at least one; none exceeds `model.max_positions`.
+      images: int [images], at least one image number.
     """
     scores = np.zeros((len(captions), len(images)), np.float32)
     length = self._length(captions)
@@ -85,10 +86,10 @@ class Reader:
     *,
     with_words: bool = False,
   ) -> Read:
-    """Returns what the heads say of each pair, as numpy arrays.
+    """Returns the outputs of the heads for each pair, as numpy arrays.
 
     Args:
-      pairs: a caption and the number of an image each; at least one.
+      pairs: at least one pair of a caption and an image number.
       with_words: whether to read the word heads of stage 2.
     """
     length = self._length([caption for caption, _ in pairs])
@@ -106,10 +107,10 @@ class Reader:
 
   def _length(self, captions: Sequence[dataset.Caption]) -> int:
     """Returns the padded length L."""
-    own = self._shapes.max_tokens + 2
+    usual = self._shapes.max_tokens + 2
     longest = max(len(caption.token_ids) for caption in captions) + 2
-    if longest <= own:
-      return own
+    if longest <= usual:
+      return usual
     return min(-(-longest // _STEP) * _STEP, self._config.model.max_positions)
 
   def _engine(self, length: int) -> engine.Engine:
@@ -135,14 +136,14 @@ class Reader:
 
 
 def _size(count: int) -> int:
-  """Returns how many items are run at once."""
+  """Returns the number of items to run at once."""
   return next((size for size in _SIZES if size >= count), _SIZES[-1])
 
 
 def _batches(count: int, size: int) -> Iterator[tuple[np.ndarray, int]]:
-  """Yields the numbers of `size` items, and how many of them are needed.
+  """Yields the indices of `size` items, and how many of them are needed.
 
-  The others repeat the last item.
+  The rest repeats the last item.
   """
   for start in range(0, count, size):
     yield (
@@ -159,7 +160,7 @@ def _score(
   images: arrays.Images,
   is_needed: jax.Array,
 ) -> jax.Array:
-  """Returns float32 [texts, images], 0 where not needed."""
+  """Returns scores, float32 [texts, images], 0 where not needed."""
   rows = jnp.arange(is_needed.size, dtype=jnp.int32)
   return own.score(
     params,
