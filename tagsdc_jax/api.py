@@ -1,8 +1,8 @@
 """The Python API: `import tagsdc_jax as tagsdc`; see docs/api.md.
 
-A `Matcher` is a trained network with a split of its data. Sentences are given as
-`str`, or as numbers of captions of the split; images by number in the split, or
-by name. Invalid arguments raise a `UserError` with a one-line message.
+A `Matcher` is a trained network with a split of its data. A sentence is a `str`
+or the number of a caption of the split; an image is its number in the split or
+its name. Invalid arguments raise a `UserError` with a one-line message.
 """
 
 import contextlib

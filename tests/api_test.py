@@ -218,8 +218,8 @@ def test_own_data(matcher, path):
     (lambda m: m.score('a red banana'), "no word 'banana'"),
     (lambda m: m.score(' '), 'at least one word'),
     (lambda m: m.score('a ' * 31), 'at most 30 tokens .* got 31'),
-    (lambda m: m.score([]), 'must be given as'),
-    (lambda m: m.score(None), 'must be given as'),
+    (lambda m: m.score([]), 'sentences and images must be a str, a number'),
+    (lambda m: m.score(None), 'sentences and images must be a str, a number'),
     (lambda m: m.score([None]), 'must be a str'),
     (lambda m: m.score(120), 'number from 0 to 119, got 120'),
     (lambda m: m.score(0, -1), 'number from 0 to 23, .*got -1'),
@@ -242,7 +242,7 @@ def test_own_data(matcher, path):
       lambda m: tagsdc.train(m.settings, 'run', overrides={'seed': -1}),
       'seed must be',
     ),
-    (lambda m: tagsdc.metrics('nowhere'), 'nowhere must be the folder'),
+    (lambda m: tagsdc.metrics('nowhere'), 'nowhere must be a run folder'),
   ],
 )
 def test_what_is_wrong_is_said_in_a_line(matcher, call, message):
