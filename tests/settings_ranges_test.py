@@ -465,7 +465,7 @@ def test_old_paths_are_spelled_as_now(monkeypatch):
     ),
     (
       'config.data.train_text = "a.db"',
-      'train_text must be a path on this machine, or several with commas',
+      'train_text must be a path on this machine, or several, separated by',
     ),
     (
       'config.optimizer.learning_rate = np.float32(0.1)',

@@ -121,7 +121,7 @@ def test_free_to_change_leaves_out_what_decides_the_run():
     ),
     (
       {'profile': '12-10'},
-      "must be updates as in 10-12, counted from 1, got '12-10'",
+      "must be updates such as 10-12, counted from 1, got '12-10'",
     ),
     ({'profile': '0'}, "counted from 1, got '0'"),
     (

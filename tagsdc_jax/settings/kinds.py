@@ -195,7 +195,7 @@ class Updates(Kind):
     return value
 
   def _words(self) -> str:
-    return 'updates as in 10-12, counted from 1'
+    return 'updates such as 10-12, counted from 1'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,7 +232,7 @@ class Several(Kind):
     return tuple(self.of.parse(word.strip()) for word in words)
 
   def _words(self) -> str:
-    return f'{self.of}, or several with commas between them'
+    return f'{self.of}, or several, separated by commas'
 
 
 def profiled_updates(text: str) -> tuple[int, int]:
