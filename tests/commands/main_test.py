@@ -200,7 +200,7 @@ def test_warnings_that_are_made_errors_are_a_line(capsys, monkeypatch):
 
   monkeypatch.setattr(main.COMMANDS['demo'], 'run', fail)
   assert main.main(['demo']) == 2
-  assert 'PYTHONWARNINGS or -W makes errors' in capsys.readouterr().err
+  assert 'PYTHONWARNINGS or -W turns warnings into errors' in capsys.readouterr().err
 
 
 def test_a_name_that_the_encoding_lacks_is_shown(monkeypatch):

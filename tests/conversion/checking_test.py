@@ -190,7 +190,7 @@ def test_numbers_that_are_not_finite_are_named():
     errors.UserError,
     match='float32 has, up to 3.4e38: '
     'rounded to it, a has 3 NaN of 6, and 2 more of '
-    '4 arrays have some',
+    'more of 4 arrays',
   ):
     checking.check_finite(weights, FILE, is_rounded=True)
 

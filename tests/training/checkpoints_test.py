@@ -173,7 +173,7 @@ def test_a_pointer_in_place_of_numbers_is_told(host_state, tmp_path):
   path.write_text('version https://git-lfs.github.com/spec/v1\noid sha256:1\n')
   with pytest.raises(
     errors.UserError,
-    match=f'{path} is a pointer of Git LFS, '
+    match=f'{path} is a Git LFS pointer, '
     'not the file itself; run `git lfs pull`',
   ):
     checkpoints.load(tmp_path / 'it')
