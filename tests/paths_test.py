@@ -73,7 +73,7 @@ def test_what_a_path_means(text, path, tmp_path):
     ('', 'it is empty'),
     ('a\0b', 'NUL'),
     ('~no_such_user/a', 'no home folder ~no_such_user; give ./~no_such_user/a'),
-    ('x' * 256, 'a name may have 255 bytes'),
+    ('x' * 256, 'a name may have at most 255 bytes'),
     ('é' * 128, '255 bytes'),
     ('a/' * 2100, 'a path 4095'),
     ('\ud800', 'file names cannot have'),

@@ -127,7 +127,7 @@ def get_config():
     ('def get_config():\n  return None\n', 'must return settings.default_'),
     (
       CHANGED.replace('CHANGE', 'sed = 1'),
-      'line 5: sed is no setting; nearest: seed',
+      'line 5: sed is not a setting; nearest: seed',
     ),
     (
       CHANGED.replace('CHANGE', 'num_updates = "many"'),

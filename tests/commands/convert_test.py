@@ -185,13 +185,13 @@ def test_a_wrapper_is_taken_off_and_said(stage2, tmp_path, capsys):
 @pytest.mark.parametrize(
   'dtype, value, message',
   [
-    (np.float32, np.nan, 'finite numbers: rank_output.bias has 1 NaN of 1. '),
+    (np.float32, np.nan, 'finite numbers: rank_output.bias has 1 NaN among 1 values. '),
     (np.float16, np.inf, 'finite numbers: rank_output.bias has 1 infinite'),
     (
       np.float64,
       1e39,
       'numbers that float32 has, up to 3.4e38: rounded to it, '
-      'rank_output.bias has 1 infinite of 1. Nothing was converted; give',
+      'rank_output.bias has 1 infinite among 1 values. Nothing was converted; give',
     ),
   ],
 )
@@ -316,7 +316,7 @@ def test_shipped_weights_become_a_file(tmp_path, capsys):
     (['full', 'empty.pt'], 'empty.pt cannot be written: Is a directory'),
     (
       ['full', 'out.safetensors', '--num-heads', '4'],
-      '--num-heads is for files of weights, but full is none',
+      '--num-heads applies only to weight files, but full is not one',
     ),
   ],
 )

@@ -257,7 +257,7 @@ def test_first_pass(run_dir, whole, tmp_path, capsys):
   assert kept.sum(axis=1).min() == 3 and kept.sum() < 60 * 12 / 2
   np.testing.assert_allclose(scores[kept], whole[0][kept], atol=1e-5)
   assert result['first_pass']['pairs'] == kept.sum()
-  assert f'{kept.sum()} of 720 pairs left; ' in capsys.readouterr().out
+  assert f'{kept.sum()} of 720 pairs selected; ' in capsys.readouterr().out
 
 
 def test_protocols_are_printed_beside_what_was_published(capsys):
@@ -312,7 +312,7 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
 @pytest.mark.parametrize(
   'flags, message',
   [
-    (['--top-k-rerank', '5'], '--top-k-rerank and --first-pass need each'),
+    (['--top-k-rerank', '5'], '--top-k-rerank and --first-pass must be given together'),
     (['--first-pass', 'x.npy'], "a cheap model's scores of all pairs"),
     (
       ['--top-k-rerank', '0', '--first-pass', 'x.npy'],
@@ -351,7 +351,7 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
     (['--protocol', 'coco_5k'], '5,000 images, but itm_toy.db has 12'),
     (
       ['--data-root', '/no/such'],
-      'data.root = /no/such is no folder; give --data-root FOLDER, where the',
+      'data.root = /no/such is not a folder; give --data-root FOLDER, where the',
     ),
     (['--protocol', 'coco_5k', '--protocol', 'coco_1k'], 'protocol coco_5k is'),
     (['--work-dir', '/dev/null/x'], '/dev/null is a file; give another path'),

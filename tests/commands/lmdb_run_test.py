@@ -130,7 +130,7 @@ def test_training_data_that_is_gone_is_not_checked(gone, toy, capsys):
   found = evaluate._in_train(_settings(toy, **gone), 'test', data)
   assert found == {'in_train': None}
   shown = capsys.readouterr().out
-  assert shown.startswith('itm_toy.db: not checked whether it was trained on: ')
+  assert shown.startswith('itm_toy.db: cannot check for overlap with train: ')
   assert shown.count('\n') == 1
 
 

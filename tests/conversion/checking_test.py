@@ -180,7 +180,7 @@ def test_numbers_that_are_not_finite_are_named():
   with pytest.raises(errors.UserError) as error:
     checking.check_finite(weights, FILE)
   assert str(error.value) == (
-    'some.pt must hold finite numbers: b has 1 NaN and 1 infinite of 3. '
+    'some.pt must hold finite numbers: b has 1 NaN and 1 infinite among 3 values. '
     'Nothing was converted; give weights of before they went wrong, or '
     'download them again'
   )
@@ -189,7 +189,7 @@ def test_numbers_that_are_not_finite_are_named():
   with pytest.raises(
     errors.UserError,
     match='float32 has, up to 3.4e38: '
-    'rounded to it, a has 3 NaN of 6, and 2 more of '
+    'rounded to it, a has 3 NaN among 6 values, as have 2 '
     'more of 4 arrays',
   ):
     checking.check_finite(weights, FILE, is_rounded=True)

@@ -164,7 +164,7 @@ def test_runs_in_turns(benchmark, monkeypatch):
 @pytest.mark.parametrize(
   'change, message',
   [
-    ('score_token=3', 'compute.score_token is no setting'),
+    ('score_token=3', 'compute.score_token is not a setting'),
     ('attention=flash', 'compute.attention must be one of plain, xla, cudnn'),
     ('score_tokens=many', 'compute.score_tokens must be a whole number from 1'),
     ('recompute_layers=yes', 'compute.recompute_layers must be true or false'),
