@@ -185,7 +185,11 @@ def test_a_wrapper_is_taken_off_and_said(stage2, tmp_path, capsys):
 @pytest.mark.parametrize(
   'dtype, value, message',
   [
-    (np.float32, np.nan, 'finite numbers: rank_output.bias has 1 NaN among 1 values. '),
+    (
+      np.float32,
+      np.nan,
+      'finite numbers: rank_output.bias has 1 NaN among 1 values. ',
+    ),
     (np.float16, np.inf, 'finite numbers: rank_output.bias has 1 infinite'),
     (
       np.float64,

@@ -312,7 +312,10 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
 @pytest.mark.parametrize(
   'flags, message',
   [
-    (['--top-k-rerank', '5'], '--top-k-rerank and --first-pass must be given together'),
+    (
+      ['--top-k-rerank', '5'],
+      '--top-k-rerank and --first-pass must be given together',
+    ),
     (['--first-pass', 'x.npy'], "a cheap model's scores of all pairs"),
     (
       ['--top-k-rerank', '0', '--first-pass', 'x.npy'],
@@ -334,7 +337,7 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
       ['--config.evaluation.tile_texts=0'],
       'evaluation.tile_texts must be a whole number from 1 to',
     ),
-    (['--config.num_devices=5'], 'at most 4, the devices that this process'),
+    (['--config.num_devices=5'], 'at most 4, the number of cpu devices of'),
     (
       ['--config.num_devices=-1'],
       "num_devices must be a whole number from 0 to 65536, got '-1'",

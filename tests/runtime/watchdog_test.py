@@ -82,7 +82,7 @@ def _run(code, seconds=0.3, **values):
       'scoring captions and images',
     ),
     (_HOOK, [0.01, _FOR_EVER, 0.0, 0.0], 'writing a checkpoint'),
-    (_HOOK, [0.01, 0.01, 0.6, _FOR_EVER], 'at the same work'),
+    (_HOOK, [0.01, 0.01, 0.6, _FOR_EVER], 'doing the same work'),
   ],
 )
 def test_what_never_ends_is_said_and_ends_the_process(code, delays, doing):
