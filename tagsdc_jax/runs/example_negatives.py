@@ -1,8 +1,8 @@
-"""The sentences that a network makes of a caption, and what it says of them.
+"""Hard negatives that a network writes for a caption, and its judgment of them.
 
-Made as in training, by the same code: masking, refilling with the run's K, S,
-temperature and dropout rate, scores without dropout. Only the caption is one
-of the test split.
+They are made as in training and by the same code: masking, refilling with the
+run's K, S, temperature and dropout rate, scoring without dropout. Only the
+captions are from the test split.
 """
 
 import functools
@@ -26,20 +26,20 @@ from tagsdc_jax.training import keys
 NUM_SHOWN = 8
 
 
-class _Found(NamedTuple):
+class _Hardest(NamedTuple):
   """The hardest sentences of one caption, hardest first."""
 
   token_ids: jax.Array  # int32 [H, L]
   logits: jax.Array  # float32 [H]
-  is_filled: jax.Array  # bool [H]: there is such a sentence
-  own_logit: jax.Array  # float32 [], the caption's
+  is_filled: jax.Array  # bool [H], False for empty slots
+  own_logit: jax.Array  # float32 [], of the caption
   num_valid: jax.Array  # int32 []
   replaced_probs: jax.Array | None  # float32 [H, L], stage 2
   corrections: jax.Array | None  # int32 [H, L], stage 2
 
 
 class Maker:
-  """Makes the negatives of captions with one compiled program."""
+  """Makes negatives of captions with one compiled program."""
 
   def __init__(
     self,
@@ -48,13 +48,13 @@ class Maker:
     data: dataset.RetrievalDataset,
     update: int,
   ) -> None:
-    """Takes a network whose `rank_output` ranks (`matching_parameters`).
+    """Creates the program.
 
     Args:
-      config: with the data's sizes.
-      params: parameters.
-      data: the split; every caption fits the positions.
-      update: the checkpoint's; draws are a function of it.
+      config: settings with the data's sizes.
+      params: from `matching_parameters`, so that `rank_output` ranks.
+      data: the split; every caption must fit the network's positions.
+      update: the checkpoint's update, which determines the random draws.
     """
     self._config, self._params, self._data = config, params, data
     self._shapes = assembling.shapes_of(data)
@@ -80,12 +80,12 @@ class Maker:
     """Returns a caption's negatives.
 
     Args:
-      number: the caption's.
-      picture: of its image.
-      scene: for the oracle; None where there is none.
+      number: the caption's number.
+      picture: the picture of its image.
+      scene: for the oracle; None if there is none.
     """
     data, config = self._data, self._config
-    found = jax.tree.map(
+    hardest = jax.tree.map(
       np.asarray,
       self._program(
         self._params,
@@ -101,16 +101,16 @@ class Maker:
     )
     inside = slice(1, 1 + len(caption))
     negatives = []
-    for row in np.flatnonzero(found.is_filled):
-      sentence = found.token_ids[row, inside]
+    for row in np.flatnonzero(hardest.is_filled):
+      sentence = hardest.token_ids[row, inside]
       probs, corrections = (
         None if x is None else x[row, inside]
-        for x in (found.replaced_probs, found.corrections)
+        for x in (hardest.replaced_probs, hardest.corrections)
       )
       negatives.append(
         content.Negative(
           to_words(sentence, caption, data.vocabulary, probs, corrections),
-          sigmoid(found.logits[row]),
+          sigmoid(hardest.logits[row]),
           oracle.judge_ids(sentence, scene) if scene else None,
         )
       )
@@ -119,10 +119,10 @@ class Maker:
       picture,
       text,
       to_words(caption, caption, data.vocabulary),
-      sigmoid(found.own_logit),
+      sigmoid(hardest.own_logit),
       negatives,
       negative_config.num_copies * negative_config.num_samples,
-      int(found.num_valid),
+      int(hardest.num_valid),
     )
 
   def _batch(self, number: int) -> arrays.MicroBatch:
@@ -152,14 +152,14 @@ def to_words(
   replaced_probs: np.ndarray | None = None,
   corrections: np.ndarray | None = None,
 ) -> list[content.Word]:
-  """Returns the tokens of a sentence for people.
+  """Returns the tokens of a sentence in human-readable form.
 
   Args:
     sentence: int [length], without [CLS], [SEP] and padding.
-    caption: int [length], what it was made of.
-    vocabulary: tokens without a known word are shown as their id.
-    replaced_probs: float [length], the discriminator's.
-    corrections: int [length]; read where a token was replaced.
+    caption: int [length], the original caption.
+    vocabulary: tokens without a known word are shown as ids.
+    replaced_probs: float [length], from word discrimination.
+    corrections: int [length]; used where a token was replaced.
   """
 
   def show(token: int) -> str:
@@ -186,7 +186,7 @@ def to_words(
 
 
 def sigmoid(logit: float) -> float:
-  """Returns the probability of a raw score."""
+  """Returns the probability for a logit."""
   return float(1 / (1 + np.exp(-np.float64(logit))))
 
 
@@ -196,9 +196,9 @@ def _find_hardest(
   params: Any,
   batch: arrays.MicroBatch,
   batch_keys: keys.MicroBatchKeys,
-) -> _Found:
-  """Writes, scores and reads the hardest sentences of one caption."""
-  # The key has the run's dropout applied while writing, as in training.
+) -> _Hardest:
+  """Writes, scores and analyzes the hardest sentences of one caption."""
+  # The key applies the run's dropout while writing, as in training.
   table, proposed = candidates_of.propose(
     sources,
     source.Inputs(
@@ -235,7 +235,7 @@ def _find_hardest(
   probs, corrections = None, None
   if own.task.settings.phase == 'dc':
     probs, corrections = _read_words(own, params, texts, images)
-  return _Found(
+  return _Hardest(
     texts.token_ids,
     logits,
     is_filled,
@@ -249,13 +249,13 @@ def _find_hardest(
 def _read_words(
   own: engine.Engine, params: Any, texts: arrays.Texts, image: engine.Embedded
 ) -> tuple[jax.Array, jax.Array]:
-  """Returns what stage 2's heads say, without dropout.
+  """Returns the outputs of stage 2's heads, without dropout.
 
   Args:
     own: runs the network.
     params: parameters.
     texts: [H, L].
-    image: one, the texts' own.
+    image: the one image of all texts.
   Returns:
     the probability that a word was replaced, float32 [H, L], and the word
     that the correction head prefers, int32 [H, L].
@@ -268,7 +268,7 @@ def _read_words(
     num_outputs=length,
     dropout_key=None,
   )
-  # The two classes are: replaced, same word (losses/words.py).
+  # The classes are: replaced, same word (losses/words.py).
   return (
     jax.nn.softmax(own.read(params, 'disc_logits', states))[..., 0],
     jnp.argmax(own.read(params, 'correction_logits', states), axis=-1),

@@ -161,7 +161,7 @@ def test_half_precision_is_widened_and_said(stage2, tmp_path, capsys):
   half = {name: x.astype(np.float16) for name, x in weights.items()}
   safetensors_numpy.save_file(half, path)
   _run(path, tmp_path / 'ours', '--num-heads', 4)
-  assert '84 tensors were float16: now float32, exactly' in (
+  assert '84 tensors were float16: converted to float32 exactly' in (
     capsys.readouterr().out
   )
   _run(tmp_path / 'ours', tmp_path / 'back.safetensors')
@@ -175,7 +175,7 @@ def test_a_wrapper_is_taken_off_and_said(stage2, tmp_path, capsys):
     {f'module.{name}': x for name, x in weights.items()}, path
   )
   _run(path, tmp_path / 'ours', *CONFIG)
-  assert 'all names began with module., which was taken off' in (
+  assert 'removed the prefix module. from all names' in (
     capsys.readouterr().out
   )
   _run(tmp_path / 'ours', tmp_path / 'back.safetensors')
@@ -195,7 +195,8 @@ def test_a_wrapper_is_taken_off_and_said(stage2, tmp_path, capsys):
       np.float64,
       1e39,
       'numbers that float32 has, up to 3.4e38: rounded to it, '
-      'rank_output.bias has 1 infinite among 1 values. Nothing was converted; give',
+      'rank_output.bias has 1 infinite among 1 values. '
+      'Nothing was converted; give',
     ),
   ],
 )
@@ -294,7 +295,10 @@ def test_shipped_weights_become_a_file(tmp_path, capsys):
   'arguments, message',
   [
     (['none.pt', 'out'], 'none.pt is missing; give a file'),
-    (['FILE', 'out'], 'hidden_size 48 is no multiple of 64; give --model-con'),
+    (
+      ['FILE', 'out'],
+      'hidden_size 48 is not a multiple of 64; give --model-con',
+    ),
     (
       ['FILE', 'out', '--num-heads', '5'],
       'must be divisible by the number of attention heads, got 5',
@@ -310,9 +314,9 @@ def test_shipped_weights_become_a_file(tmp_path, capsys):
     ),
     (['FILE', 'out', '--config', 'uniter_lmdb'], 'nearest: uniter_lmdb'),
     (['FILE', 'out', '--config.seed=1'], 'unknown arguments: --config.seed=1'),
-    (['FILE', 'full', *CONFIG], 'full is there already; remove it'),
+    (['FILE', 'full', *CONFIG], 'full already exists; remove it'),
     (['FILE', 'no/such', *CONFIG], 'no/such cannot be written: folder no is'),
-    (['FILE', 'out.safetensors', *CONFIG], 'the name of a file of weights'),
+    (['FILE', 'out.safetensors', *CONFIG], 'the name of a weight file'),
     (['full', 'out.safetensors'], 'full must be a run folder'),
     (['full', 'out'], 'out must end in .pt, .pth, .bin, .safetensors'),
     (['full', 'FILE'], 'is there already'),

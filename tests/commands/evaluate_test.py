@@ -354,7 +354,7 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
     (['--protocol', 'coco_5k'], '5,000 images, but itm_toy.db has 12'),
     (
       ['--data-root', '/no/such'],
-      'data.root = /no/such is not a folder; give --data-root FOLDER, where the',
+      'data.root = /no/such is not a folder; give --data-root FOLDER, where',
     ),
     (['--protocol', 'coco_5k', '--protocol', 'coco_1k'], 'protocol coco_5k is'),
     (['--work-dir', '/dev/null/x'], '/dev/null is a file; give another path'),
@@ -372,7 +372,7 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
     ),
     (
       ['--config.compute.attention=cudnn', '--config.compute.dtype=bfloat16'],
-      'needs a GPU, this machine computes on cpu',
+      'needs a GPU, but JAX uses the cpu here',
     ),
   ],
 )

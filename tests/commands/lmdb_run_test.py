@@ -244,7 +244,7 @@ def test_report_without_pictures_and_oracle(run_dir, capsys):
         *SMALL,
         '--config.seed=7',
       ],
-      'belongs to a run of other settings',
+      'belongs to a run with other settings',
     ),
   ],
 )

@@ -180,7 +180,8 @@ def test_numbers_that_are_not_finite_are_named():
   with pytest.raises(errors.UserError) as error:
     checking.check_finite(weights, FILE)
   assert str(error.value) == (
-    'some.pt must hold finite numbers: b has 1 NaN and 1 infinite among 3 values. '
+    'some.pt must hold finite numbers: b has 1 NaN and 1 infinite among '
+    '3 values. '
     'Nothing was converted; give weights of before they went wrong, or '
     'download them again'
   )

@@ -55,8 +55,8 @@ def test_a_step_that_cannot_fit():
   # Two devices of a CPU share its memory: 24 of 8 GiB, so a quarter is left.
   assert _line(memory.check_program, CONFIG, _program(12 * GIB), CPU) == (
     'out of memory: the train step needs 24.0 GiB, but 8.0 GiB are available; '
-    'lower one or more of batch.positives from 32 to 8, negatives.num_hard from 31 '
-    'to 7, negatives.num_copies from 20 to 5, negatives.pool_size from 399 '
+    'lower one or more of batch.positives from 32 to 8, negatives.num_hard '
+    'from 31 to 7, negatives.num_copies from 20 to 5, negatives.pool_size from 399 '
     'to 99, compute.score_tokens from 8192 to 2048, '
     'compute.gradient_tokens from 2048 to 512, '
     'compute.target_chunk from 64 to 16; compute.dtype=bfloat16 '
@@ -97,8 +97,8 @@ def test_inputs_that_cannot_fit():
   [
     (
       'RESOURCE_EXHAUSTED: Out of memory allocating 17179869184 bytes.',
-      'training needs 16.0 GiB, but 8.0 GiB are available; lower one or more of '
-      'batch.positives from 32 to 16',
+      'training needs 16.0 GiB, but 8.0 GiB are available; lower one or more '
+      'of batch.positives from 32 to 16',
     ),
     (
       'RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory '
@@ -136,8 +136,8 @@ def test_a_real_error_of_xla():
 
   assert _line(run) == (
     'out of memory: scoring needs 65,536.0 GiB, but 8.0 GiB are available; '
-    'lower one or more of evaluation.tile_texts from 32 to 1, evaluation.tile_images '
-    'from 8 to 1'
+    'lower one or more of evaluation.tile_texts from 32 to 1, '
+    'evaluation.tile_images from 8 to 1'
   )
 
 
@@ -199,7 +199,8 @@ def test_a_network_that_cannot_fit():
     memory.check_network, config, {str(i): shapes for i in range(10)}
   ) == (
     'out of memory: the network with its optimizer needs 30.0 GiB, but '
-    '8.0 GiB are available; lower one or more of model.hidden_size from 4096 to 1024, '
+    '8.0 GiB are available; lower one or more of model.hidden_size from '
+    '4096 to 1024, '
     'model.num_layers from 24 to 6, model.intermediate_size from 3072 to '
     '768, model.max_positions from 8 to 3'
   )
