@@ -50,8 +50,8 @@ def test_the_environment_tells(environment, options):
     ({'JAX_PROCESS_ID': ''}, 'needs JAX_PROCESS_ID as well'),
     ({'JAX_PROCESS_ID': '4'}, "from 0 to 3, got '4'"),
     ({'JAX_PROCESS_ID': '-1'}, "from 0 to 3, got '-1'"),
-    ({'JAX_NUM_PROCESSES': 'two'}, "from 1 on, got 'two'"),
-    ({'JAX_NUM_PROCESSES': '0'}, "from 1 on, got '0'"),
+    ({'JAX_NUM_PROCESSES': 'two'}, "from 1 up, got 'two'"),
+    ({'JAX_NUM_PROCESSES': '0'}, "from 1 up, got '0'"),
     *[
       (
         {'JAX_COORDINATOR_ADDRESS': address},
@@ -84,7 +84,7 @@ def test_a_number_of_tasks_that_is_none(text):
   with pytest.raises(
     errors.UserError,
     match='SLURM_STEP_NUM_TASKS must be a '
-    f'whole number from 0 on, got {text!r}',
+    f'whole number from 0 up, got {text!r}',
   ):
     distributed.find_options({'SLURM_STEP_NUM_TASKS': text})
 

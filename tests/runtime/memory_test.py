@@ -56,8 +56,8 @@ def test_a_step_that_cannot_fit():
   assert _line(memory.check_program, CONFIG, _program(12 * GIB), CPU) == (
     'out of memory: the train step needs 24.0 GiB, but 8.0 GiB are available; '
     'lower one or more of batch.positives from 32 to 8, negatives.num_hard '
-    'from 31 to 7, negatives.num_copies from 20 to 5, negatives.pool_size from 399 '
-    'to 99, compute.score_tokens from 8192 to 2048, '
+    'from 31 to 7, negatives.num_copies from 20 to 5, negatives.pool_size '
+    'from 399 to 99, compute.score_tokens from 8192 to 2048, '
     'compute.gradient_tokens from 2048 to 512, '
     'compute.target_chunk from 64 to 16; compute.dtype=bfloat16 '
     'halves the activations; compute.recompute_layers=true stores fewer '
@@ -107,7 +107,7 @@ def test_inputs_that_cannot_fit():
     ),
     (
       'RESOURCE_EXHAUSTED: something new',
-      'training needs more than the 8.0 GiB there are; lower',
+      'training needs more than the 8.0 GiB available; lower',
     ),
   ],
 )
