@@ -95,14 +95,14 @@ def main(words: Sequence[str] | None = None) -> int:
   if args.command is None and not rest:
     parser.print_help()
     return 0
-  is_asked = is_broken_off = False
+  is_asked = is_interrupted = False
   try:
     code = _listen(args, rest)
   except errors.Stopped as stop:
-    is_asked = is_broken_off = True
+    is_asked = is_interrupted = True
     code = _say(args, str(stop), stop.code)
   except KeyboardInterrupt:
-    is_broken_off = True
+    is_interrupted = True
     code = _say(
       args, 'interrupted; run the same command again to continue', 130
     )
@@ -116,7 +116,7 @@ def main(words: Sequence[str] | None = None) -> int:
     return distributed.leave(code, is_asked)
   preemption.ignore()  # The process does nothing else.
   code = distributed.leave(code, is_asked)
-  if is_broken_off:
+  if is_interrupted:
     preemption.end(code)
   return code
 

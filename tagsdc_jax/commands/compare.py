@@ -73,7 +73,7 @@ def run(args: argparse.Namespace, config: None = None) -> int:
   words = ', '.join(
     f'{counts[kind]} {kind}' for kind in items.VERDICTS if counts[kind]
   )
-  verdict = 'all that was compared holds' if holds else 'NOT as recorded'
+  verdict = 'everything compared holds' if holds else 'NOT as recorded'
   with contextlib.redirect_stdout(
     sys.stderr if files.is_stdout(args.json) else sys.stdout
   ):

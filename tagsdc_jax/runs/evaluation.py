@@ -87,7 +87,7 @@ def evaluate(
   params = head_init.matching_parameters(params, phase)
   plan = tiles.make_plan(data, config.evaluation, len(devices))
   counts = _pair_counts(plan, data, first)
-  own = missing = matrix.own_parts(plan)
+  own_parts = missing = matrix.own_parts(plan)
   with contextlib.ExitStack() as stack:
     cache = None
     if work_dir is not None:
@@ -101,11 +101,11 @@ def evaluate(
         len(data.captions),
       )
       stack.enter_context(_claimed(cache))
-      missing = cache.missing(own, is_told=distributed.is_first())
+      missing = cache.missing(own_parts, is_told=distributed.is_first())
     stack.enter_context(memory.explained(config, memory.SCORING, devices))
     store: matrix.Store = cache or matrix.InMemory(plan, len(data.captions))
     start = time.perf_counter()
-    with _progress(data, counts, own, missing) as advance:
+    with _progress(data, counts, own_parts, missing) as advance:
       matrix.fill(
         store,
         model,
@@ -166,12 +166,12 @@ def _claimed(cache: score_cache.ScoreCache) -> Iterator[None]:
   Raises:
     UserError: if another evaluation is using it.
   """
-  own = lock.Lock(
+  share_lock = lock.Lock(
     cache.path / f'process_{jax.process_index()}.lock',
     'wait for that evaluation, or give another --work-dir',
     option='--work-dir',
   )
-  with own.held():
+  with share_lock.held():
     if distributed.is_first():
       cache.write_about()
     yield
@@ -181,7 +181,7 @@ def _claimed(cache: score_cache.ScoreCache) -> Iterator[None]:
 def _progress(
   data: dataset.RetrievalDataset,
   counts: list[int],
-  own: list[int],
+  own_parts: list[int],
   missing: list[int],
 ) -> Iterator[matrix.Progress]:
   """Shows a bar of all pairs; yields a function that advances it.
@@ -190,7 +190,8 @@ def _progress(
   """
   processes, left = jax.process_count(), sum(counts)
   found = min(
-    left, processes * sum(counts[part] for part in own if part not in missing)
+    left,
+    processes * sum(counts[part] for part in own_parts if part not in missing),
   )
   with progress.progress_bar(
     left,

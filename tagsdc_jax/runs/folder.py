@@ -41,18 +41,18 @@ def held(run_dir: Path) -> Iterator[lock.Lock]:
   Raises:
     UserError: if another run is using it, or the file system refuses.
   """
-  own = lock.Lock(
+  run_lock = lock.Lock(
     run_dir / lock.NAME, 'wait for it or stop it, or give another --run-dir'
   )
 
   def hold() -> None:
     with errors.named(run_dir):
       run_dir.mkdir(parents=True, exist_ok=True)
-    stack.enter_context(own.held())
+    stack.enter_context(run_lock.held())
 
   with ExitStack() as stack:
     distributed.on_first(hold)
-    yield own
+    yield run_lock
 
 
 @contextmanager
@@ -67,12 +67,16 @@ def claimed(run_dir: Path, config: settings.Settings) -> Iterator[lock.Lock]:
   Raises:
     UserError: see `held` and `claim`.
   """
-  with held(run_dir) as own:
+  with held(run_dir) as run_lock:
     distributed.on_first(lambda: claim(run_dir, config))
     try:
-      yield own
+      yield run_lock
     except (errors.UserError, errors.Stopped, KeyboardInterrupt):
-      if distributed.is_first() and own.is_held() and not _has_saved(run_dir):
+      if (
+        distributed.is_first()
+        and run_lock.is_held()
+        and not _has_saved(run_dir)
+      ):
         for name in (CONFIG, METRICS):
           (run_dir / name).unlink(missing_ok=True)
         for name in ('checkpoints', 'tensorboard'):

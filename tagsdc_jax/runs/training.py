@@ -109,10 +109,12 @@ def _train(
   # A wrong init_from must not leave behind a folder that requires it.
   started = None if folder.holds_run(run_dir) else _start_phase(task, fresh)
   watch = watchdog.Watch(config.hang_seconds)
-  own = whole_run.enter_context(folder.claimed(run_dir, config))
+  run_lock = whole_run.enter_context(folder.claimed(run_dir, config))
   with contextlib.ExitStack() as stack:
     saves = stack.enter_context(
-      contextlib.closing(checkpoints.Checkpoints(run_dir, watch, own.check))
+      contextlib.closing(
+        checkpoints.Checkpoints(run_dir, watch, run_lock.check)
+      )
     )
     host_state, best = _restore(saves, fresh)
     in_train = _find_overlaps(config, data, splits)
@@ -125,7 +127,7 @@ def _train(
           run_dir,
           first,
           watch,
-          own.check,
+          run_lock.check,
           {'precision': retrieval.precision(task.model)},
         )
         if distributed.is_first()
@@ -218,7 +220,7 @@ def _train(
       validate.final,
       in_train,
       run_dir,
-      own,
+      run_lock,
       time.perf_counter() - start,
     )
 
@@ -332,7 +334,7 @@ def _finish(
   validated: dict[str, Any] | None,
   in_train: dict[str, Any],
   run_dir: Path,
-  own: lock.Lock,
+  run_lock: lock.Lock,
   seconds: float,
 ) -> dict[str, Any]:
   """Evaluates a run, if it is complete, and writes `results.json`."""
@@ -357,7 +359,7 @@ def _finish(
     )
 
   def write() -> None:
-    own.check()
+    run_lock.check()
     with watchdog.Watch(config.hang_seconds).during(watchdog.WRITING):
       files.write_json(run_dir / folder.RESULTS, results)
 

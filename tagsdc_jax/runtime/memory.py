@@ -76,12 +76,12 @@ def explained(
     yield
   except MemoryError as error:
     raise _too_little(
-      config, doing, _asked(str(error)), host_memory(), _on_host(config)
+      config, doing, _requested(str(error)), host_memory(), _on_host(config)
     ) from error
   except jax.errors.JaxRuntimeError as error:
     if 'RESOURCE_EXHAUSTED' not in str(error):
       raise
-    needed, limit = _told(str(error), devices)
+    needed, limit = _needed_and_limit(str(error), devices)
     raise _too_little(
       config, doing, needed, limit, _on_device(config, doing)
     ) from error
@@ -258,21 +258,21 @@ def _lowered(
   return parts
 
 
-def _told(
+def _needed_and_limit(
   text: str, devices: Sequence[jax.Device]
 ) -> tuple[float | None, float | None]:
   """Returns the bytes needed and available, as far as XLA's error says."""
   match = _USED_OF.search(text)
   if match:
     return _bytes(match[1], match[2]), _bytes(match[3], match[4])
-  asked, limit = _asked(text), device_memory(devices)
-  if devices[0].platform != 'cpu' and asked:
+  requested, limit = _requested(text), device_memory(devices)
+  if devices[0].platform != 'cpu' and requested:
     # The failed allocation comes on top of the others.
-    asked += (devices[0].memory_stats() or {}).get('peak_bytes_in_use', 0)
-  return asked, limit
+    requested += (devices[0].memory_stats() or {}).get('peak_bytes_in_use', 0)
+  return requested, limit
 
 
-def _asked(text: str) -> float | None:
+def _requested(text: str) -> float | None:
   match = _ASKED.search(text)
   return None if match is None else _bytes(match[1], match[2])
 
