@@ -61,7 +61,7 @@ def test_there_and_back_to_the_last_bit(
   _run(source, tmp_path / 'ours', *CONFIG)
   shown = capsys.readouterr().out
   assert f'{num_tensors} tensors, num_layers 3, hidden_size 48' in shown
-  assert 'num_heads 4, as ' in shown
+  assert 'num_heads 4, from ' in shown
   loaded = checkpoints.load(tmp_path / 'ours')
   assert loaded.about['phase'] == phase and loaded.about['update'] == 0
   assert checkpoints.settings_of(loaded).model == settings.Model(
@@ -294,7 +294,7 @@ def test_shipped_weights_become_a_file(tmp_path, capsys):
 @pytest.mark.parametrize(
   'arguments, message',
   [
-    (['none.pt', 'out'], 'none.pt is missing; give a file'),
+    (['none.pt', 'out'], 'none.pt is missing; give a weight file'),
     (
       ['FILE', 'out'],
       'hidden_size 48 is not a multiple of 64; give --model-con',
@@ -319,7 +319,7 @@ def test_shipped_weights_become_a_file(tmp_path, capsys):
     (['FILE', 'out.safetensors', *CONFIG], 'the name of a weight file'),
     (['full', 'out.safetensors'], 'full must be a run folder'),
     (['full', 'out'], 'out must end in .pt, .pth, .bin, .safetensors'),
-    (['full', 'FILE'], 'is there already'),
+    (['full', 'FILE'], 'already exists'),
     (['FILE', 'link', *CONFIG], 'link cannot be written: folder '),
     (['full', 'empty.pt'], 'empty.pt cannot be written: Is a directory'),
     (
