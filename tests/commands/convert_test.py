@@ -229,8 +229,8 @@ def test_a_checkpoint_of_no_use_does_not_become_a_file(
     == 2
   )
   assert (
-    'bad must hold finite numbers: pooler/dense/kernel has 2 infinite of '
-    '2,304; give an earlier'
+    'bad must hold finite numbers: pooler/dense/kernel has 2 infinite among '
+    '2,304 values; give an earlier'
   ) in capsys.readouterr().err
   assert not (tmp_path / 'back.safetensors').exists()
 

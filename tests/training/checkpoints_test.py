@@ -125,7 +125,7 @@ def test_a_state_that_is_not_finite_is_not_saved(host_state, tmp_path):
         errors.UserError,
         match='the state after update 3 is '
         'not finite, so it is not saved: [a-z_/0-9]+ has 1 '
-        'infinite of '
+        'infinite among '
         '.*lower optimizer.learning_rate',
       ):
         saves.save(kind, state_now, {'phase': 'tags'})
@@ -138,7 +138,7 @@ def test_a_state_that_is_not_finite_is_not_saved(host_state, tmp_path):
   [
     (
       lambda x: np.where(x == x.max(), np.nan, x),
-      'must hold finite numbers: .* has 1 NaN of .*; give an earlier',
+      'must hold finite numbers: .* has 1 NaN among .*; give an earlier',
     ),
     (
       lambda x: x.astype(np.float64),
