@@ -286,7 +286,7 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
     },
   )
   shown = capsys.readouterr().out
-  assert '200 pairs in 2.0 s, 5 before' in shown
+  assert '200 pairs in 2.0 s, 5 scored before' in shown
   (base,) = [line for line in shown.splitlines() if 'TAGS-DC base' in line]
   # Image retrieval first, then text retrieval, and their sum.
   numbers = [
