@@ -454,7 +454,7 @@ def test_old_paths_are_spelled_as_now(monkeypatch):
     ('config.optimizer = None', 'optimizer is a group of settings, got None'),
     ('config.optimizer = {"beta1": 0.5}', 'optimizer.beta2 is missing; start'),
     ('config = ml_collections.ConfigDict()', 'is missing; start from'),
-    ('config = ml_collections.ConfigDict({"sed": 1})', 'sed is no setting'),
+    ('config = ml_collections.ConfigDict({"sed": 1})', 'sed is not a setting'),
     (
       'config = ml_collections.ConfigDict({"seed": {"a": 1}})',
       'seed is no group of settings',

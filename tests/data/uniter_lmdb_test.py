@@ -822,7 +822,7 @@ def test_folder_errors(kind, tmp_path):
   for content, message in (
     (
       'version https://git-lfs.github.com/spec/v1\noid sha256:1\n',
-      'is a pointer of Git LFS, not the file itself; run `git lfs pull`',
+      'is a Git LFS pointer, not the file itself; run `git lfs pull`',
     ),
     ('<html>sign in</html>', 'is a web page; download the file itself'),
   ):

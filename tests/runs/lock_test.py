@@ -145,7 +145,7 @@ def test_who_was_taken_over_notices_and_touches_nothing(path):
     with pytest.raises(
       errors.UserError,
       match='taken over by process 7 on '
-      'elsewhere .* while this process stood still',
+      'elsewhere .* while this process was suspended',
     ):
       own.check()
   assert json.loads(path.read_bytes()) == theirs
