@@ -203,7 +203,7 @@ class Matcher:
     """Returns the split's recalls, as `tagsdc evaluate --json` writes them.
 
     On `num_devices` of the settings. Of the result: `image_retrieval` and
-    `text_retrieval` with `r1`, `r5` and `r10` in per cent, `mean_r1`, `rsum`.
+    `text_retrieval` with `r1`, `r5` and `r10` in percent, `mean_r1`, `rsum`.
 
     >>> sorted(matcher.evaluate()['image_retrieval'])
     ['r1', 'r10', 'r5']
@@ -259,7 +259,7 @@ class Matcher:
     if words and self.phase != 'dc':
       raise UserError(
         f'{self.path} was trained in phase {self.phase}, which has no word '
-        'heads; give a run of phase dc, or words=False'
+        'heads; pass a run of phase dc, or words=False'
       )
     pairs = self._pairs(sentences, images)
     read = self._reader.read(

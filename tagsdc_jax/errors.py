@@ -48,10 +48,10 @@ def refusal(error: BaseException, option: str = 'path') -> str | None:
     return 'no space is left there; free some, then run the same command again'
   if isinstance(error, PermissionError):
     return (
-      f'permission denied; change its owner or mode, or give another {option}'
+      f'permission denied; change its owner or mode, or pass another {option}'
     )
   if isinstance(error, OSError) and error.strerror:
-    return f'{error.strerror}; give another {option}'
+    return f'{error.strerror}; pass another {option}'
   return None
 
 

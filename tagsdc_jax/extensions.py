@@ -44,7 +44,7 @@ def find(name: str, known: Mapping[str, Any], setting: str, folder: str) -> Any:
   if not path.is_file():
     raise errors.UserError(
       f'{setting} names {name}, but there is no file {path}; put it beside '
-      'the config file, or give --config.extensions=FOLDER'
+      'the config file, or pass --config.extensions=FOLDER'
     )
   found = getattr(_run(path, setting, name), function, None)
   if found is None:

@@ -135,7 +135,7 @@ def check_different(paths: dict[str, Path | None]) -> None:
     if place in seen:
       raise errors.UserError(
         f'{seen[place]} and {option} are the same file, '
-        f'{path}; give different paths'
+        f'{path}; pass different paths'
       )
     seen[place] = option
 

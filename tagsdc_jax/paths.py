@@ -28,15 +28,15 @@ def problem(text: str) -> str:
       'gcsfuse) and give the path of the mounted folder, or copy the files'
     )
   if not text:
-    return 'it is empty; give a path, or . for this folder'
+    return 'it is empty; pass a path, or . for this folder'
   if '\0' in text:
     return 'a path cannot contain NUL characters'
   home = text.partition('/')[0]
   if home == '~' and os.environ.get('HOME') == '':
-    return 'HOME is empty in the environment; give the full path'
+    return 'HOME is empty in the environment; pass the full path'
   if home.startswith('~') and os.path.expanduser(home) == home:
     return (
-      f'there is no home folder {home}; give ./{text} for one of that '
+      f'there is no home folder {home}; pass ./{text} for one of that '
       'name in this folder'
     )
   try:
@@ -49,7 +49,7 @@ def problem(text: str) -> str:
   ):
     return (
       f'a name may have at most {_LONGEST_NAME} bytes, a path '
-      f'{_LONGEST_PATH}; give a shorter one'
+      f'{_LONGEST_PATH}; pass a shorter one'
     )
   return ''
 
@@ -86,7 +86,7 @@ def folder(text: str) -> Path:
     if not there.is_dir():
       raise UserError(
         f'{path} cannot be used as a folder: {there} is a file; '
-        'give another path'
+        'pass another path'
       )
   return path
 
@@ -108,5 +108,5 @@ def file(text: str) -> Path:
         if path.exists()
         else 'is missing'
       )
-      raise UserError(f'{path} must be a file, but {found}; give another path')
+      raise UserError(f'{path} must be a file, but {found}; pass another path')
   return path

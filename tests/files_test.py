@@ -59,7 +59,7 @@ def test_a_link_is_followed(tmp_path):
     with pytest.raises(
       errors.UserError,
       match='loop cannot be written: Too '
-      'many levels of symbolic links; give another path',
+      'many levels of symbolic links; pass another path',
     ):
       function(loop)
 

@@ -72,7 +72,7 @@ def test_what_a_path_means(text, path, tmp_path):
     ('file:///tmp/a', 'leave out file://'),
     ('', 'it is empty'),
     ('a\0b', 'NUL'),
-    ('~no_such_user/a', 'no home folder ~no_such_user; give ./~no_such_user/a'),
+    ('~no_such_user/a', 'no home folder ~no_such_user; pass ./~no_such_user/a'),
     ('x' * 256, 'a name may have at most 255 bytes'),
     ('é' * 128, '255 bytes'),
     ('a/' * 2100, 'a path 4095'),
@@ -101,7 +101,7 @@ def test_a_folder_and_a_file(tmp_path):
     with pytest.raises(
       errors.UserError,
       match=f'{below} cannot be used as a '
-      f'folder: {tmp_path}/file is a file; give another',
+      f'folder: {tmp_path}/file is a file; pass another',
     ):
       paths.folder(f'~/{below}')
   with pytest.raises(errors.UserError, match='must be a file, but is a folder'):

@@ -39,7 +39,7 @@ def load(name: str, overrides: Sequence[str]) -> settings.Settings:
   for key, value in map(_parse, overrides):
     if isinstance(value, tuple) and values.get(key, value) != value:
       raise errors.UserError(
-        f'--config.{key} is given twice, with different values; give all of '
+        f'--config.{key} is given twice, with different values; pass all of '
         f'them at once, --config.{key}=A,B'
       )
     values[key] = value

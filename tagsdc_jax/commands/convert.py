@@ -79,7 +79,7 @@ def run(args: argparse.Namespace, config: settings.Settings | None) -> None:
   source = Path(args.source)
   if not (source.exists() or args.source.startswith(shipped.PREFIX)):
     raise errors.UserError(
-      f'{source} is missing; give a weight file, a run folder or a checkpoint'
+      f'{source} is missing; pass a weight file, a run folder or a checkpoint'
     )
   if not source.is_file():
     useless = [name for name in _HINTS if getattr(args, name) is not None]

@@ -247,7 +247,7 @@ def _check(args: argparse.Namespace) -> None:
     raise errors.UserError(
       '--top-k-rerank and --first-pass must be given together: a number K, and '
       "a file with a cheap model's scores of all pairs, as `tagsdc evaluate "
-      '--scores` writes it; give both, or neither to score every pair'
+      '--scores` writes it; pass both, or neither to score every pair'
     )
   if args.first_pass is not None:
     paths.file(str(args.first_pass))
@@ -267,7 +267,7 @@ def _settings(
   root = config.data.root
   if config.data.source == 'uniter_lmdb' and root and not Path(root).is_dir():
     raise errors.UserError(
-      f'data.root = {root} is not a folder; give --data-root FOLDER, where '
+      f'data.root = {root} is not a folder; pass --data-root FOLDER, where '
       'the data is now'
     )
   return config

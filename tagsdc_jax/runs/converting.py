@@ -65,7 +65,7 @@ def to_checkpoint(source: Path, target: Path, hints: Hints) -> list[str]:
   if reading.has_name(target):
     raise errors.UserError(
       f'{source} becomes a folder, but {target} is the name of a weight '
-      'file; give another name'
+      'file; pass another name'
     )
   _check_new(target)
   known = model_config.read(hints.model_config) if hints.model_config else {}
@@ -205,7 +205,7 @@ def _check_sizes(
   ]
   if differing:
     raise errors.UserError(
-      f'{"; ".join(differing)}; give the config that belongs to the weights'
+      f'{"; ".join(differing)}; pass the config that belongs to the weights'
     )
 
 
@@ -217,7 +217,7 @@ def _num_heads(
   if from_flag is not None and from_config not in (None, from_flag):
     raise errors.UserError(
       f'--num-heads is {from_flag}, but {hints.model_config} '
-      f'has {from_config}; give only one of them'
+      f'has {from_config}; pass only one of them'
     )
   if from_flag is not None:
     number, reason = from_flag, 'from --num-heads'
@@ -235,12 +235,12 @@ def _num_heads(
       raise errors.UserError(
         'the number of attention heads is not in the weights, and '
         f'hidden_size {model.hidden_size} is not a multiple of {_HEAD_SIZE}; '
-        'give --model-config or --num-heads'
+        'pass --model-config or --num-heads'
       )
   if number < 1 or model.hidden_size % number:
     raise errors.UserError(
       f'hidden_size {model.hidden_size} must be divisible by the number of '
-      f'attention heads, got {number}; give the number that the weights '
+      f'attention heads, got {number}; pass the number that the weights '
       'were trained with'
     )
   return number, reason
@@ -266,7 +266,7 @@ def _settings(
     )
   except ValueError as error:
     raise errors.UserError(
-      f'the settings for phase {phase}: {error}; give --config, or '
+      f'the settings for phase {phase}: {error}; pass --config, or '
       '--model-config, with other values'
     ) from error
 
@@ -275,7 +275,7 @@ def _check_new(target: Path) -> None:
   """Raises UserError up front if the target exists or cannot be created."""
   if target.exists() and not (target.is_dir() and not any(target.iterdir())):
     raise errors.UserError(
-      f'{target} already exists; remove it, or give another path'
+      f'{target} already exists; remove it, or pass another path'
     )
   if not target.is_dir():
     files.check_target(target)

@@ -72,7 +72,7 @@ def _claim(run_dir: Path, choices: dict[str, Any]) -> dict[str, Any]:
     if not folder.is_free(run_dir):
       raise errors.UserError(
         f'{run_dir} is not empty and contains no {folder.RESULTS} of a demo; '
-        'give an empty or new folder as --run-dir'
+        'pass an empty or new folder as --run-dir'
       )
     fresh = choices | {'phases': [], 'parameters_sha256': ''}
     files.write_json(path, fresh)
@@ -82,13 +82,13 @@ def _claim(run_dir: Path, choices: dict[str, Any]) -> dict[str, Any]:
     found = {name: results[name] for name in (*choices, 'phases')}
   except (OSError, ValueError, KeyError, TypeError) as error:
     raise errors.UserError(
-      f'{path} does not belong to a demo ({error}); give another --run-dir'
+      f'{path} does not belong to a demo ({error}); pass another --run-dir'
     ) from error
   for name, value in choices.items():
     if found[name] != value:
       raise errors.UserError(
         f'{run_dir} contains a demo with {name} = {found[name]}, got {value}; '
-        'continue it with the same options, or give another --run-dir'
+        'continue it with the same options, or pass another --run-dir'
       )
   return results
 

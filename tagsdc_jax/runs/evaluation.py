@@ -168,7 +168,7 @@ def _claimed(cache: score_cache.ScoreCache) -> Iterator[None]:
   """
   share_lock = lock.Lock(
     cache.path / f'process_{jax.process_index()}.lock',
-    'wait for that evaluation, or give another --work-dir',
+    'wait for that evaluation, or pass another --work-dir',
     option='--work-dir',
   )
   with share_lock.held():

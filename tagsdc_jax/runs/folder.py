@@ -42,7 +42,7 @@ def held(run_dir: Path) -> Iterator[lock.Lock]:
     UserError: if another run is using it, or the file system refuses.
   """
   run_lock = lock.Lock(
-    run_dir / lock.NAME, 'wait for it or stop it, or give another --run-dir'
+    run_dir / lock.NAME, 'wait for it or stop it, or pass another --run-dir'
   )
 
   def hold() -> None:
@@ -95,7 +95,7 @@ def claim(run_dir: Path, config: settings.Settings) -> None:
   if not holds_run(run_dir):
     if not is_free(run_dir):
       raise errors.UserError(
-        f'{run_dir} is not empty and contains no {CONFIG}; give an empty or '
+        f'{run_dir} is not empty and contains no {CONFIG}; pass an empty or '
         'new folder as --run-dir'
       )
   else:
@@ -137,7 +137,7 @@ def check_not_of_a_run(path: Path) -> None:
     ):
       raise errors.UserError(
         f'{path} is a file of the run in {run_dir} and would be replaced; '
-        'give another path'
+        'pass another path'
       )
 
 
@@ -160,7 +160,7 @@ def _check_same(
     'Give another --run-dir, or the same settings to continue'
     if _has_saved(run_dir)
     else 'It has saved nothing yet: if it has ended, remove the folder, or '
-    'give another --run-dir'
+    'pass another --run-dir'
   )
   raise errors.UserError(
     f'run folder {run_dir} belongs to a run with other settings: {shown}'
@@ -191,7 +191,7 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     return dict(content['settings'].items())
   except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
     raise errors.UserError(
-      f'{run_dir} contains no readable {CONFIG} of a run ({error}); give a run '
+      f'{run_dir} contains no readable {CONFIG} of a run ({error}); pass a run '
       'folder'
     ) from error
 

@@ -44,7 +44,7 @@ def read_report(run_dir: Path) -> content.Report:
   if not names:
     raise errors.UserError(
       f'{run_dir} contains no run ({folder.CONFIG} is missing, in it and in '
-      f'{", ".join(settings.PHASES)}); give the folder of a run or a demo'
+      f'{", ".join(settings.PHASES)}); pass the folder of a run or a demo'
     )
   logs = {'pretrain': _shipped_weights(folders)} | folders
   phases = _with_sizes(

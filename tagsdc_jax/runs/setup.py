@@ -113,7 +113,7 @@ def _check_sizes(
     if wanted not in (0, size):
       raise errors.UserError(
         f'{data.name} has {size} {units[name]}, but the network expects '
-        f'{wanted} (model.{name}); give data made like the training data, '
+        f'{wanted} (model.{name}); pass data made like the training data, '
         f"or train with model.{name}=0 to use the data's size"
       )
 

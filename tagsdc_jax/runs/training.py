@@ -314,7 +314,7 @@ def _start_phase(
     if settings.PHASES.index(came_from) > settings.PHASES.index(config.phase):
       raise errors.UserError(
         f'init_from = {config.init_from} was trained in phase {came_from}, '
-        f'which comes after {config.phase}; give an earlier one'
+        f'which comes after {config.phase}; pass an earlier one'
       )
   start = heads if config.quirks.reset_rank_head else head_init
   params = start.start_heads(params, came_from, config.phase)

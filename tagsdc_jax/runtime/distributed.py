@@ -414,7 +414,7 @@ def check_equal(value: int, meaning: str) -> None:
   if np.any(values != values[0]):
     raise errors.UserError(
       f'{meaning} must be the same in all processes, got {value} in process '
-      f'{jax.process_index()} and {values.tolist()} in all; give a '
+      f'{jax.process_index()} and {values.tolist()} in all; pass a '
       '--run-dir on a disk that all machines share'
     )
 

@@ -199,7 +199,8 @@ def test_a_wrapper_is_taken_off_and_said(stage2, tmp_path, capsys):
       np.float64,
       1e39,
       'numbers in the range of float32, up to 3.4e38: rounded to it, '
-      'rank_output.bias has 1 infinite among 1 values. Nothing was converted; pass',
+      'rank_output.bias has 1 infinite among 1 values. Nothing was converted; '
+      'pass',
     ),
   ],
 )
@@ -297,10 +298,10 @@ def test_shipped_weights_become_a_file(tmp_path, capsys):
 @pytest.mark.parametrize(
   'arguments, message',
   [
-    (['none.pt', 'out'], 'none.pt is missing; give a weight file'),
+    (['none.pt', 'out'], 'none.pt is missing; pass a weight file'),
     (
       ['FILE', 'out'],
-      'hidden_size 48 is not a multiple of 64; give --model-con',
+      'hidden_size 48 is not a multiple of 64; pass --model-con',
     ),
     (
       ['FILE', 'out', '--num-heads', '5'],

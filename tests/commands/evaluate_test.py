@@ -354,15 +354,15 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
     (['--protocol', 'coco_5k'], '5,000 images, but itm_toy.db has 12'),
     (
       ['--data-root', '/no/such'],
-      'data.root = /no/such is not a folder; give --data-root FOLDER, where',
+      'data.root = /no/such is not a folder; pass --data-root FOLDER, where',
     ),
     (
       ['--protocol', 'coco_5k', '--protocol', 'coco_1k'],
       'protocol coco_5k needs',
     ),
-    (['--work-dir', '/dev/null/x'], '/dev/null is a file; give another path'),
+    (['--work-dir', '/dev/null/x'], '/dev/null is a file; pass another path'),
     (['--json', 'no/such'], 'no/such cannot be written: folder no is missing'),
-    (['--json', '.'], '. cannot be written: Is a directory; give another path'),
+    (['--json', '.'], '. cannot be written: Is a directory; pass another path'),
     (['--scores', ''], "'' cannot be used as a path: it is empty"),
     (['--json', 'RUN/config.json'], 'is a file of the run in'),
     (['--scores', 'RUN/metrics.jsonl'], 'is a file of the run in'),

@@ -11,7 +11,7 @@ def test_a_folder_that_is_no_run_is_one_line(tmp_path, capsys):
     shown = capsys.readouterr()
     assert shown.err == (
       f'tagsdc report: {run_dir} contains no run (config.json is missing, in '
-      'it and in pretrain, tags, dc); give the folder of a run or a '
+      'it and in pretrain, tags, dc); pass the folder of a run or a '
       'demo\n'
     )
     assert not shown.out

@@ -181,7 +181,8 @@ def test_numbers_that_are_not_finite_are_named():
     checking.check_finite(weights, FILE)
   assert str(error.value) == (
     'some.pt must contain finite numbers only: b has 1 NaN and 1 infinite '
-    'among 3 values. Nothing was converted; pass weights from before they diverged, or '
+    'among 3 values. Nothing was converted; pass weights from before they '
+    'diverged, or '
     'download them again'
   )
   weights['d'] = np.array(np.inf, ml_dtypes.bfloat16)

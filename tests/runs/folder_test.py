@@ -75,7 +75,7 @@ def test_one_run_at_a_time(tmp_path, monkeypatch):
     with pytest.raises(
       errors.UserError,
       match='is in use by process .* wait '
-      'for it or stop it, or give another --run-dir',
+      'for it or stop it, or pass another --run-dir',
     ):
       with folder.claimed(tmp_path, CONFIG):
         raise AssertionError
@@ -173,7 +173,7 @@ def test_a_folder_that_cannot_be_made(tmp_path):
   (tmp_path / 'file').write_text('')
   with pytest.raises(
     errors.UserError,
-    match='run cannot be written: Not a directory; give another path',
+    match='run cannot be written: Not a directory; pass another path',
   ):
     folder.claim(tmp_path / 'file' / 'run', CONFIG)
 

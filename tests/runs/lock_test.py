@@ -66,7 +66,7 @@ def test_one_at_a_time_and_the_line_names_the_holder(path):
       errors.UserError,
       match=(
         f'{path.parent} is in use by process {os.getpid()} on .* since 20.* '
-        'UTC; give another folder'
+        'UTC; pass another folder'
       ),
     ),
   ):

@@ -138,7 +138,8 @@ def test_a_state_that_is_not_finite_is_not_saved(host_state, tmp_path):
   [
     (
       lambda x: np.where(x == x.max(), np.nan, x),
-      'must contain finite numbers only: .* has 1 NaN among .*; pass an earlier',
+      'must contain finite numbers only: .* has 1 NaN among .*; pass an '
+      'earlier',
     ),
     (
       lambda x: x.astype(np.float64),
