@@ -260,7 +260,7 @@ class Matcher:
     if words and self.phase != 'dc':
       raise UserError(
         f'{self.path} was trained in phase {self.phase}, which has no word '
-        'heads; give a run of phase dc, or words=False'
+        'heads; pass a run of phase dc, or words=False'
       )
     pairs = self._pairs(sentences, images)
     read = self._reader.read(

@@ -1,7 +1,7 @@
-"""Types of command-line options, and the parser that takes them.
+"""Types of command-line options, and the argument parser.
 
-An option that stands for a setting has the setting's range; a path is one of
-this machine. What is wrong is one line.
+An option that sets a setting has that setting's range, and paths are local.
+Errors are one line.
 """
 
 import argparse
@@ -16,21 +16,21 @@ _T = TypeVar('_T')
 
 
 class Parser(argparse.ArgumentParser):
-  """Says in one line what is wrong, and leaves the usage to --help."""
+  """Reports errors in one line, without the usage text (see --help)."""
 
   def error(self, message: str) -> NoReturn:
-    """Exits with code 2 and one line."""
+    """Prints the error in one line and exits with code 2."""
     line = ' '.join(message.split())
     self.exit(2, f'{self.prog}: {line}; see {self.prog} --help\n')
 
 
 def setting(name: str) -> Callable[[str], Any]:
-  """Returns the type of an option that stands for a setting."""
+  """Returns the type of an option that sets a setting."""
   return _of(lambda text: settings.parse_value(name, text))
 
 
 def of_kind(kind: kinds.Kind) -> Callable[[str], Any]:
-  """Returns the type of an option that is no setting."""
+  """Returns the type of an option that is not a setting."""
   return _of(lambda text: kinds.parsed('it', kind, text))
 
 
@@ -40,7 +40,7 @@ def path(text: str) -> Path:
 
 
 def location(text: str) -> str:
-  """See `paths.expanded`; what is no path, as shipped:NAME, stays as it is."""
+  """See `paths.expanded`; also takes shipped:NAME, which is not a path."""
   return _of(paths.expanded)(text)
 
 
@@ -50,7 +50,7 @@ def folder(text: str) -> Path:
 
 
 def _of(convert: Callable[[str], _T]) -> Callable[[str], _T]:
-  """Returns a type whose errors argparse shows as they are."""
+  """Returns an option type whose error messages argparse shows verbatim."""
 
   def convert_or_explain(text: str) -> _T:
     try:

@@ -1,13 +1,13 @@
-"""The batch structs, the shape letters, and the check at public edges.
+"""Batch structs, shape letters, and shape checks for public functions.
 
-Shape letters, one meaning each in every annotation and docstring:
+Each shape letter has one meaning in all annotations and docstrings:
   B positives of a micro-batch     L text tokens with [CLS], [SEP], padding
   R regions                        T = L + R                 D hidden size
   F region feature size            V vocabulary              P phrases
   K masked copies                  S refills per copy        G = K * S
   N retrieved pool                 H selected hard negatives of a source
 Every other axis is named by a word, such as tokens, rows or references.
-Tests check the annotations, see tests/shapes.py; runs do not.
+Annotations are checked in tests (tests/shapes.py), not at run time.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ import numpy as np
 from flax import struct
 from jaxtyping import Bool, Float, Float32, Int, Int8, Int32
 
-# jax.Array inside the graph, numpy arrays before they go to a device.
+# A jax.Array inside the graph, a numpy array before the transfer to a device.
 Array = Any
 
 
@@ -27,8 +27,8 @@ Array = Any
 class Texts:
   """Padded captions.
 
-  The length is carried, not read off the padding id: a refilled sentence may
-  hold the token [PAD] in its middle.
+  Lengths are stored, not derived from the padding id, because a refilled
+  sentence may contain a [PAD] token.
   """
 
   token_ids: Int32[Array, '... L']
@@ -46,11 +46,11 @@ class Images:
 
 @struct.dataclass
 class MicroBatch:
-  """B positives and the pool that they share; a pure function of its number.
+  """B positives and their shared pool; a pure function of its number.
 
-  No pool row belongs to one of the B images, so every pool row is a negative
-  of every positive, unless its words are those of one of the references.
-  Several micro-batches are stacked on the leading axes.
+  No pool row belongs to any of the B images, so every pool row is a negative
+  of every positive, unless its text equals one of the references. Several
+  micro-batches are stacked along leading axes.
   """
 
   number: Int32[Array, '...']  # Counted over the whole run.
@@ -62,34 +62,34 @@ class MicroBatch:
   pool_texts: Texts  # [..., N, L]
   pool_images: Images  # [..., N, R, .]
   caption_numbers: Int32[Array, '... B']  # For messages.
-  image_numbers: Int32[Array, '... B']  # Equal numbers are no negatives.
+  image_numbers: Int32[Array, '... B']  # Equal numbers are not negatives.
 
 
 def length_mask(
   lengths: Int[Array, '*rows'], size: int
 ) -> Bool[Array, '*rows size']:
-  """Returns which of `size` places are real: the first ones of each row."""
+  """Returns a mask that is True in the first `lengths` places of each row."""
   shape = (*lengths.shape, size)
   places = jax.lax.broadcasted_iota(jnp.int32, shape, len(shape) - 1)
   return places < lengths[..., None]
 
 
 def shape_fits(actual: tuple, expected: tuple) -> bool:
-  """Returns whether a shape is as expected (None = any size)."""
+  """Returns whether a shape matches the expected one (None = any size)."""
   return len(actual) == len(expected) and all(
     e is None or e == a for e, a in zip(expected, actual)
   )
 
 
 def check_shape(name: str, array: Array, expected: tuple) -> None:
-  """Raises ValueError unless the shape is as expected (None = any size)."""
+  """Raises ValueError unless the shape matches (None = any size)."""
   actual = tuple(array.shape)
   if not shape_fits(actual, expected):
     raise ValueError(f'{name} must have shape {expected}, got {actual}')
 
 
 def not_finite(arrays: Mapping[str, np.ndarray | np.generic]) -> str:
-  """Returns which arrays hold NaN or infinite numbers, '' if none does."""
+  """Describes the arrays with NaN or infinite values; '' if there are none."""
   wrong = [
     name for name, array in arrays.items() if not np.all(np.isfinite(array))
   ]
@@ -98,8 +98,8 @@ def not_finite(arrays: Mapping[str, np.ndarray | np.generic]) -> str:
   array = np.asarray(arrays[wrong[0]])
   counts = {'NaN': np.sum(np.isnan(array)), 'infinite': np.sum(np.isinf(array))}
   said = ' and '.join(f'{n:,} {kind}' for kind, n in counts.items() if n)
-  return f'{wrong[0]} has {said} of {array.size:,}' + (
-    f', and {len(wrong) - 1} more of {len(arrays)} arrays have some'
+  return f'{wrong[0]} has {said} among {array.size:,} values' + (
+    f', as have {len(wrong) - 1} more of {len(arrays)} arrays'
     if len(wrong) > 1
     else ''
   )

@@ -1,7 +1,6 @@
-"""What variables of the environment may not do: change a run, or end it badly.
+"""Keeps environment variables from changing a run or crashing it.
 
-JAX reads a setting from each variable JAX_... when it is imported, and finds
-its devices when the first one is touched.
+JAX reads its JAX_... variables on import, and finds its devices on first use.
 """
 
 import contextlib
@@ -11,9 +10,9 @@ from typing import Any
 
 from tagsdc_jax import errors
 
-# Settings of JAX that are not the environment's to choose, with their values.
-# Some would change all draws without a word, and with them the run; the others
-# break what is compiled.
+# JAX settings that the environment must not change, with their values. Some
+# would silently change all random draws and thus the run; others would break
+# compilation.
 SETTLED: dict[str, Any] = {
   # Draws.
   'jax_default_prng_impl': 'threefry2x32',
@@ -26,7 +25,7 @@ SETTLED: dict[str, Any] = {
   'jax_numpy_dtype_promotion': 'standard',
   'jax_softmax_custom_jvp': False,
   'jax_default_device': None,
-  # What JAX checks or does otherwise.
+  # Execution and checks.
   'jax_disable_jit': False,
   'jax_no_execution': False,
   'jax_no_tracing': False,
@@ -35,8 +34,8 @@ SETTLED: dict[str, Any] = {
   'jax_transfer_guard_device_to_device': None,
   'jax_transfer_guard_device_to_host': None,
 }
-# That say which devices there are.
-_PLACES = (
+# Variables that determine which devices JAX finds.
+_DEVICE_VARIABLES = (
   'JAX_PLATFORMS',
   'JAX_PLATFORM_NAME',
   'JAX_NUM_CPU_DEVICES',
@@ -47,16 +46,16 @@ _PLACES = (
 
 
 def open_streams() -> None:
-  """Gives a process something in the place of closed streams (`>&-`, cron).
+  """Opens the null device in place of closed standard streams (`>&-`, cron).
 
-  Python has None there. And the next file that is opened would get the number
-  of standard output or errors, and hold what libraries write to it.
+  Python sets closed streams to None. Also, the next file to be opened would get
+  their descriptor, and receive whatever libraries write to it.
   """
   for number, name in enumerate(('stdin', 'stdout', 'stderr')):
     if getattr(sys, name) is None:
-      # For reading: who names /dev/stdout as a target is told.
+      # Read-only, so that /dev/stdout as an output path is an error.
       nowhere = os.open(os.devnull, os.O_RDONLY)
-      if nowhere != number:  # Taken meanwhile, by what is to stay.
+      if nowhere != number:  # The descriptor is in use by now.
         os.close(nowhere)
       setattr(
         sys, name, open(os.devnull, 'w' if number else 'r', encoding='utf-8')
@@ -64,7 +63,7 @@ def open_streams() -> None:
 
 
 def import_jax(program: str) -> None:
-  """Imports JAX; ends the program with a line where a variable forbids it."""
+  """Imports JAX; exits with one line if an environment variable is invalid."""
   try:
     import jax  # noqa: F401
   except ValueError as error:
@@ -74,7 +73,7 @@ def import_jax(program: str) -> None:
       if name.startswith('JAX_')
     ]
     print(
-      f'{program}: JAX cannot be started with this environment: '
+      f'{program}: JAX cannot start in this environment: '
       f'{_first_line(error)}; change or unset one of {", ".join(names)}',
       file=sys.stderr,
     )
@@ -82,17 +81,17 @@ def import_jax(program: str) -> None:
 
 
 def settle() -> None:
-  """Gives JAX's settings their values; says so of those that had others."""
+  """Sets the JAX settings above; prints those that the environment changed."""
   import jax
 
-  found = jax.config.values
+  current = jax.config.values
   for name, value in SETTLED.items():
-    # Some are of other versions of JAX.
-    if name in found and _plain(found[name]) != value:
+    # Some exist only in other versions of JAX.
+    if name in current and _plain(current[name]) != value:
       print(
-        f'{name.upper()} in the environment is {_plain(found[name])!r} and '
-        f'not used: it would break a run or change its draws; here it is '
-        f'always {value!r}',
+        f'{name.upper()}={_plain(current[name])!r} in the environment is '
+        'ignored, because it would break a run or change its random draws; '
+        f'the value is always {value!r}',
         file=sys.stderr,
         flush=True,
       )
@@ -100,45 +99,47 @@ def settle() -> None:
 
 
 def open_devices() -> None:
-  """Has JAX find its devices, before any work.
+  """Initializes JAX's devices before any work.
 
   Raises:
-    UserError: if it finds none.
+    UserError: if JAX finds no device.
   """
   import jax
 
   try:
     jax.local_devices()
-  # There is no common class of what platforms raise.
+  # Platforms share no exception class.
   except Exception as error:
-    given = [
-      f'{name}={os.environ[name]!r}' for name in _PLACES if os.environ.get(name)
+    variables = [
+      f'{name}={os.environ[name]!r}'
+      for name in _DEVICE_VARIABLES
+      if os.environ.get(name)
     ]
     reason = _first_line(error) if str(error) else 'it is not installed'
     raise errors.UserError(
       f'JAX finds no device ({reason}). '
       + (
-        f'Change or unset {", ".join(given)}'
-        if given
+        f'Change or unset {", ".join(variables)}'
+        if variables
         else "Install JAX for this machine's devices"
       )
-      + f'; without it there is {_platform()}'
+      + f'; without it, JAX uses {_platform()}'
     ) from error
 
 
 def _platform() -> str:
-  """Returns the platform that JAX takes if it may choose."""
+  """Returns the platform that JAX chooses by default."""
   import jax
 
   with contextlib.suppress(Exception):
     for name in ('jax_platforms', 'jax_platform_name'):
       jax.config.update(name, '')
     return jax.default_backend()
-  return 'none either'
+  return 'no device either'
 
 
 def _plain(value: Any) -> Any:
-  """Returns a value as the environment gives it, not as one of an enum."""
+  """Returns the plain value of an enum member; other values as they are."""
   return getattr(value, 'value', value)
 
 

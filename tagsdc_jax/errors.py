@@ -1,4 +1,4 @@
-"""The exceptions that the command line shows as a line of text."""
+"""Exceptions that the command line shows as one line of text."""
 
 import re
 import traceback
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Libraries pass these words of the system on, in exceptions of their own; the
-# last are numpy's own, of an array that was not written whole.
+# Libraries put these system messages into exceptions of their own; the last one
+# is numpy's, for an array that was only partly written.
 _FULL = re.compile(
   'No space left on device|Disk quota exceeded|'
   r'\d requested and \d+ written'
@@ -15,19 +15,19 @@ _FULL = re.compile(
 
 
 class UserError(Exception):
-  """Bad input or setting: names the thing, what was expected, what came.
+  """Bad input or setting: says what was expected, what it got, what to do.
 
-  `tagsdc` prints it as one line and leaves with exit code 2, so its text must
-  stand alone: say what to change.
+  `tagsdc` prints it as one line and exits with code 2, so the text must stand
+  on its own.
   """
 
 
 class Stopped(BaseException):
-  """The command was asked to leave and has lost nothing.
+  """The command was asked to stop, and no work is lost.
 
-  Like KeyboardInterrupt it may be raised anywhere, so nothing that handles
-  errors may take it for one. `tagsdc` prints its text as one line and leaves
-  with its code.
+  Like KeyboardInterrupt it may be raised anywhere, so it is not an `Exception`
+  that an error handler would catch. `tagsdc` prints its text as one line and
+  exits with its code.
   """
 
   def __init__(self, text: str, code: int = 0) -> None:
@@ -38,25 +38,25 @@ class Stopped(BaseException):
 def refusal(error: BaseException, option: str = 'path') -> str | None:
   """Returns why the file system refused, and what to do.
 
-  None if the error is about something else, and may be a bug.
+  Returns None if the error has another cause, and may be a bug.
 
   Args:
-    error: what was raised.
-    option: what may be given otherwise, "give another OPTION".
+    error: the exception that was raised.
+    option: for the advice, "give another OPTION".
   """
   if _FULL.search(str(error)):
-    return 'no space is left there; free some, then give the same command again'
+    return 'no space is left there; free some, then run the same command again'
   if isinstance(error, PermissionError):
     return (
-      f'permission denied; change its owner or mode, or give another {option}'
+      f'permission denied; change its owner or mode, or pass another {option}'
     )
   if isinstance(error, OSError) and error.strerror:
-    return f'{error.strerror}; give another {option}'
+    return f'{error.strerror}; pass another {option}'
   return None
 
 
 def line_of(error: BaseException, path: Path) -> int | None:
-  """Returns the line of a Python file that an error comes from, if any."""
+  """Returns the line of a Python file that an error comes from, or None."""
   if isinstance(error, SyntaxError):
     return error.lineno
   lines = [
@@ -71,11 +71,11 @@ def line_of(error: BaseException, path: Path) -> int | None:
 def named(
   path: Path, verb: str = 'written', option: str = 'path'
 ) -> Iterator[None]:
-  """Raises UserError with the path where the file system refuses.
+  """Turns file system errors inside the block into UserErrors with the path.
 
   Args:
-    path: what is read or written.
-    verb: for the line, "PATH cannot be VERB: ...".
+    path: the path that is read or written.
+    verb: for the message, "PATH cannot be VERB: ...".
     option: see `refusal`.
   """
   try:

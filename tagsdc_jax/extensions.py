@@ -1,7 +1,7 @@
-"""What users add by name: `module:function` of a file beside their config.
+"""User extensions: `module:function` names a function beside the config file.
 
-Each room keeps one dict of what is built in (sources of negatives, pair
-losses, data sources, evaluation protocols); `find` looks there first.
+Each package has a dict of its built-ins (sources of negatives, pair losses,
+data sources, evaluation protocols); `find` looks there first.
 """
 
 import importlib.util
@@ -13,7 +13,7 @@ from typing import Any
 
 from tagsdc_jax import errors
 
-_KEY = 'tagsdc_jax_extension:'  # Before the path, in the name of a module.
+_KEY = 'tagsdc_jax_extension:'  # Prefix of the module's name, before its path.
 
 
 def is_own(name: str) -> bool:
@@ -22,21 +22,21 @@ def is_own(name: str) -> bool:
 
 
 def find(name: str, known: Mapping[str, Any], setting: str, folder: str) -> Any:
-  """Returns what a name stands for.
+  """Returns the object that a name refers to.
 
   Args:
     name: a key of `known`, or a user's `module:function`.
-    known: what is built in.
-    setting: where the name was given, for messages: "negatives.sources".
-    folder: where the user's module lies, see the setting `extensions`.
+    known: the built-ins by name.
+    setting: the setting with the name, for messages: "negatives.sources".
+    folder: folder of the user's module, see the setting `extensions`.
   Raises:
-    UserError: if there is no such thing, or the user's file cannot be run.
+    UserError: if the name is unknown, or the user's file cannot be run.
   """
   if not is_own(name):
     if name in known:
       return known[name]
     raise errors.UserError(
-      f'{setting} must be one of {", ".join(known)}, or module:function of '
+      f'{setting} must be one of {", ".join(known)}, or module:function in '
       f'a file beside your config, got {name!r}'
     )
   module, _, function = name.partition(':')
@@ -44,7 +44,7 @@ def find(name: str, known: Mapping[str, Any], setting: str, folder: str) -> Any:
   if not path.is_file():
     raise errors.UserError(
       f'{setting} names {name}, but there is no file {path}; put it beside '
-      'the config file, or give --config.extensions=FOLDER'
+      'the config file, or pass --config.extensions=FOLDER'
     )
   found = getattr(_run(path, setting, name), function, None)
   if found is None:
@@ -55,46 +55,46 @@ def find(name: str, known: Mapping[str, Any], setting: str, folder: str) -> Any:
 
 
 def call(function: Callable[..., Any], what: str, *args: Any) -> Any:
-  """Returns what a user's function returns.
+  """Calls a user's function and returns its result.
 
   Args:
-    function: from `find`, or handed over by such a function.
-    what: what is called and for what, for the message.
-    *args: what it gets.
+    function: from `find`, or returned by such a function.
+    what: the function and its purpose, for the message.
+    *args: the function's arguments.
   Raises:
-    UserError: with the line of the user's file, whatever the function raises.
+    UserError: if the function raises anything, with the line in its file.
   """
   try:
     return function(*args)
   except MemoryError:
     raise
-  except (Exception, SystemExit) as error:  # Whatever the function does.
-    is_told = isinstance(error, errors.UserError)
-    if is_told and str(error).startswith(what):
+  except (Exception, SystemExit) as error:  # User code may raise anything.
+    is_user_error = isinstance(error, errors.UserError)
+    if is_user_error and str(error).startswith(what):
       raise
     own = [
       f'{Path(frame.f_code.co_filename).name}, line {line}: '
       for frame, line in traceback.walk_tb(error.__traceback__)
       if frame.f_globals.get('__name__', '').startswith(_KEY)
     ]
-    kind = '' if is_told else f'{type(error).__name__}: '
+    kind = '' if is_user_error else f'{type(error).__name__}: '
     raise errors.UserError(
       f'{what} failed: {"".join(own[-1:])}{kind}{error}'
     ) from error
 
 
 def _run(path: Path, setting: str, name: str) -> Any:
-  """Returns the module of a file, which is run once per process."""
+  """Returns the module of a file, imported once per process."""
   key = f'{_KEY}{path}'
   if key in sys.modules:
     return sys.modules[key]
   spec = importlib.util.spec_from_file_location(key, path)
   assert spec and spec.loader
   module = importlib.util.module_from_spec(spec)
-  sys.modules[key] = module  # Before it runs: dataclasses look there.
+  sys.modules[key] = module  # Before execution: dataclasses need it.
   try:
     spec.loader.exec_module(module)
-  except Exception as error:  # Whatever the file does.
+  except Exception as error:  # User code may raise anything.
     del sys.modules[key]
     line = errors.line_of(error, path)
     where = f', line {line}' if line else ''

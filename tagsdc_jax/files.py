@@ -1,9 +1,9 @@
-"""Files and folders that are written whole or not at all; streams as they are.
+"""Atomic writes of files and folders; streams are written directly.
 
-What is being written has a name of its own beside the target, hidden, that no
-file of a user has. While it is written it is locked, so that what a killed
-write has left can be told from what another process writes: the next write of
-the same target removes the former.
+Content is written to a hidden temporary file or folder beside the target, and
+then moved there. It is locked meanwhile, which distinguishes a write by another
+process from what a killed write left behind: the next write to the same target
+removes the latter.
 """
 
 import codecs
@@ -24,15 +24,16 @@ from tagsdc_jax import errors
 
 _SUFFIX = '.partial'
 _LEFTOVER = re.compile(r'\..+\.[0-9a-f]{8}\.partial', re.DOTALL)
-# Names may have 255 bytes, up to four a character, and ours adds to them.
+# Characters of the target's name in the temporary one: names may have 255
+# bytes, characters up to four.
 _LONGEST_NAME = 55
 _MOST_LINKS = 40
 _POINTER = b'version https://git-lfs.github.com/spec/'
-_POINTER_TOLD = (
-  'a pointer of Git LFS, not the file itself; run `git lfs pull` in its '
+_POINTER_MESSAGE = (
+  'a Git LFS pointer, not the file itself; run `git lfs pull` in its '
   'repository, or download the file from there'
 )
-# Bytes from which a file is told to be no binary one.
+# Bytes read to tell text from binary files.
 _HEAD = 4096
 _WEB_PAGE = re.compile(
   rb'(\xef\xbb\xbf)?\s*<(!doctype|html|head|body|\?xml|!--)', re.IGNORECASE
@@ -41,20 +42,19 @@ _CONTROL = re.compile(r'[\x00-\x08\x0e-\x1f\x7f]')
 
 
 def write_json(path: Path, content: Any) -> None:
-  """As `write_whole`, of something JSON-able."""
+  """Writes JSON-serializable content with `write_whole`."""
   text = json.dumps(content, indent=1) + '\n'
   write_whole(path, lambda file: file.write(text.encode('utf-8')))
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-  """Writes a file whole or not at all, and a stream as it comes.
+  """Writes a file whole or not at all, and a stream directly.
 
   Args:
-    path: a file is replaced if it is there, with its mode kept; a symbolic
-      link is followed. Of a device, a pipe or an open file (/dev/stdout,
-      /dev/fd/63) the content is written into it, which nothing can undo.
-    write: writes the content to an open file; of a stream it may do nothing
-      but write.
+    path: an existing file is replaced and keeps its mode; symbolic links are
+      followed. Devices, pipes and open files (/dev/stdout, /dev/fd/63) are
+      written to directly, which cannot be undone.
+    write: writes the content to an open file; a stream only offers `write`.
   Raises:
     UserError: if the file system refuses.
   """
@@ -65,17 +65,17 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
         write(_Stream(file))  # type: ignore[arg-type]
     elif mode is None or stat.S_ISREG(mode):
       _replace(Path(os.path.realpath(path)), mode, write)
-    else:  # A folder raises.
+    else:  # Raises for a folder.
       with open(path, 'wb') as file:
         write(_Stream(file))  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-  """Gives a place to fill that becomes the folder `path` when all went well.
+  """Yields a temporary path that becomes the folder `path` on success.
 
   Args:
-    path: of a new folder, or of an empty one.
+    path: a new folder, or an empty one.
   Raises:
     UserError: if the file system refuses.
   """
@@ -92,25 +92,25 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def check_target(path: Path) -> None:
-  """Raises UserError before the work if a user's target cannot be written.
+  """Raises UserError if a target cannot be written; call it before the work.
 
-  A file that may not be written is refused as well, though in a folder of the
-  user it could be replaced.
+  A read-only file is refused as well, even if its folder would allow replacing
+  it.
   """
   with errors.named(path):
     number, mode = _descriptor(path), _mode(path)
     if number is not None:
-      # Raises if nothing is open there.
+      # Raises if the descriptor is not open.
       flags = fcntl.fcntl(number, fcntl.F_GETFL)
       if flags & os.O_ACCMODE == os.O_RDONLY:
-        raise OSError(errno.EBADF, 'It is open for reading only')
+        raise OSError(errno.EBADF, 'Open for reading only')
       return
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
       missing = target.parent if path.is_symlink() else path.parent
       raise errors.UserError(
-        f'{path} cannot be written: folder {missing} is missing; make it, or '
-        'give another path'
+        f'{path} cannot be written: folder {missing} is missing; create it, '
+        'or give another path'
       )
     if mode is not None and stat.S_ISDIR(mode):
       raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -125,7 +125,7 @@ def check_target(path: Path) -> None:
 
 
 def check_different(paths: dict[str, Path | None]) -> None:
-  """Raises UserError if two options name one file; those without are None."""
+  """Raises UserError if two options name the same file; None is ignored."""
   seen: dict[str, str] = {}
   for option, path in paths.items():
     if path is None:
@@ -135,7 +135,7 @@ def check_different(paths: dict[str, Path | None]) -> None:
     if place in seen:
       raise errors.UserError(
         f'{seen[place]} and {option} are the same file, '
-        f'{path}; give each its own'
+        f'{path}; pass different paths'
       )
     seen[place] = option
 
@@ -146,17 +146,17 @@ def is_stdout(path: Path | None) -> bool:
 
 
 def is_leftover(path: Path) -> bool:
-  """Returns whether a name is one that only a killed write leaves.
+  """Returns whether a name is one that only killed writes leave behind.
 
-  Without the hidden part it is what earlier versions have left.
+  Names that are not hidden come from earlier versions.
   """
   return bool(_LEFTOVER.fullmatch(path.name)) or path.suffix == _SUFFIX
 
 
 def kind_of_text(path: Path) -> str | None:
-  """Returns what stands in the place of a binary file, and what to do.
+  """Returns what a text in place of a binary file is, and what to do.
 
-  None if it looks like a binary file, is empty, or cannot be read.
+  Returns None if the file looks binary, is empty, or cannot be read.
   """
   try:
     with open(path, 'rb') as file:
@@ -164,10 +164,10 @@ def kind_of_text(path: Path) -> str | None:
   except OSError:
     return None
   if head.startswith(_POINTER):
-    return _POINTER_TOLD
+    return _POINTER_MESSAGE
   if _WEB_PAGE.match(head):
-    return 'a web page; download the file itself, logged in if that is needed'
-  try:  # A character of several bytes may be cut at the end.
+    return 'a web page; download the file itself, logged in if necessary'
+  try:  # A multibyte character may be cut off at the end.
     text = codecs.getincrementaldecoder('utf-8')().decode(head)
   except UnicodeDecodeError:
     return None
@@ -176,25 +176,25 @@ def kind_of_text(path: Path) -> str | None:
   shown = ' '.join(text.split())[:60]
   return (
     f'text that begins with {shown!r}; download the file itself, logged '
-    'in if that is needed'
+    'in if necessary'
   )
 
 
 def check_no_pointer(path: Path) -> None:
-  """Raises UserError if a file, of whatever kind, is a pointer of Git LFS."""
+  """Raises UserError if a file, binary or text, is a Git LFS pointer."""
   with open(path, 'rb') as file:
     if file.read(len(_POINTER)) == _POINTER:
-      raise errors.UserError(f'{path} is {_POINTER_TOLD}')
+      raise errors.UserError(f'{path} is {_POINTER_MESSAGE}')
 
 
 class _Stream:
-  """Can only be written to; numpy would seek in what looks like a file."""
+  """A write-only file; numpy would seek in anything that looks like a file."""
 
   def __init__(self, file: BinaryIO) -> None:
     self._file = file
 
   def write(self, content: Any) -> int:
-    """Writes bytes; returns how many."""
+    """Writes bytes and returns their number."""
     return self._file.write(content)
 
 
@@ -203,7 +203,7 @@ def _replace(
 ) -> None:
   partial = _new_place(target)
   try:
-    # Its mode is what the user's mask leaves of 0666.
+    # Created with mode 0666 less the user's umask.
     with open(partial, 'xb') as lock:
       _lock(lock.fileno())
       with open(partial, 'wb') as file:
@@ -222,13 +222,13 @@ def _may(path: Path, rights: int) -> bool:
 
 
 def _new_place(target: Path) -> Path:
-  """Returns a new name beside the target, where none is left by the dead."""
+  """Returns a new temporary path; removes those left by killed writes."""
   head = f'.{target.name[:_LONGEST_NAME]}.'
   ours = re.compile(re.escape(head) + r'[0-9a-f]{8}\.partial')
   try:
     names = os.listdir(target.parent)
   except OSError:
-    names = []  # May be written to, but not listed.
+    names = []  # Writable, but not listable.
   for name in filter(ours.fullmatch, names):
     _remove_unlocked(target.with_name(name))
   return target.with_name(f'{head}{secrets.token_hex(4)}{_SUFFIX}')
@@ -248,13 +248,13 @@ def _remove_unlocked(path: Path) -> None:
 
 
 def _lock(number: int) -> None:
-  # Some file systems have none; there nothing is removed either.
+  # Some file systems have no locks; nothing is removed there either.
   with contextlib.suppress(OSError):
     fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _mode(path: Path) -> int | None:
-  """Returns the mode of what a path leads to, None if nothing is there."""
+  """Returns the mode of a path's target, None if there is none."""
   try:
     return os.stat(path).st_mode
   except FileNotFoundError:
@@ -262,10 +262,10 @@ def _mode(path: Path) -> int | None:
 
 
 def _descriptor(path: Path) -> int | None:
-  """Returns the number of the open file that a path stands for, if it does.
+  """Returns the descriptor of the open file that a path names, or None.
 
-  /dev/stdout, /dev/fd/63 and links to these. Opened again such a file would be
-  written from its start, and a pipe or socket may not be opened at all.
+  Such paths are /dev/stdout, /dev/fd/63 and links to them. If opened again, the
+  file would be written from its start; some pipes and all sockets cannot be.
   """
   folders = {os.path.realpath('/dev/fd'), os.path.realpath('/proc/self/fd')}
   place = os.path.abspath(path)
@@ -275,6 +275,6 @@ def _descriptor(path: Path) -> int | None:
       return int(name)
     try:
       place = os.path.join(parent, os.readlink(place))
-    except OSError:  # No link.
+    except OSError:  # Not a link.
       return None
   return None

@@ -1,4 +1,4 @@
-"""`tagsdc <command>`: picks the command, parses flags, loads the config."""
+"""`tagsdc <command>`: parses flags, loads the config, runs the command."""
 
 import argparse
 import contextlib
@@ -12,13 +12,13 @@ from types import TracebackType
 
 from absl import logging
 
-# Before jax or TFDS are imported: their start-up notes are not for users. What
-# Orbax logs as an error it raises as well, where we turn it into a line.
+# Before jax or TFDS are imported: their start-up messages are not for users.
+# Errors that Orbax logs are also raised, and become one line.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 os.environ.setdefault('TRANSFORMERS_VERBOSITY', 'error')
 os.environ.setdefault('HF_HUB_VERBOSITY', 'error')
 logging.set_verbosity(logging.FATAL)
-# What Orbax leaves undone after a failed save.
+# Orbax leaves coroutines behind after a failed save.
 warnings.filterwarnings('ignore', 'coroutine .* was never awaited')
 
 from tagsdc_jax import environment  # noqa: E402
@@ -52,7 +52,7 @@ COMMANDS = {
   'report': report,
   'settings': list_settings,
 }
-# Those that go on where they were, and so may leave as if all was well.
+# Commands that resume where they were, so that being stopped is no failure.
 _CONTINUED = ('demo', 'train', 'evaluate')
 
 
@@ -90,41 +90,41 @@ def main(words: Sequence[str] | None = None) -> int:
   """Runs a command; returns the exit code."""
   sys.excepthook = _show_uncaught
   if isinstance(sys.stdout, io.TextIOWrapper):
-    # A name that the terminal's encoding lacks is no reason to fail.
+    # Characters that the terminal's encoding lacks must not cause a failure.
     sys.stdout.reconfigure(errors='backslashreplace')
   parser = make_parser()
   args, rest = parser.parse_known_args(words)
   if args.command is None and not rest:
     parser.print_help()
     return 0
-  is_asked = is_broken_off = False
+  is_asked = is_interrupted = False
   try:
     code = _listen(args, rest)
   except errors.Stopped as stop:
-    is_asked = is_broken_off = True
+    is_asked = is_interrupted = True
     code = _say(args, str(stop), stop.code)
   except KeyboardInterrupt:
-    is_broken_off = True
+    is_interrupted = True
     code = _say(
       args, 'interrupted; run the same command again to continue', 130
     )
   except MemoryError as error:
     code = _say(
-      args, f'out of memory ({error}); close other programs, or take less data'
+      args, f'out of memory ({error}); close other programs, or use less data'
     )
   except Exception as error:
     code = _fail(args, error)
   if words is not None:
     return distributed.leave(code, is_asked)
-  preemption.ignore()  # This is all that the process does.
+  preemption.ignore()  # The process does nothing else.
   code = distributed.leave(code, is_asked)
-  if is_broken_off:
+  if is_interrupted:
     preemption.end(code)
   return code
 
 
 def _listen(args: argparse.Namespace, rest: list[str]) -> int:
-  code, again = preemption.exit_code(), 'give the same command again'
+  code, again = preemption.exit_code(), 'run the same command again'
   notice = preemption.Notice(
     settings.Settings().stop_seconds,
     *(
@@ -143,8 +143,8 @@ def _fail(args: argparse.Namespace, error: Exception) -> int:
   if distributed.is_left_alone(error):
     return _say(
       args,
-      'another process of the run has ended or hangs, see '
-      f'there ({error}); what was saved last is there, give the '
+      'another process of the run has ended or hangs; see its '
+      f'output ({error}). The last saved state is intact: run the '
       'same command again to continue',
       distributed.LEFT_ALONE,
     )
@@ -156,7 +156,7 @@ def _fail(args: argparse.Namespace, error: Exception) -> int:
 
 def _run(args: argparse.Namespace, rest: list[str]) -> int:
   module = COMMANDS.get(args.command)
-  # Some may have one without needing it.
+  # For some commands the config is optional.
   takes_config = getattr(args, 'config', None) is not None
   overrides = [
     word for word in rest if takes_config and word.startswith('--config.')
@@ -167,25 +167,25 @@ def _run(args: argparse.Namespace, rest: list[str]) -> int:
     raise errors.UserError(
       f'unknown arguments: {" ".join(unknown)}; see --help'
     )
-  # Only a verdict is a number; else what went wrong is raised.
+  # Only a verdict is a number; failures are raised.
   return module.run(args, config) or 0
 
 
 def _show_uncaught(
   kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-  # TensorStore's threads say this after a failed write, which Orbax raises.
+  # Raised in TensorStore's threads after a failed write, which Orbax raises.
   if str(error) != 'Event loop is closed':
     sys.__excepthook__(kind, error, trace)
 
 
 def _explain(error: Exception) -> str | None:
-  """Returns the line that says it to a user, None for an error of ours."""
+  """Returns the error as a line for the user, None for a bug."""
   if isinstance(error, errors.UserError):
     return str(error)
   if isinstance(error, Warning):
     return (
-      'PYTHONWARNINGS or -W makes errors of warnings, such as '
+      'PYTHONWARNINGS or -W turns warnings into errors, such as '
       f'{error}; unset it'
     )
   reason = errors.refusal(error)
@@ -195,7 +195,7 @@ def _explain(error: Exception) -> str | None:
 
 def _say(args: argparse.Namespace, line: str, code: int = 2) -> int:
   line = ' '.join(line.split())
-  with contextlib.suppress(OSError):  # Who read it is gone; not the code.
+  with contextlib.suppress(OSError):  # The reader may be gone.
     print(
       f'tagsdc {args.command or ""}'.strip() + f': {line}',
       file=sys.stderr,

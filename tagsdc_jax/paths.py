@@ -1,8 +1,7 @@
-"""Paths as users give them: `~` expanded, what is not on this machine refused.
+"""Paths given by users: expands `~`, and refuses paths that are not local.
 
-Every path of an option, of a setting or of a config file's name comes through
-here, so that all of them mean the same. Nothing is looked up on disk but in
-`folder` and `file`.
+Every path in an option, a setting or a config file's name passes through here,
+so that all are treated alike. Only `folder` and `file` access the disk.
 """
 
 import os
@@ -16,53 +15,52 @@ _LONGEST_NAME, _LONGEST_PATH = 255, 4095  # Bytes, on Linux.
 
 
 def problem(text: str) -> str:
-  """Returns why a text is no path of this machine, and what to do.
+  """Returns why a text is not a local path, and what to do.
 
-  '' if it is one, whether it exists or not.
+  Returns '' if it is one, whether or not it exists.
   """
   scheme = _SCHEME.match(text)
   if scheme and scheme[1].lower() == 'file':
     return 'leave out file://'
   if scheme:
     return (
-      f'{scheme[0]} is not read or written here: mount it (a bucket for '
-      'instance with gcsfuse) and give the path of the mounted folder, '
-      'or copy it'
+      f'{scheme[0]} is not supported: mount it (a bucket, for example, with '
+      'gcsfuse) and give the path of the mounted folder, or copy the files'
     )
   if not text:
-    return 'it is empty; give a path, . for this folder'
+    return 'it is empty; pass a path, or . for this folder'
   if '\0' in text:
-    return 'a path holds no NUL characters'
+    return 'a path cannot contain NUL characters'
   home = text.partition('/')[0]
   if home == '~' and os.environ.get('HOME') == '':
-    return 'HOME is empty in the environment; give the whole path'
+    return 'HOME is empty in the environment; pass the full path'
   if home.startswith('~') and os.path.expanduser(home) == home:
     return (
-      f'there is no home folder {home}; give ./{text} for one of that '
+      f'there is no home folder {home}; pass ./{text} for one of that '
       'name in this folder'
     )
   try:
     encoded = os.fsencode(os.path.expanduser(text))
   except UnicodeEncodeError:
-    return 'it holds characters that no file name can have'
+    return 'it contains characters that file names cannot have'
   if (
     len(encoded) > _LONGEST_PATH
     or max(map(len, encoded.split(b'/'))) > _LONGEST_NAME
   ):
     return (
-      f'a name may have {_LONGEST_NAME} bytes, a path '
-      f'{_LONGEST_PATH}; give a shorter one'
+      f'a name may have at most {_LONGEST_NAME} bytes, a path '
+      f'{_LONGEST_PATH}; pass a shorter one'
     )
   return ''
 
 
 def expanded(text: str) -> str:
-  """Returns the path with a leading `~` or `~user` as a home folder.
+  """Returns the path with a leading `~` or `~user` expanded.
 
-  Nothing else is expanded: `$HOME` is a folder of that name.
+  Nothing else is expanded: `$HOME` is a folder with that name.
 
   Raises:
-    UserError: if it is no path of this machine; see `problem`.
+    UserError: if it is not a local path; see `problem`.
   """
   reason = problem(text)
   if reason:
@@ -72,15 +70,15 @@ def expanded(text: str) -> str:
 
 
 def local(text: str) -> Path:
-  """As `expanded`."""
+  """Returns `expanded` as a Path."""
   return Path(expanded(text))
 
 
 def folder(text: str) -> Path:
-  """As `local`, for a folder that may be missing.
+  """Returns `local` for a folder, which need not exist.
 
   Raises:
-    UserError: also if something else is there.
+    UserError: if it is not a local path, or something else is there.
   """
   path = local(text)
   with named(path, 'used'):
@@ -88,16 +86,16 @@ def folder(text: str) -> Path:
     if not there.is_dir():
       raise UserError(
         f'{path} cannot be used as a folder: {there} is a file; '
-        'give another path'
+        'pass another path'
       )
   return path
 
 
 def file(text: str) -> Path:
-  """As `local`, for a file that is read.
+  """Returns `local` for a file to read.
 
   Raises:
-    UserError: also if there is none.
+    UserError: if it is not a local path, or there is no such file.
   """
   path = local(text)
   with named(path, 'read'):
@@ -110,5 +108,5 @@ def file(text: str) -> Path:
         if path.exists()
         else 'is missing'
       )
-      raise UserError(f'{path} must be a file, but {found}; give another path')
+      raise UserError(f'{path} must be a file, but {found}; pass another path')
   return path

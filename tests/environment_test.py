@@ -102,7 +102,7 @@ def test_a_value_that_jax_cannot_read_is_a_line(name, value):
   ended = _run('from tagsdc_jax import main', **{name: value})
   assert ended.returncode == 2
   (line,) = ended.stderr.splitlines()
-  assert line.startswith('tagsdc: JAX cannot be started with this environment')
+  assert line.startswith('tagsdc: JAX cannot start in this environment')
   assert f'{name}={value!r}' in line
 
 
@@ -149,7 +149,7 @@ def test_it_is_no_fault_of_a_checkpoint():
     'tagsdc evaluate: JAX finds no device (Unable to '
     "initialize backend 'nonsense'"
   )
-  assert line.endswith('without it there is cpu')
+  assert line.endswith('without it, JAX uses cpu')
 
 
 def test_closed_streams_are_nobody_elses(tmp_path):

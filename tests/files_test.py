@@ -59,7 +59,7 @@ def test_a_link_is_followed(tmp_path):
     with pytest.raises(
       errors.UserError,
       match='loop cannot be written: Too '
-      'many levels of symbolic links; give another path',
+      'many levels of symbolic links; pass another path',
     ):
       function(loop)
 
@@ -170,7 +170,7 @@ def test_open_files_that_cannot_be_written(tmp_path):
   read = os.open(__file__, os.O_RDONLY)
   try:
     for number, message in (
-      (read, 'open for reading only'),
+      (read, 'Open for reading only'),
       (987654, 'Bad file descriptor'),
     ):
       with pytest.raises(errors.UserError, match=message):
@@ -185,8 +185,8 @@ def test_open_files_that_cannot_be_written(tmp_path):
   [
     ('', 'cannot be written: Is a directory'),
     ('folder', 'Is a directory'),
-    ('no/file', 'folder .*no is missing; make it'),
-    ('link', 'folder .*elsewhere is missing; make it'),
+    ('no/file', 'folder .*no is missing; create it'),
+    ('link', 'folder .*elsewhere is missing; create it'),
     ('file/file', 'Not a directory'),
     ('x' * 256, 'name too long'),
   ],
@@ -242,7 +242,7 @@ def test_one_file_for_two(tmp_path):
   [
     (
       b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n',
-      'a pointer of Git LFS, not the file itself; run `git lfs pull`',
+      'a Git LFS pointer, not the file itself; run `git lfs pull`',
     ),
     (b'\n <!DOCTYPE html>\n<html><head>', 'a web page; download the file'),
     ('<html>\u00e9'.encode('latin-1'), 'a web page'),

@@ -141,7 +141,7 @@ def try_once(config, run_dir, number, delay, moment, expected):
     and result(run_dir) == expected
     and reported(run_dir) == reported(run_dir.parent / 'whole')
   )
-  # Who was asked to leave has to do so well.
+  # Who was asked to stop has to do so well.
   is_right = is_same and (number == signal.SIGKILL or process.returncode == 0)
   where = f'in {" and ".join(found)}' if found else 'when it had ended'
   print(

@@ -1,4 +1,4 @@
-"""A run that is killed in a save, asked to leave, and continued."""
+"""A run that is killed in a save, asked to stop, and continued."""
 
 import json
 import signal
@@ -46,8 +46,8 @@ def test_killed_and_asked_to_leave_it_is_the_same_run(
   said = asked.communicate(timeout=60)[0]
   assert asked.returncode == 0
   line = said.splitlines()[-1]
-  assert 'asked to leave, saved after update' in line
-  assert 'give the same command again to continue' in line
+  assert 'asked to stop, saved after update' in line
+  assert 'run the same command again to continue' in line
   update = int(line.split('after update ')[1].split()[0])
   assert (run_dir / 'checkpoints' / 'newest' / str(update)).is_dir()
 

@@ -63,8 +63,8 @@ def test_what_a_path_means(text, path, tmp_path):
     *(
       (
         text,
-        f'{text.partition(":")[0]}:// is not read or written here: mount '
-        'it (a bucket for instance with gcsfuse) and give the path',
+        f'{text.partition(":")[0]}:// is not supported: mount '
+        'it (a bucket, for example, with gcsfuse) and give the path',
       )
       for text in REMOTE
       if not text.startswith('file')
@@ -72,11 +72,11 @@ def test_what_a_path_means(text, path, tmp_path):
     ('file:///tmp/a', 'leave out file://'),
     ('', 'it is empty'),
     ('a\0b', 'NUL'),
-    ('~no_such_user/a', 'no home folder ~no_such_user; give ./~no_such_user/a'),
-    ('x' * 256, 'a name may have 255 bytes'),
+    ('~no_such_user/a', 'no home folder ~no_such_user; pass ./~no_such_user/a'),
+    ('x' * 256, 'a name may have at most 255 bytes'),
     ('é' * 128, '255 bytes'),
     ('a/' * 2100, 'a path 4095'),
-    ('\ud800', 'no file name can have'),
+    ('\ud800', 'file names cannot have'),
   ],
 )
 def test_what_is_no_path_of_this_machine(text, message):
@@ -101,7 +101,7 @@ def test_a_folder_and_a_file(tmp_path):
     with pytest.raises(
       errors.UserError,
       match=f'{below} cannot be used as a '
-      f'folder: {tmp_path}/file is a file; give another',
+      f'folder: {tmp_path}/file is a file; pass another',
     ):
       paths.folder(f'~/{below}')
   with pytest.raises(errors.UserError, match='must be a file, but is a folder'):
@@ -218,7 +218,7 @@ def test_every_setting_refuses_what_is_elsewhere(
     capsys,
   )
   assert f'--config.{name} must be a path on this machine' in line
-  assert "got 'gs://bucket/x': gs:// is not read or written here" in line
+  assert "got 'gs://bucket/x': gs:// is not supported" in line
   assert not any(tmp_path.iterdir())
 
 
@@ -272,7 +272,7 @@ def test_data_root_of_evaluate(capsys):
 
 def test_what_is_not_of_the_command_line(tmp_path):
   assert shipped.find('~/run') == tmp_path / 'run'
-  with pytest.raises(errors.UserError, match='s3:// is not read'):
+  with pytest.raises(errors.UserError, match='s3:// is not supported'):
     shipped.find('s3://run')
   for name in ('gs://b/vocab.txt', '~no_such_user/vocab.txt'):
     with pytest.raises(errors.UserError, match='cannot be used as a path'):

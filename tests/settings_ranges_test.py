@@ -523,7 +523,7 @@ def test_several_values_given_twice():
   with pytest.raises(errors.UserError) as caught:
     configs.load('world_tags', [one, two])
   assert str(caught.value) == (
-    '--config.data.train_text is given twice, with different values; give '
+    '--config.data.train_text is given twice, with different values; pass '
     'all of them at once, --config.data.train_text=A,B'
   )
   assert configs.load('world_tags', [one, one]).data.train_text == ('a.db',)

@@ -1,4 +1,4 @@
-"""`tagsdc compare`: our code against recordings of the PyTorch release."""
+"""`tagsdc compare`: compares with recordings of the PyTorch release."""
 
 import argparse
 import collections
@@ -16,23 +16,23 @@ from tagsdc_jax.reporting import tables
 from tagsdc_jax.runs import folder
 from tagsdc_jax.runtime import progress
 
-HELP = 'compare with recorded numbers of the PyTorch release'
+HELP = 'compare with recorded outputs of the PyTorch release'
 EXAMPLES = """examples:
   tagsdc compare recordings
   tagsdc compare recordings --x64 --json differences.json
-A folder of recordings holds a MANIFEST.json, which says what every array is.
-Each recorded output is computed again by the code that trains and evaluates,
-from the recorded inputs and random choices.
+A folder of recordings contains a MANIFEST.json, which describes every array.
+Each recorded output is computed again from the recorded inputs and random
+choices, with the code that trains and evaluates.
 
 verdicts:
   holds    computed again, within the tolerance
-  FAILS    outside of it, or not of the recorded shape
-  missing  listed in MANIFEST.json, or needed, but not there
-  unknown  there, but not known to this program: nothing is said about it
-  skipped  known and there, but not compared; the note says why
+  FAILS    outside the tolerance, or the shape differs
+  missing  listed in MANIFEST.json, or required, but not there
+  unknown  not known to this program, and not checked
+  skipped  known, but not compared; the note says why
 exit code: 0 if something was compared and nothing fails or is missing, else 1;
-2 if the folder cannot be read. What is unknown or skipped does not change it,
-and is counted in the last line.
+2 if the folder cannot be read. Unknown and skipped arrays do not affect it; the
+last line counts them.
 """
 NEEDS_CONFIG = False
 
@@ -43,12 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     'folder', type=arguments.path, help='folder of recordings'
   )
   parser.add_argument(
-    '--json', type=arguments.path, help='write all items here'
+    '--json', type=arguments.path, help='write all items to this file'
   )
   parser.add_argument(
     '--x64',
     action='store_true',
-    help='compute in float64 as well, and compare with the arrays recorded so',
+    help='also compute in float64, and compare with the float64 recordings',
   )
 
 
@@ -58,8 +58,8 @@ def run(args: argparse.Namespace, config: None = None) -> int:
   if args.json is not None:
     files.check_target(args.json)
   start = time.perf_counter()
-  # Before a device is touched: most of the time goes into compiling many small
-  # programs, each for a few runs.
+  # Before any device is used: most of the time is spent compiling many small
+  # programs that run only a few times each.
   os.environ['XLA_FLAGS'] = (
     f'{os.environ.get("XLA_FLAGS", "")} --xla_backend_optimization_level=0'
   ).strip()
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace, config: None = None) -> int:
   words = ', '.join(
     f'{counts[kind]} {kind}' for kind in items.VERDICTS if counts[kind]
   )
-  verdict = 'all that was compared holds' if holds else 'NOT as recorded'
+  verdict = 'everything compared holds' if holds else 'NOT as recorded'
   with contextlib.redirect_stdout(
     sys.stderr if files.is_stdout(args.json) else sys.stdout
   ):
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace, config: None = None) -> int:
 
 
 def _entry(item: items.Item) -> dict[str, Any]:
-  """Returns the item for JSON, which knows no infinity."""
+  """Returns the item for JSON, which has no infinity."""
   entry = dataclasses.asdict(item) | {'holds': item.holds}
   return {
     key: str(value) if value in (math.inf, -math.inf) else value

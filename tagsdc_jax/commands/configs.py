@@ -14,7 +14,7 @@ import ml_collections
 from tagsdc_jax import errors, extensions, paths, settings
 from tagsdc_jax.settings import kinds
 
-# What ml_collections says of a key or a value that a config file cannot set.
+# Messages of ml_collections for keys and values that cannot be set.
 _UNKNOWN = re.compile(r'Key "(\w+)" does not exist')
 _KIND = re.compile(
   r"field '(\w+)' .*?\. (.*) is of original type "
@@ -26,11 +26,11 @@ def load(name: str, overrides: Sequence[str]) -> settings.Settings:
   """Returns the settings of a config file with overrides applied.
 
   Args:
-    name: path of a file with `get_config()`, or the name of one of ours.
-    overrides: `--config.KEY=VALUE` each; of equal keys the last counts, but
-      for those of several values, which are not added up either. These have
-      commas between them, or stand as in Python, "('a.db', 'b.db')": in quotes
-      a name may hold a comma.
+    name: path of a file with `get_config()`, or name of a built-in config.
+    overrides: each `--config.KEY=VALUE`. The last of several with the same key
+      counts, but a list of values cannot be given twice. Such a list is
+      separated by commas, or written as in Python, "('a.db', 'b.db')", where
+      quoted names may contain commas.
   Raises:
     UserError: for an unknown file or key, or a value out of its range.
   """
@@ -39,7 +39,7 @@ def load(name: str, overrides: Sequence[str]) -> settings.Settings:
   for key, value in map(_parse, overrides):
     if isinstance(value, tuple) and values.get(key, value) != value:
       raise errors.UserError(
-        f'--config.{key} is given twice, with different values; give all of '
+        f'--config.{key} is given twice, with different values; pass all of '
         f'them at once, --config.{key}=A,B'
       )
     values[key] = value
@@ -70,7 +70,7 @@ def with_values(name: str, values: Mapping[str, Any]) -> settings.Settings:
 
 
 def _with_folder(config: settings.Settings, path: Path) -> settings.Settings:
-  """Returns settings that say where a user's own functions are found."""
+  """Returns the settings with the folder of the user's extensions, if any."""
   has_own = any(
     isinstance(name, str) and extensions.is_own(name)
     for key, setting in settings.ALL.items()
@@ -87,7 +87,7 @@ def _as_tuple(value: Any) -> tuple[Any, ...]:
 
 
 def names() -> list[str]:
-  """Returns the configs that come with the package."""
+  """Returns the names of the built-in configs."""
   folder = resources.files('tagsdc_jax.configs')
   return sorted(
     entry.name[:-3]
@@ -106,8 +106,8 @@ def find(name: str) -> Path:
     return Path(str(resources.files('tagsdc_jax.configs') / f'{short}.py'))
   close = difflib.get_close_matches(short, names(), 1, 0)
   raise errors.UserError(
-    f'config {name} is neither a file nor one of ours; '
-    f'nearest: {close[0]} (ours: {", ".join(names())})'
+    f'config {name} is neither a file nor a built-in config; '
+    f'nearest: {close[0]} (built-in: {", ".join(names())})'
   )
 
 
@@ -121,20 +121,20 @@ def _run_file(path: Path, name: str) -> ml_collections.ConfigDict:
     config = content['get_config']()
   except errors.UserError:
     raise
-  except (Exception, SystemExit) as error:  # Whatever the file does.
+  except (Exception, SystemExit) as error:  # User code may raise anything.
     raise errors.UserError(
       f'config {name} cannot be used: {_place(error, path)}{_reason(error)}'
     ) from error
   if not isinstance(config, ml_collections.ConfigDict):
     raise errors.UserError(
-      f'get_config() of {name} must return settings.default_config(), '
-      f'changed as you like, got {type(config).__name__}'
+      f'get_config() of {name} must return a (modified) '
+      f'settings.default_config(), got {type(config).__name__}'
     )
   return config
 
 
 def _place(error: BaseException, path: Path) -> str:
-  """Returns the line of the file that the error comes from, for a message."""
+  """Returns the line of the file that caused the error, for a message."""
   line = errors.line_of(error, path)
   return f'line {line}: ' if line else ''
 
@@ -142,7 +142,7 @@ def _place(error: BaseException, path: Path) -> str:
 def _reason(error: BaseException) -> str:
   unknown = _UNKNOWN.search(str(error))
   if unknown:
-    return f'{unknown[1]} is no setting; nearest: {_nearest(unknown[1])}'
+    return f'{unknown[1]} is not a setting; nearest: {_nearest(unknown[1])}'
   kind = _KIND.search(str(error))
   if kind:
     known = [
@@ -152,7 +152,7 @@ def _reason(error: BaseException) -> str:
     ]
     if not known:
       return f'{kind[1]} is a group of settings, got {kind[2]}'
-    # Its type, for the value itself may be one that is allowed.
+    # Names the type, because the value alone may look valid.
     return (
       f'{kind[1]} must be {known[0]}, got {kind[2]} of type {kind[3]}, '
       f'not {kind[4]}'
@@ -179,7 +179,7 @@ def _parse(override: str) -> tuple[str, Any]:
       f'--config.{key} is a group, not a setting; set one of {", ".join(group)}'
     )
   raise errors.UserError(
-    f'--config.{key} is no setting; nearest: --config.{_nearest(key)}'
+    f'--config.{key} is not a setting; nearest: --config.{_nearest(key)}'
   )
 
 

@@ -1,4 +1,4 @@
-"""`tagsdc convert`: the PyTorch release's files <-> checkpoints of ours."""
+"""`tagsdc convert`: converts the PyTorch release's files from and to ours."""
 
 import argparse
 from pathlib import Path
@@ -8,7 +8,7 @@ from tagsdc_jax.commands import configs
 from tagsdc_jax.conversion import tying
 from tagsdc_jax.runs import converting
 
-HELP = 'convert weights of the PyTorch release to ours, and back'
+HELP = 'convert weights of the PyTorch release to our checkpoints, or back'
 EXAMPLES = """examples:
   tagsdc convert uniter-base.pt weights/uniter --model-config uniter-base.json
   tagsdc convert model_step_2000.pt weights/tags --num-heads 12 \\
@@ -17,11 +17,11 @@ EXAMPLES = """examples:
       --config.init_from=weights/uniter
   tagsdc convert runs/tags model_step_5000.pt
   tagsdc convert runs/tags/checkpoints/kept/2000 stage1.safetensors
-A file (.pt, .pth, .bin, .safetensors) becomes a checkpoint in a new folder:
-pretrained UNITER, stage 1 or stage 2, whichever its names say. A run folder or
-a checkpoint becomes a file that the release's class of that phase loads.
-Names, shapes and copies of tied weights must match exactly. Files of PyTorch
-need it installed, as pip install "tagsdc_jax[torch]" does.
+A weight file (.pt, .pth, .bin, .safetensors) becomes a checkpoint in a new
+folder: pretrained UNITER, stage 1 or stage 2, as its tensors' names indicate. A
+run folder or a checkpoint becomes a file that the release's class for that
+phase loads. Names, shapes and copies of tied weights must match exactly.
+PyTorch files require PyTorch: pip install "tagsdc_jax[torch]".
 """
 NEEDS_CONFIG = False
 # Names the folders as docs/data.md does.
@@ -35,40 +35,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     'source',
     metavar='FROM',
     type=arguments.location,
-    help='file of weights, run folder or checkpoint',
+    help='weight file, run folder or checkpoint',
   )
   parser.add_argument(
     'target',
     metavar='TO',
     type=arguments.path,
-    help='new folder, or new file of weights',
+    help='new folder, or new weight file',
   )
-  files = parser.add_argument_group('where FROM is a file of weights')
+  files = parser.add_argument_group('if FROM is a weight file')
   files.add_argument(
     '--model-config',
     type=arguments.path,
     metavar='JSON',
-    help="the release's model config; tells the number of "
-    'attention heads, which weights do not',
+    help="the release's model config; gives the number of attention heads, "
+    'which the weights do not contain',
   )
   files.add_argument(
     '--num-heads',
     metavar='NUMBER',
     type=arguments.setting('model.num_heads'),
-    help='instead of it (default: hidden size / 64)',
+    help='number of attention heads, instead of --model-config '
+    '(default: hidden size / 64)',
   )
   files.add_argument(
     '--tied',
     choices=list(tying.COPIES),
-    help='which copy of the word embedding counts if the '
-    "file's differ (default: they must not)",
+    help='which copy of the word embedding to use if those in the file differ '
+    '(default: they must not)',
   )
   files.add_argument(
     '--config',
     metavar='NAME|FILE',
-    help='where `tagsdc evaluate` finds the data and all '
-    'else that weights do not tell; override with '
-    f'--config.NAME=VALUE (default: {_DEFAULT_CONFIG})',
+    help='config with the data and everything else that `tagsdc evaluate` '
+    'needs and weights do not contain; override with --config.NAME=VALUE '
+    f'(default: {_DEFAULT_CONFIG})',
   )
 
 
@@ -78,15 +79,14 @@ def run(args: argparse.Namespace, config: settings.Settings | None) -> None:
   source = Path(args.source)
   if not (source.exists() or args.source.startswith(shipped.PREFIX)):
     raise errors.UserError(
-      f'{source} is missing; give a file of weights, a '
-      'run folder or a checkpoint'
+      f'{source} is missing; pass a weight file, a run folder or a checkpoint'
     )
   if not source.is_file():
     useless = [name for name in _HINTS if getattr(args, name) is not None]
     if useless:
       raise errors.UserError(
-        f'--{useless[0].replace("_", "-")} is for files of weights, but '
-        f'{args.source} is none; leave it out'
+        f'--{useless[0].replace("_", "-")} applies only to weight files, but '
+        f'{args.source} is not one; leave it out'
       )
     lines = converting.to_file(args.source, args.target)
   else:

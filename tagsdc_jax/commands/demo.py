@@ -1,4 +1,4 @@
-"""`tagsdc demo`: the method on the embedded world, start to report."""
+"""`tagsdc demo`: runs the method on the embedded world, with a report."""
 
 import argparse
 import dataclasses
@@ -9,13 +9,13 @@ from tagsdc_jax.commands import configs
 from tagsdc_jax.reporting import tables
 from tagsdc_jax.runs import demo
 
-HELP = 'stage 1 and stage 2 on the embedded world, from its own weights'
+HELP = 'run stages 1 and 2 on the embedded world, from shipped weights'
 EXAMPLES = """examples:
   tagsdc demo
   tagsdc demo --run-dir runs/other --seed 1
   tagsdc demo --from-scratch
-The same command continues a demo that was interrupted. Open report.html in the
-run folder with a browser.
+Run the same command again to continue an interrupted demo. Open report.html in
+the run folder with a browser.
 """
 NEEDS_CONFIG = False
 
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--run-dir',
     type=arguments.folder,
     default=Path('runs/demo'),
-    help='each phase has its run folder in here (default: %(default)s)',
+    help='folder with a run folder for each phase (default: %(default)s)',
   )
   parser.add_argument(
     '--seed',
@@ -37,13 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--from-scratch',
     action='store_true',
-    help='pretrain first, instead of taking the weights '
-    'that come with the package; ten minutes more',
+    help='pretrain first instead of using the shipped weights; takes ten more '
+    'minutes',
   )
 
 
 def run(args: argparse.Namespace, config: None = None) -> None:
-  """Runs or continues the phases and prints one table of all."""
+  """Runs or continues the phases and prints a table of all of them."""
   del config
   environment.open_devices()
   phases = {

@@ -37,11 +37,11 @@ EXAMPLES = """examples:
   tagsdc evaluate runs/coco --protocol coco_5k coco_1k cxc eccv
   tagsdc evaluate runs/mine --protocol my_protocol:hard_captions
   tagsdc evaluate runs/large --first-pass small.npy --top-k-rerank 64
-A run folder stands for its best checkpoint by validation. The same command
-continues an evaluation that was interrupted.
+Of a run folder, the checkpoint with the best validation is evaluated. Run the
+same command again to continue an interrupted evaluation.
 """
 NEEDS_CONFIG = False
-# Settings that may differ from those that the model was trained with.
+# Settings that may differ from those of training.
 CHANGED = (
   'evaluation.tile_texts',
   'evaluation.tile_images',
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--data-root',
     type=arguments.setting('data.root'),
     metavar='FOLDER',
-    help='of the data, if moved',
+    help='where the data is, if it was moved',
   )
   parser.add_argument(
     '--protocol',
@@ -76,26 +76,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default=[],
     type=arguments.of_kind(kinds.Named(tuple(protocols.PROTOCOLS))),
     metavar='NAME',
-    help='count as published numbers are, besides the whole '
-    f'split; of {", ".join(protocols.PROTOCOLS)}, or your '
-    'own module:function of a file in the folder '
-    "--config.extensions, which is that of the run's config "
-    'file if the run uses extensions, else the current one',
+    help='also count as published numbers are counted: one or more of '
+    f'{", ".join(protocols.PROTOCOLS)}, or your own module:function in the '
+    "folder --config.extensions (default: that of the run's config file if "
+    'the run uses extensions, else the current folder)',
   )
   parser.add_argument(
-    '--json', type=arguments.path, help='write the result here'
+    '--json', type=arguments.path, help='write the result to this file'
   )
   parser.add_argument(
     '--scores',
     type=arguments.path,
-    help='write the scores here, .npy [captions, images]',
+    help='write the scores to this file, .npy [captions, images]',
   )
   parser.add_argument(
     '--top-k-rerank',
     metavar='K',
     type=arguments.of_kind(kinds.Whole(1, 2**31 - 1)),
-    help='score only pairs among the K best of their caption '
-    'or image in the first pass',
+    help='score only pairs among the top K of their caption or image in the '
+    'first pass',
   )
   parser.add_argument(
     '--first-pass',
@@ -106,8 +105,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--work-dir',
     type=arguments.folder,
-    help='keep finished parts here until all are (default: '
-    'evaluation/ in the run folder)',
+    help='store finished parts here until all are done (default: evaluation/ '
+    'in the run folder)',
   )
   parser.add_argument(
     '--keep-work', action='store_true', help='do not remove the finished parts'
@@ -136,8 +135,8 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   )
   config_used, model = setup.open_model(loaded, config_used, data)
   in_train: dict[str, Any] = {}
-  # Before the scoring: what it finds may be a reason to stop.
-  with _spoken(args):
+  # Before scoring, since an overlap may be a reason to stop.
+  with _free_stdout(args):
     distributed.on_first(
       lambda: in_train.update(_in_train(config_used, args.split, data))
     )
@@ -159,7 +158,7 @@ def run(args: argparse.Namespace, config: None = None) -> None:
     first=_first_pass(args, data),
     watch=watchdog.Watch(config_used.hang_seconds),
   )
-  # The others stay until it is written: who leaves early is taken for dead.
+  # The others wait for this: a process that exits early is considered dead.
   distributed.on_first(lambda: _show(args, loaded, data, found, in_train))
 
 
@@ -170,13 +169,13 @@ def _show(
   found: evaluation.Evaluated,
   in_train: dict[str, Any],
 ) -> None:
-  """Prints the tables and writes what was asked for."""
+  """Prints the tables and writes the requested files."""
   about = loaded.about
   name = f'{about["phase"]}, update {about["update"]}'
-  with _spoken(args):
+  with _free_stdout(args):
     try:
       _print(name, data, found.result)
-    finally:  # Who reads no further (`| head`) takes no file away.
+    finally:  # A closed pipe (`| head`) must not prevent the files.
       _write(args, loaded, found, in_train)
     if found.cache and args.keep_work:
       print(f'parts kept in {found.cache.path}')
@@ -184,8 +183,8 @@ def _show(
       found.cache.remove()
 
 
-def _spoken(args: argparse.Namespace) -> contextlib.redirect_stdout:
-  """Inside, what is printed leaves standard output to what is written there."""
+def _free_stdout(args: argparse.Namespace) -> contextlib.redirect_stdout:
+  """Prints to standard error where a file is written to standard output."""
   is_taken = files.is_stdout(args.json) or files.is_stdout(args.scores)
   return contextlib.redirect_stdout(sys.stderr if is_taken else sys.stdout)
 
@@ -209,20 +208,20 @@ def _write(
 def _in_train(
   config: settings.Settings, split: str, data: dataset.RetrievalDataset
 ) -> dict[str, Any]:
-  """Returns `in_train`: what of the split was trained on, and says it.
+  """Returns `in_train`, the overlap of the split with train, and prints it.
 
-  Counts of images and captions; None where the training data cannot be read,
-  nothing for the training split itself.
+  The overlap is counts of images and captions, or None if the training data
+  cannot be read. For the training split itself the result is empty.
 
   Raises:
-    UserError: if the training data has another vocabulary.
+    UserError: if the training data has a different vocabulary.
   """
   if split == 'train':
     return {}
   try:
     train = opening.open_contents(config.data, 'train', config.extensions)
   except errors.UserError as error:
-    print(f'{data.name}: not checked whether it was trained on: {error}')
+    print(f'{data.name}: cannot check for overlap with train: {error}')
     return {'in_train': None}
   dataset.check_same_vocabulary(train, data)
   found = overlaps.find(split, data, 'train', train)
@@ -232,7 +231,7 @@ def _in_train(
 
 
 def _check(args: argparse.Namespace) -> None:
-  """Raises UserError before the work for what would be lost after it."""
+  """Raises UserError up front for anything that would fail after scoring."""
   for path in (args.json, args.scores):
     if path is not None:
       files.check_target(path)
@@ -246,9 +245,9 @@ def _check(args: argparse.Namespace) -> None:
   )
   if (args.top_k_rerank is None) != (args.first_pass is None):
     raise errors.UserError(
-      '--top-k-rerank and --first-pass need each other: a number K, and a '
-      "file with a cheap model's scores of all pairs, as `tagsdc evaluate "
-      '--scores` writes it; without both every pair is scored'
+      '--top-k-rerank and --first-pass must be given together: a number K, and '
+      "a file with a cheap model's scores of all pairs, as `tagsdc evaluate "
+      '--scores` writes it; pass both, or neither to score every pair'
     )
   if args.first_pass is not None:
     paths.file(str(args.first_pass))
@@ -257,19 +256,19 @@ def _check(args: argparse.Namespace) -> None:
 def _settings(
   args: argparse.Namespace, loaded: checkpoints.Loaded
 ) -> settings.Settings:
-  """Returns what the model was trained with, changed by the flags."""
+  """Returns the settings of training, changed by the flags."""
   given = {name: getattr(args, name) for name in CHANGED}
   given = {name: value for name, value in given.items() if value is not None}
   if args.data_root is not None:
     given['data.root'] = args.data_root
-  # Every image is read once.
+  # Every image is read only once.
   given['data.cache_regions'] = False
   config = setup.overridden(checkpoints.settings_of(loaded), given)
   root = config.data.root
   if config.data.source == 'uniter_lmdb' and root and not Path(root).is_dir():
     raise errors.UserError(
-      f'data.root = {root} is no folder; give '
-      '--data-root FOLDER, where the data is now'
+      f'data.root = {root} is not a folder; pass --data-root FOLDER, where '
+      'the data is now'
     )
   return config
 
@@ -298,7 +297,7 @@ def _work_dir(checkpoint: Path) -> Path:
 def _print(
   name: str, data: dataset.RetrievalDataset, result: dict[str, Any]
 ) -> None:
-  tables.print_recalls([(name, result)], f'{data.name}, per cent')
+  tables.print_recalls([(name, result)], f'{data.name}, percent')
   for protocol, counted in result.get('protocols', {}).items():
     rows = [(name, counted), *published.results(protocol)]
     title = f'{data.name}, protocol {protocol}'
@@ -308,17 +307,19 @@ def _print(
       show = (
         tables.print_precisions if protocol == 'eccv' else tables.print_recalls
       )
-      show(rows, f'{title}, per cent')
+      show(rows, f'{title}, percent')
       for note in counted.get('notes', ()):
         print(f'protocol {protocol}: {note}')
   scored = result['pairs_per_second'] * result['seconds']
   print(
     f'{scored:,.0f} pairs in {result["seconds"]:.1f} s'
-    + (f', {result["pairs_found"]:,} before' if result['pairs_found'] else '')
     + (
-      f'; padding {100 * result["padding"]:.1f} %'
-      if 'padding' in result
+      f', {result["pairs_found"]:,} scored before'
+      if result['pairs_found']
       else ''
+    )
+    + (
+      f'; padding {100 * result["padding"]:.1f}%' if 'padding' in result else ''
     )
   )
   if 'first_pass' in result:
@@ -326,7 +327,7 @@ def _print(
     lost = first['lost']
     print(
       f'first pass: {first["pairs"]:,} of '
-      f'{result["captions"] * result["images"]:,} pairs left; '
-      f'{lost["image_retrieval"]:.1f} % of the captions lost their image, '
-      f'{lost["text_retrieval"]:.1f} % of the images all their captions'
+      f'{result["captions"] * result["images"]:,} pairs selected; '
+      f'{lost["image_retrieval"]:.1f}% of the captions lost their image, '
+      f'{lost["text_retrieval"]:.1f}% of the images lost all their captions'
     )

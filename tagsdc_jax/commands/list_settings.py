@@ -84,7 +84,7 @@ def run(args: argparse.Namespace, config: settings.Settings | None) -> None:
   if args.markdown:
     if args.names or source or args.search is not None:
       raise errors.UserError(
-        '--markdown prints the whole page; give nothing else with it'
+        '--markdown prints the whole page; pass nothing else with it'
       )
     print(settings_tables.markdown(), end='')
     return

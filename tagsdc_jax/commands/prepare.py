@@ -17,14 +17,14 @@ NEEDS_CONFIG = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-  """Has no flags of its own."""
+  """Adds no flags."""
   del parser
 
 
 def run(args: argparse.Namespace, config: settings.Settings) -> None:
-  """Reads every split wholly and prints what is in it."""
+  """Reads every split completely and prints what it contains."""
   del args
-  # Nothing is read twice here.
+  # Nothing is read twice.
   source = dataclasses.replace(config.data, cache_regions=False)
   splits = {}
   for split in opening.SPLITS:
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace, config: settings.Settings) -> None:
 
 
 def _read_all(data: dataset.RetrievalDataset) -> None:
-  """Raises UserError for the first image that is damaged."""
+  """Reads all images; raises UserError for the first corrupt one."""
   with progress.progress_bar(
     len(data.image_ids), f'checking {data.name}', 'images'
   ) as bar:

@@ -1,16 +1,17 @@
-"""`tagsdc report`: one page of what a run has learned."""
+"""`tagsdc report`: writes one page about a run."""
 
 import argparse
 
 from tagsdc_jax import arguments, environment
 from tagsdc_jax.runs import report
 
-HELP = 'write a page with curves, results and examples of a run'
+HELP = 'write a page with the curves, results and examples of a run'
 EXAMPLES = """examples:
   tagsdc report runs/tags
   tagsdc report runs/demo
-The page is RUN_DIR/report.html, one file without links to others. RUN_DIR may
-hold several phases, as a demo's does; an unfinished run gets what there is.
+The page is RUN_DIR/report.html, a single self-contained file. RUN_DIR may
+contain several phases, as that of a demo does. The page of an unfinished run
+shows what is there so far.
 """
 NEEDS_CONFIG = False
 
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, config: None = None) -> None:
-  """Writes the page and says where it is."""
+  """Writes the page and prints its path."""
   del config
   environment.open_devices()
   print(report.write_report(args.run_dir))

@@ -8,7 +8,7 @@ from tagsdc_jax.reporting import tables
 from tagsdc_jax.runs import training
 from tagsdc_jax.runtime import distributed
 
-HELP = 'train one phase, or continue the run that lies in the folder'
+HELP = 'train one phase, or continue the run in the folder'
 EXAMPLES = """examples:
   tagsdc train --config world_pretrain --run-dir runs/pretrain
   tagsdc train --config world_tags --run-dir runs/tags \\
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--run-dir',
     type=arguments.folder,
     required=True,
-    help='folder of the run; made if missing',
+    help='folder of the run; created if missing',
   )
 
 
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace, config: settings.Settings) -> None:
   if 'evaluation' in results:
     tables.print_recalls(
       [('validation', results['validation']), ('test', results['evaluation'])],
-      f'{config.phase} after {results["updates"]} updates, per cent',
+      f'{config.phase} after {results["updates"]} updates, percent',
     )
   print(
     f'{args.run_dir}: update {results["updates"]} of '

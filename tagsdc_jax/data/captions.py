@@ -47,7 +47,7 @@ def load_vocabulary(
   if missing:
     raise UserError(
       f'vocabulary {name_or_path} has no {", ".join(missing)} among its '
-      f'{len(words)} tokens; give the vocab.txt of a BERT model'
+      f'{len(words)} tokens; pass the vocab.txt of a BERT model'
     )
   pad, unk, cls, sep, mask = (ids[token] for token in _SPECIAL_TOKENS)
   if random_range is None:
@@ -78,7 +78,7 @@ def read_words(path: Path) -> tuple[str, ...]:
   except (OSError, UnicodeDecodeError) as error:
     raise UserError(
       f'vocabulary file {path} must be UTF-8 text with one token per line, '
-      f'got: {error}; give the vocab.txt of a BERT model'
+      f'got: {error}; pass the vocab.txt of a BERT model'
     ) from error
   # Not splitlines(): a vocabulary may contain U+2028 and the like as tokens.
   lines = [line.rstrip('\r') for line in text.split('\n')]
@@ -168,7 +168,7 @@ def make_encoder(vocabulary: Vocabulary) -> Callable[[str], np.ndarray]:
   if not words:
     raise UserError(
       'sentences can only be read with the words of the vocabulary, and the '
-      'data has token ids alone; give the setting data.vocabulary, the '
+      'data has token ids alone; set data.vocabulary to the '
       'vocab.txt that the captions were written with'
     )
   split = (
@@ -300,7 +300,7 @@ def _vocabulary_path(name_or_path: str | os.PathLike) -> Path | None:
     return None
   if not path.is_file():
     raise UserError(
-      f'vocabulary file {path} is missing; give the vocab.txt of a BERT '
+      f'vocabulary file {path} is missing; pass the vocab.txt of a BERT '
       'model or a model name such as bert-base-cased'
     )
   return path
@@ -352,6 +352,6 @@ def _hub_words(name: str) -> tuple[str, ...]:
   if sorted(vocabulary.values()) != list(range(len(words))):
     raise UserError(
       f'the token ids of model {name} must be 0..{len(words) - 1} without '
-      'gaps; give the path of its vocab.txt file instead'
+      'gaps; pass the path of its vocab.txt file instead'
     )
   return words

@@ -180,7 +180,7 @@ def no_data(folder: Path, kind: str) -> UserError:
   shown = ', '.join(entries[:8]) + (', ...' if len(entries) > 8 else '')
   return UserError(
     f'{kind} folder {folder} must contain a data.mdb, but contains '
-    f'{shown or "nothing"}; give the folder of one LMDB'
+    f'{shown or "nothing"}; pass the folder of one LMDB'
   )
 
 

@@ -202,7 +202,7 @@ def _check_separated(key: str, names: list[str], root: str) -> None:
     ):
       several = isinstance(settings.ALL[key].default, tuple)
       raise errors.UserError(
-        f'{key}: {os.path.join(root, name)} is missing; give '
+        f'{key}: {os.path.join(root, name)} is missing; pass '
         + (
           'commas between several folders, and quotes around one whose '
           'name contains a comma'

@@ -384,7 +384,7 @@ def _caption(
         f'{name}: token ids',
         f'0..{vocabulary.size - 1}',
         token,
-        'give the vocabulary that the captions were tokenized with',
+        'pass the vocabulary that the captions were tokenized with',
       )
   for word in ('pad', 'cls', 'sep', 'mask'):
     token = getattr(vocabulary, word)

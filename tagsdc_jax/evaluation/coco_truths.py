@@ -417,7 +417,7 @@ def _not_coco(
 ) -> errors.UserError:
   return errors.UserError(
     f"{what} needs COCO's own ids, but {data.name} has {found}, "
-    f"expected {expected}; give COCO's test split under its own ids"
+    f"expected {expected}; pass COCO's test split under its own ids"
   )
 
 
@@ -431,6 +431,6 @@ def _other_split(
 ) -> errors.UserError:
   return errors.UserError(
     f"{what} needs the {expected:,} {kind} of COCO's test split, "
-    f'but {data.name} has {present:,} of them among {given:,}; give that '
+    f'but {data.name} has {present:,} of them among {given:,}; pass that '
     'split'
   )

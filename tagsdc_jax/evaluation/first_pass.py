@@ -92,7 +92,7 @@ def load(path: Path, k: int, data: dataset.RetrievalDataset) -> FirstPass:
     raise errors.UserError(
       f'first pass {path} is {found}'
       if found
-      else f'first pass {path} cannot be read as .npy: {error}; give a file '
+      else f'first pass {path} cannot be read as .npy: {error}; pass a file '
       'written by `tagsdc evaluate --scores` or numpy.save'
     ) from error
   expected = (len(data.captions), len(data.image_ids))

@@ -204,7 +204,7 @@ def check_folds(name: str, data: dataset.RetrievalDataset, size: int) -> None:
   if not data.image_ids or len(data.image_ids) % size:
     raise errors.UserError(
       f'protocol {name} is the mean over folds of {size:,} images, but '
-      f'{data.name} has {len(data.image_ids):,}, not a multiple of it; give '
+      f'{data.name} has {len(data.image_ids):,}, not a multiple of it; pass '
       "a split that is, such as COCO's test split of 5,000"
     )
 

@@ -82,7 +82,7 @@ def search(names: Sequence[str], words: Sequence[str]) -> list[str]:
         f'{difflib.get_close_matches(word, sorted(known), 1, 0)[0]}'
       )
   raise errors.UserError(
-    f'no setting contains all of {", ".join(words)}; give fewer words'
+    f'no setting contains all of {", ".join(words)}; pass fewer words'
   )
 
 

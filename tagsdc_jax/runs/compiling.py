@@ -1,4 +1,4 @@
-"""The programs of an update, compiled, and whether they fit into memory."""
+"""Compiles the programs of an update and checks that they fit in memory."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ from tagsdc_jax.training import device_feed, state, step
 
 
 def num_slices(task: engine.Task, devices: list[jax.Device]) -> int:
-  """Returns in how many slices an update's inputs come.
+  """Returns the number of slices in which an update's inputs arrive.
 
   Raises:
-    UserError: if devices or slices do not divide the micro-batches.
+    UserError: if devices or slices do not divide the micro-batches evenly.
   """
   config = task.settings
   return loader.count_slices(
@@ -33,21 +33,21 @@ def compile_update(
   host_state: state.TrainState,
   devices: list[jax.Device],
 ) -> device_feed.Programs:
-  """Returns the update over the devices of all processes.
+  """Compiles the update for the devices of all processes.
 
-  One program if the inputs come at once. Of several slices each goes through
-  the same program, which holds nearly all there is to compile; a second one
-  updates the parameters.
+  It is one program if the inputs arrive at once. Otherwise all slices go
+  through the same program, which accounts for nearly all of the compilation,
+  and another one updates the parameters.
 
   Args:
     task: network and settings.
-    minimized: what is minimized.
+    minimized: the objective.
     tx: the optimizer.
     source: micro-batches by number.
     host_state: host arrays; only shapes are read.
     devices: this process's.
   Raises:
-    UserError: if memory is too small.
+    UserError: if there is not enough memory.
   """
   config = task.settings
   slices = num_slices(task, devices)

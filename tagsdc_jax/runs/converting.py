@@ -1,4 +1,4 @@
-"""The release's files <-> checkpoints of ours."""
+"""Converts between the release's files and our checkpoints."""
 
 import dataclasses
 from pathlib import Path
@@ -18,9 +18,9 @@ from tagsdc_jax.runs import folder, setup
 from tagsdc_jax.runtime import progress
 from tagsdc_jax.training import checkpoints, head_init
 
-# Heads that UNITER's authors take, by this many numbers each.
+# Size of an attention head in UNITER.
 _HEAD_SIZE = 64
-# Settings of the network that shapes of parameters tell.
+# Settings of the network that follow from the shapes of parameters.
 _SHAPED = (
   'num_layers',
   'hidden_size',
@@ -39,33 +39,33 @@ _LOADED_BY = {
 
 @dataclasses.dataclass(frozen=True)
 class Hints:
-  """What a file of weights does not tell."""
+  """What a weight file does not contain."""
 
-  config: settings.Settings  # Data, dropout and what else its sizes leave.
+  config: settings.Settings  # Data, dropout and everything but the sizes.
   model_config: Path | None = None  # The release's JSON.
   num_heads: int | None = None
   tied: str | None = None  # One of tying.COPIES.
 
 
 def to_checkpoint(source: Path, target: Path, hints: Hints) -> list[str]:
-  """Writes a checkpoint of ours from a file of the release; whole or not.
+  """Writes a checkpoint from a file of the release, whole or not at all.
 
-  Heads that the file lacks are what the phase that trains them starts with.
+  Heads missing from the file are initialized as in the phase that trains them.
 
   Args:
     source: `.pt` or `.safetensors`: pretrained UNITER, stage 1 or stage 2.
     target: new folder.
-    hints: what the file does not tell.
+    hints: what the file does not contain.
   Returns:
-    lines for people: what was read, assumed, left out and written.
+    lines for the user: what was read, assumed, left out and written.
   Raises:
     UserError: if the file does not match exactly, or cannot be read.
   """
   reading.check_name(source)
   if reading.has_name(target):
     raise errors.UserError(
-      f'{source} becomes a folder, but {target} is the name of a file of '
-      'weights; give another name'
+      f'{source} becomes a folder, but {target} is the name of a weight '
+      'file; pass another name'
     )
   _check_new(target)
   known = model_config.read(hints.model_config) if hints.model_config else {}
@@ -114,17 +114,19 @@ def to_checkpoint(source: Path, target: Path, hints: Hints) -> list[str]:
     f'tensors, {sizes}',
     f'num_heads {num_heads}, {reason}',
   ]
-  lines += (
-    [f'all names began with {wrapper}, which was taken off'] if wrapper else []
-  )
+  lines += [f'removed the prefix {wrapper} from all names'] if wrapper else []
   lines += [
     f'{count} tensors were {kind}: '
-    + ('rounded to float32' if kind == 'float64' else 'now float32, exactly')
+    + (
+      'rounded to float32'
+      if kind == 'float64'
+      else 'converted to float32 exactly'
+    )
     for kind, count in widened.items()
   ]
   lines += (
     [
-      f'not taken, {len(contents.dropped)} tensors of heads that only '
+      f'skipped {len(contents.dropped)} tensors of heads that only '
       f'pretraining uses: {", ".join(contents.dropped)}'
     ]
     if contents.dropped
@@ -132,7 +134,7 @@ def to_checkpoint(source: Path, target: Path, hints: Hints) -> list[str]:
   )
   lines += (
     [
-      f'not in the file, start as the phase that trains them does: '
+      'not in the file, initialized as in the phase that trains them: '
       f'{", ".join(name_rules.heads_after(contents.phase))}'
     ]
     if name_rules.heads_after(contents.phase)
@@ -145,13 +147,13 @@ def to_checkpoint(source: Path, target: Path, hints: Hints) -> list[str]:
 
 
 def to_file(source: str, target: Path) -> list[str]:
-  """Writes a file that the release loads, from a checkpoint; whole or not.
+  """Writes a file for the release from a checkpoint, whole or not at all.
 
   Args:
     source: run folder, checkpoint, or `shipped:NAME`.
     target: new `.pt` or `.safetensors` file.
   Returns:
-    lines for people: what was written and left out.
+    lines for the user: what was written and left out.
   Raises:
     UserError: if there is no checkpoint, or the file cannot be written.
   """
@@ -175,7 +177,7 @@ def to_file(source: str, target: Path) -> list[str]:
   left_out = name_rules.heads_after(phase)
   lines = (
     [
-      f'left out, for {checking.LAYOUTS[phase]} has not trained them: '
+      f'left out, because {checking.LAYOUTS[phase]} has not trained them: '
       f'{", ".join(left_out)}'
     ]
     if left_out
@@ -193,52 +195,52 @@ def _check_sizes(
   source: Path,
   actual: dict[str, int],
   config: Path | None,
-  told: dict[str, Any],
+  expected: dict[str, Any],
 ) -> None:
-  """Raises UserError unless sizes are those that a model config tells."""
+  """Raises UserError unless the sizes agree with the model config."""
   differing = [
-    f'{name} is {actual[name]} in {source}, {told[name]} in {config}'
+    f'{name} is {actual[name]} in {source}, {expected[name]} in {config}'
     for name in _SHAPED
-    if told.get(name, actual[name]) != actual[name]
+    if expected.get(name, actual[name]) != actual[name]
   ]
   if differing:
     raise errors.UserError(
-      f'{"; ".join(differing)}; give the config that the weights were made with'
+      f'{"; ".join(differing)}; pass the config that belongs to the weights'
     )
 
 
 def _num_heads(
   model: settings.Model, known: dict[str, Any], hints: Hints
 ) -> tuple[int, str]:
-  """Returns how many heads attention has, and who says so."""
-  given, told = hints.num_heads, known.get('num_heads')
-  if given is not None and told not in (None, given):
+  """Returns the number of attention heads, and where it comes from."""
+  from_flag, from_config = hints.num_heads, known.get('num_heads')
+  if from_flag is not None and from_config not in (None, from_flag):
     raise errors.UserError(
-      f'--num-heads is {given}, but {hints.model_config} '
-      f'has {told}; give one of them'
+      f'--num-heads is {from_flag}, but {hints.model_config} '
+      f'has {from_config}; pass only one of them'
     )
-  if given is not None:
-    number, reason = given, 'as --num-heads says'
-  elif told is not None:
-    number, reason = told, f'as {hints.model_config} says'
+  if from_flag is not None:
+    number, reason = from_flag, 'from --num-heads'
+  elif from_config is not None:
+    number, reason = from_config, f'from {hints.model_config}'
   else:
     number, reason = (
       model.hidden_size // _HEAD_SIZE,
       (
-        f'assumed: hidden_size / {_HEAD_SIZE}, as in UNITER; if that is wrong '
-        'scores are too, so give --model-config or --num-heads'
+        f'assumed: hidden_size / {_HEAD_SIZE}, as in UNITER; if that is wrong, '
+        'so are the scores: then give --model-config or --num-heads'
       ),
     )
     if model.hidden_size % _HEAD_SIZE:
       raise errors.UserError(
         'the number of attention heads is not in the weights, and '
-        f'hidden_size {model.hidden_size} is no multiple of {_HEAD_SIZE}; '
-        'give --model-config or --num-heads'
+        f'hidden_size {model.hidden_size} is not a multiple of {_HEAD_SIZE}; '
+        'pass --model-config or --num-heads'
       )
   if number < 1 or model.hidden_size % number:
     raise errors.UserError(
       f'hidden_size {model.hidden_size} must be divisible by the number of '
-      f'attention heads, got {number}; give the number that the weights '
+      f'attention heads, got {number}; pass the number that the weights '
       'were trained with'
     )
   return number, reason
@@ -247,7 +249,7 @@ def _num_heads(
 def _settings(
   base: settings.Settings, phase: str, model: settings.Model
 ) -> settings.Settings:
-  """Returns settings that are valid for the phase, whatever the base's is."""
+  """Returns the base settings, made valid for the phase."""
   negatives = base.negatives
   if phase == 'pretrain':
     negatives = dataclasses.replace(
@@ -264,22 +266,22 @@ def _settings(
     )
   except ValueError as error:
     raise errors.UserError(
-      f'the settings for phase {phase}: {error}; give --config, or '
-      '--model-config, with others'
+      f'the settings for phase {phase}: {error}; pass --config, or '
+      '--model-config, with other values'
     ) from error
 
 
 def _check_new(target: Path) -> None:
-  """Raises UserError before the work if the target is there or cannot be."""
+  """Raises UserError up front if the target exists or cannot be created."""
   if target.exists() and not (target.is_dir() and not any(target.iterdir())):
     raise errors.UserError(
-      f'{target} is there already; remove it, or give another path'
+      f'{target} already exists; remove it, or pass another path'
     )
   if not target.is_dir():
     files.check_target(target)
 
 
 def _export(target: Path, params: dict, about: dict) -> None:
-  """Writes the checkpoint beside its place, and moves it there when whole."""
+  """Writes the checkpoint to a temporary folder and moves it when complete."""
   with files.whole_folder(target) as place:
     checkpoints.export(place, params, about)

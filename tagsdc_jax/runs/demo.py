@@ -1,4 +1,4 @@
-"""The demo: every phase on the embedded world, measured after each."""
+"""The demo: runs every phase on the embedded world, with measurements."""
 
 import dataclasses
 import json
@@ -23,18 +23,18 @@ def run_demo(
   is_from_scratch: bool,
   show: Callable[[dict[str, Any]], None] = lambda results: None,
 ) -> tuple[dict[str, Any], Path]:
-  """Runs the demo or continues it; finished phases are not run again.
+  """Runs or continues the demo; finished phases are not repeated.
 
   Args:
-    run_dir: holds one run folder per phase, `results.json`, `report.html`.
-    configs: the settings of every phase, of one seed.
-    is_from_scratch: pretrain, instead of taking the shipped weights.
-    show: called with the results before the page is drawn.
+    run_dir: folder for a run folder per phase, `results.json`, `report.html`.
+    configs: the settings of every phase, with the same seed.
+    is_from_scratch: whether to pretrain instead of using the shipped weights.
+    show: called with the results before the page is written.
   Returns:
-    what `results.json` holds (`seed`, `from_scratch`, `phases` in order,
+    the contents of `results.json` (`seed`, `from_scratch`, `phases` in order,
     `parameters_sha256` of the last one), and the path of the page.
   Raises:
-    UserError: if the folder holds something else, or a demo is at work there.
+    UserError: if the folder contains something else, or is in use.
   """
   with folder.held(run_dir):
     results = _run_phases(run_dir, configs, is_from_scratch)
@@ -66,13 +66,13 @@ def _run_phases(
 
 
 def _claim(run_dir: Path, choices: dict[str, Any]) -> dict[str, Any]:
-  """Returns the results so far; makes the folder if there is none."""
+  """Returns the results so far; creates the folder if there is none."""
   path = run_dir / folder.RESULTS
   if not path.exists():
     if not folder.is_free(run_dir):
       raise errors.UserError(
-        f'{run_dir} is not empty and holds no {folder.RESULTS} of a demo; '
-        'give an empty or new folder as --run-dir'
+        f'{run_dir} is not empty and contains no {folder.RESULTS} of a demo; '
+        'pass an empty or new folder as --run-dir'
       )
     fresh = choices | {'phases': [], 'parameters_sha256': ''}
     files.write_json(path, fresh)
@@ -82,19 +82,19 @@ def _claim(run_dir: Path, choices: dict[str, Any]) -> dict[str, Any]:
     found = {name: results[name] for name in (*choices, 'phases')}
   except (OSError, ValueError, KeyError, TypeError) as error:
     raise errors.UserError(
-      f'{path} is not of a demo ({error}); give another --run-dir'
+      f'{path} does not belong to a demo ({error}); pass another --run-dir'
     ) from error
   for name, value in choices.items():
     if found[name] != value:
       raise errors.UserError(
-        f'{run_dir} holds a demo with {name} = {found[name]}, now {value}; '
-        'continue it as it was begun, or give another --run-dir'
+        f'{run_dir} contains a demo with {name} = {found[name]}, got {value}; '
+        'continue it with the same options, or pass another --run-dir'
       )
   return results
 
 
 def _judge_shipped(config: settings.Settings) -> dict[str, Any]:
-  """Returns of the shipped weights what a run's results hold."""
+  """Returns results of the shipped weights, like those of a run."""
   start = time.perf_counter()
   devices = parallel.local_devices(config.num_devices)
   data = opening.open_split(config.data, 'train')
@@ -119,7 +119,7 @@ def _judge_shipped(config: settings.Settings) -> dict[str, Any]:
 
 
 def _entry(phase: str, ended: dict[str, Any]) -> dict[str, Any]:
-  """Returns a phase's part of `results.json`, percentages 0 to 100."""
+  """Returns a phase's entry in `results.json`, with percentages 0 to 100."""
   return {
     'name': phase,
     **ended['measures'],

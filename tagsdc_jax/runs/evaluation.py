@@ -1,4 +1,4 @@
-"""Parameters on a split -> recalls, scores, and how long it took."""
+"""Evaluates parameters on a split: recalls, scores and timings."""
 
 import contextlib
 import dataclasses
@@ -29,16 +29,16 @@ from tagsdc_jax.training import head_init
 
 @dataclasses.dataclass(frozen=True)
 class Evaluated:
-  """What an evaluation found.
+  """The results of an evaluation.
 
   Attributes:
-    result: see `protocols.count`; with `seconds`, compilation included,
+    result: see `protocols.count`; also `seconds`, including compilation,
       `pairs_per_second`, `pairs_found` (scored before an interruption),
       `precision`, see `retrieval.precision`, and `padding`, see `tiles.Plan`,
       or `first_pass`, see `first_pass.FirstPass.about`.
-    scores: all of them, as they were computed; with a cache in its file.
-    cache: the finished parts, if they were kept; to be removed when nothing of
-      it is needed.
+    scores: all scores, as computed; with a cache they are in its file.
+    cache: the finished parts, if they were stored; to be removed when they are
+      no longer needed.
   """
 
   result: dict[str, Any]
@@ -59,35 +59,35 @@ def evaluate(
   first: first_pass.FirstPass | None = None,
   watch: watchdog.Watch = watchdog.UNWATCHED,
 ) -> Evaluated:
-  """Scores all pairs, or those of a first pass, and ranks both ways.
+  """Scores all pairs, or those of a first pass, and ranks in both directions.
 
-  All processes must call it alike; they divide the pairs.
+  All processes must call it with the same arguments; they share the pairs.
 
   Args:
     model: the network.
     params: parameters replicated over the devices.
     data: the split.
-    config: tile sizes, precision and quirks are read.
-    phase: which trained the parameters; decides the matching head.
+    config: all settings; tile sizes, precision and quirks are used.
+    phase: the phase that trained the parameters; decides the matching head.
     devices: this process's.
-    work_dir: where finished parts are kept in a folder, for all processes the
-      same; an equal evaluation goes on from them. None: in memory.
+    work_dir: folder for finished parts, the same for all processes; an equal
+      evaluation resumes from them. None: they are kept in memory.
     chosen: from `protocols.prepare`.
     first: the pairs to score; None for all.
-    watch: ends a process of several that hangs; of this split only, since
-      another one compiles again.
+    watch: ends a process of a multi-process run that hangs; one per split,
+      because each split compiles again.
   Returns:
-    what was found; with `work_dir` the others than the first process get an
-    empty result and no scores.
+    the results; with `work_dir`, all processes but the first get an empty
+    result and no scores.
   Raises:
-    UserError: if the split does not fit the network, the tiles memory, or the
-      file system refuses.
+    UserError: if the split does not fit the network, the tiles do not fit in
+      memory, or the file system refuses.
   """
   setup.check_data(model.config, data)
   params = head_init.matching_parameters(params, phase)
   plan = tiles.make_plan(data, config.evaluation, len(devices))
   counts = _pair_counts(plan, data, first)
-  own = missing = matrix.own_parts(plan)
+  own_parts = missing = matrix.own_parts(plan)
   with contextlib.ExitStack() as stack:
     cache = None
     if work_dir is not None:
@@ -101,11 +101,11 @@ def evaluate(
         len(data.captions),
       )
       stack.enter_context(_claimed(cache))
-      missing = cache.missing(own, is_verbose=distributed.is_first())
+      missing = cache.missing(own_parts, is_verbose=distributed.is_first())
     stack.enter_context(memory.explained(config, memory.SCORING, devices))
     store: matrix.Store = cache or matrix.InMemory(plan, len(data.captions))
     start = time.perf_counter()
-    with _progress(data, counts, own, missing) as advance:
+    with _progress(data, counts, own_parts, missing) as advance:
       matrix.fill(
         store,
         model,
@@ -121,7 +121,7 @@ def evaluate(
     seconds = time.perf_counter() - start
     scored = sum(counts[part] for part in missing)
     with watch.waiting():
-      # Of all processes, which have saved their share when this is known.
+      # Over all processes, which have saved their shares once this is known.
       scored = sum(counts) if cache is None else distributed.total(scored)
       if cache is not None and not distributed.is_first():
         return Evaluated({}, recall.Scores(np.zeros((0, 0))), cache)
@@ -148,7 +148,7 @@ def _pair_counts(
   data: dataset.RetrievalDataset,
   first: first_pass.FirstPass | None,
 ) -> list[int]:
-  """Returns how many pairs of each part are scored."""
+  """Returns the number of pairs to score in each part."""
   if first is None:
     return [
       len(np.unique(images)) * len(data.captions) for images in plan.images
@@ -161,17 +161,17 @@ def _pair_counts(
 
 @contextlib.contextmanager
 def _claimed(cache: score_cache.ScoreCache) -> Iterator[None]:
-  """Keeps other evaluations away from this process's share of the parts.
+  """Locks this process's share of the parts against other evaluations.
 
   Raises:
-    UserError: if another one is at work.
+    UserError: if another evaluation is using it.
   """
-  own = lock.Lock(
+  share_lock = lock.Lock(
     cache.path / f'process_{jax.process_index()}.lock',
-    'wait for the same evaluation, or give another --work-dir',
+    'wait for that evaluation, or pass another --work-dir',
     option='--work-dir',
   )
-  with own.held():
+  with share_lock.held():
     if distributed.is_first():
       cache.write_about()
     yield
@@ -181,16 +181,17 @@ def _claimed(cache: score_cache.ScoreCache) -> Iterator[None]:
 def _progress(
   data: dataset.RetrievalDataset,
   counts: list[int],
-  own: list[int],
+  own_parts: list[int],
   missing: list[int],
 ) -> Iterator[matrix.Progress]:
-  """Shows a bar of all pairs; yields what moves it by pairs of this process.
+  """Shows a bar of all pairs; yields a function that advances it.
 
-  What the others score meanwhile is taken to be as much.
+  It takes pairs of this process; the others are assumed to score as many.
   """
   processes, left = jax.process_count(), sum(counts)
   found = min(
-    left, processes * sum(counts[part] for part in own if part not in missing)
+    left,
+    processes * sum(counts[part] for part in own_parts if part not in missing),
   )
   with progress.progress_bar(
     left,

@@ -1,8 +1,8 @@
-"""The sentences that a network makes of a caption, and what it says of them.
+"""Hard negatives that a network writes for a caption, and its judgment of them.
 
-Made as in training, by the same code: masking, refilling with the run's K, S,
-temperature and dropout rate, scores without dropout. Only the caption is one
-of the test split.
+They are made as in training and by the same code: masking, refilling with the
+run's K, S, temperature and dropout rate, scoring without dropout. Only the
+captions are from the test split.
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ class Found(NamedTuple):
 
 
 class Maker:
-  """Makes the negatives of captions with one compiled program."""
+  """Makes negatives of captions with one compiled program."""
 
   def __init__(
     self,
@@ -53,7 +53,7 @@ class Maker:
     sources: tuple[source.Source, ...] = (),
     num_shown: int = NUM_SHOWN,
   ) -> None:
-    """Takes a network whose `rank_output` ranks (`matching_parameters`).
+    """Creates the program.
 
     Args:
       config: with the data's sizes.
@@ -122,28 +122,28 @@ class Maker:
     """Returns a caption's negatives.
 
     Args:
-      number: the caption's.
-      picture: of its image.
-      scene: for the oracle; None where there is none.
+      number: the caption's number.
+      picture: the picture of its image.
+      scene: for the oracle; None if there is none.
     """
     data, config = self._data, self._config
-    found = self.find(data.captions[number], number)
+    hardest = self.find(data.captions[number], number)
     caption, text = (
       data.captions[number].token_ids,
       data.captions[number].text,
     )
     inside = slice(1, 1 + len(caption))
     negatives = []
-    for row in np.flatnonzero(found.is_filled):
-      sentence = found.token_ids[row, inside]
+    for row in np.flatnonzero(hardest.is_filled):
+      sentence = hardest.token_ids[row, inside]
       probs, corrections = (
         None if x is None else x[row, inside]
-        for x in (found.replaced_probs, found.corrections)
+        for x in (hardest.replaced_probs, hardest.corrections)
       )
       negatives.append(
         content.Negative(
           to_words(sentence, caption, data.vocabulary, probs, corrections),
-          sigmoid(found.logits[row]),
+          sigmoid(hardest.logits[row]),
           oracle.judge_ids(sentence, scene) if scene else None,
         )
       )
@@ -152,10 +152,10 @@ class Maker:
       picture,
       text,
       to_words(caption, caption, data.vocabulary),
-      sigmoid(found.own_logit),
+      sigmoid(hardest.own_logit),
       negatives,
       negative_config.num_copies * negative_config.num_samples,
-      int(found.num_valid),
+      int(hardest.num_valid),
     )
 
   def _batch(
@@ -194,14 +194,14 @@ def to_words(
   replaced_probs: np.ndarray | None = None,
   corrections: np.ndarray | None = None,
 ) -> list[content.Word]:
-  """Returns the tokens of a sentence for people.
+  """Returns the tokens of a sentence in human-readable form.
 
   Args:
     sentence: int [length], without [CLS], [SEP] and padding.
-    caption: int [length], what it was made of.
-    vocabulary: tokens without a known word are shown as their id.
-    replaced_probs: float [length], the discriminator's.
-    corrections: int [length]; read where a token was replaced.
+    caption: int [length], the original caption.
+    vocabulary: tokens without a known word are shown as ids.
+    replaced_probs: float [length], from word discrimination.
+    corrections: int [length]; used where a token was replaced.
   """
 
   def show(token: int) -> str:
@@ -228,7 +228,7 @@ def to_words(
 
 
 def sigmoid(logit: float) -> float:
-  """Returns the probability of a raw score."""
+  """Returns the probability for a logit."""
   return float(1 / (1 + np.exp(-np.float64(logit))))
 
 

@@ -1,7 +1,7 @@
 """Runs a trained network on a few pictures and captions of the test split.
 
-Which ones is drawn once for a data set, by a fixed seed and spread over the
-split, never by how well they come out.
+They are drawn once per data set with a fixed seed, spread over the split, and
+never selected by their results.
 """
 
 import dataclasses
@@ -22,19 +22,19 @@ from tagsdc_jax.runtime import parallel, progress
 from tagsdc_jax.training import checkpoints, head_init
 
 NUM_PICTURES, NUM_CAPTIONS, NUM_TOP = 6, 4, 3
-# Of larger splits a part is scored; the embedded world has 1000.
+# Larger splits are scored in part; the embedded world has 1000.
 MAX_SCORED = 1000
 _SEED = 0
 _PICTURES, _OTHERS, _CAPTIONS = 0, 1, 2  # Streams of random numbers.
 
 
 def gather(checkpoint: Path) -> content.Examples:
-  """Returns what the checkpoint's network does on examples.
+  """Returns the results of the checkpoint's network on examples.
 
   Args:
-    checkpoint: a run folder (its best checkpoint) or one checkpoint.
+    checkpoint: a run folder (its best checkpoint) or a checkpoint.
   Raises:
-    UserError: if there is no checkpoint, or its data is not there.
+    UserError: if there is no checkpoint, or its data is missing.
   """
   loaded = checkpoints.load(checkpoint)
   config = checkpoints.settings_of(loaded)
@@ -64,12 +64,12 @@ def gather(checkpoint: Path) -> content.Examples:
 def choose_images(
   data: dataset.RetrievalDataset, count: int, stream: int
 ) -> list[int]:
-  """Returns numbers of images with captions, one of each stretch.
+  """Returns numbers of images that have captions, spread over the split.
 
   Args:
     data: the split.
-    count: how many; fewer if the split has fewer.
-    stream: other streams draw others.
+    count: the number of images; fewer if the split has fewer.
+    stream: the stream of random numbers.
   """
   rng = np.random.default_rng([_SEED, stream])
   usable = [i for i, own in enumerate(data.captions_of_image) if own]
@@ -80,12 +80,12 @@ def choose_images(
 def choose_captions(
   data: dataset.RetrievalDataset, images: Sequence[int], most: int
 ) -> list[int]:
-  """Returns the captions to score: all, or the images' own and others.
+  """Returns the captions to score: all, or those of the images and others.
 
   Args:
     data: the split.
-    images: the images to be shown.
-    most: how many at most, but never fewer than the images' own.
+    images: the images to show.
+    most: the maximum number, but all captions of the images are included.
   """
   count = len(data.captions)
   if count <= most:
@@ -104,8 +104,8 @@ def part_of(
 ) -> dataset.RetrievalDataset:
   """Returns a data set of some images and captions, in the given order.
 
-  Captions of images that are left out keep those images' numbers: only the
-  tokens of captions are read when scoring.
+  Captions whose images are left out keep the numbers of those images: scoring
+  reads only the tokens of captions.
   """
   places = {caption: row for row, caption in enumerate(caption_numbers)}
   return dataclasses.replace(
@@ -128,14 +128,14 @@ def rank_captions(
   scores: np.ndarray,
   picture: content.Picture,
 ) -> content.PictureExample:
-  """Returns the best captions of one image and its own best one.
+  """Returns the top captions for an image, and the best of its own.
 
   Args:
     data: the split.
-    image: its number.
-    scored: numbers of the captions, its own among them.
+    image: the image's number.
+    scored: numbers of the scored captions, including its own.
     scores: float32 [captions], raw matching scores with the image.
-    picture: the image for people.
+    picture: the image to show.
   """
   own = [
     row
@@ -155,8 +155,8 @@ def rank_captions(
   twins = equal_sentences.find(
     [data.captions[number] for number in scored]
   ).twins(own)
-  # As in the recalls: ties count against the model, but for those with a
-  # caption of another image that is word for word one of its own.
+  # As in the recalls, ties count against the model, except those with another
+  # image's caption that equals one of its own word for word.
   is_twin = np.isin(np.arange(len(scored)), twins[:, 1])
   order = np.lexsort((is_twin, -scores))[:NUM_TOP]
   best = own[int(np.argmax(scores[own]))]
@@ -174,10 +174,10 @@ def _score(
   data: dataset.RetrievalDataset,
   config: settings.Settings,
 ) -> np.ndarray:
-  # One device: the run may have had more than this machine has. One image
-  # per tile, so that the bar moves.
+  # One device, because the run may have had more than this machine has. One
+  # image per tile, so that the bar moves.
   devices = parallel.local_devices(1)
-  # Few programs: there is little to score with each.
+  # Few buckets, because there is little to score with each program.
   tiles = dataclasses.replace(config.evaluation, tile_images=1, num_buckets=2)
   pairs = len(data.captions) * len(data.image_ids)
   with progress.progress_bar(pairs, 'example pictures', 'pairs') as bar:

@@ -36,46 +36,47 @@ def holds_run(run_dir: Path) -> bool:
 
 @contextmanager
 def held(run_dir: Path) -> Iterator[lock.Lock]:
-  """Makes the folder and keeps other runs out of it.
-
-  Of several processes the first one does it.
+  """Creates the folder and locks it against other runs, in the first process.
 
   Raises:
-    UserError: if another run is at work there, or the file system refuses.
+    UserError: if another run is using it, or the file system refuses.
   """
-  own = lock.Lock(
-    run_dir / lock.NAME, 'wait for it or stop it, or give another --run-dir'
+  run_lock = lock.Lock(
+    run_dir / lock.NAME, 'wait for it or stop it, or pass another --run-dir'
   )
 
   def hold() -> None:
     with errors.named(run_dir):
       run_dir.mkdir(parents=True, exist_ok=True)
-    stack.enter_context(own.held())
+    stack.enter_context(run_lock.held())
 
   with ExitStack() as stack:
     distributed.on_first(hold)
-    yield own
+    yield run_lock
 
 
 @contextmanager
 def claimed(run_dir: Path, config: settings.Settings) -> Iterator[lock.Lock]:
-  """Holds and claims the folder; frees it if the run ends with nothing saved.
+  """Locks and claims the folder; clears it if the run ends with nothing saved.
 
-  The next try may then have the other settings that the message asks for. Of
-  several processes the first one does it.
+  The next attempt can then use other settings, as the error message may ask.
+  The first process does all of this.
 
   Yields:
-    what the first process asks before it writes whether the folder is still
-    its own.
+    the lock, which the first process checks before it writes.
   Raises:
     UserError: see `held` and `claim`.
   """
-  with held(run_dir) as own:
+  with held(run_dir) as run_lock:
     distributed.on_first(lambda: claim(run_dir, config))
     try:
-      yield own
+      yield run_lock
     except (errors.UserError, errors.Stopped, KeyboardInterrupt):
-      if distributed.is_first() and own.is_held() and not _has_saved(run_dir):
+      if (
+        distributed.is_first()
+        and run_lock.is_held()
+        and not _has_saved(run_dir)
+      ):
         for name in (CONFIG, METRICS):
           (run_dir / name).unlink(missing_ok=True)
         for name in ('checkpoints', 'tensorboard'):
@@ -84,32 +85,32 @@ def claimed(run_dir: Path, config: settings.Settings) -> Iterator[lock.Lock]:
 
 
 def claim(run_dir: Path, config: settings.Settings) -> None:
-  """Makes the folder with its config, or checks that it holds the same run.
+  """Creates the folder with its config, or checks that it has the same run.
 
   Raises:
-    UserError: if the folder belongs to a run of other settings.
+    UserError: if the folder belongs to a run with other settings.
   """
   path = run_dir / CONFIG
   flat = settings.flatten(config)
   if not holds_run(run_dir):
     if not is_free(run_dir):
       raise errors.UserError(
-        f'{run_dir} is not empty and holds no {CONFIG}; give an empty or '
+        f'{run_dir} is not empty and contains no {CONFIG}; pass an empty or '
         'new folder as --run-dir'
       )
   else:
     _check_same(run_dir, settings_of(run_dir), flat)
   with errors.named(run_dir):
     run_dir.mkdir(parents=True, exist_ok=True)
-    for name in (CONFIG, RESULTS, METRICS):  # Of killed earlier versions.
+    for name in (CONFIG, RESULTS, METRICS):  # Left by earlier versions.
       (run_dir / name).with_suffix('.partial').unlink(missing_ok=True)
   files.write_json(path, {'settings': flat, 'versions': versions()})
 
 
 def is_free(run_dir: Path) -> bool:
-  """Returns whether a folder is new.
+  """Returns whether a folder is unused.
 
-  It may hold a lock and what killed writes have left.
+  It may contain a lock and what killed writes left behind.
   """
   with errors.named(run_dir, 'read'):
     return not run_dir.is_dir() or all(
@@ -119,7 +120,7 @@ def is_free(run_dir: Path) -> bool:
 
 
 def check_not_of_a_run(path: Path) -> None:
-  """Raises UserError if a file to be written is one that a run keeps.
+  """Raises UserError if a file to be written is one of a run's own files.
 
   These are its settings, metrics, results, lock and checkpoints.
   """
@@ -135,8 +136,8 @@ def check_not_of_a_run(path: Path) -> None:
       and (run_dir / 'checkpoints').is_dir()
     ):
       raise errors.UserError(
-        f'{path} is a file of the run in {run_dir}, which '
-        'it would replace; give another path'
+        f'{path} is a file of the run in {run_dir} and would be replaced; '
+        'pass another path'
       )
 
 
@@ -159,10 +160,10 @@ def _check_same(
     'Give another --run-dir, or the same settings to continue'
     if _has_saved(run_dir)
     else 'It has saved nothing yet: if it has ended, remove the folder, or '
-    'give another --run-dir'
+    'pass another --run-dir'
   )
   raise errors.UserError(
-    f'run folder {run_dir} belongs to a run of other settings: {shown}'
+    f'run folder {run_dir} belongs to a run with other settings: {shown}'
     f'{more}; only {", ".join(settings.FREE_TO_CHANGE)} may change. '
     f'{remedy}'
   )
@@ -175,14 +176,14 @@ def _has_saved(run_dir: Path) -> bool:
       for kind in checkpoints.KINDS
     )
   except errors.UserError:
-    return True  # What may not be read may be there.
+    return True  # Unreadable checkpoints may exist.
 
 
 def read_config(run_dir: Path) -> dict[str, Any]:
-  """Returns the folder's flat settings.
+  """Returns the settings in the folder, as a flat dict.
 
   Raises:
-    UserError: if there is no run in it.
+    UserError: if the folder contains no run.
   """
   path = run_dir / CONFIG
   try:
@@ -190,8 +191,8 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     return dict(content['settings'].items())
   except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
     raise errors.UserError(
-      f'{run_dir} holds no readable {CONFIG} of a run ({error}); give the '
-      'folder of a run'
+      f'{run_dir} contains no readable {CONFIG} of a run ({error}); pass a run '
+      'folder'
     ) from error
 
 
@@ -213,7 +214,7 @@ def settings_of(run_dir: Path) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-  """Returns Python's and the packages' versions."""
+  """Returns the versions of Python and of the packages."""
   return {
     'python': platform.python_version(),
     **{name: metadata.version(name) for name in _PACKAGES},

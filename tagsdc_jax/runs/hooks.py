@@ -15,20 +15,20 @@ from tagsdc_jax.runs import folder
 from tagsdc_jax.runtime import parallel, progress, watchdog
 from tagsdc_jax.training import checkpoints, state
 
-# Updates looked at before anything is said of the input.
+# Updates to observe before a warning about slow inputs.
 _ENOUGH = 20
 _AVERAGED = ('seconds', 'seconds_input', 'seconds_hooks', 'gflop_per_positive')
 
 
 @dataclasses.dataclass
 class Best:
-  """Best validation so far; the run's only memory besides its state."""
+  """Best validation so far; a run's only state besides its train state."""
 
   mean_r1: float = -1.0
 
 
 class Report:
-  """Moves the bar; every `log_every` updates writes metrics and a line."""
+  """Advances the bar; writes metrics and a line every `log_every` updates."""
 
   def __init__(
     self,
@@ -39,15 +39,15 @@ class Report:
     devices: list[jax.Device],
     peak: float,
   ) -> None:
-    """Makes it.
+    """Creates the report.
 
     Args:
       config: all settings.
-      metrics: where to write.
+      metrics: the writer of metrics.
       bar: from `progress.progress_bar`.
       last: the last update.
       devices: those of all processes.
-      peak: FLOP/s that one of them can do.
+      peak: the peak FLOP/s of one device.
     """
     self._config, self._metrics, self._bar = config, metrics, bar
     self._last, self._devices, self._peak = last, devices, peak
@@ -55,7 +55,7 @@ class Report:
     self._late = self._seen = 0
 
   def __call__(self, update: int, values: dict[str, float]) -> None:
-    """Takes the metrics of an update; times and work are means."""
+    """Takes the metrics of an update; reports times and work as means."""
     self._bar.update(1)
     self._watch_input(values.pop('input_late'))
     self._since.append({name: values[name] for name in _AVERAGED})
@@ -85,7 +85,7 @@ class Report:
     self._metrics.write(update, 'train', values | _memory(self._devices))
 
   def _watch_input(self, is_late: float) -> None:
-    """Says once if the devices mostly wait for data."""
+    """Prints one warning if the devices mostly wait for data."""
     self._seen, self._late = self._seen + 1, self._late + int(is_late)
     if self._seen == _ENOUGH and self._late > _ENOUGH / 2:
       print(
@@ -98,7 +98,7 @@ class Report:
 
 
 def _memory(devices: list[jax.Device]) -> dict[str, float]:
-  """Returns bytes held: by the host process now and at most, by a device."""
+  """Returns bytes in use: current and peak of the host, peak of a device."""
   kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
   host = {'host_peak_bytes': kilobytes * 1024.0}
   pages = Path('/proc/self/statm')  # Linux.
@@ -112,9 +112,9 @@ def _memory(devices: list[jax.Device]) -> dict[str, float]:
 
 
 class Save:
-  """Saves the newest state, and those to be kept.
+  """Saves the newest state, and those to keep.
 
-  Also before a validation, which may be long, and at an early end.
+  Also saves before a validation, which may be long, and on an early stop.
   """
 
   def __init__(
@@ -156,8 +156,8 @@ class Save:
 class Validation:
   """Evaluates on the validation subset and keeps the best checkpoint.
 
-  A run that goes on from an update where this was due does it again: the
-  state was saved before.
+  A run that resumes from an update with a validation repeats it, because the
+  state is saved before the validation.
   """
 
   final: dict[str, Any] | None = None  # The result after the last update.
@@ -170,7 +170,7 @@ class Validation:
     best: Best,
     evaluate: Callable[[Any], dict[str, Any]],
   ) -> None:
-    """Makes the hook; `evaluate` takes parameters on this process's devices."""
+    """Creates the hook; `evaluate` takes parameters on local devices."""
     self._config, self._saves, self._metrics = config, saves, metrics
     self._best, self._evaluate = best, evaluate
 
@@ -205,7 +205,7 @@ class Validation:
 
 
 class Profile:
-  """Writes a trace of the updates that `profile` names, e.g. "10-12"."""
+  """Writes a trace of the updates in the setting `profile`, e.g. "10-12"."""
 
   def __init__(
     self,
@@ -215,7 +215,7 @@ class Profile:
   ) -> None:
     self._watch = watch
     self._first, last = settings.profiled_updates(config.profile)
-    # A trace that is not ended is not written.
+    # A trace is written only when it is stopped.
     self._last = min(
       last, config.stop_at_update or config.num_updates, config.num_updates
     )
@@ -251,12 +251,12 @@ def is_validation_due(config: settings.Settings, update: int) -> bool:
 def about_run(
   config: settings.Settings, best: Best, result: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-  """Returns the facts that a checkpoint carries.
+  """Returns the metadata of a checkpoint.
 
   Args:
     config: all settings.
-    best: as of now.
-    result: of the validation that chose the checkpoint.
+    best: the best validation so far.
+    result: of the validation that selected the checkpoint.
   """
   about = {
     'phase': config.phase,

@@ -1,4 +1,4 @@
-"""All that is said of parameters when a run has ended."""
+"""The final evaluation of a run's parameters."""
 
 from typing import Any
 
@@ -20,19 +20,19 @@ def judge(
   devices: list[jax.Device],
   start_params: Any = None,
 ) -> dict[str, Any]:
-  """Evaluates on the test split, and asks the embedded world's oracle.
+  """Evaluates on the test split, and with the embedded world's oracle.
 
   Args:
     model: the network.
     params: its parameters, replicated over the devices.
     config: settings with the data's sizes.
-    phase: which trained the parameters.
+    phase: the phase that trained the parameters.
     train: the training split.
     devices: this process's.
-    start_params: those that the phase began with, None if nobody asks.
+    start_params: the phase's initial parameters; None if no source needs them.
   Returns:
     `evaluation`, see `evaluation.Evaluated`; `measures`, see
-    `world_measures.measure`, None for data that has no oracle.
+    `world_measures.measure`, None for data without an oracle.
   """
   watch = watchdog.Watch(config.hang_seconds)
   test = opening.open_split(config.data, 'test', config.extensions)

@@ -1,9 +1,10 @@
-"""A folder that one process writes at a time, on one machine or on several.
+"""A lock for a folder that only one process may write, on any machine.
 
-On one machine the system's own lock (`flock`) says who holds it, and ends with
-the process, however it ends. Machines that share a disk may not see each
-other's. So the holder renews the file every few seconds, and who finds another
-machine's name in it watches whether it is renewed. No clocks are compared.
+On one machine the system's lock (`flock`) tells who holds it, and is released
+when that process ends for whatever reason. Machines that share a disk may not
+see each other's locks. So the holder renews the lock file every few seconds,
+and a process that finds another machine's name in it watches whether it is
+renewed. No clocks are compared.
 """
 
 import contextlib
@@ -22,13 +23,13 @@ from tagsdc_jax import errors
 from tagsdc_jax.runtime import progress
 
 NAME = 'run.lock'
-# Seconds between two renewals; until a holder that renews nothing is taken for
-# dead, for disks may show files of other machines late; between two looks.
+# Seconds between renewals; until a holder that does not renew is considered
+# dead, as disks may show other machines' writes late; between checks.
 _BEAT, _PATIENCE, _LOOK = 10.0, 35.0, 0.5
-# Seconds until the first renewal. Of two machines that have taken the file in
-# the same moment one finds the other's name then.
+# Seconds until the first renewal. If two machines took the file at the same
+# moment, one of them then finds the other's name.
 _FIRST_BEAT = 1.0
-# Seconds that a process takes at most to be gone after kill -9, or to write its
+# Maximum seconds for a process to disappear after kill -9, or to write its
 # name.
 _SETTLING = 2.0
 _LENGTH = 512
@@ -38,12 +39,12 @@ class Lock:
   """A lock file."""
 
   def __init__(self, path: Path, remedy: str, option: str = 'path') -> None:
-    """Takes nothing yet, see `held`.
+    """Does not acquire the lock; see `held`.
 
     Args:
-      path: the file; gone when nobody holds it.
-      remedy: for the line, if another process holds it.
-      option: for the line, if the file system refuses; see `errors.refusal`.
+      path: the lock file, which exists only while the lock is held.
+      remedy: for the message if another process holds the lock.
+      option: for the message if the file system refuses, see `errors.refusal`.
     """
     self._path, self._remedy, self._option = path, remedy, option
     self._token = secrets.token_hex(8)
@@ -58,14 +59,14 @@ class Lock:
 
   @contextlib.contextmanager
   def held(self) -> Iterator[None]:
-    """Holds it inside.
+    """Holds the lock inside the block.
 
     Raises:
-      UserError: if another process does, or the file system refuses.
+      UserError: if another process holds it, or the file system refuses.
     """
     with errors.named(self._path, option=self._option):
       settled = time.monotonic() + _SETTLING
-      while not self._is_taken(time.monotonic() > settled):
+      while not self._acquire(time.monotonic() > settled):
         time.sleep(_LOOK / 10)
     beating = threading.Thread(target=self._beat, daemon=True)
     beating.start()
@@ -79,7 +80,7 @@ class Lock:
         self._let_go()
 
   def is_held(self) -> bool:
-    """Returns whether it still is; looks if that is not known any more."""
+    """Returns whether it is still held; reads the file if that is uncertain."""
     with self._guard:
       if self._file is not None and _now() - self._looked > 1.5 * _BEAT:
         with errors.named(self._path):
@@ -87,23 +88,23 @@ class Lock:
       return self._file is not None
 
   def check(self) -> None:
-    """Raises UserError if another process has taken it.
+    """Raises UserError if another process has taken the lock.
 
-    So it goes with a process that stands still, stopped or its machine asleep,
-    while another machine waits for a sign of life.
+    This happens if this process was suspended, or its machine asleep, while
+    another machine watched for a renewal.
     """
     if not self.is_held():
       raise errors.UserError(
         f'{self._path.parent} was taken over by '
-        f'{_name(_holder(_read(self._path)))} while this process stood '
-        'still; it ends, and what it saved before is there'
+        f'{_name(_holder(_read(self._path)))} while this process was '
+        'suspended; it exits, and what it saved before is intact'
       )
 
-  def _is_taken(self, is_settled: bool) -> bool:
-    """Returns whether it could be taken; if not, look again.
+  def _acquire(self, is_settled: bool) -> bool:
+    """Returns whether the lock was acquired; if not, try again.
 
     Args:
-      is_settled: whether what may change at once has had its time.
+      is_settled: whether the time for short-lived states has passed.
     """
     file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -117,7 +118,7 @@ class Lock:
     return False
 
   def _is_free(self, file: int, is_settled: bool) -> bool:
-    """As `_is_taken`, of the open file."""
+    """Returns whether the open file can be taken; see `_acquire`."""
     is_locked = not _lock(file)
     # It may have been removed since it was opened.
     if not is_locked and os.fstat(file).st_ino != _inode(self._path):
@@ -131,14 +132,14 @@ class Lock:
     if not content:
       return True
     if _place(holder) == _place(self._about):
-      return True  # It was of this machine, and is dead.
+      return True  # The holder was on this machine, and is dead.
     return self._is_silent(content)
 
   def _is_silent(self, content: bytes) -> bool:
-    """Returns whether another machine's process renews nothing."""
+    """Returns whether another machine's process does not renew the file."""
     with progress.waiting(
       f'{self._path.parent} is held by {_name(_holder(content))}, on another '
-      f'machine; looking for {_PATIENCE:.0f} s whether that is at work'
+      f'machine; checking for {_PATIENCE:.0f} s whether that is running'
     ):
       end = time.monotonic() + _PATIENCE
       while time.monotonic() < end:
@@ -159,20 +160,20 @@ class Lock:
     seconds = _FIRST_BEAT
     while not self._ends.wait(seconds):
       seconds = _BEAT
-      # A disk may be away for a while; `is_held` looks again.
+      # A disk may be unavailable for a while; `is_held` checks again.
       with self._guard, contextlib.suppress(OSError):
         if self._ends.is_set() or not self._renew():
           return
 
   def _renew(self) -> bool:
-    """Renews the file; lets go of it if it is another process's now."""
+    """Renews the file, or closes it if another process has taken it."""
     if self._file is None:
       return False
     content = _read(self._path)
     if content and _holder(content).get('token') != self._token:
       self._let_go()
       return False
-    if not content:  # Somebody has removed it.
+    if not content:  # It was removed.
       self._let_go()
       self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
       _lock(self._file)
@@ -193,13 +194,13 @@ class Lock:
 
 
 def _lock(file: int) -> bool:
-  """Returns False if the system says that another process holds the file."""
+  """Returns False if the system reports that another process has the file."""
   try:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except BlockingIOError:
     return False
   except OSError:
-    pass  # A file system without: its content tells.
+    pass  # The file system has no locks: the content decides.
   return True
 
 
@@ -208,19 +209,19 @@ def _this_process() -> dict[str, Any]:
     'host': socket.gethostname(),
     'pid': os.getpid(),
     'start': _start(os.getpid()),
-    # Machines and containers may share a name; these two they do not.
+    # Machines and containers may share a host name, but not these two.
     'boot': _text('/proc/sys/kernel/random/boot_id'),
     'space': _link('/proc/self/ns/pid'),
   }
 
 
 def _place(process: dict[str, Any]) -> tuple[Any, ...]:
-  """Returns where a process number means a process."""
+  """Returns the scope in which a process id is unique."""
   return tuple(process.get(key) for key in ('host', 'boot', 'space'))
 
 
 def _is_alive(process: dict[str, Any]) -> bool:
-  """Returns whether a process of this machine is there; else False."""
+  """Returns whether a process on this machine is alive; else False."""
   return (
     _place(process) == _place(_this_process())
     and process.get('start') is not None
@@ -229,7 +230,7 @@ def _is_alive(process: dict[str, Any]) -> bool:
 
 
 def _start(pid: int) -> str | None:
-  """Returns when a process began, in the system's ticks; None: it is dead."""
+  """Returns a process's start in clock ticks, None if it is dead."""
   state, *rest = (
     (_text(f'/proc/{pid}/stat') or ') X').rpartition(')')[2].split()
   )
@@ -246,7 +247,7 @@ def _name(process: dict[str, Any]) -> str:
 
 
 def _holder(content: bytes) -> dict[str, Any]:
-  """Returns who has written it; empty if nobody or cut."""
+  """Returns the process in a lock file; empty if there is none."""
   try:
     found = json.loads(content)
   except ValueError:
@@ -283,7 +284,7 @@ def _inode(path: Path) -> int | None:
 
 
 def _now() -> float:
-  """Returns seconds that go on where the process or the machine sleeps."""
+  """Returns seconds, including those while the process or machine sleeps."""
   return time.clock_gettime(
     getattr(time, 'CLOCK_BOOTTIME', time.CLOCK_MONOTONIC)
   )

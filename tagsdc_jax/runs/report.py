@@ -1,4 +1,4 @@
-"""A run's folder, or a demo's -> report.html in it."""
+"""Writes report.html in the folder of a run or a demo."""
 
 import dataclasses
 import json
@@ -14,14 +14,14 @@ _MEASURES = ('foil_accuracy', 'synthetic_negatives', 'retrieved_negatives')
 
 
 def write_report(run_dir: Path) -> Path:
-  """Writes the page of a run or of a demo, whole or not at all.
+  """Writes the page of a run or a demo, whole or not at all.
 
-  An unfinished run gets a page of what there is, which says so.
+  The page of an unfinished run shows what is there, and says what is missing.
 
   Args:
-    run_dir: folder of a run, or one that holds the runs of several phases.
+    run_dir: folder of a run, or one with the runs of several phases.
   Returns:
-    the page's path.
+    the path of the page.
   Raises:
     UserError: if the folder is neither, or cannot be read or written.
   """
@@ -34,7 +34,7 @@ def write_report(run_dir: Path) -> Path:
 
 
 def read_report(run_dir: Path) -> content.Report:
-  """Returns everything that the page shows; runs the network for examples."""
+  """Returns the contents of the page; runs the network for the examples."""
   results = _read_json(run_dir / folder.RESULTS)
   folders = _phase_folders(run_dir)
   entries = {entry.get('name'): entry for entry in results.get('phases') or ()}
@@ -43,9 +43,8 @@ def read_report(run_dir: Path) -> content.Report:
   ]
   if not names:
     raise errors.UserError(
-      f'{run_dir} holds no run ({folder.CONFIG} is missing, in it and in '
-      f'{", ".join(settings.PHASES)}); give the folder of a run or of a '
-      'demo'
+      f'{run_dir} contains no run ({folder.CONFIG} is missing, in it and in '
+      f'{", ".join(settings.PHASES)}); pass the folder of a run or a demo'
     )
   logs = {'pretrain': _shipped_weights(folders)} | folders
   phases = _with_sizes(
@@ -60,7 +59,7 @@ def read_report(run_dir: Path) -> content.Report:
   notes = [note for phase in phases for note in _notes(phase)]
   if not folder.holds_run(run_dir):
     later = settings.PHASES[settings.PHASES.index(names[-1]) + 1 :]
-    notes += [f'{rendering.LABELS[name]} has not begun.' for name in later]
+    notes += [f'{rendering.LABELS[name]} has not started.' for name in later]
   found, problem = _gather_examples(folders)
   return content.Report(
     run_dir.resolve().name, phases, found, [*notes, *problem]
@@ -68,7 +67,7 @@ def read_report(run_dir: Path) -> content.Report:
 
 
 def _phase_folders(run_dir: Path) -> dict[str, Path]:
-  """Returns phase -> run folder: the folder itself, or those within."""
+  """Returns phase -> run folder: the folder itself, or its subfolders."""
   if folder.holds_run(run_dir):
     return {folder.read_config(run_dir).get('phase', ''): run_dir}
   return {
@@ -79,13 +78,13 @@ def _phase_folders(run_dir: Path) -> dict[str, Path]:
 
 
 def _shipped_weights(folders: dict[str, Path]) -> Path | None:
-  """Returns the folder of the shipped weights that the phases began with."""
+  """Returns the folder of the shipped weights that the phases started from."""
   for run_dir in folders.values():
     init_from = folder.read_config(run_dir).get('init_from') or ''
     if init_from.startswith(shipped.PREFIX):
       try:
         return shipped.find(init_from)
-      except errors.UserError:  # Of another version of the package.
+      except errors.UserError:  # From another version of the package.
         return None
   return None
 
@@ -93,13 +92,13 @@ def _shipped_weights(folders: dict[str, Path]) -> Path | None:
 def _read_phase(
   name: str, run_dir: Path | None, entry: dict[str, Any], log_dir: Path | None
 ) -> content.Phase:
-  """Returns a phase.
+  """Returns the page's contents for a phase.
 
   Args:
-    name: the phase's.
+    name: the phase's name.
     run_dir: its run folder, if it has one.
-    entry: what a demo says of it, if anything.
-    log_dir: where its metrics lie.
+    entry: its entry in the results of a demo; empty if there is none.
+    log_dir: the folder with its metrics, if any.
   """
   facts: dict[str, Any] = {}
   results: dict[str, Any] = {}
@@ -112,7 +111,7 @@ def _read_phase(
   lines = read_metrics(log_dir / folder.METRICS) if log_dir else []
   done = max((int(line['update']) for line in lines), default=0)
   if results.get('updates', done) < done:
-    results = {}  # Of an earlier stop; the run has been continued.
+    results = {}  # From an earlier stop; the run has been continued.
   test = results.get('evaluation')
   if 'image_retrieval' in entry:
     test = {**(test or {}), **entry}
@@ -134,10 +133,10 @@ def _read_phase(
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-  """Returns the lines of metrics.jsonl, by update and kind.
+  """Returns the lines of metrics.jsonl, sorted by update and kind.
 
-  A run that was killed may have left half a line, and updates that it did
-  again afterwards: the last line counts.
+  A run that was killed may have left a partial line, and updates that it later
+  repeated: the last line counts.
   """
   try:
     text = path.read_text(encoding='utf-8')
@@ -158,7 +157,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 def _with_sizes(
   phases: list[content.Phase], results: dict[str, Any]
 ) -> list[content.Phase]:
-  """Returns phases whose test results all know the split that they share."""
+  """Returns the phases, each with the sizes of the test split they share."""
   known = [results, *(phase.test or {} for phase in phases)]
   sizes = {
     key: next((x[key] for x in known if x.get(key)), None)
@@ -171,7 +170,7 @@ def _with_sizes(
 
 
 def _notes(phase: content.Phase) -> list[str]:
-  """Returns what an unfinished phase lacks."""
+  """Returns notes on what an unfinished phase lacks."""
   label = rendering.LABELS[phase.name]
   if phase.test is None:
     done = (
@@ -191,7 +190,7 @@ def _gather_examples(
 ) -> tuple[content.Examples | None, list[str]]:
   """Returns examples of the last phase, or why there are none."""
   if not folders:
-    return None, ['There are no examples: the folder holds no checkpoint.']
+    return None, ['There are no examples: the folder contains no checkpoint.']
   last = folders[list(folders)[-1]]
   try:
     return examples.gather(last), []
@@ -209,6 +208,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     raise errors.UserError(f'{path} cannot be read: {error}') from error
   if not isinstance(found, dict):
     raise errors.UserError(
-      f'{path} must hold a JSON object, got {type(found).__name__}'
+      f'{path} must contain a JSON object, got {type(found).__name__}'
     )
   return found

@@ -1,4 +1,4 @@
-"""Settings and data -> the network and what else is fixed during a run."""
+"""Builds the network and everything else that is fixed during a run."""
 
 import dataclasses
 import functools
@@ -21,13 +21,13 @@ from tagsdc_jax.objectives import parts as parts_of
 from tagsdc_jax.released import objective as released
 from tagsdc_jax.training import checkpoints, head_init, step
 
-# By the name that `compute.engine` gives.
+# By the value of `compute.engine`.
 ENGINES: dict[str, Callable[[engine.Task], engine.Engine]] = {
   'packed': packed.Packed,
   'padded': padded.Padded,
 }
 
-# Pairs drawn to learn how long texts and images are together.
+# Pairs sampled for the distribution of text and image lengths together.
 _SAMPLED_PAIRS = 100_000
 _MOST_INT32 = 2**31 - 1
 
@@ -83,7 +83,7 @@ def with_data_sizes(
   """Returns the settings with vocabulary and feature size filled in.
 
   Raises:
-    UserError: if the settings name sizes that are not the data's.
+    UserError: if the settings specify sizes that differ from the data's.
   """
   _check_sizes(config.model, data)
   return dataclasses.replace(
@@ -112,23 +112,23 @@ def _check_sizes(
     wanted = getattr(config, name)
     if wanted not in (0, size):
       raise errors.UserError(
-        f'{data.name} has {size} {units[name]}, but the network takes '
-        f'{wanted} (model.{name}); give data made like the training data, '
-        f"or train with model.{name}=0 to take the data's"
+        f'{data.name} has {size} {units[name]}, but the network expects '
+        f'{wanted} (model.{name}); pass data made like the training data, '
+        f"or train with model.{name}=0 to use the data's size"
       )
 
 
 def make_model(config: settings.Settings) -> RetrievalModel:
-  """Returns the network of settings whose sizes are filled in.
+  """Returns the network for settings with the data's sizes.
 
   Raises:
-    UserError: if the settings ask for cuDNN where there is no GPU.
+    UserError: if the settings ask for cuDNN without a GPU.
   """
   compute = config.compute
   if compute.attention == 'cudnn' and jax.default_backend() != 'gpu':
     raise errors.UserError(
-      'compute.attention=cudnn needs a GPU, this machine computes on '
-      f'{jax.default_backend()}; give compute.attention=plain'
+      'compute.attention=cudnn needs a GPU, but JAX uses the '
+      f'{jax.default_backend()} here; set compute.attention=plain'
     )
   return RetrievalModel(
     config.model,
@@ -144,13 +144,13 @@ def check_positions(
 ) -> None:
   """Raises UserError if captions are longer than the network has positions.
 
-  Without it, look-ups beyond the table would silently take its last row.
+  Otherwise, lookups beyond the table would silently return its last row.
   """
   longest = max(len(c.token_ids) for c in data.captions) + 2
   if longest > config.max_positions:
     raise errors.UserError(
-      f'captions of {data.name} have up to {longest} tokens with [CLS] and '
-      f'[SEP], but model.max_positions is {config.max_positions}; train '
+      f'captions of {data.name} have up to {longest} tokens including [CLS] '
+      f'and [SEP], but model.max_positions is {config.max_positions}; train '
       'with more positions, or with shorter captions '
       '(data.max_caption_tokens)'
     )
@@ -165,16 +165,16 @@ def make_task(
 
   Args:
     config: settings with the data's sizes.
-    data: the training split; its lengths decide the length buckets.
+    data: the training split; its lengths determine the length buckets.
     shapes: static sizes of its micro-batches.
   Raises:
     UserError: if captions are longer than the network has positions, or there
-      are more refilled words than 32-bit numbers can count.
+      are more refilled words than 32-bit integers can count.
   """
   check_positions(config.model, data)
   length = shapes.max_tokens + 2
   _check_sentences(config, length)
-  # A fixed seed: buckets must not differ between the runs of one folder.
+  # A fixed seed, so that a continued run has the same buckets.
   rng = np.random.default_rng(0)
   texts = np.array([len(c.token_ids) + 2 for c in data.captions])
   sums = rng.choice(texts, _SAMPLED_PAIRS) + rng.choice(
@@ -210,18 +210,18 @@ def _check_sentences(config: settings.Settings, length: int) -> None:
 
 
 class Phase(NamedTuple):
-  """What a run minimizes."""
+  """The objective of a run, with its requirements."""
 
   objective: step.Objective
   untrained: tuple[str, ...]  # Parameters that no loss reads.
-  needs_start: bool  # Whether it takes the parameters that it began with.
+  needs_start: bool  # Whether it uses the phase's initial parameters.
 
 
 def make_phase(task: engine.Task) -> Phase:
-  """Returns what the settings have minimized: ours, or the release's.
+  """Returns the objective of the settings: ours, or the release's.
 
   Raises:
-    UserError: if sources or losses of the user's own cannot be used.
+    UserError: if the user's own sources or losses cannot be used.
   """
   config, own = task.settings, make_engine(task)
   if config.phase == 'pretrain':
@@ -244,15 +244,15 @@ def make_phase(task: engine.Task) -> Phase:
 
 
 def make_engine(task: engine.Task) -> engine.Engine:
-  """Returns the engine that the settings name."""
+  """Returns the engine that `compute.engine` selects."""
   return ENGINES[task.settings.compute.engine](task)
 
 
 def untrained(trained_heads: Collection[str]) -> tuple[str, ...]:
-  """Returns the parameters that are left alone: no gradient, no decay.
+  """Returns the parameters that stay unchanged: no gradient, no decay.
 
   Args:
-    trained_heads: those that a loss reads.
+    trained_heads: the heads that a loss reads.
   """
   return (
     *(name for name in heads.NAMES if name not in trained_heads),

@@ -1,4 +1,4 @@
-"""Makes a folder of `tagsdc_jax.shipped` out of a finished run.
+"""Makes a folder of `tagsdc_jax.shipped` from a finished run.
 
 Run by launch/pretrain_world.sh.
 """
@@ -19,13 +19,13 @@ def ship(run_dir: Path, target: Path, commands: list[str]) -> dict:
   """Writes the weights, the log and the recipe of a run.
 
   Args:
-    run_dir: a run that has ended; its newest checkpoint is taken.
+    run_dir: a finished run; its newest checkpoint is used.
     target: folder of the weights; replaced.
-    commands: what made the run, for people.
+    commands: the commands that made the run, for the recipe.
   Returns:
     the recipe.
   Raises:
-    UserError: if the run has not ended, or began with other weights.
+    UserError: if the run has not finished, or started from other weights.
   """
   results = json.loads((run_dir / folder.RESULTS).read_text(encoding='utf-8'))
   update = results['updates']

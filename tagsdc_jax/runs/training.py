@@ -40,32 +40,33 @@ from tagsdc_jax.training import checkpoints, head_init, loop, optimizer, state
 
 
 def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
-  """Trains in a new run folder, or continues the run that lies there.
+  """Trains in a new run folder, or continues the run in it.
 
-  All processes of a run call it alike; the first one writes the files.
+  All processes of a run call it with the same arguments; the first one writes
+  the files.
 
   Args:
     config: all settings.
     run_dir: the run's folder, on a disk that all processes share.
   Returns:
-    what `results.json` holds: `phase`, `updates`, `evaluation` (test split),
-    `measures` (of the embedded world, else None; see `measuring`),
-    `validation`, `in_train` (of both splits how many images and captions are
-    in train), `parameters_sha256`, `seconds`. What is evaluated is missing if
-    the run stops before its last update.
+    the contents of `results.json`: `phase`, `updates`, `evaluation` (test
+    split), `measures` (of the embedded world, else None; see
+    `world_measures`), `validation`, `in_train` (how many images and captions
+    of each of these splits are also in train), `parameters_sha256`, `seconds`.
+    Evaluation results are missing if the run stops before its last update.
   Raises:
-    UserError: on bad settings, data or folder.
-    Stopped: if the run was asked to leave; its state is saved.
+    UserError: for bad settings, data or folder.
+    Stopped: if the run was asked to stop; its state is saved.
   """
   start = time.perf_counter()
   notice = preemption.Notice(
     config.stop_seconds,
-    f'{run_dir}: give the same command again to continue',
+    f'{run_dir}: run the same command again to continue',
     preemption.exit_code(),
   )
   with notice.listening(), contextlib.ExitStack() as whole_run:
     if jax.process_count() > 1:
-      # One of several is not to leave alone: they agree after an update.
+      # No process may stop alone: they agree on it after an update.
       whole_run.enter_context(notice.deferring())
     return _train(config, run_dir, notice, whole_run, start)
 
@@ -94,7 +95,7 @@ def _train(
   validation = opening.first_images(
     splits['validation'], config.evaluation.validation_images
   )
-  # What is wrong with the test split shows now, not after the training.
+  # Problems with the test split show up now, not after training.
   for split in (validation, splits['test']):
     setup.check_data(config.model, split)
     dataset.check_same_vocabulary(data, split)
@@ -105,13 +106,15 @@ def _train(
     config.optimizer, config.num_updates, phase.untrained
   )
   fresh = _fresh_state(task, tx, phase.needs_start)
-  # A wrong init_from must not leave a folder that is bound to it.
+  # A wrong init_from must not leave behind a folder that requires it.
   started = None if folder.holds_run(run_dir) else _start_phase(task, fresh)
   watch = watchdog.Watch(config.hang_seconds)
-  own = whole_run.enter_context(folder.claimed(run_dir, config))
+  run_lock = whole_run.enter_context(folder.claimed(run_dir, config))
   with contextlib.ExitStack() as stack:
     saves = stack.enter_context(
-      contextlib.closing(checkpoints.Checkpoints(run_dir, watch, own.check))
+      contextlib.closing(
+        checkpoints.Checkpoints(run_dir, watch, run_lock.check)
+      )
     )
     host_state, best = _restore(saves, fresh)
     in_train = _find_overlaps(config, data, splits)
@@ -124,7 +127,7 @@ def _train(
           run_dir,
           first,
           watch,
-          own.check,
+          run_lock.check,
           {'precision': retrieval.precision(task.model)},
         )
         if distributed.is_first()
@@ -205,7 +208,7 @@ def _train(
     distributed.on_first(saves.wait)
   if done < last:
     raise notice.stopped(
-      f'asked to leave, saved after update {done} of {config.num_updates}'
+      f'asked to stop, saved after update {done} of {config.num_updates}'
     )
   with notice.interrupting():
     return _finish(
@@ -217,7 +220,7 @@ def _train(
       validate.final,
       in_train,
       run_dir,
-      own,
+      run_lock,
       time.perf_counter() - start,
     )
 
@@ -227,15 +230,15 @@ def _find_overlaps(
   train: dataset.RetrievalDataset,
   splits: dict[str, dataset.RetrievalDataset],
 ) -> dict[str, Any]:
-  """Returns what each split shares with train; the first process says it."""
+  """Returns what each split shares with train; the first process prints it."""
   found = {}
   contents = dataset.contents_of(train)
   for name, split in splits.items():
     overlap = overlaps.find(name, split, 'train', contents)
     found[name] = overlap.counts()
-    # That the world's grammar says the same of many pictures is no news.
-    is_told = overlap and (overlap.images or config.data.source != 'world')
-    if is_told and distributed.is_first():
+    # Equal captions of different pictures are normal in the world's grammar.
+    is_news = overlap and (overlap.images or config.data.source != 'world')
+    if is_news and distributed.is_first():
       print(overlap, file=sys.stderr, flush=True)
   return found
 
@@ -243,7 +246,7 @@ def _find_overlaps(
 def _restore(
   saves: checkpoints.Checkpoints, fresh: state.TrainState
 ) -> tuple[state.TrainState, hooks.Best]:
-  """Returns the newest whole state and the best validation, or fresh ones."""
+  """Returns the newest intact state and the best validation, or fresh ones."""
   saved = saves.newest(fresh)
   host_state, best = (
     (saved[0], hooks.Best(saved[1]['best_mean_r1']))
@@ -251,13 +254,13 @@ def _restore(
     else (fresh, hooks.Best())
   )
   update = int(host_state.update)
-  distributed.check_equal(update, 'the update that the run goes on from')
+  distributed.check_equal(update, 'the update that the run resumes from')
   saves.put_aside(update)
   return host_state, best
 
 
 def _describe(source: loader.MicroBatches, number: int) -> str:
-  """Returns what a micro-batch holds, for a message."""
+  """Returns the captions of a micro-batch, for a message."""
   ids = [
     source.data.captions[i].caption_id for i in source.caption_numbers(number)
   ]
@@ -284,7 +287,7 @@ def _source(
 def _fresh_state(
   task: engine.Task, tx: optax.GradientTransformation, needs_start: bool
 ) -> state.TrainState:
-  """Returns fresh parameters in host memory, and no updates done."""
+  """Returns newly initialized parameters in host memory, at update 0."""
   params = jax.tree.map(
     np.asarray,
     retrieval.init_parameters(task.model, jax.random.key(task.settings.seed)),
@@ -300,7 +303,7 @@ def _fresh_state(
 def _start_phase(
   task: engine.Task, fresh: state.TrainState
 ) -> state.TrainState:
-  """Returns the state that a phase begins with, from `init_from` if given."""
+  """Returns the initial state of a phase, from `init_from` if given."""
   config = task.settings
   params, came_from = fresh.params, 'pretrain'
   if config.init_from:
@@ -311,7 +314,7 @@ def _start_phase(
     if settings.PHASES.index(came_from) > settings.PHASES.index(config.phase):
       raise errors.UserError(
         f'init_from = {config.init_from} was trained in phase {came_from}, '
-        f'which comes after {config.phase}; give an earlier one'
+        f'which comes after {config.phase}; pass an earlier one'
       )
   start = heads if config.quirks.reset_rank_head else head_init
   params = start.start_heads(params, came_from, config.phase)
@@ -331,10 +334,10 @@ def _finish(
   validated: dict[str, Any] | None,
   in_train: dict[str, Any],
   run_dir: Path,
-  own: lock.Lock,
+  run_lock: lock.Lock,
   seconds: float,
 ) -> dict[str, Any]:
-  """Evaluates a run that has ended and writes `results.json`."""
+  """Evaluates a run, if it is complete, and writes `results.json`."""
   config = task.settings
   results: dict[str, Any] = {
     'phase': config.phase,
@@ -356,7 +359,7 @@ def _finish(
     )
 
   def write() -> None:
-    own.check()
+    run_lock.check()
     with watchdog.Watch(config.hang_seconds).during(watchdog.WRITING):
       files.write_json(run_dir / folder.RESULTS, results)
 

@@ -1,7 +1,7 @@
-"""What the embedded world's oracle says of parameters.
+"""Measures parameters with the embedded world's oracle.
 
-A fixed set of validation captions and a fixed seed, so that checkpoints can
-be compared.
+The validation captions and the seed are fixed, so that checkpoints can be
+compared.
 """
 
 import collections
@@ -34,17 +34,17 @@ _Proposed = tuple[candidates_of.Table, tuple[candidates_of.Candidates, ...]]
 VERDICTS = ('false', 'still_true', 'not_a_sentence')
 
 _SEED = 0
-_PICTURES = 200  # One caption of each, the first validation pictures.
-_POSITIVES = 20  # Captions per micro-batch: memory, and compiled shapes.
+_PICTURES = 200  # The first validation pictures, one caption of each.
+_POSITIVES = 20  # Captions per micro-batch; affects memory and shapes.
 
 
 @dataclasses.dataclass(frozen=True)
 class MeasuredBatches(loader.MicroBatches):
-  """Validation captions, with pools from the training split.
+  """Validation captions with pools from the training split.
 
-  `data` is validation joined with train. A caption of validation is true of
-  one picture of its split only, so a pool from there would hold no sentence
-  that is still true; the pools that training meets do.
+  `data` is validation joined with train. A validation caption is true of only
+  one picture in its split, so pools from there would contain no sentence that
+  is still true; the pools of training do.
   """
 
   num_images: int = 0
@@ -84,18 +84,18 @@ def measure(
 
   Args:
     params: replicated over the devices.
-    config: settings with the data's sizes; its negatives are the ones that
-      are made and judged.
-    phase: which trained the parameters; decides the matching head.
+    config: settings with the data's sizes; its negatives are made and judged.
+    phase: the phase that trained the parameters; decides the matching head.
     train: the training split, for the retrieved pools.
     devices: this process's.
-    start_params: those that the phase began with, for sources that ask;
-      None: as `params`.
+    start_params: the phase's initial parameters, for sources that need them;
+      None: `params`.
   Returns:
-    per cent: `foil_accuracy` with `all` and one entry per kind of edit, and
+    percentages: `foil_accuracy` with `all` and one entry per kind of edit, and
     the shares of VERDICTS as `synthetic_negatives`, among all written
     sentences that pass the filter, and `retrieved_negatives`, among the
-    hardest texts of the pools. Pretraining makes no negatives: None.
+    hardest texts of the pools. The last two are None for pretraining, which
+    makes no negatives.
   """
   params = head_init.matching_parameters(params, phase)
   data = opening.open_split(config.data, 'validation')
@@ -144,8 +144,8 @@ def _judge_negatives(
   """Returns verdicts on written sentences and on the hardest texts."""
   joined = opening.join_datasets(data, train)
   shapes = assembling.shapes_of(joined)
-  # Only what matters here, so that runs share the compiled program; and no
-  # dropout, as the parameters are measured and not one draw.
+  # Only the settings that matter here, so that runs share the compiled program.
+  # No dropout: the parameters are measured, not a random draw.
   config = settings.Settings(
     seed=_SEED,
     phase='tags',
@@ -219,7 +219,7 @@ def _ask_oracle(
 
 
 def shares(verdicts: Iterable[str]) -> dict[str, float] | None:
-  """Returns per cent of each of VERDICTS; None of no verdicts."""
+  """Returns the percentage of each of VERDICTS; None if there are none."""
   counts = collections.Counter(v.replace(' ', '_') for v in verdicts)
   total = sum(counts.values())
   if not total:
@@ -249,7 +249,7 @@ def _program(task: engine.Task, device: jax.Device) -> Callable:
       ),
     )
     selected = mining.hardest(own, params, table, proposed, parts.num_hard)
-    # Of the candidates, what the oracle is asked about.
+    # Only what the oracle needs of the candidates.
     return (
       table,
       tuple(

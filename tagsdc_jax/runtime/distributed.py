@@ -1,7 +1,8 @@
-"""Several processes of one run: joining them, and agreeing.
+"""Multi-process runs: joining the processes, and collective operations.
 
 Each process drives the devices of its machine and takes part in every update.
-The first one writes all files. Nothing here does anything for one process.
+The first one writes all files. With a single process, nothing here has any
+effect.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ from jax.experimental import multihost_utils
 from tagsdc_jax import errors
 from tagsdc_jax.runtime import timer
 
-# Where a scheduler does not tell, these do: all three, or none.
+# For runs without a scheduler: set all three, or none.
 ADDRESS, COUNT, INDEX = (
   'JAX_COORDINATOR_ADDRESS',
   'JAX_NUM_PROCESSES',
@@ -31,7 +32,7 @@ CLUSTER = 'TAGSDC_CLUSTER'
 # Optional, read by JAX.
 _BIND, _PORT = 'JAX_COORDINATOR_BIND_ADDRESS', 'JAX_COORDINATOR_PORT'
 _DEVICES = 'JAX_LOCAL_DEVICE_IDS'
-# What JAX reads of SLURM, whole numbers but the last.
+# SLURM variables that JAX reads; all but the last are integers.
 _SLURM = (
   'SLURM_JOB_ID',
   'SLURM_NTASKS',
@@ -43,15 +44,15 @@ _NUMBERS = (*_SLURM[:-1], _PORT, 'JAX_PARTITION_INDEX', 'JAX_SLICE_INDEX')
 # Exit code of a process that ends because another one did.
 LEFT_ALONE = 3
 # Seconds. Machines of a pod start minutes apart; a process that is silent for
-# longer than the second is taken for dead, and all others end.
+# longer than _SILENCE is considered dead, and all others end.
 _START, _SILENCE, _FAREWELL = 300, 30, 30
-# Seconds in which the others may leave, too.
+# Seconds for the other processes to exit, too.
 _PARTING = 10.0
-# Seconds until a machine must know its own name, and answer itself.
+# Seconds for a machine to resolve its own name, and to connect to itself.
 _NAMED, _ANSWERED = 30.0, 5.0
-# Numbers that are gathered at once, so that devices have room for them.
+# Numbers to gather at once, limited by device memory.
 _GATHERED = 2**24
-# How the runtime and Gloo say that another process is gone.
+# In messages of the runtime and Gloo that another process is gone.
 _GONE = (
   'Gloo',
   'gloo',
@@ -68,15 +69,15 @@ _GONE = (
 def start() -> None:
   """Joins the other processes of the run, if the environment names any.
 
-  Must come before anything touches a device.
+  Must be called before any device is used.
 
   Raises:
-    UserError: if the environment is incomplete, or the others do not come.
+    UserError: if the environment is incomplete, or the others do not join.
   """
   options = find_options(os.environ)
   if options is None or jax.distributed.is_initialized():
     return
-  # Not above: launch/bench.sh runs where tqdm is missing.
+  # Imported here because launch/bench.sh runs without tqdm.
   from tagsdc_jax.runtime import progress
 
   check_variables(options, os.environ)
@@ -88,16 +89,16 @@ def start() -> None:
       _check_coordinator(address, port, os.environ.get(_BIND))
   else:
     whom = 'the first process'
-  # SIGTERM is ours: see `stopping`.
+  # SIGTERM is handled in `preemption`.
   jax.config.update('jax_enable_preemption_service', False)
   place = f' at {address}' if address else ''
-  failed = f'the other processes cannot be joined{place}'
+  failed = f'cannot join the other processes{place}'
   try:
     with (
       progress.waiting(f'waiting for {whom}{place}, at most {_START} s'),
       _ended_after(
         _START,
-        f'{failed}: {whom} did not come within {_START} s; {_remedy(options)}',
+        f'{failed}: {whom} did not join within {_START} s; {_remedy(options)}',
       ),
     ):
       jax.distributed.initialize(
@@ -106,20 +107,20 @@ def start() -> None:
         heartbeat_timeout_seconds=_SILENCE,
         shutdown_timeout_seconds=_FAREWELL,
       )
-  # Each way of asking a scheduler has errors of its own.
+  # Detection raises different errors for each scheduler.
   except Exception as error:
     raise errors.UserError(
       f'{failed} ({_first_line(error)}); {_remedy(options)}'
     ) from error
-  # Gloo gives processes half a minute to meet for the first time: now.
+  # Gloo allows half a minute for the first contact, so make it now.
   is_any(False)
 
 
 @contextlib.contextmanager
 def _ended_after(seconds: float, line: str) -> Iterator[None]:
-  """Ends the process with a line if the block takes longer.
+  """Ends the process with one line if the block takes longer.
 
-  The runtime would end it with an abortion and without one.
+  The runtime would abort it without one.
   """
 
   def end() -> None:
@@ -134,9 +135,9 @@ def find_options(environment: Mapping[str, str]) -> dict[str, Any] | None:
   """Returns arguments of `jax.distributed.initialize`; None for one process.
 
   Args:
-    environment: as `os.environ`.
+    environment: the variables, as in `os.environ`.
   Raises:
-    UserError: if it names an impossible process.
+    UserError: if the variables are incomplete or invalid.
   """
   given = {
     name: environment[name]
@@ -147,7 +148,7 @@ def find_options(environment: Mapping[str, str]) -> dict[str, Any] | None:
     return _explicit(given)
   if environment.get(CLUSTER):
     return {'cluster_detection_method': environment[CLUSTER]}
-  # Set by `srun`; in the batch script itself it counts one task.
+  # Set by `srun`; in the batch script itself it is 1.
   tasks = environment.get('SLURM_STEP_NUM_TASKS') or '1'
   if _whole_number('SLURM_STEP_NUM_TASKS', tasks) > 1:
     return {'cluster_detection_method': 'slurm'}
@@ -161,8 +162,8 @@ def _explicit(given: Mapping[str, str]) -> dict[str, Any] | None:
   if missing:
     raise errors.UserError(
       f'{", ".join(given)} in the environment needs {" and ".join(missing)} '
-      'as well: address host:port of the first process, how many processes, '
-      'and which one this is, from 0'
+      'as well: host:port of the first process, the number of processes, and '
+      'the number of this one, from 0'
     )
   count = _whole_number(COUNT, given[COUNT], 1)
   index = _whole_number(INDEX, given[INDEX], 0, count - 1)
@@ -181,19 +182,19 @@ def _explicit(given: Mapping[str, str]) -> dict[str, Any] | None:
 def check_variables(
   options: Mapping[str, Any], environment: Mapping[str, str]
 ) -> None:
-  """Raises UserError where JAX could not read what else it reads.
+  """Raises UserError if JAX could not parse the other variables it reads.
 
   Args:
     options: from `find_options`.
-    environment: as `os.environ`.
+    environment: the variables, as in `os.environ`.
   """
   if options.get('cluster_detection_method') == 'slurm':
     missing = [name for name in _SLURM if not environment.get(name)]
     if missing:
       raise errors.UserError(
-        f'{", ".join(missing)} of SLURM missing in the environment of '
-        'several processes; start them with srun and pass its variables on, '
-        f'or give {ADDRESS}, {COUNT} and {INDEX}'
+        f'{", ".join(missing)} missing from the environment of a SLURM run '
+        'with several processes; start them with srun and pass its variables '
+        f'on, or set {ADDRESS}, {COUNT} and {INDEX}'
       )
   for name in _NUMBERS:
     if environment.get(name):
@@ -210,7 +211,7 @@ def check_variables(
 def _whole_number(
   name: str, text: str, least: int = 0, most: int | None = None
 ) -> int:
-  """Returns a variable's value; raises UserError if it is none."""
+  """Returns a variable's value; raises UserError if it is not an integer."""
   text = text.strip()
   if (
     text.isascii()
@@ -219,14 +220,14 @@ def _whole_number(
     and (most is None or int(text) <= most)
   ):
     return int(text)
-  up_to = 'on' if most is None else f'to {most}'
+  up_to = 'up' if most is None else f'to {most}'
   raise errors.UserError(
     f'{name} must be a whole number from {least} {up_to}, got {text!r}'
   )
 
 
 def _split(name: str, address: str) -> tuple[str, int]:
-  """Returns host and port of a variable; raises UserError if it has none."""
+  """Returns a variable's host and port; raises UserError if it has none."""
   host, _, port = address.rpartition(':')
   is_ipv6 = host.startswith('[') and host.endswith(']')
   if (
@@ -238,7 +239,7 @@ def _split(name: str, address: str) -> tuple[str, int]:
   ):
     raise errors.UserError(
       f'{name} must be host:port of the first process, with a port from 1 '
-      f'to 65535 and an address of IPv6 in brackets, got {address!r}'
+      f'to 65535 and an IPv6 address in brackets, got {address!r}'
     )
   return host.strip('[]'), int(port)
 
@@ -246,7 +247,7 @@ def _split(name: str, address: str) -> tuple[str, int]:
 def _port_of(
   options: Mapping[str, Any], environment: Mapping[str, str]
 ) -> int | None:
-  """Returns the port where the first process listens, None if not known."""
+  """Returns the port on which the first process listens, None if unknown."""
   if 'coordinator_address' in options:
     return _split(ADDRESS, options['coordinator_address'])[1]
   if environment.get(_PORT):
@@ -259,14 +260,14 @@ def _port_of(
 def _check_coordinator(
   address: str | None, port: int, bind: str | None
 ) -> None:
-  """Raises UserError unless the others can find this process.
+  """Raises UserError unless the other processes can reach this one.
 
-  JAX would die of a segmentation fault, or wait for itself elsewhere.
+  JAX would crash with a segmentation fault, or wait for the wrong machine.
 
   Args:
-    address: where others look for it, if known.
-    port: where it listens.
-    bind: with the address, if that is given.
+    address: where the others look for it, if known.
+    port: the port on which it listens.
+    bind: the address and port to bind to, if given.
   """
   host, port = _split(_BIND, bind) if bind else ('::', port)
   is_ipv6 = ':' in host and socket.has_dualstack_ipv6()
@@ -278,23 +279,23 @@ def _check_coordinator(
     )
   except OSError as error:
     raise errors.UserError(
-      f'port {port} of this machine, at which the other processes are to '
-      f'find the first one ({address or "as the scheduler says"}), cannot be '
-      f'had: {os.strerror(error.errno or 0)}; end what uses it, perhaps an '
-      f'earlier run, or give another port in {ADDRESS} to all processes'
+      f'port {port} of this machine, where the other processes look for the '
+      f'first one ({address or "as the scheduler says"}), is not available: '
+      f'{os.strerror(error.errno or 0)}; stop what uses it, perhaps an '
+      f'earlier run, or set another port in {ADDRESS} for all processes'
     ) from error
   with listener:
     reason = address and _astray(_split(ADDRESS, address), listener)
   if reason:
     raise errors.UserError(
       f'{ADDRESS} = {address} does not lead to this machine, which has '
-      f'{INDEX} = 0 ({reason}); give host:port of the machine where the '
-      'process with 0 runs to all processes'
+      f'{INDEX} = 0 ({reason}); set it to host:port of the machine that runs '
+      'process 0, for all processes'
     )
 
 
 def _astray(place: tuple[str, int], listener: socket.socket) -> str | None:
-  """Returns why who connects to the place does not reach the listener."""
+  """Returns why connecting to the place misses the listener, or None."""
   end = time.monotonic() + _NAMED
   while True:
     try:
@@ -303,7 +304,7 @@ def _astray(place: tuple[str, int], listener: socket.socket) -> str | None:
         if _leads_here(place, listener)
         else 'another machine or program answers'
       )
-    except socket.gaierror as error:  # Pods get their names late.
+    except socket.gaierror as error:  # Pods get their DNS names late.
       if time.monotonic() > end:
         return error.strerror
       time.sleep(1)
@@ -312,12 +313,12 @@ def _astray(place: tuple[str, int], listener: socket.socket) -> str | None:
 
 
 def _leads_here(place: tuple[str, int], listener: socket.socket) -> bool:
-  """Returns whether who connects there reaches this listener."""
+  """Returns whether connecting to the place reaches this listener."""
   word = secrets.token_bytes(16)
   listener.settimeout(_ANSWERED)
-  with socket.create_connection(place, _ANSWERED) as own:
-    own.sendall(word)
-    for _ in range(100):  # The other processes may be there already.
+  with socket.create_connection(place, _ANSWERED) as client:
+    client.sendall(word)
+    for _ in range(100):  # The other processes may connect, too.
       try:
         other, _ = listener.accept()
       except TimeoutError:
@@ -337,8 +338,8 @@ def _remedy(options: Mapping[str, Any]) -> str:
       f'first one, within {_START} s'
     )
   return (
-    f'{method} was asked as the environment says ({CLUSTER}, SLURM_... '
-    f'or TPU_WORKER_HOSTNAMES): correct that, or give {ADDRESS}, '
+    f'{method} was chosen by the environment ({CLUSTER}, SLURM_... '
+    f'or TPU_WORKER_HOSTNAMES): correct that, or set {ADDRESS}, '
     f'{COUNT} and {INDEX}'
   )
 
@@ -349,17 +350,17 @@ def is_first() -> bool:
 
 
 def is_any(flag: bool) -> bool:
-  """Returns whether any process says so; all must ask."""
+  """Returns whether the flag is set in any process; all must call it."""
   if jax.process_count() == 1:
     return flag
   return bool(np.any(multihost_utils.process_allgather(np.int32(flag))))
 
 
 def total(number: int) -> int:
-  """Returns the sum over all processes; all must ask, and wait for all."""
+  """Returns the sum over all processes; all must call it, and wait."""
   if jax.process_count() == 1:
     return number
-  # Two halves: JAX has no integers of 64 bits unless told otherwise.
+  # In two halves: by default, JAX has no 64-bit integers.
   halves = np.asarray(
     multihost_utils.process_allgather(np.array(divmod(number, 2**30), np.int32))
   )
@@ -368,7 +369,7 @@ def total(number: int) -> int:
 
 
 def add_up(array: np.ndarray) -> np.ndarray:
-  """Returns the sum of every process's array, float32 of one shape."""
+  """Returns the sum over all processes of float32 arrays of equal shape."""
   count = jax.process_count()
   if count == 1:
     return array
@@ -384,10 +385,11 @@ def add_up(array: np.ndarray) -> np.ndarray:
 
 
 def on_first(action: Callable[[], None]) -> None:
-  """Does it in the first process; the others wait, and end if it fails.
+  """Runs an action in the first process; the others wait, and fail with it.
 
   Raises:
-    UserError: what went wrong, in the first process.
+    UserError: from the action, in the first process.
+    LeftAlone: in the others.
   """
   failure: errors.UserError | None = None
   if is_first():
@@ -396,15 +398,15 @@ def on_first(action: Callable[[], None]) -> None:
     except errors.UserError as error:
       failure = error
   if is_any(failure is not None):
-    raise failure or LeftAlone('the first process could not go on')
+    raise failure or LeftAlone('the first process could not continue')
 
 
 def check_equal(value: int, meaning: str) -> None:
-  """Raises UserError unless all processes hold the same number.
+  """Raises UserError unless all processes have the same number.
 
   Args:
-    value: this process's.
-    meaning: for the message.
+    value: this process's number.
+    meaning: what it is, for the message.
   """
   if jax.process_count() == 1:
     return
@@ -412,17 +414,17 @@ def check_equal(value: int, meaning: str) -> None:
   if np.any(values != values[0]):
     raise errors.UserError(
       f'{meaning} must be the same in all processes, got {value} in process '
-      f'{jax.process_index()} and {values.tolist()} in all; give a '
+      f'{jax.process_index()} and {values.tolist()} in all; pass a '
       '--run-dir on a disk that all machines share'
     )
 
 
 class LeftAlone(Exception):
-  """Another process of the run has ended, and says why itself."""
+  """Another process of the run has ended, and reports the reason itself."""
 
 
 def is_left_alone(error: BaseException) -> bool:
-  """Returns whether an error only says that another process is gone."""
+  """Returns whether an error only means that another process is gone."""
   if isinstance(error, LeftAlone):
     return True
   return (
@@ -435,15 +437,15 @@ def is_left_alone(error: BaseException) -> bool:
 
 
 def leave(code: int, is_asked: bool = False) -> int:
-  """Returns the exit code; a process of several that failed ends here.
+  """Returns the exit code; in a multi-process run, exits here after a failure.
 
-  An ordinary exit would wait for the others, which wait for this one.
+  A normal exit would wait for the others, which wait for this process.
 
   Args:
     code: the exit code.
-    is_asked: it was asked to leave. Others may have been as well, and are
-      waited for a little: where the first one ends early the runtime aborts
-      them.
+    is_asked: whether the process was asked to stop. The others may have been,
+      too, and get a moment for it: the runtime aborts them if the first
+      process exits early.
   """
   if is_asked and jax.distributed.is_initialized():
     with (

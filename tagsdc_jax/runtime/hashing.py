@@ -1,6 +1,6 @@
-"""All hashes: of parameters, arrays and files, and of what a checkpoint holds.
+"""All hashes: of parameters, arrays, files, and the contents of checkpoints.
 
-What was hashed once is compared with hashes of today, so none may change.
+Stored hashes are compared with new ones, so these functions must not change.
 """
 
 import hashlib
@@ -14,13 +14,13 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-KEY = 'hashes'  # In a checkpoint's facts.
-_CHECKPOINT_BYTES = 16  # Of each of them.
+KEY = 'hashes'  # In a checkpoint's metadata.
+_CHECKPOINT_BYTES = 16  # Of each of these.
 SHA256_BYTES = 32
 
 
 def sha256(parts: Iterable[bytes | memoryview]) -> bytes:
-  """Returns the hash of the parts one after the other."""
+  """Returns the hash of the concatenated parts."""
   digest = hashlib.sha256()
   for part in parts:
     digest.update(part)
@@ -28,7 +28,7 @@ def sha256(parts: Iterable[bytes | memoryview]) -> bytes:
 
 
 def parameters_sha256(params: Any) -> str:
-  """Returns the hash of all float32 bytes, names in sorted order."""
+  """Returns the hash of all parameters as float32, sorted by name."""
   flat = traverse_util.flatten_dict(params, sep='/')
   return sha256(
     np.ascontiguousarray(leaf, '<f4').tobytes()
@@ -57,32 +57,32 @@ def file_sha256(path: Path) -> str:
 def with_hashes(
   about: dict[str, Any], arrays: Mapping[str, Any]
 ) -> dict[str, Any]:
-  """Returns the facts with a hash of every array and of themselves.
+  """Returns the metadata with hashes of all arrays and of itself.
 
   Args:
-    about: JSON-able facts.
+    about: JSON-serializable metadata.
     arrays: name of the part -> nested numpy arrays.
   """
-  facts = json.loads(json.dumps(about))  # As it will come back.
+  facts = json.loads(json.dumps(about))  # As it will be read back.
   return facts | {KEY: {'about': _of_facts(facts)} | _of_arrays(arrays)}
 
 
 def check_hashes(about: dict[str, Any], arrays: Mapping[str, Any]) -> None:
-  """Raises ValueError if arrays or facts are not what was saved.
+  """Raises ValueError if arrays or metadata differ from what was saved.
 
-  Checkpoints of versions that kept no hashes pass.
+  Checkpoints of earlier versions, without hashes, pass.
 
   Args:
-    about: facts as read; the hashes are taken out.
+    about: metadata as read; the hashes are removed from it.
     arrays: the parts that were read, as in `with_hashes`.
   """
-  kept = about.pop(KEY, None)
-  if kept is None:
+  saved = about.pop(KEY, None)
+  if saved is None:
     return
   found = {'about': _of_facts(about)} | _of_arrays(arrays)
   expected = {
     name: value
-    for name, value in kept.items()
+    for name, value in saved.items()
     if name.split('/')[0] in {'about', *arrays}
   }
   wrong = sorted(
@@ -92,7 +92,7 @@ def check_hashes(about: dict[str, Any], arrays: Mapping[str, Any]) -> None:
   )
   if wrong:
     more = f' (and {len(wrong) - 1} more)' if len(wrong) > 1 else ''
-    raise ValueError(f'{wrong[0]} is not what was saved{more}')
+    raise ValueError(f'{wrong[0]} differs from what was saved{more}')
 
 
 def _of_facts(about: dict[str, Any]) -> str:
@@ -105,7 +105,7 @@ def _of_arrays(arrays: Mapping[str, Any]) -> dict[str, str]:
     for part, tree in arrays.items()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
   ]
-  # Threads: hashing large buffers lets go of the interpreter.
+  # Threads, because hashing large buffers releases the GIL.
   with futures.ThreadPoolExecutor() as pool:
     digests = pool.map(lambda leaf: _of_array(np.asarray(leaf[1])), leaves)
     return {name: digest for (name, _), digest in zip(leaves, digests)}

@@ -1,9 +1,10 @@
-"""Several processes on this machine, watched: `launch/local_processes.sh`.
+"""Runs and monitors several local processes: `launch/local_processes.sh`.
 
   python -m tagsdc_jax.runtime.launcher 2 -- tagsdc train --config world_tags
 
-Starts the command once per process over loopback. When one of them dies or
-hangs the others are stopped, and the last line says which it was and how.
+Starts the command once per process; they communicate over loopback. If one of
+them dies or hangs, the others are stopped, and the last line says which one it
+was and what happened.
 """
 
 import collections
@@ -25,8 +26,8 @@ from tagsdc_jax import arguments  # noqa: E402
 from tagsdc_jax.runtime import distributed, preemption, watchdog  # noqa: E402
 from tagsdc_jax.settings import kinds  # noqa: E402
 
-# Seconds that the others have, once one process has ended, to end by
-# themselves: to be saved, or to notice that one is missing.
+# Seconds for the others, once one process has ended, to end by themselves: to
+# save their state, or to notice that one is missing.
 _ENDED_WELL, _DIED = 60.0, 10.0
 _LOOK = 0.1
 _MOST = 1024  # Processes, and devices of each.
@@ -41,7 +42,7 @@ def run(command: Sequence[str], processes: int, devices: int) -> int:
   Args:
     command: the program and its arguments.
     processes: how many to start.
-    devices: per process; 0 leaves that to JAX, more than that needs the CPU.
+    devices: per process, on the CPU; 0 leaves the devices to JAX.
   Returns:
     0 if all ended well, else 1; then the last line on standard error says
     what happened.
@@ -66,8 +67,8 @@ def run(command: Sequence[str], processes: int, devices: int) -> int:
     sys.stderr.write(''.join(tails[culprit]))
   print(
     f'process {culprit} of {processes} (numbered from 0) '
-    f'{_how(codes[culprit])}; the others were stopped. What was saved '
-    'last is there: give the same command again to continue',
+    f'{_how(codes[culprit])}; the others were stopped. The last saved '
+    'state is intact: run the same command again to continue',
     file=sys.stderr,
     flush=True,
   )
@@ -86,7 +87,7 @@ def _start(
     environment['XLA_FLAGS'] = (
       f'{os.environ.get("XLA_FLAGS", "")} {_DEVICES}={devices}'
     ).strip()
-  # The first process talks for all; what others said is shown if they fail.
+  # Only the first process prints; the output of others is shown if they fail.
   others = (
     {}
     if index == 0
@@ -109,7 +110,7 @@ def _keep(child: subprocess.Popen, tail: collections.deque[str]) -> None:
 
 
 def _watch(children: Sequence[subprocess.Popen]) -> list[int | None]:
-  """Returns exit codes when all have ended or time is up; None: it hung."""
+  """Returns exit codes when all have ended or time is up; None: it hangs."""
   limit: float | None = None
   has_failed = False
   while True:
@@ -127,9 +128,9 @@ def _watch(children: Sequence[subprocess.Popen]) -> list[int | None]:
 
 
 def _culprit(codes: Sequence[int | None]) -> int | None:
-  """Returns the process that began it; None if all ended well.
+  """Returns the process that failed first; None if all ended well.
 
-  Those that end because another one is missing say so by their codes.
+  Processes that end because another one is missing have codes of their own.
   """
   followers = (distributed.LEFT_ALONE, _ABORTED)
   ranks = [
@@ -148,9 +149,9 @@ def _culprit(codes: Sequence[int | None]) -> int | None:
 
 def _how(code: int | None) -> str:
   if code is None:
-    return 'did not answer any more and was killed'
+    return 'stopped responding and was killed'
   if code == watchdog.HUNG:
-    return 'hung and has ended itself, for the reason given above'
+    return 'hung and ended itself, for the reason given above'
   if code < 0:
     return f'was killed by {signal.Signals(-code).name}'
   return f'ended with exit code {code}'
@@ -158,9 +159,9 @@ def _how(code: int | None) -> str:
 
 @contextlib.contextmanager
 def _stopped(children: list[subprocess.Popen]) -> Iterator[None]:
-  """Passes signals on, and leaves no process behind.
+  """Forwards signals to the processes, and leaves none of them behind.
 
-  Those that are ignored already, as SIGHUP under `nohup`, stay so.
+  Signals that are already ignored, such as SIGHUP under `nohup`, stay ignored.
   """
 
   def forward(number: int, frame: object) -> None:
@@ -187,9 +188,10 @@ def _stopped(children: list[subprocess.Popen]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _held_port() -> Iterator[int]:
-  """Gives a port that no other program gets while inside.
+  """Yields a port that no other program is given inside the block.
 
-  A socket that does not listen keeps it, and lets the first process have it.
+  A bound socket that does not listen reserves it; the first process can still
+  bind it.
   """
   with socket.socket() as keeper:
     keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -201,24 +203,24 @@ def main(words: Sequence[str] | None = None) -> int:
   """Parses the command line and runs; returns the exit code."""
   parser = arguments.Parser(
     prog='local_processes',
-    description='Runs a command in several '
-    'processes of this machine, as one run.',
+    description='Runs a command in several processes on this machine, as one '
+    'run.',
     epilog='example: local_processes 2 --devices 2 -- tagsdc train '
     '--config world_tags --run-dir runs/two',
   )
   parser.add_argument(
     'processes',
-    help='how many to start',
+    help='number of processes',
     type=arguments.of_kind(kinds.Whole(1, _MOST)),
   )
   parser.add_argument(
     '--devices',
     default=0,
     type=arguments.of_kind(kinds.Whole(0, _MOST)),
-    help='CPU devices of each (default: what JAX finds)',
+    help='CPU devices per process (default: the devices that JAX finds)',
   )
   parser.add_argument(
-    '--dry-run', action='store_true', help='print the commands, start nothing'
+    '--dry-run', action='store_true', help='only print the commands'
   )
   parser.add_argument('command', nargs='+', help='after --')
   args = parser.parse_args(words)

@@ -1,6 +1,6 @@
-"""Out of memory: refused before it happens, or one line that says what to do.
+"""Out-of-memory errors: predicted, or turned into one line with a remedy.
 
-Every line names the settings to lower, and to what.
+Every message names the settings to lower, with their new values.
 """
 
 import math
@@ -19,8 +19,8 @@ from tagsdc_jax import errors, settings
 from tagsdc_jax.runtime import parallel
 
 TRAINING, SCORING = 'training', 'scoring'
-# Updates, or slices of them, in host memory besides those assembled ahead: one
-# that is being assembled, and the one that the devices work on.
+# Updates, or slices of them, in host memory besides the prefetched ones: the
+# one being assembled, and the one that the devices are working on.
 _HELD = 2
 # Settings to lower, largest effect first.
 _ON_DEVICE = {
@@ -56,7 +56,7 @@ _IN_SCORING = ('evaluation.tile_texts', 'evaluation.tile_images')
 
 _UNITS = {'': 1, 'K': 2**10, 'M': 2**20, 'G': 2**30, 'T': 2**40}
 _AMOUNT = r'([\d.]+) ?([KMGT]?)'
-# How XLA says it on TPU, and how XLA and numpy say it elsewhere.
+# In messages of XLA on TPU, and of XLA and numpy elsewhere.
 _USED_OF = re.compile(f'Used {_AMOUNT} of {_AMOUNT}')
 _ASKED = re.compile(f'allocat(?:e|ing) (?:request for )?{_AMOUNT}')
 
@@ -65,10 +65,10 @@ _ASKED = re.compile(f'allocat(?:e|ing) (?:request for )?{_AMOUNT}')
 def explained(
   config: settings.Settings, doing: str, devices: Sequence[jax.Device]
 ) -> Iterator[None]:
-  """Raises UserError where memory of the host or of a device runs out.
+  """Raises UserError if host or device memory runs out inside the block.
 
   Args:
-    config: what the advice starts from.
+    config: all settings, the basis of the advice.
     doing: TRAINING or SCORING.
     devices: this process's.
   """
@@ -76,12 +76,12 @@ def explained(
     yield
   except MemoryError as error:
     raise _too_little(
-      config, doing, _asked(str(error)), host_memory(), _on_host(config)
+      config, doing, _requested(str(error)), host_memory(), _on_host(config)
     ) from error
   except jax.errors.JaxRuntimeError as error:
     if 'RESOURCE_EXHAUSTED' not in str(error):
       raise
-    needed, limit = _told(str(error), devices)
+    needed, limit = _needed_and_limit(str(error), devices)
     raise _too_little(
       config, doing, needed, limit, _on_device(config, doing)
     ) from error
@@ -90,30 +90,30 @@ def explained(
 def check_network(
   config: settings.Settings, parameters: Any, needs_start: bool = False
 ) -> None:
-  """Raises UserError if parameters and optimizer cannot lie on the host.
+  """Raises UserError if parameters and optimizer exceed the host's memory.
 
   Args:
     config: all settings.
     parameters: their shapes.
-    needs_start: whether those that the phase began with are kept.
+    needs_start: whether the phase's initial parameters are kept as well.
   """
-  # Each with two moments.
+  # The parameters, and two moments of each.
   needed = (3 + needs_start) * _num_bytes(parameters)
   limit = host_memory()
   if limit is not None and needed > limit:
     raise _too_little(
-      config, 'the network with its moments', needed, limit, _IN_NETWORK
+      config, 'the network with its optimizer', needed, limit, _IN_NETWORK
     )
 
 
 def check_inputs(config: settings.Settings, batch: Any, cached: int) -> None:
-  """Raises UserError if what the host will hold is more than there is.
+  """Raises UserError if the inputs will exceed the host's memory.
 
-  Linux would end the process without a word.
+  Linux would kill the process without a message.
 
   Args:
     config: all settings.
-    batch: shapes of an update's inputs or a slice of them, of all devices.
+    batch: shapes of an update's inputs or a slice of them, for all devices.
     cached: bytes of the training split's region features, decoded.
   """
   inputs = _num_bytes(batch)
@@ -134,7 +134,7 @@ def check_inputs(config: settings.Settings, batch: Any, cached: int) -> None:
 def check_program(
   config: settings.Settings, program: Any, devices: Sequence[jax.Device]
 ) -> None:
-  """Raises UserError if the compiled train step needs more than there is.
+  """Raises UserError if the compiled train step exceeds device memory.
 
   Args:
     config: all settings.
@@ -142,7 +142,7 @@ def check_program(
     devices: this process's.
   """
   needed = parallel.program_memory(program)
-  if devices[0].platform == 'cpu':  # They share the machine's.
+  if devices[0].platform == 'cpu':  # They share the host's memory.
     needed *= len(devices)
   limit = device_memory(devices)
   if limit is not None and needed > limit:
@@ -152,14 +152,14 @@ def check_program(
 
 
 def device_memory(devices: Sequence[jax.Device]) -> int | None:
-  """Returns the bytes that a device offers, None where it does not tell."""
+  """Returns the bytes that a device offers, None if it does not report it."""
   if devices[0].platform == 'cpu':
     return host_memory()
   return (devices[0].memory_stats() or {}).get('bytes_limit')
 
 
 def host_memory() -> int | None:
-  """Returns the bytes that a process can still take, None if not known."""
+  """Returns the bytes that a process can still allocate, None if unknown."""
   found = []
   try:
     rows = dict(
@@ -175,7 +175,7 @@ def host_memory() -> int | None:
   except (OSError, ValueError, KeyError):
     if 'SC_PHYS_PAGES' in os.sysconf_names:
       found.append(os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'))
-  try:  # The limit of a container or of a job.
+  try:  # The limit of a container or a job.
     found.append(int(Path('/sys/fs/cgroup/memory.max').read_text('ascii')))
   except (OSError, ValueError):
     pass
@@ -201,7 +201,7 @@ def _on_host(config: settings.Settings) -> Sequence[str]:
 
 
 def _caches(config: settings.Settings) -> bool:
-  # The world lies in memory as a whole.
+  # The embedded world is always in memory.
   return config.data.cache_regions and config.data.source != 'world'
 
 
@@ -212,18 +212,19 @@ def _too_little(
   limit: float | None,
   names: Sequence[str],
 ) -> errors.UserError:
-  """Returns the line: what is needed, what is there, what to lower."""
-  factor, numbers = 1.0, 'more than there is'
+  """Returns the error: what is needed, what is available, what to lower."""
+  factor, numbers = 1.0, 'more than is available'
   if needed and limit:
-    factor, numbers = needed / limit, f'{_gib(needed)}, there are {_gib(limit)}'
+    factor = needed / limit
+    numbers = f'{_gib(needed)}, but {_gib(limit)} are available'
   elif limit:
-    numbers = f'more than the {_gib(limit)} there are'
+    numbers = f'more than the {_gib(limit)} available'
   lowered = _lowered(config, names, factor)
   remedies = [f'lower one or more of {", ".join(lowered)}'] if lowered else []
   if names in _ON_DEVICE.values() and config.compute.dtype != 'bfloat16':
     remedies.append('compute.dtype=bfloat16 halves the activations')
   if names in _ON_DEVICE.values() and not config.compute.recompute_layers:
-    remedies.append('compute.recompute_layers=true keeps fewer')
+    remedies.append('compute.recompute_layers=true stores fewer activations')
   if (
     doing != SCORING
     and names != _IN_NETWORK
@@ -232,10 +233,10 @@ def _too_little(
   ):
     remedies.append('compute.micro_batches_at_once=1 sends inputs in slices')
   if 'data.num_prefetched' in names and _caches(config):
-    remedies.append('data.cache_regions=false keeps no region features')
+    remedies.append('data.cache_regions=false caches no region features')
   return errors.UserError(
     f'out of memory: {doing} needs {numbers}; '
-    + ('; '.join(remedies) or 'take a machine with more')
+    + ('; '.join(remedies) or 'use a machine with more memory')
   )
 
 
@@ -246,7 +247,7 @@ def _lowered(
   flat = settings.flatten(config)
   divisor = 2 ** max(1, math.ceil(math.log2(factor))) if factor > 1 else 2
   least = {'data.num_prefetched': 0, 'model.max_positions': 3}
-  if config.phase == 'pretrain':  # Each meets that many others.
+  if config.phase == 'pretrain':  # Each is paired with num_in_batch others.
     least['batch.positives'] = config.negatives.num_in_batch + 1
   parts = []
   for name in names:
@@ -257,21 +258,21 @@ def _lowered(
   return parts
 
 
-def _told(
+def _needed_and_limit(
   text: str, devices: Sequence[jax.Device]
 ) -> tuple[float | None, float | None]:
-  """Returns the bytes needed and there, as far as XLA's error tells."""
+  """Returns the bytes needed and available, as far as XLA's error says."""
   match = _USED_OF.search(text)
   if match:
     return _bytes(match[1], match[2]), _bytes(match[3], match[4])
-  asked, limit = _asked(text), device_memory(devices)
-  if devices[0].platform != 'cpu' and asked:
-    # What was asked for last comes on top of the rest.
-    asked += (devices[0].memory_stats() or {}).get('peak_bytes_in_use', 0)
-  return asked, limit
+  requested, limit = _requested(text), device_memory(devices)
+  if devices[0].platform != 'cpu' and requested:
+    # The failed allocation comes on top of the others.
+    requested += (devices[0].memory_stats() or {}).get('peak_bytes_in_use', 0)
+  return requested, limit
 
 
-def _asked(text: str) -> float | None:
+def _requested(text: str) -> float | None:
   match = _ASKED.search(text)
   return None if match is None else _bytes(match[1], match[2])
 

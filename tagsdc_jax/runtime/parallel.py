@@ -1,8 +1,8 @@
-"""jax.pmap, replication and transfer: how devices are addressed.
+"""jax.pmap, replication and transfers: the only module that addresses devices.
 
-Nothing else in the project knows of devices. Arrays carry a leading axis of
-devices: on the host those of this process; on devices those of the process, or
-of all processes where the function runs on all.
+Arrays have a leading device axis. On the host it covers the devices of this
+process; on devices, those of this process, or of all processes if the function
+runs on all.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,17 +25,17 @@ def local_devices(number: int) -> list[jax.Device]:
   devices = jax.local_devices()
   if number > len(devices):
     raise errors.UserError(
-      f'num_devices must be at most {len(devices)}, the devices that this '
-      f'process sees ({devices[0].platform}), got {number}'
+      f'num_devices must be at most {len(devices)}, the number of '
+      f'{devices[0].platform} devices of this process, got {number}'
     )
   return devices[: number or None]
 
 
 def all_devices(devices: Sequence[jax.Device]) -> list[jax.Device]:
-  """Returns the devices of all processes, in order of the processes.
+  """Returns the devices of all processes, in process order.
 
   Args:
-    devices: this process's, from `local_devices`; the others take as many.
+    devices: this process's, from `local_devices`; the others use as many.
   """
   return [
     device
@@ -47,45 +47,44 @@ def all_devices(devices: Sequence[jax.Device]) -> list[jax.Device]:
 def pmap_step(
   step: Callable, devices: Sequence[jax.Device], donated: tuple[int, ...] = (0,)
 ) -> Callable:
-  """Returns the step over all devices.
+  """Returns the step, mapped over all devices.
 
   Args:
-    step: what each device does; devices know each other by AXIS.
+    step: what each device runs; AXIS is the name of the device axis.
     devices: those of all processes.
-    donated: which arguments are gone afterwards, their memory used again.
+    donated: indices of the arguments whose memory may be reused.
   """
   return jax.pmap(step, axis_name=AXIS, devices=devices, donate_argnums=donated)
 
 
 def compile_step(step: Any, arguments: Sequence[Any], num_devices: int) -> Any:
-  """Returns a step from `pmap_step` compiled; it is called as before.
+  """Compiles a step from `pmap_step`; the result is called in the same way.
 
-  What it takes and returns lies on the devices of all processes.
+  Its arguments and results are on the devices of all processes.
 
   Args:
     step: over the devices of all processes.
-    arguments: trees of arrays or shapes, as one device gets them; only shapes
-      are read.
-    num_devices: of each process.
+    arguments: trees of arrays or shapes for one device; only shapes are read.
+    num_devices: per process.
   """
   everywhere = num_devices * jax.process_count()
 
   def shape(x: Any) -> Any:
-    # Not the ShapeDtypeStruct: with several processes pmap takes no such.
+    # Not a ShapeDtypeStruct: with several processes, pmap does not accept it.
     return jax.typeof(jax.ShapeDtypeStruct((everywhere, *np.shape(x)), x.dtype))
 
   return step.lower(*jax.tree.map(shape, list(arguments))).compile()
 
 
 def of_one_device(tree: Any) -> Any:
-  """Returns shapes without the axis of devices that leads them."""
+  """Returns shapes without their leading device axis."""
   return jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), tree
   )
 
 
 def program_memory(program: Any) -> int:
-  """Returns the bytes a compiled program needs on each device; 0: unknown."""
+  """Returns the bytes a compiled program needs per device; 0: unknown."""
   usage = program.memory_analysis()
   if usage is None:
     return 0
@@ -100,16 +99,16 @@ def program_memory(program: Any) -> int:
 def pmap_function(
   function: Callable, devices: Sequence[jax.Device]
 ) -> Callable:
-  """Returns a function of device arrays that runs on every device."""
+  """Returns a function of device arrays, mapped over the devices."""
   return jax.pmap(function, axis_name=AXIS, devices=devices)
 
 
 def put(tree: Any, devices: Sequence[jax.Device]) -> Any:
-  """Copies host arrays to the devices, their leading axis one per device.
+  """Copies host arrays to the devices, one row of the leading axis to each.
 
   Args:
-    tree: arrays with this process's part.
-    devices: this process's, or those of all; then all must call it.
+    tree: arrays, this process's part.
+    devices: this process's, or those of all processes; then all must call it.
   """
   sharding = _over(devices)
   if sharding.is_fully_addressable:
@@ -129,9 +128,9 @@ def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
 
 
 def local(tree: Any) -> Any:
-  """Returns this process's part of arrays on all devices; nothing is copied.
+  """Returns this process's part of arrays on all devices, without a copy.
 
-  The result is gone when the arrays are donated.
+  The result becomes invalid when the arrays are donated.
   """
 
   def part(array: jax.Array) -> jax.Array:
@@ -146,10 +145,10 @@ def local(tree: Any) -> Any:
 
 
 def make_vote(devices: Sequence[jax.Device]) -> Callable[[bool], jax.Array]:
-  """Returns a function of a flag: how many devices' processes raise it.
+  """Returns a function that counts the devices whose process sets a flag.
 
-  All processes must call it at the same point of the run. The result is there
-  when the devices have done what they were given before: read it late.
+  All processes must call it at the same point of the run. The result is ready
+  when the devices have finished their earlier work, so read it late.
 
   Args:
     devices: those of all processes.
@@ -171,12 +170,12 @@ def first(tree: Any) -> Any:
 
 
 def is_ready(array: Any) -> bool:
-  """Returns whether the devices have computed it."""
+  """Returns whether the devices have finished computing an array."""
   return array.is_ready()
 
 
 def gather(array: jax.Array) -> np.ndarray:
-  """Copies this process's parts to the host, device axis in front."""
+  """Copies this process's part to the host, with a leading device axis."""
   return np.concatenate([np.asarray(s.data) for s in array.addressable_shards])
 
 

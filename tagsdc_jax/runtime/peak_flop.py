@@ -1,4 +1,4 @@
-"""The most that a device can do, for shares of it."""
+"""The peak FLOP/s of a device, for utilization."""
 
 import functools
 import time
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 _REPEATS = 3
-# A larger product is no faster there, and takes longer.
+# Larger products take longer without a higher rate.
 _SIZE, _SIZE_ON_CPU = 8192, 1024
 
 
@@ -15,8 +15,8 @@ _SIZE, _SIZE_ON_CPU = 8192, 1024
 def flop_per_second(device: jax.Device, dtype: str, precision: str) -> float:
   """Returns the FLOP/s of a large matrix product; measured once.
 
-  The best of a few, since a short disturbance would make every share too high.
-  Where a CPU is divided into several devices each is given all of its cores.
+  The best of several repeats, since a disturbance would inflate utilization.
+  If a CPU is split into several devices, each is measured with all cores.
 
   Args:
     device: one of this process's.
@@ -24,7 +24,7 @@ def flop_per_second(device: jax.Device, dtype: str, precision: str) -> float:
     precision: of the product, one of settings.PRECISIONS.
   """
   size = _SIZE_ON_CPU if device.platform == 'cpu' else _SIZE
-  # Not of ones: a GPU clocks higher on bits that never change.
+  # Not ones: GPUs clock higher on constant data.
   factor = jnp.sin(jnp.arange(size * size, dtype=jnp.float32, device=device))
   factor = factor.reshape(size, size).astype(dtype)
   multiply = jax.jit(functools.partial(jnp.matmul, precision=precision))

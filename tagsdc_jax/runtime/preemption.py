@@ -1,8 +1,8 @@
-"""Signals that ask to leave: nothing is lost, and the exit code is kept.
+"""Preemption: on a signal, stops without loss and with a defined exit code.
 
-Schedulers send SIGTERM, or what they were told to (`#SBATCH --signal=USR1@60`),
-before they take a machine away, often several times, and soon after that kill.
-A terminal that is closed sends SIGHUP.
+Before they take a machine away, schedulers send SIGTERM or a configured signal
+(`#SBATCH --signal=USR1@60`), often several times, and then kill the process. A
+terminal that is closed sends SIGHUP.
 """
 
 import os
@@ -23,20 +23,19 @@ SIGNALS = (
   signal.SIGUSR2,
   signal.SIGXCPU,
 )
-# Exit code of a run that was asked to leave, 0 if not set. Schedulers that take
-# 0 for the end of the training need another one.
+# Exit code of a run that was asked to stop, 0 if not set. Schedulers that treat
+# 0 as the end of training need another one.
 CODE = 'TAGSDC_STOPPED_CODE'
-# Functions that run while Python collects garbage, and seconds until they have
-# ended.
+# Functions that run during garbage collection, and seconds for them to end.
 _CALLED_BY_PYTHON = ('__del__', '_xla_gc_callback')
 _AGAIN = 0.02
 
 
 def exit_code(environment: Mapping[str, str] = os.environ) -> int:
-  """Returns the exit code of a run that was asked to leave.
+  """Returns the exit code of a run that was asked to stop.
 
   Raises:
-    UserError: if the environment names none that a process can have.
+    UserError: if the environment specifies an invalid exit code.
   """
   text = environment.get(CODE, '').strip()
   if not text:
@@ -50,10 +49,10 @@ def exit_code(environment: Mapping[str, str] = os.environ) -> int:
 
 
 def ignore() -> None:
-  """Ignores the signals from now on: the exit code is that of the work done.
+  """Ignores the signals from now on, so that they do not change the exit code.
 
-  Not a function that does nothing: Python takes those away as it ends. Ctrl-C
-  ends at once what is left, without a traceback.
+  SIG_IGN rather than an empty handler, because Python removes handlers as it
+  exits. Ctrl-C ends the process at once, without a traceback.
   """
   for number in SIGNALS:
     signal.signal(number, signal.SIG_IGN)
@@ -62,11 +61,11 @@ def ignore() -> None:
 
 
 def end(code: int) -> NoReturn:
-  """Ends the process where work was broken off.
+  """Ends the process after work was interrupted.
 
-  XLA compiles in threads of its own. What it has begun there goes on, and as
-  Python ends it would be waited for, and then meet a client that is gone: a
-  segmentation fault in the place of the exit code.
+  XLA compiles in its own threads. A normal exit would wait for a compilation
+  that has started, which would then find its client gone: a segmentation fault
+  in place of the exit code.
   """
   for stream in (sys.stdout, sys.stderr):
     with suppress(OSError, ValueError):
@@ -75,22 +74,22 @@ def end(code: int) -> NoReturn:
 
 
 class Notice:
-  """Whether this process was asked to leave.
+  """Whether this process was asked to stop.
 
-  A notice ends what is being done by an exception, but for what `deferring`
-  keeps. Where an answer would take too long (a compilation, an update of a
-  minute) a thread ends the process: what lies on disk is whole at any time.
+  A notice interrupts the current work with an exception, except inside
+  `deferring`. If the reaction would take too long (a compilation, an update of
+  a minute), a thread ends the process: files on disk are always complete.
   """
 
   def __init__(
     self, seconds: float, line: str, code: int | None = None
   ) -> None:
-    """Makes one that listens inside `listening`.
+    """Creates a notice; signals are handled inside `listening`.
 
     Args:
-      seconds: from the signal to leaving at the latest.
+      seconds: from the signal to the exit, at most.
       line: how to continue, for the user.
-      code: exit code of who leaves; None: as the signal would end it.
+      code: the exit code after a signal; None: 128 + the signal's number.
     """
     self.is_given = False
     self._seconds, self._line, self._code = seconds, line, code
@@ -98,10 +97,10 @@ class Notice:
 
   @contextmanager
   def listening(self) -> Iterator[None]:
-    """Takes the signals while inside; only the main thread can.
+    """Handles the signals inside the block; only in the main thread.
 
-    Those that the parent has had ignored stay so, as SIGHUP under `nohup`.
-    After a notice further ones are ignored, also when the block has ended.
+    Signals ignored by the parent stay ignored, such as SIGHUP under `nohup`.
+    After a notice all further ones are ignored, even after the block.
     """
     if threading.current_thread() is not threading.main_thread():
       yield
@@ -143,12 +142,12 @@ class Notice:
       os.close(writable)  # Ends the thread.
 
   def stopped(self, text: str) -> errors.Stopped:
-    """Returns what to raise, which ends with how to continue."""
+    """Returns the exception to raise; its text says how to continue."""
     return errors.Stopped(f'{text}; {self._line}', self._exit_code())
 
   @contextmanager
   def deferring(self) -> Iterator[None]:
-    """Inside, a notice only sets `is_given`: something is unsaved."""
+    """Makes a notice only set `is_given`, while there is unsaved work."""
     before, self._interrupts = self._interrupts, False
     try:
       yield
@@ -157,13 +156,13 @@ class Notice:
 
   @contextmanager
   def interrupting(self) -> Iterator[None]:
-    """Inside, where nothing is unsaved, a notice ends the block.
+    """Makes a notice end the block, which must have no unsaved work.
 
     Raises:
-      Stopped: at once if asked before, or whenever asked.
+      Stopped: at once if there was a notice before, else on a notice.
     """
     if self.is_given:
-      raise self.stopped('asked to leave')
+      raise self.stopped('asked to stop')
     before, self._interrupts = self._interrupts, True
     try:
       yield
@@ -175,7 +174,7 @@ class Notice:
       return
     self.is_given, self._number = True, number
     if self._interrupts:
-      raise self.stopped('asked to leave')
+      raise self.stopped('asked to stop')
 
   def _exit_code(self) -> int:
     return 128 + self._number if self._code is None else self._code
@@ -183,15 +182,15 @@ class Notice:
   def _watch(
     self, readable: int, numbers: set[int], ended: threading.Event
   ) -> None:
-    """Ends the process if the main thread does not answer in time."""
+    """Ends the process if the main thread does not react in time."""
     with open(readable, 'rb', buffering=0) as signals:
       while byte := signals.read(1):
         if byte[0] in numbers and not ended.wait(self._seconds):
           self._number = self._number or byte[0]
           try:
             print(
-              'tagsdc: asked to leave, and an answer took too long; what '
-              f'was saved last is there; {self._line}',
+              'tagsdc: asked to stop, but the reaction took too long; the '
+              f'last saved state is intact; {self._line}',
               file=sys.stderr,
               flush=True,
             )
@@ -200,7 +199,7 @@ class Notice:
 
 
 def _swallows(frame: FrameType | None) -> bool:
-  """Returns whether an exception raised here would be shown and forgotten."""
+  """Returns whether Python would print an exception raised here and drop it."""
   while frame is not None:
     if frame.f_code.co_name in _CALLED_BY_PYTHON:
       return True
@@ -209,7 +208,7 @@ def _swallows(frame: FrameType | None) -> bool:
 
 
 def _drop(terminals: list[int]) -> None:
-  """Writes to nowhere from now on: the terminal is gone."""
+  """Redirects output to the null device: the terminal is gone."""
   nowhere = os.open(os.devnull, os.O_WRONLY)
   for file in terminals:
     os.dup2(nowhere, file)

@@ -1,7 +1,6 @@
-"""Progress for people: what is being done, how far, how long it will take.
+"""Human-readable progress: what is being done, how far it is, time left.
 
-A terminal gets a bar, a log file a line now and then. What is done at once
-says nothing.
+A terminal gets a bar, a log file a line now and then. Short work shows nothing.
 """
 
 import os
@@ -16,13 +15,13 @@ from tqdm import tqdm
 
 from tagsdc_jax.runtime import timer
 
-# Seconds until the first line in a log file; the time to the next one grows.
+# Seconds until the first line in a log file; later intervals grow.
 _FIRST, _GROWTH, _LONGEST = 10.0, 1.5, 900.0
 _AT_ONCE = 2.0
 
 
 class _Lines:
-  """Stands in for tqdm's bar where nothing can be drawn over."""
+  """Replaces tqdm's bar where lines cannot be redrawn."""
 
   delay = 0.0
 
@@ -36,13 +35,13 @@ class _Lines:
     self._next = _FIRST
 
   def update(self, count: int = 1) -> None:
-    """Counts, and writes a line if one is due."""
+    """Advances the count, and writes a line if one is due."""
     self._done += count
     if time.monotonic() - self._start >= self._next:
       self.tell()
 
   def tell(self) -> None:
-    """Writes a line now, unless all is done; the next one is due later."""
+    """Writes a line now, unless finished, and postpones the next one."""
     if self._done >= self._total:
       return
     seconds = time.monotonic() - self._start
@@ -53,17 +52,17 @@ class _Lines:
     self._write(f'{tqdm.format_interval(left)} left')
 
   def set_postfix_str(self, note: str, refresh: bool = True) -> None:
-    """Sets what the next line ends with."""
+    """Sets the note at the end of the next line."""
     del refresh
     self._note = note
 
   def refresh(self) -> None:
-    """Writes a line if nothing is counted yet, as programs are compiled."""
+    """Writes a line if nothing is counted yet, as during compilation."""
     if self._done == self._initial:
       self._write('')
 
   def close(self) -> None:
-    """Writes the last line, unless all was done at once."""
+    """Writes the last line, unless the work was short."""
     seconds = time.monotonic() - self._start
     if seconds >= _AT_ONCE:
       self._write(f'took {tqdm.format_interval(seconds)}')
@@ -85,21 +84,21 @@ def progress_bar(
   initial: int = 0,
   is_shown: bool = True,
 ) -> Iterator[tqdm | _Lines]:
-  """Gives a bar with rate and time left; quiet if done within a second.
+  """Yields a bar with rate and time left; silent if done within a second.
 
   Args:
-    total: how much there is to do.
+    total: the count at the end.
     description: what is being done.
-    unit: of what is counted.
-    initial: what is done already.
-    is_shown: False in the processes of a run that say nothing.
+    unit: of the count.
+    initial: the count at the start.
+    is_shown: False in processes that print nothing.
   """
   bar: tqdm | _Lines
   if not is_shown:
     yield tqdm(disable=True)
     return
   if sys.stderr.isatty():
-    # The time left is by the mean rate: validations come now and then.
+    # Time left by the mean rate, because validations are occasional.
     bar = tqdm(
       total=total,
       desc=description,
@@ -121,14 +120,14 @@ def progress_bar(
 
 
 def tell(bar: Any) -> None:
-  """Writes a line of the progress; a bar that is drawn tells it already."""
+  """Writes a line to a log file; a bar in a terminal is always up to date."""
   if isinstance(bar, _Lines):
     bar.tell()
 
 
 @contextmanager
 def waiting(description: str) -> Iterator[None]:
-  """Says what is waited for, and at the end for how long; not if done at once.
+  """Prints what is awaited, and then how long it took; silent if short.
 
   Args:
     description: what is being done, and how long it usually takes.
@@ -149,8 +148,7 @@ def waiting(description: str) -> Iterator[None]:
 
 
 def _print(text: str, end: str = '\n') -> None:
-  # A log that nobody reads any more (`2>&1 | head`), or that finds no space,
-  # is no reason to end the work.
+  # A closed log (`2>&1 | head`) or a full disk must not end the work.
   with suppress(OSError):
     print(text, end=end, file=sys.stderr, flush=True)
 
@@ -161,10 +159,10 @@ def _width() -> dict[str, Any]:
     columns = os.get_terminal_size(sys.stderr.fileno()).columns
   except (OSError, ValueError):
     columns = 0
-  # Terminals of containers may say that they have no columns at all.
+  # Terminals of containers may report zero columns.
   return {'dynamic_ncols': True} if columns else {'ncols': 80}
 
 
 def _show(bar: tqdm | _Lines) -> None:
-  bar.delay = 0  # For tqdm: from now on it is shown, so close() draws it.
+  bar.delay = 0  # For tqdm: the bar is shown now, so close() draws it.
   bar.refresh()

@@ -1,4 +1,4 @@
-"""What is done if a block takes long."""
+"""A timer for blocks that take too long."""
 
 import threading
 from collections.abc import Callable, Iterator

@@ -1,10 +1,10 @@
-"""Work that never ends: a process of several that hangs says so and ends.
+"""A watchdog: a process of a multi-process run that hangs reports it and exits.
 
-The runtime notices when a process or its machine has died, but not when its
-threads live and it only never goes on; all others would wait for it. Which of
-them hangs only that one can tell, for those that wait for it are in the middle
-of an update, or of agreeing on something. So each watches the work that it
-does alone, and nothing that waits for others.
+The runtime notices when a process or its machine dies, but not when a live
+process makes no progress; all others would wait for it. Only the hanging
+process itself can tell that it is the one, because the others are also in the
+middle of an update or a collective operation. So each process watches the work
+that it does alone, and nothing that waits for others.
 """
 
 import itertools
@@ -18,26 +18,26 @@ from typing import NamedTuple, TypeVar
 
 import jax
 
-# Exit code of such a process.
+# Exit code of a process that hangs.
 HUNG = 4
-# What is slow anyhow may take this many times its longest so far.
+# A piece of work may take this many times the longest one so far.
 _SLOWER = 5.0
-# Compiling, and reading what nothing is in memory of yet, may take this many
-# times as long as what comes after.
+# Work that includes compilation, or reads with cold caches, may take this many
+# times as long as later work.
 _PATIENCE = 20.0
-# Disks are taken to write and read as many bytes per second at least.
+# Assumed minimum speed of disks, bytes per second.
 _LEAST_SPEED = 4e6
 _Item = TypeVar('_Item')
 
 
 class Work(NamedTuple):
-  """What a process does alone.
+  """A kind of work that a process does alone.
 
   Attributes:
-    doing: for the line.
-    look_at: what may be wrong, for the line.
-    first: how long it may take the first time, in `hang_seconds`.
-    later: the same from then on.
+    doing: what the process is doing, for the message.
+    look_at: what may be wrong, for the message.
+    first: the time limit for the first piece, in units of `hang_seconds`.
+    later: the same for later pieces.
   """
 
   doing: str
@@ -46,7 +46,7 @@ class Work(NamedTuple):
   later: float = 1.0
 
 
-_DATA_DISK = 'the disk that the data lies on'
+_DATA_DISK = 'the disk with the data'
 _RUN_DISK = 'the disk of the run folder'
 DATA = Work('waiting for data', _DATA_DISK, _PATIENCE)
 READING = Work('reading a checkpoint', _RUN_DISK, _PATIENCE)
@@ -56,35 +56,35 @@ TRACING = Work('writing a trace', _RUN_DISK, _PATIENCE)
 SCORING = Work(
   'scoring captions and images', f'its devices and {_DATA_DISK}', _PATIENCE
 )
-# What none of these is: it is not known how long it should take.
-OTHER = Work('at the same work', 'its machine', _PATIENCE, _PATIENCE)
+# Anything else; its usual duration is not known.
+OTHER = Work('doing the same work', 'its machine', _PATIENCE, _PATIENCE)
 
 
 class Watch:
-  """Ends this process, one of several, where its own work never ends.
+  """Ends this process of a multi-process run if its own work hangs.
 
-  A piece of work may take as long as is given, or five times the longest
-  before if that is more.
+  A piece of work may take the given time, or five times the longest piece so
+  far if that is more.
   """
 
   def __init__(self, seconds: float) -> None:
-    """Makes one that gives a piece of work so many seconds; 0: for ever."""
+    """Sets the seconds that a piece of work may take; 0: no limit."""
     self._seconds = seconds
     self._longest: dict[Work, float] = {}
-    self._now: _Alarm | None = None  # Which is set; one at a time.
+    self._now: _Alarm | None = None  # The active one; one at a time.
 
   @contextmanager
   def during(
     self, work: Work, num_bytes: int = 0
   ) -> Iterator[Callable[[], None]]:
-    """Watches what is done inside, but for what is watched further inside.
+    """Watches the block, except for blocks inside it that are watched.
 
-    It must not wait for other processes, unless `waiting` says so.
+    It must not wait for other processes, except inside `waiting`.
 
     Args:
-      work: what it is. The longest piece of the last time counts, not of all,
-        so that what was compiled once is forgotten.
-      num_bytes: how much it reads or writes; time is added for them.
+      work: the kind of work. The longest piece of the last block counts, not
+        of all blocks, so that a compilation is forgotten.
+      num_bytes: bytes that are read or written; they add to the time limit.
     Yields:
       a function to call when a piece is done and the next one begins.
     """
@@ -99,16 +99,16 @@ class Watch:
     )
     try:
       with self._set(alarm):
-        yield alarm.set_anew
+        yield alarm.restart
     finally:
       self._longest[work] = alarm.longest
 
   def each(self, work: Work, items: Iterator[_Item]) -> Iterator[_Item]:
-    """Yields the items; each of them is a piece of work.
+    """Yields the items; producing each of them is a piece of work.
 
     Args:
-      work: what it is. The first item does not count as the longest.
-      items: must not wait for other processes: one hangs, not all.
+      work: the kind of work. The first item does not count as the longest.
+      items: must not wait for other processes, which may be the ones that hang.
     """
     if not self._is_on():
       yield from items
@@ -124,12 +124,12 @@ class Watch:
       yield item
 
   def waiting(self) -> AbstractContextManager[None]:
-    """Inside, other processes are waited for: nothing is watched."""
+    """Suspends watching inside the block, which waits for other processes."""
     return self._set(None)
 
   @contextmanager
   def _set(self, alarm: '_Alarm | None') -> Iterator[None]:
-    """Inside, this alarm is set and no other."""
+    """Makes this the only active alarm inside the block."""
     before, self._now = self._now, alarm
     if before is not None:
       before.clear()
@@ -154,7 +154,7 @@ class Watch:
     return _Alarm(work, least + extra, longest)
 
 
-# For what nobody waits for.
+# For work that no other process waits for.
 UNWATCHED = Watch(0)
 
 
@@ -162,7 +162,7 @@ class _Alarm:
   """Ends the process unless it is cleared in time.
 
   Attributes:
-    longest: seconds that a piece took at most, this time.
+    longest: seconds of the longest piece so far.
   """
 
   def __init__(self, work: Work, least: float, before: float = 0.0) -> None:
@@ -170,7 +170,7 @@ class _Alarm:
     self._work, self._least, self._before = work, least, before
 
   def set(self) -> None:
-    """Begins a piece of work."""
+    """Starts a piece of work."""
     limit = max(self._least, _SLOWER * max(self._before, self.longest))
     self._start = time.monotonic()
     self._timer = threading.Timer(limit, _end, (self._work, limit))
@@ -182,8 +182,8 @@ class _Alarm:
     self._timer.cancel()
     self.longest = max(self.longest, time.monotonic() - self._start)
 
-  def set_anew(self) -> None:
-    """Ends a piece and begins the next one."""
+  def restart(self) -> None:
+    """Ends a piece and starts the next one."""
     self.clear()
     self.set()
 
@@ -192,8 +192,8 @@ def _end(work: Work, seconds: float) -> None:
   print(
     f'tagsdc: process {jax.process_index()} of {jax.process_count()} '
     f'(numbered from 0) has been {work.doing} for {seconds:.0f} s and '
-    f'ends; look at {work.look_at}, or raise hang_seconds; what was saved '
-    'last is there, give the same command again to continue',
+    f'exits; check {work.look_at}, or raise hang_seconds; the last saved '
+    'state is intact, run the same command again to continue',
     file=sys.stderr,
     flush=True,
   )

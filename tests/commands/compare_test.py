@@ -30,7 +30,7 @@ def test_table_file_and_success(folder, tmp_path, capsys):
   last = shown.strip().splitlines()[-1]
   result = json.loads(out.read_text())
   assert last.startswith(
-    f'all that was compared holds: {result["counts"]["holds"]} holds;'
+    f'everything compared holds: {result["counts"]["holds"]} holds;'
   )
   assert result['holds'] is True and result['x64'] is False
   item = next(i for i in result['items'] if i['name'] == 'tied_f16/result')

@@ -124,10 +124,13 @@ def get_config():
     ('def get_config():\n  return settngs.x\n', 'line 2: NameError: '),
     ('raise SystemExit("bye")', 'line 1: SystemExit: bye'),
     ('x = 1\n', 'must define get_config()'),
-    ('def get_config():\n  return None\n', 'must return settings.default_'),
+    (
+      'def get_config():\n  return None\n',
+      'must return a (modified) settings.default_',
+    ),
     (
       CHANGED.replace('CHANGE', 'sed = 1'),
-      'line 5: sed is no setting; nearest: seed',
+      'line 5: sed is not a setting; nearest: seed',
     ),
     (
       CHANGED.replace('CHANGE', 'num_updates = "many"'),

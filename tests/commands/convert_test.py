@@ -61,7 +61,7 @@ def test_there_and_back_to_the_last_bit(
   _run(source, tmp_path / 'ours', *CONFIG)
   shown = capsys.readouterr().out
   assert f'{num_tensors} tensors, num_layers 3, hidden_size 48' in shown
-  assert 'num_heads 4, as ' in shown
+  assert 'num_heads 4, from ' in shown
   loaded = checkpoints.load(tmp_path / 'ours')
   assert loaded.about['phase'] == phase and loaded.about['update'] == 0
   assert checkpoints.settings_of(loaded).model == settings.Model(
@@ -161,7 +161,7 @@ def test_half_precision_is_widened_and_said(stage2, tmp_path, capsys):
   half = {name: x.astype(np.float16) for name, x in weights.items()}
   safetensors_numpy.save_file(half, path)
   _run(path, tmp_path / 'ours', '--num-heads', 4)
-  assert '84 tensors were float16: now float32, exactly' in (
+  assert '84 tensors were float16: converted to float32 exactly' in (
     capsys.readouterr().out
   )
   _run(tmp_path / 'ours', tmp_path / 'back.safetensors')
@@ -175,7 +175,7 @@ def test_a_wrapper_is_taken_off_and_said(stage2, tmp_path, capsys):
     {f'module.{name}': x for name, x in weights.items()}, path
   )
   _run(path, tmp_path / 'ours', *CONFIG)
-  assert 'all names began with module., which was taken off' in (
+  assert 'removed the prefix module. from all names' in (
     capsys.readouterr().out
   )
   _run(tmp_path / 'ours', tmp_path / 'back.safetensors')
@@ -188,7 +188,7 @@ def test_a_wrapper_is_taken_off_and_said(stage2, tmp_path, capsys):
     (
       np.float32,
       np.nan,
-      'finite numbers only: rank_output.bias has 1 NaN of 1. ',
+      'finite numbers only: rank_output.bias has 1 NaN among 1 values. ',
     ),
     (
       np.float16,
@@ -199,7 +199,8 @@ def test_a_wrapper_is_taken_off_and_said(stage2, tmp_path, capsys):
       np.float64,
       1e39,
       'numbers in the range of float32, up to 3.4e38: rounded to it, '
-      'rank_output.bias has 1 infinite of 1. Nothing was converted; pass',
+      'rank_output.bias has 1 infinite among 1 values. Nothing was converted; '
+      'pass',
     ),
   ],
 )
@@ -233,7 +234,7 @@ def test_a_checkpoint_of_no_use_does_not_become_a_file(
   )
   assert (
     'bad must contain finite numbers only: pooler/dense/kernel has 2 infinite '
-    'of 2,304; pass an earlier'
+    'among 2,304 values; pass an earlier'
   ) in capsys.readouterr().err
   assert not (tmp_path / 'back.safetensors').exists()
 
@@ -297,8 +298,11 @@ def test_shipped_weights_become_a_file(tmp_path, capsys):
 @pytest.mark.parametrize(
   'arguments, message',
   [
-    (['none.pt', 'out'], 'none.pt is missing; give a file'),
-    (['FILE', 'out'], 'hidden_size 48 is no multiple of 64; give --model-con'),
+    (['none.pt', 'out'], 'none.pt is missing; pass a weight file'),
+    (
+      ['FILE', 'out'],
+      'hidden_size 48 is not a multiple of 64; pass --model-con',
+    ),
     (
       ['FILE', 'out', '--num-heads', '5'],
       'must be divisible by the number of attention heads, got 5',
@@ -314,17 +318,17 @@ def test_shipped_weights_become_a_file(tmp_path, capsys):
     ),
     (['FILE', 'out', '--config', 'uniter_lmdb'], 'nearest: uniter_lmdb'),
     (['FILE', 'out', '--config.seed=1'], 'unknown arguments: --config.seed=1'),
-    (['FILE', 'full', *CONFIG], 'full is there already; remove it'),
+    (['FILE', 'full', *CONFIG], 'full already exists; remove it'),
     (['FILE', 'no/such', *CONFIG], 'no/such cannot be written: folder no is'),
-    (['FILE', 'out.safetensors', *CONFIG], 'the name of a file of weights'),
+    (['FILE', 'out.safetensors', *CONFIG], 'the name of a weight file'),
     (['full', 'out.safetensors'], 'full must be a run folder'),
     (['full', 'out'], 'out must end in .pt, .pth, .bin, .safetensors'),
-    (['full', 'FILE'], 'is there already'),
+    (['full', 'FILE'], 'already exists'),
     (['FILE', 'link', *CONFIG], 'link cannot be written: folder '),
     (['full', 'empty.pt'], 'empty.pt cannot be written: Is a directory'),
     (
       ['full', 'out.safetensors', '--num-heads', '4'],
-      '--num-heads is for files of weights, but full is none',
+      '--num-heads applies only to weight files, but full is not one',
     ),
   ],
 )

@@ -257,7 +257,7 @@ def test_first_pass(run_dir, whole, tmp_path, capsys):
   assert kept.sum(axis=1).min() == 3 and kept.sum() < 60 * 12 / 2
   np.testing.assert_allclose(scores[kept], whole[0][kept], atol=1e-5)
   assert result['first_pass']['pairs'] == kept.sum()
-  assert f'{kept.sum()} of 720 pairs left; ' in capsys.readouterr().out
+  assert f'{kept.sum()} of 720 pairs selected; ' in capsys.readouterr().out
 
 
 def test_protocols_are_printed_beside_what_was_published(capsys):
@@ -286,7 +286,7 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
     },
   )
   shown = capsys.readouterr().out
-  assert '200 pairs in 2.0 s, 5 before' in shown
+  assert '200 pairs in 2.0 s, 5 scored before' in shown
   (base,) = [line for line in shown.splitlines() if 'TAGS-DC base' in line]
   # Image retrieval first, then text retrieval, and their sum.
   numbers = [
@@ -312,7 +312,10 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
 @pytest.mark.parametrize(
   'flags, message',
   [
-    (['--top-k-rerank', '5'], '--top-k-rerank and --first-pass need each'),
+    (
+      ['--top-k-rerank', '5'],
+      '--top-k-rerank and --first-pass must be given together',
+    ),
     (['--first-pass', 'x.npy'], "a cheap model's scores of all pairs"),
     (
       ['--top-k-rerank', '0', '--first-pass', 'x.npy'],
@@ -334,7 +337,7 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
       ['--config.evaluation.tile_texts=0'],
       'evaluation.tile_texts must be a whole number from 1 to',
     ),
-    (['--config.num_devices=5'], 'at most 4, the devices that this process'),
+    (['--config.num_devices=5'], 'at most 4, the number of cpu devices of'),
     (
       ['--config.num_devices=-1'],
       "num_devices must be a whole number from 0 to 65536, got '-1'",
@@ -351,15 +354,15 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
     (['--protocol', 'coco_5k'], '5,000 images, but itm_toy.db has 12'),
     (
       ['--data-root', '/no/such'],
-      'data.root = /no/such is no folder; give --data-root FOLDER, where the',
+      'data.root = /no/such is not a folder; pass --data-root FOLDER, where',
     ),
     (
       ['--protocol', 'coco_5k', '--protocol', 'coco_1k'],
       'protocol coco_5k needs',
     ),
-    (['--work-dir', '/dev/null/x'], '/dev/null is a file; give another path'),
+    (['--work-dir', '/dev/null/x'], '/dev/null is a file; pass another path'),
     (['--json', 'no/such'], 'no/such cannot be written: folder no is missing'),
-    (['--json', '.'], '. cannot be written: Is a directory; give another path'),
+    (['--json', '.'], '. cannot be written: Is a directory; pass another path'),
     (['--scores', ''], "'' cannot be used as a path: it is empty"),
     (['--json', 'RUN/config.json'], 'is a file of the run in'),
     (['--scores', 'RUN/metrics.jsonl'], 'is a file of the run in'),
@@ -372,7 +375,7 @@ def test_protocols_are_printed_beside_what_was_published(capsys):
     ),
     (
       ['--config.compute.attention=cudnn', '--config.compute.dtype=bfloat16'],
-      'needs a GPU, this machine computes on cpu',
+      'needs a GPU, but JAX uses the cpu here',
     ),
   ],
 )

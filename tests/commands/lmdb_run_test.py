@@ -130,7 +130,7 @@ def test_training_data_that_is_gone_is_not_checked(gone, toy, capsys):
   found = evaluate._in_train(_settings(toy, **gone), 'test', data)
   assert found == {'in_train': None}
   shown = capsys.readouterr().out
-  assert shown.startswith('itm_toy.db: not checked whether it was trained on: ')
+  assert shown.startswith('itm_toy.db: cannot check for overlap with train: ')
   assert shown.count('\n') == 1
 
 
@@ -244,7 +244,7 @@ def test_report_without_pictures_and_oracle(run_dir, capsys):
         *SMALL,
         '--config.seed=7',
       ],
-      'belongs to a run of other settings',
+      'belongs to a run with other settings',
     ),
   ],
 )

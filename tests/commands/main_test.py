@@ -200,7 +200,9 @@ def test_warnings_that_are_made_errors_are_a_line(capsys, monkeypatch):
 
   monkeypatch.setattr(main.COMMANDS['demo'], 'run', fail)
   assert main.main(['demo']) == 2
-  assert 'PYTHONWARNINGS or -W makes errors' in capsys.readouterr().err
+  assert (
+    'PYTHONWARNINGS or -W turns warnings into errors' in capsys.readouterr().err
+  )
 
 
 def test_a_name_that_the_encoding_lacks_is_shown(monkeypatch):
@@ -247,7 +249,7 @@ def test_every_command_may_be_asked_to_leave(name, code, capsys, monkeypatch):
     for number in preemption.SIGNALS[1:]:
       signal.signal(number, signal.SIG_DFL)
   (line,) = capsys.readouterr().err.splitlines()
-  assert line.startswith(f'tagsdc {name}: asked to leave; give the same ')
+  assert line.startswith(f'tagsdc {name}: asked to stop; run the same ')
 
 
 def _process(code):

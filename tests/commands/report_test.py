@@ -10,8 +10,8 @@ def test_a_folder_that_is_no_run_is_one_line(tmp_path, capsys):
     assert main.main(['report', str(run_dir)]) == 2
     shown = capsys.readouterr()
     assert shown.err == (
-      f'tagsdc report: {run_dir} holds no run (config.json is missing, in '
-      'it and in pretrain, tags, dc); give the folder of a run or of a '
+      f'tagsdc report: {run_dir} contains no run (config.json is missing, in '
+      'it and in pretrain, tags, dc); pass the folder of a run or a '
       'demo\n'
     )
     assert not shown.out

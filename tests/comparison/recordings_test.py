@@ -128,7 +128,7 @@ def test_tied_copies(tmp_path):
     opened.weights('w.safetensors')
   for content, message in (
     (b'not\x00hing', 'cannot be read as safetensors'),
-    (b'version https://git-lfs.github.com/spec/v1\n', 'pointer of Git LFS'),
+    (b'version https://git-lfs.github.com/spec/v1\n', 'Git LFS pointer'),
   ):
     (folder / 'w.safetensors').write_bytes(content)
     with pytest.raises(errors.UserError, match=message):

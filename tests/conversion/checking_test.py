@@ -180,8 +180,9 @@ def test_numbers_that_are_not_finite_are_named():
   with pytest.raises(errors.UserError) as error:
     checking.check_finite(weights, FILE)
   assert str(error.value) == (
-    'some.pt must contain finite numbers only: b has 1 NaN and 1 infinite of '
-    '3. Nothing was converted; pass weights from before they diverged, or '
+    'some.pt must contain finite numbers only: b has 1 NaN and 1 infinite '
+    'among 3 values. Nothing was converted; pass weights from before they '
+    'diverged, or '
     'download them again'
   )
   weights['d'] = np.array(np.inf, ml_dtypes.bfloat16)
@@ -189,8 +190,8 @@ def test_numbers_that_are_not_finite_are_named():
   with pytest.raises(
     errors.UserError,
     match='range of float32, up to 3.4e38: '
-    'rounded to it, a has 3 NaN of 6, and 2 more of '
-    '4 arrays have some',
+    'rounded to it, a has 3 NaN among 6 values, as have 2 more of '
+    '4 arrays',
   ):
     checking.check_finite(weights, FILE, is_rounded=True)
 

@@ -207,7 +207,7 @@ def test_a_state_dict_among_other_things_is_found(tmp_path):
     (lambda data: b'<html>404</html>', 'is a web page; download'),
     (
       lambda data: b'version https://git-lfs.github.com/spec/v1\noid sha256:0',
-      'is a pointer of Git LFS, not the file itself; run `git lfs pull`',
+      'is a Git LFS pointer, not the file itself; run `git lfs pull`',
     ),
   ],
 )

@@ -192,7 +192,7 @@ def test_names_that_were_written_together_or_cut(split, text, parts, tmp_path):
   )
   with pytest.raises(
     errors.UserError,
-    match=(f'^data.{split}_text: .* is missing; give {message}$'),
+    match=(f'^data.{split}_text: .* is missing; pass {message}$'),
   ):
     opening.open_contents(
       settings.Data(

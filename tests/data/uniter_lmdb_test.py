@@ -572,7 +572,7 @@ def _changed(caption_id, **changes):
     (
       _changed('c0', input_ids=[5, 20, 6]),
       {},
-      r'c0 of .*token ids must be 0\.\.19, got 20; give the vocabulary',
+      r'c0 of .*token ids must be 0\.\.19, got 20; pass the vocabulary',
     ),
     (_changed('c0', input_ids=[5, -1, 6]), {}, r'0\.\.19, got -1'),
     (
@@ -822,7 +822,7 @@ def test_folder_errors(kind, tmp_path):
   for content, message in (
     (
       'version https://git-lfs.github.com/spec/v1\noid sha256:1\n',
-      'is a pointer of Git LFS, not the file itself; run `git lfs pull`',
+      'is a Git LFS pointer, not the file itself; run `git lfs pull`',
     ),
     ('<html>sign in</html>', 'is a web page; download the file itself'),
   ):
@@ -865,15 +865,15 @@ def test_vocabulary_file_errors(tmp_path):
     (
       _WORDS[:-1],
       {'bert': 'toy-cased'},
-      'must be of 20 tokens, as v_range in .*meta.json says, got 19; give the '
+      'must be of 20 tokens, as v_range in .*meta.json says, got 19; pass the '
       'vocabulary that the captions were tokenized with, toy-cased$',
     ),
-    ([*_WORDS, '20'], {}, 'got 21; give the vocabulary .* tokenized with$'),
+    ([*_WORDS, '20'], {}, 'got 21; pass the vocabulary .* tokenized with$'),
     (
       [*_WORDS[:5], *_WORDS[:4:-1]],
       {'toker': 'toy-cased'},
       "1 of 1 captions of .*text do not decode to their texts: c0 'five six.' "
-      "decodes to '19 18 17'; give .*, toy-cased$",
+      "decodes to '19 18 17'; pass .*, toy-cased$",
     ),
   ],
 )

@@ -73,7 +73,10 @@ def test_equal_sentences_are_wanted_together(tmp_path):
 @pytest.mark.parametrize(
   'content, found',
   [
-    (b'version https://git-lfs.github.com/spec/v1\noid', 'is a pointer of Git'),
+    (
+      b'version https://git-lfs.github.com/spec/v1\noid',
+      'is a Git LFS pointer',
+    ),
     (b'<!doctype html>', 'is a web page; '),
     (b'', 'cannot be read as .npy'),
     (b'\x93NUM', 'cannot be read as .npy: EOF'),

@@ -122,7 +122,7 @@ def test_a_folder_that_may_not_be_written_names_the_option():
     pytest.raises(
       errors.UserError,
       match='cannot be written: permission denied; change '
-      'its owner or mode, or give another --work-dir',
+      'its owner or mode, or pass another --work-dir',
     ),
   ):
     _parts(folder / 'evaluation')

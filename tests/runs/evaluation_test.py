@@ -177,7 +177,7 @@ def test_one_evaluation_at_a_time(case, tmp_path, monkeypatch):
     with pytest.raises(
       errors.UserError,
       match='in use by process .* wait for '
-      'the same evaluation, or give another --work-dir',
+      'that evaluation, or pass another --work-dir',
     ):
       _evaluate(case, tmp_path)
   _evaluate(case, tmp_path)

@@ -75,7 +75,7 @@ def test_one_run_at_a_time(tmp_path, monkeypatch):
     with pytest.raises(
       errors.UserError,
       match='is in use by process .* wait '
-      'for it or stop it, or give another --run-dir',
+      'for it or stop it, or pass another --run-dir',
     ):
       with folder.claimed(tmp_path, CONFIG):
         raise AssertionError
@@ -165,7 +165,7 @@ def test_what_a_killed_first_write_has_left_is_no_hindrance(tmp_path, name):
   other = tmp_path / 'other'
   other.mkdir()
   (other / 'letter.txt').write_text('dear')
-  with pytest.raises(errors.UserError, match='is not empty and holds no'):
+  with pytest.raises(errors.UserError, match='is not empty and contains no'):
     folder.claim(other, CONFIG)
 
 
@@ -173,7 +173,7 @@ def test_a_folder_that_cannot_be_made(tmp_path):
   (tmp_path / 'file').write_text('')
   with pytest.raises(
     errors.UserError,
-    match='run cannot be written: Not a directory; give another path',
+    match='run cannot be written: Not a directory; pass another path',
   ):
     folder.claim(tmp_path / 'file' / 'run', CONFIG)
 
@@ -216,5 +216,7 @@ def test_a_path_may_be_spelled_with_its_home_or_without(tmp_path, monkeypatch):
 def test_a_config_that_is_no_config_is_a_line(content, tmp_path):
   files.write_json(tmp_path / folder.CONFIG, content)
   for read in (folder.read_config, lambda path: folder.claim(path, CONFIG)):
-    with pytest.raises(errors.UserError, match='holds no readable config.json'):
+    with pytest.raises(
+      errors.UserError, match='contains no readable config.json'
+    ):
       read(tmp_path)

@@ -79,7 +79,7 @@ def test_saves_are_due():
     ('newest', 10),
     ('newest', 25),
   ]
-  hook(13, _state(13), True)  # The run was asked to leave.
+  hook(13, _state(13), True)  # The run was asked to stop.
   assert saved[-1][:2] == ('newest', 13)
 
 

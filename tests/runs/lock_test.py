@@ -66,7 +66,7 @@ def test_one_at_a_time_and_the_line_names_the_holder(path):
       errors.UserError,
       match=(
         f'{path.parent} is in use by process {os.getpid()} on .* since 20.* '
-        'UTC; give another folder'
+        'UTC; pass another folder'
       ),
     ),
   ):
@@ -145,7 +145,7 @@ def test_who_was_taken_over_notices_and_touches_nothing(path):
     with pytest.raises(
       errors.UserError,
       match='taken over by process 7 on '
-      'elsewhere .* while this process stood still',
+      'elsewhere .* while this process was suspended',
     ):
       own.check()
   assert json.loads(path.read_bytes()) == theirs

@@ -193,7 +193,7 @@ def test_an_interrupted_demo_shows_what_there_is(tmp_path):
   assert found.notes == [
     'Stage 1 (TAGS) is not finished: 3 of 4 updates are '
     'done, and there are no test results yet.',
-    'Stage 2 (DC) has not begun.',
+    'Stage 2 (DC) has not started.',
   ]
 
 
@@ -207,13 +207,13 @@ def test_examples_are_of_the_last_phase(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
   'files, message',
   [
-    ({}, 'holds no run'),
-    ({'letter.txt': 'dear'}, 'holds no run'),
+    ({}, 'contains no run'),
+    ({'letter.txt': 'dear'}, 'contains no run'),
     # Another tool's results.
-    ({'results.json': '{"accuracy": 1}'}, 'holds no run'),
-    ({'results.json': '[1]'}, 'must hold a JSON object, got list'),
+    ({'results.json': '{"accuracy": 1}'}, 'contains no run'),
+    ({'results.json': '[1]'}, 'must contain a JSON object, got list'),
     ({'results.json': '{'}, 'results.json cannot be read'),
-    ({'config.json': '{}'}, 'holds no readable config.json'),
+    ({'config.json': '{}'}, 'contains no readable config.json'),
   ],
 )
 def test_other_folders_are_refused(tmp_path, files, message):

@@ -35,8 +35,8 @@ def test_sizes_are_filled_in(data):
 @pytest.mark.parametrize(
   'changes, message',
   [
-    ({'feature_size': 9}, 'numbers per region, but the network takes 9 '),
-    ({'vocab_size': 9}, r'vocabulary, but the network takes 9 \(model.vocab'),
+    ({'feature_size': 9}, 'numbers per region, but the network expects 9 '),
+    ({'vocab_size': 9}, r'vocabulary, but the network expects 9 \(model.vocab'),
     ({'max_positions': 9}, 'but model.max_positions is 9'),
   ],
 )

@@ -93,7 +93,7 @@ def test_the_demo_refuses_what_is_not_its_own(runs, world_dir, tmp_path):
     demo.run_demo(runs, _demo_configs(world_dir, seed=5), True)
   with pytest.raises(errors.UserError, match='from_scratch = True, now False'):
     demo.run_demo(runs, _demo_configs(world_dir), False)
-  with pytest.raises(errors.UserError, match='is not of a demo'):
+  with pytest.raises(errors.UserError, match='does not belong to a demo'):
     demo.run_demo(runs / 'tags', _demo_configs(world_dir), True)
   (tmp_path / 'notes.txt').write_text('mine')
   with pytest.raises(errors.UserError, match='is not empty'):

@@ -50,8 +50,8 @@ def test_the_environment_tells(environment, options):
     ({'JAX_PROCESS_ID': ''}, 'needs JAX_PROCESS_ID as well'),
     ({'JAX_PROCESS_ID': '4'}, "from 0 to 3, got '4'"),
     ({'JAX_PROCESS_ID': '-1'}, "from 0 to 3, got '-1'"),
-    ({'JAX_NUM_PROCESSES': 'two'}, "from 1 on, got 'two'"),
-    ({'JAX_NUM_PROCESSES': '0'}, "from 1 on, got '0'"),
+    ({'JAX_NUM_PROCESSES': 'two'}, "from 1 up, got 'two'"),
+    ({'JAX_NUM_PROCESSES': '0'}, "from 1 up, got '0'"),
     *[
       (
         {'JAX_COORDINATOR_ADDRESS': address},
@@ -84,7 +84,7 @@ def test_a_number_of_tasks_that_is_none(text):
   with pytest.raises(
     errors.UserError,
     match='SLURM_STEP_NUM_TASKS must be a '
-    f'whole number from 0 on, got {text!r}',
+    f'whole number from 0 up, got {text!r}',
   ):
     distributed.find_options({'SLURM_STEP_NUM_TASKS': text})
 
@@ -101,7 +101,10 @@ _SLURM = {
 @pytest.mark.parametrize(
   'options, changes, message',
   [
-    *[('slurm', {name: ''}, f'^{name} of SLURM missing') for name in _SLURM],
+    *[
+      ('slurm', {name: ''}, f'^{name} missing from the environment of a SLURM')
+      for name in _SLURM
+    ],
     *[
       ('slurm', {name: value}, f'{name} must be a whole number .* {value!r}')
       for name in (
@@ -153,7 +156,7 @@ def test_a_port_that_is_taken():
       with pytest.raises(
         errors.UserError,
         match=f'port {port} of this machine,'
-        ' .* cannot be had: Address already in use; end what '
+        ' .* is not available: Address already in use; stop what '
         '.* another port in JAX_COORDINATOR_ADDRESS',
       ):
         distributed._check_coordinator(address, port, None)
@@ -205,8 +208,8 @@ def test_who_waits_in_vain_says_for_whom():
   first, last = ended.stderr.splitlines()
   assert first.startswith(f'waiting for the first process at {address}')
   assert last.startswith(
-    f'tagsdc: the other processes cannot be joined at {address}: the first '
-    'process did not come within 3 s; start all of them'
+    f'tagsdc: cannot join the other processes at {address}: the first '
+    'process did not join within 3 s; start all of them'
   )
 
 

@@ -84,9 +84,7 @@ def test_those_that_only_follow_are_not(capfd, monkeypatch):
     capfd,
     monkeypatch,
   )
-  assert line.startswith(
-    'process 1 of 3 (numbered from 0) did not answer any more'
-  )
+  assert line.startswith('process 1 of 3 (numbered from 0) stopped responding')
 
 
 def test_its_last_words_are_shown(capfd, monkeypatch):

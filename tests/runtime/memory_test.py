@@ -54,14 +54,14 @@ def test_a_step_that_cannot_fit():
   memory.check_program(CONFIG, _program(4 * GIB), CPU)
   # Two devices of a CPU share its memory: 24 of 8 GiB, so a quarter is left.
   assert _line(memory.check_program, CONFIG, _program(12 * GIB), CPU) == (
-    'out of memory: the train step needs 24.0 GiB, there are 8.0 GiB; lower '
-    'one or more of batch.positives from 32 to 8, negatives.num_hard from 31 '
-    'to 7, negatives.num_copies from 20 to 5, negatives.pool_size from 399 '
-    'to 99, compute.score_tokens from 8192 to 2048, '
+    'out of memory: the train step needs 24.0 GiB, but 8.0 GiB are available; '
+    'lower one or more of batch.positives from 32 to 8, negatives.num_hard '
+    'from 31 to 7, negatives.num_copies from 20 to 5, negatives.pool_size '
+    'from 399 to 99, compute.score_tokens from 8192 to 2048, '
     'compute.gradient_tokens from 2048 to 512, '
     'compute.target_chunk from 64 to 16; compute.dtype=bfloat16 '
-    'halves the activations; compute.recompute_layers=true keeps fewer; '
-    'compute.micro_batches_at_once=1 sends inputs in slices'
+    'halves the activations; compute.recompute_layers=true stores fewer '
+    'activations; compute.micro_batches_at_once=1 sends inputs in slices'
   )
 
 
@@ -85,11 +85,11 @@ def test_inputs_that_cannot_fit():
   # Two assembled ahead, one in the making, one in use, and all regions.
   assert line.startswith(
     'out of memory: holding inputs of 2.0 GiB each '
-    'needs 8.4 GiB, there are 8.0 GiB; lower'
+    'needs 8.4 GiB, but 8.0 GiB are available; lower'
   )
   assert 'negatives.pool_size from 399 to 199' in line
   assert 'data.num_prefetched from 2 to 1' in line
-  assert line.endswith('data.cache_regions=false keeps no region features')
+  assert line.endswith('data.cache_regions=false caches no region features')
 
 
 @pytest.mark.parametrize(
@@ -97,17 +97,17 @@ def test_inputs_that_cannot_fit():
   [
     (
       'RESOURCE_EXHAUSTED: Out of memory allocating 17179869184 bytes.',
-      'training needs 16.0 GiB, there are 8.0 GiB; lower one or more of '
-      'batch.positives from 32 to 16',
+      'training needs 16.0 GiB, but 8.0 GiB are available; lower one or more '
+      'of batch.positives from 32 to 16',
     ),
     (
       'RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory '
       'in memory space hbm. Used 21.95G of 15.48G hbm. Exceeded hbm capacity',
-      'training needs 21.9 GiB, there are 15.5 GiB; lower',
+      'training needs 21.9 GiB, but 15.5 GiB are available; lower',
     ),
     (
       'RESOURCE_EXHAUSTED: something new',
-      'training needs more than the 8.0 GiB there are; lower',
+      'training needs more than the 8.0 GiB available; lower',
     ),
   ],
 )
@@ -126,7 +126,7 @@ def test_errors_of_a_gpu_count_what_it_held():
     ),
     devices=[device],
   )
-  assert 'needs 10.5 GiB, there are 8.0 GiB; lower' in line
+  assert 'needs 10.5 GiB, but 8.0 GiB are available; lower' in line
 
 
 def test_a_real_error_of_xla():
@@ -135,9 +135,9 @@ def test_a_real_error_of_xla():
       jax.block_until_ready(jnp.zeros((2**22, 2**22)))
 
   assert _line(run) == (
-    'out of memory: scoring needs 65,536.0 GiB, there are 8.0 GiB; lower one '
-    'or more of evaluation.tile_texts from 32 to 1, evaluation.tile_images '
-    'from 8 to 1'
+    'out of memory: scoring needs 65,536.0 GiB, but 8.0 GiB are available; '
+    'lower one or more of evaluation.tile_texts from 32 to 1, '
+    'evaluation.tile_images from 8 to 1'
   )
 
 
@@ -168,7 +168,7 @@ def test_nothing_left_to_lower():
   assert 'lower one or more of' in line  # What the host holds.
   error = jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED')
   line = _explained(error, config, memory.SCORING)
-  assert line.endswith('take a machine with more')
+  assert line.endswith('use a machine with more memory')
 
 
 def test_memory_of_this_machine(monkeypatch):
@@ -198,8 +198,9 @@ def test_a_network_that_cannot_fit():
   assert _line(
     memory.check_network, config, {str(i): shapes for i in range(10)}
   ) == (
-    'out of memory: the network with its moments needs 30.0 GiB, there are '
-    '8.0 GiB; lower one or more of model.hidden_size from 4096 to 1024, '
+    'out of memory: the network with its optimizer needs 30.0 GiB, but '
+    '8.0 GiB are available; lower one or more of model.hidden_size from '
+    '4096 to 1024, '
     'model.num_layers from 24 to 6, model.intermediate_size from 3072 to '
     '768, model.max_positions from 8 to 3'
   )

@@ -16,7 +16,7 @@ from tagsdc_jax.runtime import preemption
 
 @pytest.fixture(autouse=True)
 def _restored():
-  """Who was asked to leave ignores signals from then on; here not for ever."""
+  """Undoes that a process asked to stop ignores signals from then on."""
   before = {
     number: signal.getsignal(number)
     for number in (*preemption.SIGNALS, signal.SIGINT)
@@ -67,7 +67,7 @@ def test_it_ends_what_may_be_interrupted(code, expected):
   notice = preemption.Notice(60, 'continue so', code)
   with notice.listening():
     with pytest.raises(
-      errors.Stopped, match='asked to leave; continue so'
+      errors.Stopped, match='asked to stop; continue so'
     ) as caught:
       _raise_signal()
       raise AssertionError
@@ -147,7 +147,7 @@ def test_who_does_not_answer_leaves_in_time():
           time.sleep(0.1)
       """)
   assert ended.returncode == 75
-  assert 'an answer took too long' in ended.stderr
+  assert 'the reaction took too long' in ended.stderr
   assert 'give the command again' in ended.stderr
   assert time.monotonic() - begun < 30
 

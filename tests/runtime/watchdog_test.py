@@ -82,7 +82,7 @@ def _run(code, seconds=0.3, **values):
       'scoring captions and images',
     ),
     (_HOOK, [0.01, _FOR_EVER, 0.0, 0.0], 'writing a checkpoint'),
-    (_HOOK, [0.01, 0.01, 0.6, _FOR_EVER], 'at the same work'),
+    (_HOOK, [0.01, 0.01, 0.6, _FOR_EVER], 'doing the same work'),
   ],
 )
 def test_what_never_ends_is_said_and_ends_the_process(code, delays, doing):
@@ -121,7 +121,7 @@ def test_what_was_compiled_once_is_forgotten():
   assert ended.returncode == watchdog.HUNG
   assert ended.stdout.split() == ['0.8', '0.1', '0.01']
   # Not five times 0.8.
-  assert float(ended.stderr.split(' s and ends')[0].split()[-1]) < 4
+  assert float(ended.stderr.split(' s and exits')[0].split()[-1]) < 4
 
 
 def test_one_process_waits_as_long_as_it_takes():

@@ -125,7 +125,7 @@ def test_a_state_that_is_not_finite_is_not_saved(host_state, tmp_path):
         errors.UserError,
         match='the state after update 3 is '
         'not finite, so it is not saved: [a-z_/0-9]+ has 1 '
-        'infinite of '
+        'infinite among '
         '.*lower optimizer.learning_rate',
       ):
         saves.save(kind, state_now, {'phase': 'tags'})
@@ -138,7 +138,8 @@ def test_a_state_that_is_not_finite_is_not_saved(host_state, tmp_path):
   [
     (
       lambda x: np.where(x == x.max(), np.nan, x),
-      'must contain finite numbers only: .* has 1 NaN of .*; pass an earlier',
+      'must contain finite numbers only: .* has 1 NaN among .*; pass an '
+      'earlier',
     ),
     (
       lambda x: x.astype(np.float64),
@@ -173,7 +174,7 @@ def test_a_pointer_in_place_of_numbers_is_told(host_state, tmp_path):
   path.write_text('version https://git-lfs.github.com/spec/v1\noid sha256:1\n')
   with pytest.raises(
     errors.UserError,
-    match=f'{path} is a pointer of Git LFS, '
+    match=f'{path} is a Git LFS pointer, '
     'not the file itself; run `git lfs pull`',
   ):
     checkpoints.load(tmp_path / 'it')
