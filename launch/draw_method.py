@@ -11,12 +11,12 @@ import base64
 import dataclasses
 import html
 import math
-from pathlib import Path
 
 import jax
 import numpy as np
 
 import tagsdc_jax as tagsdc
+from tagsdc_jax import arguments
 from tagsdc_jax.data import assembling, captions
 from tagsdc_jax.data.world import dataset as world
 from tagsdc_jax.negatives import masking
@@ -374,7 +374,7 @@ def main() -> None:
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument('run', help='of stage 2 on the embedded world')
-  parser.add_argument('to', type=Path)
+  parser.add_argument('to', type=arguments.path)
   parser.add_argument('--caption', type=int, default=0)
   args = parser.parse_args()
   matcher = tagsdc.load(args.run)

@@ -28,6 +28,7 @@ from tagsdc_jax.negatives import source as source_of
 from tagsdc_jax.runs import (
   evaluation,
   example_negatives,
+  loading,
   reading,
   report,
   setup,
@@ -133,12 +134,12 @@ class Matcher:
     data: dataset.RetrievalDataset,
   ) -> None:
     """Uses a checkpoint, its settings, and a split; raises UserError."""
-    config, self._model = setup.open_model(loaded, config, data)
+    config, self._model = loading.open_model(loaded, config, data)
     setup.check_positions(config.model, data)
     self.path, self.settings, self.data = loaded.path, config, data
     self.phase: str = loaded.about['phase']
     self.update: int = loaded.about['update']
-    self._parameters = setup.ranking_parameters(loaded, config)
+    self._parameters = loading.ranking_parameters(loaded, config)
     params = jax.device_put(
       head_init.matching_parameters(self._parameters, self.phase)
     )
@@ -457,7 +458,7 @@ def load(
       'train with another value'
     )
   loaded = checkpoints.load(shipped.find(_path('path', path)))
-  config = setup.overridden(checkpoints.settings_of(loaded), overrides)
+  config = loading.overridden(checkpoints.settings_of(loaded), overrides)
   if not isinstance(data, dataset.RetrievalDataset):
     if data not in opening.SPLITS:
       raise UserError(
@@ -490,7 +491,7 @@ def train(
   """
   overrides = overrides or {}
   if isinstance(config, settings.Settings):
-    config = setup.overridden(config, overrides)
+    config = loading.overridden(config, overrides)
   else:
     config = configs.with_values(_path('config', config), overrides)
   distributed.start()

@@ -20,7 +20,7 @@ from tagsdc_jax import (
 from tagsdc_jax.data import dataset, opening, overlaps
 from tagsdc_jax.evaluation import first_pass, protocols
 from tagsdc_jax.reporting import published, tables
-from tagsdc_jax.runs import evaluation, folder, setup
+from tagsdc_jax.runs import evaluation, folder, loading
 from tagsdc_jax.runtime import distributed, memory, parallel, watchdog
 from tagsdc_jax.settings import kinds
 from tagsdc_jax.training import checkpoints
@@ -133,7 +133,7 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   data = opening.open_split(
     config_used.data, args.split, config_used.extensions
   )
-  config_used, model = setup.open_model(loaded, config_used, data)
+  config_used, model = loading.open_model(loaded, config_used, data)
   in_train: dict[str, Any] = {}
   # Before scoring, since an overlap may be a reason to stop.
   with _free_stdout(args):
@@ -144,7 +144,7 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   devices = parallel.local_devices(config_used.num_devices)
   with memory.explained(config_used, memory.SCORING, devices):
     params = parallel.replicate(
-      setup.ranking_parameters(loaded, config_used), devices
+      loading.ranking_parameters(loaded, config_used), devices
     )
   found = evaluation.evaluate(
     model,
@@ -263,7 +263,7 @@ def _settings(
     given['data.root'] = args.data_root
   # Every image is read only once.
   given['data.cache_regions'] = False
-  config = setup.overridden(checkpoints.settings_of(loaded), given)
+  config = loading.overridden(checkpoints.settings_of(loaded), given)
   root = config.data.root
   if config.data.source == 'uniter_lmdb' and root and not Path(root).is_dir():
     raise errors.UserError(

@@ -341,7 +341,7 @@ def _hub_tokenizer(name: str, options: dict[str, Any]) -> Any:
   except (OSError, ValueError) as error:
     raise UserError(
       f'vocabulary {name} is neither a file nor a model that could be '
-      f'downloaded ({str(error).splitlines()[0]}); without a network, give '
+      f'downloaded ({str(error).splitlines()[0]}); without a network, pass '
       'the path of a vocab.txt file'
     ) from error
 

@@ -263,7 +263,7 @@ def _vocabulary(
 
 def _right_one(meta: dict[str, Any]) -> str:
   name = _tokenizer_name(meta)
-  return 'give the vocabulary that the captions were tokenized with' + (
+  return 'pass the vocabulary that the captions were tokenized with' + (
     f', {name}' if name else ''
   )
 

@@ -228,7 +228,7 @@ def _num_heads(
       model.hidden_size // _HEAD_SIZE,
       (
         f'assumed: hidden_size / {_HEAD_SIZE}, as in UNITER; if that is wrong, '
-        'so are the scores: then give --model-config or --num-heads'
+        'so are the scores: then pass --model-config or --num-heads'
       ),
     )
     if model.hidden_size % _HEAD_SIZE:

@@ -17,7 +17,7 @@ from tagsdc_jax.data.world import scenes
 from tagsdc_jax.evaluation import equal_sentences, matrix, recall
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.reporting.page import content, pictures
-from tagsdc_jax.runs import example_negatives, setup
+from tagsdc_jax.runs import example_negatives, loading, setup
 from tagsdc_jax.runtime import parallel, progress
 from tagsdc_jax.training import checkpoints, head_init
 
@@ -39,7 +39,7 @@ def gather(checkpoint: Path) -> content.Examples:
   loaded = checkpoints.load(checkpoint)
   config = checkpoints.settings_of(loaded)
   data = opening.open_split(config.data, 'test', config.extensions)
-  config, model = setup.open_model(loaded, config, data)
+  config, model = loading.open_model(loaded, config, data)
   setup.check_positions(config.model, data)
   phase, update = loaded.about['phase'], loaded.about['update']
   params = head_init.matching_parameters(loaded.parameters, phase)

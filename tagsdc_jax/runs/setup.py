@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import jax
@@ -14,12 +14,12 @@ from tagsdc_jax.data import assembling, dataset
 from tagsdc_jax.engines import engine, padded
 from tagsdc_jax.engines.packed import chunks
 from tagsdc_jax.engines.packed import engine as packed
-from tagsdc_jax.models import heads, retrieval
+from tagsdc_jax.models import heads
 from tagsdc_jax.models.retrieval import RetrievalModel
 from tagsdc_jax.objectives import hard_negatives, pretraining
 from tagsdc_jax.objectives import parts as parts_of
 from tagsdc_jax.released import objective as released
-from tagsdc_jax.training import checkpoints, head_init, step
+from tagsdc_jax.training import step
 
 # By the value of `compute.engine`.
 ENGINES: dict[str, Callable[[engine.Task], engine.Engine]] = {
@@ -30,51 +30,6 @@ ENGINES: dict[str, Callable[[engine.Task], engine.Engine]] = {
 # Pairs sampled for the distribution of text and image lengths together.
 _SAMPLED_PAIRS = 100_000
 _MOST_INT32 = 2**31 - 1
-
-
-def overridden(
-  config: settings.Settings, overrides: Mapping[str, Any]
-) -> settings.Settings:
-  """Returns settings with some values replaced.
-
-  Args:
-    config: the settings.
-    overrides: dotted name -> value.
-  Raises:
-    UserError: if a name is unknown, or a value is out of its range.
-  """
-  try:
-    return settings.from_flat(settings.flatten(config) | dict(overrides))
-  except ValueError as error:
-    raise errors.UserError(str(error)) from error
-
-
-def open_model(
-  loaded: checkpoints.Loaded,
-  config: settings.Settings,
-  data: dataset.RetrievalDataset,
-) -> tuple[settings.Settings, RetrievalModel]:
-  """Returns the settings with the data's sizes, and a checkpoint's network.
-
-  Raises:
-    UserError: if checkpoint, settings and data do not fit together.
-  """
-  config = with_data_sizes(config, data)
-  model = make_model(config)
-  checkpoints.check_parameters(
-    loaded.parameters, retrieval.parameter_shapes(model), loaded.path
-  )
-  return config, model
-
-
-def ranking_parameters(
-  loaded: checkpoints.Loaded, config: settings.Settings
-) -> Any:
-  """Returns a checkpoint's parameters, as the settings have them rank."""
-  # Pretraining ranks with both rows of its head; it has lost nothing.
-  if config.quirks.untrained_rank_head and loaded.about['phase'] != 'pretrain':
-    return head_init.reset_rank_head(loaded.parameters)
-  return loaded.parameters
 
 
 def with_data_sizes(

@@ -310,7 +310,7 @@ def test_shipped_weights_become_a_file(tmp_path, capsys):
     (['FILE', 'out', '--num-heads', '3', *CONFIG], '--num-heads is 3, but '),
     (
       ['FILE', 'out', '--model-config', 'other.json'],
-      'hidden_size is 48 in FILE, 768 in other.json; give',
+      'hidden_size is 48 in FILE, 768 in other.json; pass',
     ),
     (
       ['FILE', 'out', '--tied', 'correction', *CONFIG],

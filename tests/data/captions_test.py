@@ -238,7 +238,7 @@ def test_sentences_of_whole_words():
   cased = dataclasses.replace(vocabulary, words=(*grammar.WORDS, 'Star'))
   with pytest.raises(UserError, match="no word 'A'"):
     captions_lib.make_encoder(cased)('A star')
-  with pytest.raises(UserError, match='give the setting data.vocabulary'):
+  with pytest.raises(UserError, match='set data.vocabulary to the'):
     captions_lib.make_encoder(dataclasses.replace(vocabulary, words=()))
 
 
