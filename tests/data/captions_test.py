@@ -107,7 +107,7 @@ def test_hub_name_offline(monkeypatch):
       load('bert-base-cased')
     assert 'vocabulary bert-base-cased' in str(raised.value)
     assert '(no connection)' in str(raised.value)
-    assert 'give the path of a vocab.txt file' in str(raised.value)
+    assert 'pass the path of a vocab.txt file' in str(raised.value)
 
 
 def test_hub_model_without_files(monkeypatch, tmp_path):

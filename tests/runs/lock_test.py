@@ -41,7 +41,7 @@ def _path(tmp_path):
 
 
 def _lock(path):
-  return lock.Lock(path, 'give another folder')
+  return lock.Lock(path, 'pass another folder')
 
 
 def _take(path):
