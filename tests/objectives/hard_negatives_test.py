@@ -27,13 +27,13 @@ def test_jitted_equals_unjitted(world_dir):
       ),
       compute=settings.Compute(
         target_chunk=32,
-        score_tokens=99,
-        gradient_tokens=99,
+        score_tokens=999,
+        gradient_tokens=999,
         num_score_buckets=1,
         num_gradient_buckets=1,
       ),
       model=settings.Model(
-        num_layers=2,
+        num_layers=1,
         hidden_size=8,
         num_heads=1,
         intermediate_size=8,
