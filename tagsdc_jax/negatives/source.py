@@ -115,7 +115,7 @@ def find(
   found = []
   for name in names:
     given = extensions.find(
-      name, built_in, 'negatives.sources', config.extensions
+      name, built_in, 'negatives.sources', config.extensions, Source
     )
     if not isinstance(given, Source):
       given = Source(name.partition(':')[2], given)
@@ -131,6 +131,7 @@ def find(
   twice = [name for name in own if own.count(name) > 1]
   if twice:
     raise errors.UserError(
-      f'negatives.sources has {twice[0]} twice; name each source once'
+      f'negatives.sources has two sources named {twice[0]}; remove or rename '
+      'one'
     )
   return tuple(found)

@@ -114,16 +114,15 @@ def _check_counts(s: Settings) -> None:
 def _check_sources(s: Settings) -> None:
   n = s.negatives
   if not n.sources:
-    raise ValueError('negatives.sources must name one source at least')
+    raise ValueError('negatives.sources must name at least one source')
   for name, given in (
     ('negatives.num_hard_by_source', n.num_hard_by_source),
     ('losses.weight_by_source', s.losses.weight_by_source),
   ):
     if len(given) not in (0, len(n.sources)):
       raise ValueError(
-        f'{name} must have a number for each of '
-        f'negatives.sources = {", ".join(n.sources)}, or none, '
-        f'got {len(given)}'
+        f'{name} must be empty or have one number per source, '
+        f'{len(n.sources)} for {", ".join(n.sources)}; got {len(given)}'
       )
   counts = dict.fromkeys(
     ('images', 'texts'), ('negatives.pool_size', n.pool_size)
