@@ -1,8 +1,11 @@
 """Stages 1 and 2: jitted equals unjitted, and positives without negatives."""
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from tagsdc_jax import settings
 from tagsdc_jax.negatives import filters
@@ -15,6 +18,9 @@ def _first_batch(task):
   return tiny.make_source(task.settings)[0]
 
 
+@pytest.mark.skipif(
+  not os.environ.get('TAGSDC_SLOW_TESTS'), reason='set TAGSDC_SLOW_TESTS=1'
+)
 def test_jitted_equals_unjitted(world_dir):
   # As little as there can be: without jit every operation is a call.
   task = tiny.make_task(
