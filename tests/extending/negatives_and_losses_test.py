@@ -14,12 +14,7 @@ HERE = Path(__file__).parent
 _OWN = {
   'negatives and a loss': (
     {
-      'negatives.sources': (
-        'images',
-        'texts',
-        'my_negatives:neighbors',
-        'mask_refill',
-      ),
+      'negatives.sources': ('images', 'my_negatives:neighbors', 'mask_refill'),
       'losses.pairs': ('my_losses:logistic', 'discrimination'),
     },
     [
