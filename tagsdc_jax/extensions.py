@@ -21,7 +21,13 @@ def is_own(name: str) -> bool:
   return ':' in name
 
 
-def find(name: str, known: Mapping[str, Any], setting: str, folder: str) -> Any:
+def find(
+  name: str,
+  known: Mapping[str, Any],
+  setting: str,
+  folder: str,
+  kind: type | None = None,
+) -> Any:
   """Returns the object that a name refers to.
 
   Args:
@@ -29,6 +35,7 @@ def find(name: str, known: Mapping[str, Any], setting: str, folder: str) -> Any:
     known: the built-ins by name.
     setting: the setting with the name, for messages: "negatives.sources".
     folder: folder of the user's module, see the setting `extensions`.
+    kind: type that the name may refer to instead of a function.
   Raises:
     UserError: if the name is unknown, or the user's file cannot be run.
   """
@@ -36,8 +43,8 @@ def find(name: str, known: Mapping[str, Any], setting: str, folder: str) -> Any:
     if name in known:
       return known[name]
     raise errors.UserError(
-      f'{setting} must be one of {", ".join(known)}, or module:function in '
-      f'a file beside your config, got {name!r}'
+      f'{setting} must be one of {", ".join(known)}, or module:function for a '
+      f'function of module.py beside your config file, got {name!r}'
     )
   module, _, function = name.partition(':')
   path = Path(folder or '.').absolute() / f'{module}.py'
@@ -50,6 +57,12 @@ def find(name: str, known: Mapping[str, Any], setting: str, folder: str) -> Any:
   if found is None:
     raise errors.UserError(
       f'{setting} names {name}, but {path} defines no {function}'
+    )
+  if not (callable(found) or kind and isinstance(found, kind)):
+    wanted = f'a {kind.__name__} or a function' if kind else 'a function'
+    raise errors.UserError(
+      f'{setting} names {name}, which must be {wanted}, got '
+      f'{type(found).__name__}'
     )
   return found
 
@@ -77,10 +90,17 @@ def call(function: Callable[..., Any], what: str, *args: Any) -> Any:
       for frame, line in traceback.walk_tb(error.__traceback__)
       if frame.f_globals.get('__name__', '').startswith(_KEY)
     ]
-    kind = '' if is_user_error else f'{type(error).__name__}: '
+    reason = str(error) if is_user_error else _first_line(error)
     raise errors.UserError(
-      f'{what} failed: {"".join(own[-1:])}{kind}{error}'
+      f'{what} failed: {"".join(own[-1:])}{reason}'
     ) from error
+
+
+def _first_line(error: BaseException) -> str:
+  """Returns kind and message; what JAX explains below it is left out."""
+  # What a SyntaxError is shown as names the line once more.
+  text = error.msg if isinstance(error, SyntaxError) else str(error)
+  return ': '.join([type(error).__name__, *text.strip().splitlines()[:1]])
 
 
 def _run(path: Path, setting: str, name: str) -> Any:
@@ -94,12 +114,12 @@ def _run(path: Path, setting: str, name: str) -> Any:
   sys.modules[key] = module  # Before execution: dataclasses need it.
   try:
     spec.loader.exec_module(module)
-  except Exception as error:  # User code may raise anything.
+  except (Exception, SystemExit) as error:  # User code may raise anything.
     del sys.modules[key]
     line = errors.line_of(error, path)
     where = f', line {line}' if line else ''
     raise errors.UserError(
       f'{setting} names {name}, but {path}{where} cannot be run: '
-      f'{type(error).__name__}: {error}'
+      f'{_first_line(error)}'
     ) from error
   return module

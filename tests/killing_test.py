@@ -17,7 +17,7 @@ def _config(world_dir):
     'pretrain',
     world_dir,
     num_updates=1000,
-    stop_at_update=24,
+    stop_at_update=16,
     checkpoint_every=1,
     eval_every=0,
     num_devices=1,
@@ -38,7 +38,7 @@ def test_killed_and_asked_to_leave_it_is_the_same_run(
   assert killed.returncode == -signal.SIGKILL
 
   asked = killing.start(path, run_dir)
-  assert killing.send(asked, run_dir, signal.SIGUSR1, 0.1, 'a step')
+  assert killing.send(asked, run_dir, signal.SIGUSR1, 0.05, 'a step')
   # Schedulers ask more than once, also while it ends.
   while asked.poll() is None:
     asked.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Twenty updates in this process of several; prints nothing, writes results.
+"""Ten updates in this process of several; prints nothing, writes results.
 
   python -m tests.processes OUT WORLD_DIR PHASE
 
@@ -32,9 +32,9 @@ from tagsdc_jax.training import (
 )
 from tests import tiny
 
-UPDATES, MICRO_BATCHES = 25, 4
+UPDATES, MICRO_BATCHES = 12, 4
 # Where the run is handed over to several processes, and back to one.
-HANDED_OVER, HANDED_BACK = 5, 15
+HANDED_OVER, HANDED_BACK = 2, 7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,10 +67,8 @@ def make_settings(phase, data_dir):
   return dataclasses.replace(
     config,
     seed=1,
-    model=dataclasses.replace(config.model, num_layers=1),
-    compute=dataclasses.replace(config.compute, num_score_buckets=1),
     evaluation=dataclasses.replace(
-      config.evaluation, tile_texts=40, tile_images=2, num_buckets=1
+      config.evaluation, tile_texts=40, tile_images=2
     ),
     optimizer=dataclasses.replace(config.optimizer, learning_rate=1e-3),
   )

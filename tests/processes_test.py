@@ -36,7 +36,7 @@ def test_processes_only_divide_the_work(
     processes.UPDATES * processes.MICRO_BATCHES,
     processes.UPDATES,
   )
-  # Several processes go on from there, and do twenty updates.
+  # Several processes go on from there, and do ten updates.
   assert (
     launcher.run(
       [
@@ -57,7 +57,7 @@ def test_processes_only_divide_the_work(
   ]
   losses = json.loads((tmp_path / 'losses.json').read_text())
   for share in drawn:
-    assert len(share) == 20 * processes.MICRO_BATCHES / count
+    assert len(share) == 10 * processes.MICRO_BATCHES / count
   _same(
     whole,
     {int(k): v for k, v in losses.items()},

@@ -96,8 +96,21 @@ def test_free_to_change_leaves_out_what_decides_the_run():
     ),
     (
       {'data__source': 'coco'},
-      'data.source must be one of world, uniter_lmdb, or module:function of a '
-      "file beside your config, got 'coco'",
+      'data.source must be one of world, uniter_lmdb, or module:function for a '
+      "function of module.py beside your config file, got 'coco'",
+    ),
+    (
+      {'negatives__sources': ()},
+      'negatives.sources must name at least one source',
+    ),
+    (
+      {'negatives__num_hard_by_source': (1, 2)},
+      'negatives.num_hard_by_source must be empty or have one number per '
+      'source, 3 for images, texts, mask_refill; got 2',
+    ),
+    (
+      {'losses__weight_by_source': (1.0, -1.0, 1.0)},
+      'losses.weight_by_source must be a number from 0 to 1e+06, or several',
     ),
     (
       {'compute__dtype': 'float16'},

@@ -18,7 +18,11 @@ from tagsdc_jax.training import optimizer, state
 def make_settings(
   phase: str, data_dir: str, **changes: object
 ) -> settings.Settings:
-  """Settings of a few updates; keyword arguments replace whole parts."""
+  """Settings of a few updates; keyword arguments replace whole parts.
+
+  One layer and one length bucket, since compiling takes most of the time; the
+  tests of engines and networks have several.
+  """
   base = settings.Settings(
     phase=phase,
     num_updates=4,
@@ -27,7 +31,7 @@ def make_settings(
     log_every=1,
     data=settings.Data(root=data_dir, world_size='tiny', max_caption_tokens=16),
     model=settings.Model(
-      num_layers=2,
+      num_layers=1,
       hidden_size=16,
       num_heads=2,
       intermediate_size=32,
@@ -47,11 +51,11 @@ def make_settings(
       target_chunk=8,
       score_tokens=150,
       gradient_tokens=150,
-      num_score_buckets=2,
+      num_score_buckets=1,
       num_gradient_buckets=1,
     ),
     evaluation=settings.Evaluation(
-      tile_texts=16, tile_images=8, num_buckets=2, validation_images=8
+      tile_texts=16, tile_images=8, num_buckets=1, validation_images=8
     ),
   )
   return dataclasses.replace(base, **changes)

@@ -167,7 +167,9 @@ def of_settings(config: settings.Settings) -> tuple[PairLoss, ...]:
   """
   losses = []
   for name in config.losses.pairs or OF_PHASE[config.phase]:
-    loss = extensions.find(name, BUILT_IN, 'losses.pairs', config.extensions)
+    loss = extensions.find(
+      name, BUILT_IN, 'losses.pairs', config.extensions, PairLoss
+    )
     if not isinstance(loss, PairLoss):
       loss = extensions.call(loss, f'losses.pairs {name}', config)
     if not isinstance(loss, PairLoss):
@@ -177,12 +179,18 @@ def of_settings(config: settings.Settings) -> tuple[PairLoss, ...]:
       )
     if extensions.is_own(name):
       _check(loss, name, config.compute.engine)
+      loss = dataclasses.replace(
+        loss,
+        function=functools.partial(
+          extensions.call, loss.function, f'losses.pairs {name}'
+        ),
+      )
     losses.append(loss)
   names = [loss.name for loss in losses]
   twice = [name for name in names if names.count(name) > 1]
   if twice:
     raise errors.UserError(
-      f'losses.pairs has two losses named {twice[0]}; rename one of them'
+      f'losses.pairs has two losses named {twice[0]}; remove or rename one'
     )
   return tuple(losses)
 

@@ -140,27 +140,41 @@ def _check(one: source.Source, proposed: Any, batch: arrays.MicroBatch) -> None:
       f'source.{kind.__name__}, got {type(proposed).__name__}'
     )
   num_positives, length = batch.texts.token_ids.shape
-  shape: tuple[Any, ...] = (num_positives, None)
-  expected = {'is_valid': (shape, jnp.bool_)}
+  _check_array(one, proposed, 'is_valid', (num_positives, None), jnp.bool_)
+  shape = proposed.is_valid.shape
+  expected: dict[str, tuple[tuple[int, ...], Any]]
   if one.writes:
-    shape = (num_positives, proposed.is_valid.shape[-1])
-    expected |= {
+    expected = {
       'num_tokens': (shape, jnp.int32),
       'token_ids': ((*shape, length), jnp.int32),
       'is_target': ((*shape, length), jnp.bool_),
       'originals': ((*shape, length), jnp.int32),
     }
   else:
-    expected |= {'rows': (shape, jnp.int32)}
+    expected = {'rows': (shape, jnp.int32)}
   for name, (sizes, dtype) in expected.items():
-    value = getattr(proposed, name)
-    actual = (getattr(value, 'shape', None), getattr(value, 'dtype', None))
-    if (
-      actual[0] is None
-      or not arrays.shape_fits(actual[0], sizes)
-      or actual[1] != dtype
-    ):
-      raise errors.UserError(
-        f'the source {one.name} of negatives.sources: {name} must be '
-        f'{jnp.dtype(dtype).name} {sizes}, got {actual[1]} {actual[0]}'
-      )
+    _check_array(one, proposed, name, sizes, dtype)
+
+
+def _check_array(
+  one: source.Source,
+  proposed: Any,
+  name: str,
+  sizes: tuple[int | None, ...],
+  dtype: Any,
+) -> None:
+  """Raises UserError unless an array has the shape and dtype declared."""
+  value = getattr(proposed, name)
+  shape, kind = (getattr(value, x, None) for x in ('shape', 'dtype'))
+  if (
+    isinstance(shape, tuple)
+    and arrays.shape_fits(shape, sizes)
+    and kind == dtype
+  ):
+    return
+  wanted = ', '.join('candidates' if x is None else str(x) for x in sizes)
+  got = type(value).__name__ if shape is None else f'{kind} {list(shape)}'
+  raise errors.UserError(
+    f'the source {one.name} of negatives.sources: {name} must be '
+    f'{jnp.dtype(dtype).name} [{wanted}], got {got}'
+  )

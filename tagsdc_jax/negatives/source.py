@@ -120,7 +120,7 @@ def find(
   sources = []
   for name in names:
     found = extensions.find(
-      name, built_in, 'negatives.sources', config.extensions
+      name, built_in, 'negatives.sources', config.extensions, Source
     )
     if not isinstance(found, Source):
       found = Source(name.partition(':')[2], found)
@@ -136,6 +136,7 @@ def find(
   twice = [name for name in used if used.count(name) > 1]
   if twice:
     raise errors.UserError(
-      f'negatives.sources has {twice[0]} twice; name each source once'
+      f'negatives.sources has two sources named {twice[0]}; remove or rename '
+      'one'
     )
   return tuple(sources)

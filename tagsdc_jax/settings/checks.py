@@ -125,8 +125,8 @@ def _check_sources(s: Settings) -> None:
   ):
     if len(values) not in (0, len(n.sources)):
       raise ValueError(
-        f'{name} must be empty or have one number for each of '
-        f'negatives.sources = {", ".join(n.sources)}, got {len(values)}'
+        f'{name} must be empty or have one number per source, '
+        f'{len(n.sources)} for {", ".join(n.sources)}; got {len(values)}'
       )
   counts = dict.fromkeys(
     ('images', 'texts'), ('negatives.pool_size', n.pool_size)

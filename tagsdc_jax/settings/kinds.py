@@ -160,8 +160,8 @@ class Named(Kind):
 
   def _words(self) -> str:
     return (
-      f'one of {", ".join(self.words)}, or module:function of a file '
-      'beside your config'
+      f'one of {", ".join(self.words)}, or module:function for a function '
+      'of module.py beside your config file'
     )
 
 

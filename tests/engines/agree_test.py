@@ -20,8 +20,12 @@ def _task(phase, world_dir, engine, **changes):
     dataclasses.replace(
       config,
       compute=dataclasses.replace(
-        config.compute, engine=engine, num_gradient_buckets=2
+        config.compute,
+        engine=engine,
+        num_score_buckets=2,
+        num_gradient_buckets=2,
       ),
+      model=dataclasses.replace(config.model, num_layers=2),
       negatives=dataclasses.replace(config.negatives, **changes),
     )
   )

@@ -14,12 +14,7 @@ HERE = Path(__file__).parent
 _OWN = {
   'negatives and a loss': (
     {
-      'negatives.sources': (
-        'images',
-        'texts',
-        'my_negatives:neighbors',
-        'mask_refill',
-      ),
+      'negatives.sources': ('images', 'my_negatives:neighbors', 'mask_refill'),
       'losses.pairs': ('my_losses:logistic', 'discrimination'),
     },
     [
@@ -103,6 +98,22 @@ def _loss(body, options=''):
   'content, setting, message',
   [
     ('', 'losses.pairs', 'defines no mine'),
+    ('mine = 3', 'losses.pairs', 'a PairLoss or a function, got int'),
+    ('mine = 3', 'negatives.sources', 'a Source or a function, got int'),
+    ('raise SystemExit', 'losses.pairs', 'line 1 cannot be run: SystemExit'),
+    (
+      'def mine(inputs):\n  return 3 if inputs.batch.number else 4',
+      'negatives.sources',
+      'line 2: TracerBoolConversionError: Attempted boolean conversion of '
+      'traced array with shape int32[].',
+    ),
+    (
+      'import dataclasses\nfrom tagsdc_jax.negatives import word_swap\n'
+      'def mine(inputs):\n  return dataclasses.replace('
+      'word_swap.word_swap(inputs), is_valid=True)',
+      'negatives.sources',
+      'is_valid must be bool [3, candidates], got bool',
+    ),
     (
       _HEAD + 'def mine(config):\n  return 3',
       'losses.pairs',
@@ -153,7 +164,7 @@ def _loss(body, options=''):
       'def mine(inputs):\n  return dataclasses.replace('
       'word_swap.word_swap(inputs), is_valid=inputs.batch.texts.token_ids > 0)',
       'negatives.sources',
-      'num_tokens must be int32 (3, ',
+      'num_tokens must be int32 [3, ',
     ),
   ],
 )
@@ -179,4 +190,6 @@ def test_two_of_a_name(tmp_path, world_dir, capsys):
     main.main(['train', '--config', path, '--run-dir', str(tmp_path / 'run')])
     == 2
   )
-  assert 'has images twice' in capsys.readouterr().err
+  assert (
+    'two sources named images; remove or rename one' in capsys.readouterr().err
+  )

@@ -101,6 +101,6 @@ def test_bad_files_are_one_line(
 def test_a_name_that_is_none(name, my_run, capsys):
   with pytest.raises(SystemExit):
     _evaluate(my_run, '--protocol', name)
-  assert 'coco_5k, cxc, eccv, or module:function of a file' in (
+  assert 'coco_5k, cxc, eccv, or module:function for a function' in (
     capsys.readouterr().err
   )

@@ -33,8 +33,28 @@ def test_a_loss_that_stands_twice():
   config = settings.Settings(
     losses=settings.Losses(pairs=('triplet', 'triplet'))
   )
-  with pytest.raises(errors.UserError, match='two losses named triplet'):
+  with pytest.raises(errors.UserError, match='two losses named triplet; '):
     pair_losses.of_settings(config)
+
+
+def test_a_loss_that_fails_in_the_step_is_named(tmp_path):
+  # It fits the made-up scores that it is tried on, but no others.
+  (tmp_path / 'bad.py').write_text(
+    'import jax.numpy as jnp\n'
+    'from tagsdc_jax.losses.pair_losses import PairLoss\n'
+    'def mine(config):\n'
+    '  return PairLoss("mine", lambda _, x: x.probs + jnp.zeros(6))\n'
+  )
+  (loss,) = pair_losses.of_settings(
+    settings.Settings(
+      losses=settings.Losses(pairs=('bad:mine',)), extensions=str(tmp_path)
+    )
+  )
+  match = pair_losses.Match(jnp.zeros(3), jnp.zeros(3))
+  with pytest.raises(
+    errors.UserError, match='losses.pairs bad:mine failed: bad.py, line 4: '
+  ):
+    loss.function(match, match)
 
 
 @pytest.mark.parametrize('name', pair_losses.BUILT_IN)

@@ -1,8 +1,11 @@
 """Stages 1 and 2: jitted equals unjitted, and positives without negatives."""
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from tagsdc_jax import settings
 from tagsdc_jax.negatives import filters
@@ -15,6 +18,9 @@ def _first_batch(task):
   return tiny.make_source(task.settings)[0]
 
 
+@pytest.mark.skipif(
+  not os.environ.get('TAGSDC_SLOW_TESTS'), reason='set TAGSDC_SLOW_TESTS=1'
+)
 def test_jitted_equals_unjitted(world_dir):
   # As little as there can be: without jit every operation is a call.
   task = tiny.make_task(
@@ -27,13 +33,13 @@ def test_jitted_equals_unjitted(world_dir):
       ),
       compute=settings.Compute(
         target_chunk=32,
-        score_tokens=99,
-        gradient_tokens=99,
+        score_tokens=999,
+        gradient_tokens=999,
         num_score_buckets=1,
         num_gradient_buckets=1,
       ),
       model=settings.Model(
-        num_layers=2,
+        num_layers=1,
         hidden_size=8,
         num_heads=1,
         intermediate_size=8,

@@ -1,6 +1,7 @@
 """Runs with the preset `as_released`: both stages, and a resumed one."""
 
 import dataclasses
+import shutil
 
 import jax
 import numpy as np
@@ -41,21 +42,26 @@ def tags_run(world_dir, tmp_path_factory):
   return folder, training.train(_settings('tags', world_dir), folder)
 
 
-def test_stage_1_resumes_exactly(tags_run, world_dir, tmp_path):
+@pytest.fixture(scope='module')
+def stopped_run(world_dir, tmp_path_factory):
+  folder = tmp_path_factory.mktemp('stopped') / 'tags'
+  training.train(_settings('tags', world_dir, stop_at_update=1), folder)
+  return folder
+
+
+def test_stage_1_resumes_exactly(tags_run, stopped_run, world_dir, tmp_path):
   _, whole = tags_run
-  training.train(
-    _settings('tags', world_dir, stop_at_update=1), tmp_path / 'run'
-  )
+  shutil.copytree(stopped_run, tmp_path / 'run')
   continued = training.train(_settings('tags', world_dir), tmp_path / 'run')
   assert continued['parameters_sha256'] == whole['parameters_sha256']
 
 
-def test_goes_on_with_inputs_in_slices(tags_run, world_dir, tmp_path):
+def test_goes_on_with_inputs_in_slices(
+  tags_run, stopped_run, world_dir, tmp_path
+):
   folder, _ = tags_run
-  training.train(
-    _settings('tags', world_dir, stop_at_update=1), tmp_path / 'run'
-  )
-  config = _settings('tags', world_dir)
+  shutil.copytree(stopped_run, tmp_path / 'run')
+  config = _settings('tags', world_dir, stop_at_update=2)
   training.train(
     dataclasses.replace(
       config,
@@ -64,7 +70,7 @@ def test_goes_on_with_inputs_in_slices(tags_run, world_dir, tmp_path):
     tmp_path / 'run',
   )
   whole, sliced = (
-    checkpoints.load(f / 'checkpoints' / 'newest' / '3')
+    checkpoints.load(f / 'checkpoints' / 'newest' / '2')
     for f in (folder, tmp_path / 'run')
   )
   jax.tree.map(

@@ -15,7 +15,7 @@ from tagsdc_jax.runtime import hashing
 from tagsdc_jax.training import checkpoints
 
 _NAME = 'world_pretrain'
-_NUM_FIRST = 3
+_NUM_FIRST = 2
 
 
 @pytest.fixture(scope='module')
