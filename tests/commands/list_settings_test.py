@@ -152,7 +152,7 @@ def test_tables_are_as_wide_as_the_terminal(columns, capsys, monkeypatch):
     (['--search', ' '], '--search needs a word'),
     (['--search', 'temprature'], "contains 'temprature'; nearest: temperature"),
     (['--search', 'margin', 'seed'], 'no setting contains all of margin, seed'),
-    (['--markdown', 'losses'], 'give nothing else with it'),
+    (['--markdown', 'losses'], 'pass nothing else with it'),
     (['--config.seed=1'], 'unknown arguments: --config.seed=1'),
     (['world_dc', '--config.sed=1'], 'nearest: --config.seed'),
   ],
