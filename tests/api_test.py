@@ -237,10 +237,7 @@ def test_own_data(matcher, path):
       'model.num_heads is part of the trained network',
     ),
     (lambda m: tagsdc.load(m.path, overrides={'x': 1}), 'x is not a setting'),
-    (
-      lambda m: tagsdc.train('worlds', 'run'),
-      'neither a file nor a built-in config',
-    ),
+    (lambda m: tagsdc.train('worlds', 'run'), 'neither a file nor a built-in'),
     (
       lambda m: tagsdc.train(m.settings, 'run', overrides={'seed': -1}),
       'seed must be',

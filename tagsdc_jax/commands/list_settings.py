@@ -120,6 +120,6 @@ def _find(word: str) -> tuple[list[str], str]:
   known = {part for name in settings.ALL for part in (name, *name.split('.'))}
   nearest = difflib.get_close_matches(word, sorted(known | set(ours)), 1, 0)
   raise errors.UserError(
-    f'{kinds.shown(word)} is no setting, group, config or run folder; '
+    f'{kinds.shown(word)} is not a setting, group, config or run folder; '
     f'nearest: {nearest[0]}'
   )

@@ -38,7 +38,7 @@ and what it means. `tagsdc settings` shows the same in the terminal, searches it
 
 Give a setting on the command line as `--config.NAME=VALUE`, or set it in a
 config file, `config.NAME = VALUE`. On the command line, `none` stands for
-Python's `None`, several values have commas between them, and nothing after the
+Python's `None`, several values are separated by commas, and nothing after the
 equals sign makes a value empty. A continued run may change only:
 
 {free}.
