@@ -89,9 +89,9 @@ def test_the_demo_shows_its_table_before_it_draws(runs, world_dir, monkeypatch):
 
 
 def test_the_demo_refuses_what_is_not_its_own(runs, world_dir, tmp_path):
-  with pytest.raises(errors.UserError, match='seed = 0, now 5'):
+  with pytest.raises(errors.UserError, match='seed = 0, got 5'):
     demo.run_demo(runs, _demo_configs(world_dir, seed=5), True)
-  with pytest.raises(errors.UserError, match='from_scratch = True, now False'):
+  with pytest.raises(errors.UserError, match='from_scratch = True, got False'):
     demo.run_demo(runs, _demo_configs(world_dir), False)
   with pytest.raises(errors.UserError, match='does not belong to a demo'):
     demo.run_demo(runs / 'tags', _demo_configs(world_dir), True)
