@@ -68,7 +68,6 @@ def main() -> int:
   options = parse(sys.argv[1:])
   # Imported here so that --help does not need JAX.
   from benchmark import items, problem
-
   from tagsdc_jax import errors, files
 
   try:

@@ -103,7 +103,6 @@ def test_eager_steps_train_what_the_phase_trains(benchmark, phase):
   import dataclasses
 
   import benchmark.eager_steps
-
   from tagsdc_jax.training import head_init
 
   problem = benchmark.problem.make('tiny', None, None, None, [])
