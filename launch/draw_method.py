@@ -10,7 +10,6 @@ import argparse
 import base64
 import dataclasses
 import html
-import math
 
 import jax
 import numpy as np
@@ -21,6 +20,7 @@ from tagsdc_jax.data import assembling, captions
 from tagsdc_jax.data.world import dataset as world
 from tagsdc_jax.negatives import masking
 from tagsdc_jax.reporting.page import pictures
+from tagsdc_jax.runs.example_negatives import sigmoid
 
 INK, MUTED, LINE, CARD = '#1f2430', '#667085', '#d0d5dd', '#f5f7fa'
 BLUE, ORANGE, GREEN, RED = '#2563eb', '#d9480f', '#2b8a3e', '#c92a2a'
@@ -347,18 +347,17 @@ def example_of(matcher: tagsdc.Matcher, number: int, num_shown: int) -> Example:
     data_dir=config.data.root or None,
     size=config.data.world_size,
   )
-  probability = lambda score: 1 / (1 + math.exp(-score))
   return Example(
     png=pictures.to_png(picture),
     boxes=data.read_regions(caption.image).boxes[:, :4].tolist(),
     words=words,
-    score=probability(negatives[0].caption_score),
+    score=sigmoid(negatives[0].caption_score),
     masked=distinct[:4],
     refills=[
       Refill(
         one.text.split(),
         [edit.position for edit in one.edits],
-        probability(one.score),
+        sigmoid(one.score),
       )
       for one in negatives
     ],
