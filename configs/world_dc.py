@@ -14,10 +14,8 @@ def get_config() -> ml_collections.ConfigDict:
   config = world_tags.get_config()
   config.phase = 'dc'
   config.init_from = ''
-  # Longer than stage 1: after 250 updates the gain did not exceed the spread
-  # between seeds.
-  config.num_updates = 600
-  config.checkpoint_every = 300
+  config.num_updates = 240
+  config.checkpoint_every = 120
   config.losses.discrimination = 0.3
   config.losses.correction = 0.1
   config.optimizer.learning_rate = 5e-4

@@ -16,26 +16,26 @@ def get_config() -> ml_collections.ConfigDict:
   """Returns MLM and image-text matching from scratch."""
   config = settings.default_config()
   config.phase = 'pretrain'
-  config.num_updates = 2200
-  config.checkpoint_every = 250
-  config.eval_every = 1100
+  config.num_updates = 600
+  config.checkpoint_every = 300
+  config.eval_every = 0  # Only at the end, so the last checkpoint is the best.
   config.log_every = 20
   config.data.max_caption_tokens = 20
   config.model.num_layers = 3
   config.model.hidden_size = 64
-  config.model.num_heads = 4
+  config.model.num_heads = 8
   config.model.intermediate_size = 256
   # With BERT's 0.02 such a small network stays on a plateau for a long time.
   config.model.initializer_range = 0.12
   config.model.max_positions = 32
   config.model.dropout_rate = 0.0
-  config.batch.positives = 64
+  config.batch.positives = 32
   config.batch.micro_batches = 1
   # Masked words teach more per token than matching against random pictures.
   config.negatives.num_copies = 3
   config.negatives.num_in_batch = 1
-  config.losses.mlm = 1.0
-  config.optimizer.learning_rate = 2e-3
+  config.losses.mlm = 3.0
+  config.optimizer.learning_rate = 5e-4
   config.optimizer.warmup_updates = 100
   config.compute.num_score_buckets = 6  # Lengths differ little here.
   config.evaluation.validation_images = 50

@@ -15,9 +15,8 @@ def get_config() -> ml_collections.ConfigDict:
   config = world_pretrain.get_config()
   config.phase = 'tags'
   config.init_from = 'shipped:world_pretrain'
-  config.num_updates = 250
-  config.checkpoint_every = 125
-  config.eval_every = 0  # Only at the end, so the last checkpoint is the best.
+  config.num_updates = 180
+  config.checkpoint_every = 90
   config.log_every = 10
   # Many positives that share a small pool: on two cores, scoring dominates the
   # step's time, and few positives would give noisy gradients.
@@ -26,7 +25,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.negatives.num_hard = 5
   config.negatives.num_copies = 2
   config.negatives.num_samples = 6
-  config.losses.synthetic = 0.3
+  config.losses.synthetic = 3.0
   config.losses.mlm = 0.2
   config.compute.score_tokens = 2048
   config.compute.gradient_tokens = 640

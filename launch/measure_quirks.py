@@ -120,7 +120,7 @@ def _measure(
   results = json.loads((run / 'results.json').read_text('utf-8'))
   return {
     'mean_r1': results['evaluation']['mean_r1'],
-    'foils': results['measures']['foil_accuracy']['all'],
+    'foils': results['measures']['foil_accuracy']['test']['all']['accuracy'],
   }
 
 

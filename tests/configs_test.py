@@ -55,7 +55,9 @@ def test_names_are_complete_and_leave_out_helpers():
   assert configs.names() == sorted(
     [
       *RELEASE,
+      'world_relations',
       'world_pretrain',
+      'world_hard_only',
       'world_tags',
       'world_dc',
       'uniter_lmdb_small',

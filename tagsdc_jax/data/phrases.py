@@ -15,6 +15,7 @@ from tagsdc_jax.errors import UserError
 
 Phrases = tuple[tuple[int, ...], ...]
 
+# As in settings.PHRASE_KINDS, from 1.
 OBJECT, ATTRIBUTE, RELATION = 1, 2, 3
 _SECTIONS = {'node': OBJECT, 'attribute': ATTRIBUTE, 'relation': RELATION}
 _MAX_COUNT = np.iinfo(np.int8).max

@@ -48,7 +48,7 @@ def draw(
   masked = masking.mask_tokens(
     keys.mask,
     batch.texts.token_ids,
-    masking.units(config.unit, batch.phrase_counts, batch.texts.num_tokens),
+    masking.units(config.unit, batch),
     num_copies=config.num_copies,
     mask_rate=config.mask_rate,
     mask_id=task.mask_id,

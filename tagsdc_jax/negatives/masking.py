@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Bool, Float, Int, Int8, Key
 
-from tagsdc_jax import arrays
+from tagsdc_jax import arrays, settings
 from tagsdc_jax.arrays import Array
 
 MASK_SHARE, RANDOM_SHARE = 0.8, 0.1  # The rest is unchanged.
@@ -40,21 +40,23 @@ def phrase_probs(
   return total / jnp.maximum(size, 1.0)
 
 
-def units(
-  unit: str, phrase_counts: Int8[Array, 'B P L'], num_tokens: Int[Array, 'B']
-) -> Int8[Array, 'B units L']:
+def units(unit: str, batch: arrays.MicroBatch) -> Int8[Array, 'B units L']:
   """Returns the units to mask as a whole, in the format of `phrase_counts`.
 
   Args:
     unit: 'phrase'; 'token', each word piece is a unit; 'both', phrases and
-      word pieces.
-    phrase_counts: see `phrase_probs`.
-    num_tokens: including [CLS] and [SEP].
+      word pieces; 'object', 'attribute' or 'relation', phrases of this kind.
+    batch: captions and their phrases.
   Returns:
-    P, L or P + L units per caption.
+    P, L or P + L units per caption; those that are not used are zero.
   """
+  phrase_counts, num_tokens = batch.phrase_counts, batch.texts.num_tokens
   if unit == 'phrase':
     return phrase_counts
+  if unit in settings.PHRASE_KINDS:
+    kind = 1 + settings.PHRASE_KINDS.index(unit)
+    is_used = batch.phrase_kinds == kind
+    return jnp.where(is_used[..., None], phrase_counts, jnp.int8(0))
   length = phrase_counts.shape[-1]
   place = jnp.arange(length)[None]
   is_word = (place > 0) & (place < num_tokens[:, None] - 1)

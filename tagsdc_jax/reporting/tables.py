@@ -11,6 +11,13 @@ from tagsdc_jax.evaluation import recall
 
 # Row of the second count; see `recall.with_equal`.
 EQUAL = '  equal sentences as hits'
+# Of the rows in the demo's comparison.
+NAMES = {
+  'pretrain': 'pretraining',
+  'hard_only': 'hard retrieved negatives only',
+  'tags': 'tailored negatives too (TAGS)',
+  'dc': 'tailored negatives too (DC)',
+}
 
 
 def print_recalls(
@@ -113,13 +120,33 @@ def _flat(numbers: dict[str, Any], group: str = '') -> dict[str, float]:
   return found
 
 
-def print_phases(entries: Sequence[dict[str, Any]]) -> None:
-  """Prints the demo's phases: recalls, foil accuracy and time.
+def print_demo(results: dict[str, Any]) -> None:
+  """Prints the demo's phases, and what tailored negatives add.
 
   Args:
-    entries: `phases` of the demo's `results.json`; not empty.
+    results: the demo's `results.json`, with one phase at least.
   """
-  table = Table(title='embedded world, percent')
+  _print_phases(results['phases'])
+  rows = results['ablation']
+  kinds = list(rows[0]['foil_accuracy'])
+  table = Table(
+    title='foil accuracy by kind and mean R@1, test split, percent; chance 50'
+  )
+  for name in ('', 'updates', *kinds, 'mean R@1'):
+    table.add_column(name, justify='right' if name else 'left', no_wrap=True)
+  for row in rows:
+    table.add_row(
+      NAMES[row['name']],
+      str(row['updates'] or ''),
+      *(f'{row["foil_accuracy"][kind]["accuracy"]:.1f}' for kind in kinds),
+      f'{row["mean_r1"]:.1f}',
+      end_section=row['name'] != 'hard_only',
+    )
+  _print(table)
+
+
+def _print_phases(entries: Sequence[dict[str, Any]]) -> None:
+  table = Table(title='embedded world, test split, percent')
   table.add_column('', no_wrap=True)
   for way in ('image', 'text'):
     for k in recall.CUTOFFS:
@@ -139,7 +166,7 @@ def print_phases(entries: Sequence[dict[str, Any]]) -> None:
     table.add_row(
       entry['name'],
       *_cells(entry | {'mean_r1': recall.mean_r1(entry)}),
-      f'{entry["foil_accuracy"]["all"]:.1f}',
+      f'{entry["foil_accuracy"]["test"]["all"]["accuracy"]:.1f}',
       f'{entry["seconds"]:.0f}',
     )
   _print(table)

@@ -62,7 +62,11 @@ def read_report(run_dir: Path) -> content.Report:
     notes += [f'{rendering.LABELS[name]} has not started.' for name in later]
   found, problem = _gather_examples(folders)
   return content.Report(
-    run_dir.resolve().name, phases, found, [*notes, *problem]
+    run_dir.resolve().name,
+    phases,
+    found,
+    [*notes, *problem],
+    results.get('ablation') or (),
   )
 
 

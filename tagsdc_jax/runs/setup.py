@@ -111,6 +111,17 @@ def check_positions(
     )
 
 
+def _check_unit(unit: str, data: dataset.RetrievalDataset) -> None:
+  if unit not in settings.PHRASE_KINDS:
+    return
+  kind = 1 + settings.PHRASE_KINDS.index(unit)
+  if not any(kind in caption.phrase_kinds for caption in data.captions):
+    raise errors.UserError(
+      f'negatives.unit={unit} needs captions with {unit} phrases, but '
+      f'{data.name} has none; set negatives.unit=phrase or token'
+    )
+
+
 def make_task(
   config: settings.Settings,
   data: dataset.RetrievalDataset,
@@ -123,10 +134,12 @@ def make_task(
     data: the training split; its lengths determine the length buckets.
     shapes: static sizes of its micro-batches.
   Raises:
-    UserError: if captions are longer than the network has positions, or there
-      are more refilled words than 32-bit integers can count.
+    UserError: if captions are longer than the network has positions, no phrase
+      is of the kind to be masked, or there are more refilled words than 32-bit
+      integers can count.
   """
   check_positions(config.model, data)
+  _check_unit(config.negatives.unit, data)
   length = shapes.max_tokens + 2
   _check_sentences(config, length)
   # A fixed seed, so that a continued run has the same buckets.

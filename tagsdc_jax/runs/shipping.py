@@ -1,4 +1,4 @@
-"""Makes a folder of `tagsdc_jax.shipped` from a finished run.
+"""Makes a folder of `tagsdc_jax.shipped` from two finished runs.
 
 Run by launch/pretrain_world.sh.
 """
@@ -16,36 +16,41 @@ from tagsdc_jax.training import checkpoints
 
 
 def ship(run_dir: Path, target: Path, commands: list[str]) -> dict:
-  """Writes the weights, the log and the recipe of a run.
+  """Writes the weights, the logs and the recipe of a run and its start.
 
   Args:
-    run_dir: a finished run; its newest checkpoint is used.
+    run_dir: a finished run that started from another run, which started from
+      scratch; its newest checkpoint is used.
     target: folder of the weights; replaced.
-    commands: the commands that made the run, for the recipe.
+    commands: the commands that made the runs, for the recipe.
   Returns:
     the recipe.
   Raises:
-    UserError: if the run has not finished, or started from other weights.
+    UserError: if a run has not finished, or started from other weights.
   """
-  results = json.loads((run_dir / folder.RESULTS).read_text(encoding='utf-8'))
+  results = _results(run_dir)
   update = results['updates']
   loaded = checkpoints.load(run_dir / 'checkpoints' / 'newest' / str(update))
   config = settings.from_flat(loaded.about['settings'])
-  if 'evaluation' not in results or config.init_from or config.data.root:
+  before = paths.local(config.init_from or '.')
+  before_results = _results(before)
+  if folder.read_config(before).get('init_from') or config.data.root:
     raise errors.UserError(
-      f'{run_dir} must be a finished run from scratch on the world in its '
-      'own folder (init_from and data.root empty)'
+      f'{run_dir} must have started from a run from scratch, both on the world '
+      'in its own folder (data.root empty)'
     )
   about = {
     key: loaded.about[key]
     for key in ('phase', 'update', 'settings', 'versions')
   }
   checkpoints.export(target, loaded.parameters, about)
+  shutil.copy(before / folder.METRICS, target / shipped.FIRST_METRICS)
   shutil.copy(run_dir / folder.METRICS, target / folder.METRICS)
   recipe = {
     'commands': commands,
     'updates': update,
-    'seconds': results['seconds'],
+    'updates_before': before_results['updates'],
+    'seconds': before_results['seconds'] + results['seconds'],
     'machine': f'{platform.machine()}, {platform.system()}',
     'parameters_sha256': hashing.parameters_sha256(loaded.parameters),
     'evaluation': results['evaluation'],
@@ -53,6 +58,18 @@ def ship(run_dir: Path, target: Path, commands: list[str]) -> dict:
   }
   files.write_json(target / shipped.RECIPE, recipe)
   return recipe
+
+
+def _results(run_dir: Path) -> dict:
+  """Returns the results of a finished run."""
+  path = run_dir / folder.RESULTS
+  try:
+    results = json.loads(path.read_text(encoding='utf-8'))
+  except OSError as error:
+    raise errors.UserError(f'{path} cannot be read: {error}') from error
+  if 'evaluation' not in results:
+    raise errors.UserError(f'{run_dir} has not finished')
+  return results
 
 
 if __name__ == '__main__':

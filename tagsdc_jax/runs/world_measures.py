@@ -1,7 +1,6 @@
 """Measures parameters with the embedded world's oracle.
 
-The validation captions and the seed are fixed, so that checkpoints can be
-compared.
+The captions and the seed are fixed, so that checkpoints can be compared.
 """
 
 import collections
@@ -28,7 +27,9 @@ from tagsdc_jax.runs import setup
 from tagsdc_jax.runtime import parallel, progress
 from tagsdc_jax.training import head_init, keys
 
-Measures = dict[str, dict[str, float] | None]
+Measures = dict[str, dict[str, Any] | None]
+# Recipes are chosen on the first and reported on the second.
+FOIL_SPLITS = ('validation', 'test')
 # The table of texts and images, and each source's candidates.
 _Proposed = tuple[candidates_of.Table, tuple[candidates_of.Candidates, ...]]
 VERDICTS = ('false', 'still_true', 'not_a_sentence')
@@ -80,7 +81,7 @@ def measure(
   devices: list[jax.Device],
   start_params: Any = None,
 ) -> Measures:
-  """Measures parameters on the validation split of the world.
+  """Measures parameters on the validation and test splits of the world.
 
   Args:
     params: replicated over the devices.
@@ -91,27 +92,36 @@ def measure(
     start_params: the phase's initial parameters, for sources that need them;
       None: `params`.
   Returns:
-    percentages: `foil_accuracy` with `all` and one entry per kind of edit, and
-    the shares of VERDICTS as `synthetic_negatives`, among all written
-    sentences that pass the filter, and `retrieved_negatives`, among the
-    hardest texts of the pools. The last two are None for pretraining, which
-    makes no negatives.
+    `foil_accuracy` of each of FOIL_SPLITS, see `evaluation/foils.py`; and, for
+    validation captions, the shares of VERDICTS in percent as
+    `synthetic_negatives`, among all written sentences that pass the filter, and
+    `retrieved_negatives`, among the hardest texts of the pools. The last two
+    are None for pretraining, which makes no negatives.
   """
   params = head_init.matching_parameters(params, phase)
-  data = opening.open_split(config.data, 'validation')
-  scenes = world.load_scenes(
-    'validation',
-    data_dir=config.data.root or None,
-    size=config.data.world_size,  # type: ignore[arg-type]
-  )
+  splits = {
+    split: (
+      opening.open_split(config.data, split),
+      world.load_scenes(
+        split,
+        data_dir=config.data.root or None,
+        size=config.data.world_size,  # type: ignore[arg-type]
+      ),
+    )
+    for split in FOIL_SPLITS
+  }
+  model = setup.make_model(config)
   measures: Measures = {
-    'foil_accuracy': foil_evaluation.foil_accuracy(
-      setup.make_model(config),
-      params,
-      data,
-      foils.make_foils(data, scenes, _SEED),
-      devices=devices,
-    ),
+    'foil_accuracy': {
+      split: foil_evaluation.foil_accuracy(
+        model,
+        params,
+        data,
+        foils.make_foils(data, scenes, _SEED),
+        devices=devices,
+      )
+      for split, (data, scenes) in splits.items()
+    },
     'synthetic_negatives': None,
     'retrieved_negatives': None,
   }
@@ -121,8 +131,7 @@ def measure(
     params,
     params if start_params is None else start_params,
     config,
-    data,
-    scenes,
+    *splits['validation'],
     train,
     devices[0],
   )

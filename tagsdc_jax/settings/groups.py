@@ -19,8 +19,11 @@ from tagsdc_jax.settings.kinds import (
 # Sentences excluded from the negatives: the caption itself, all captions of its
 # image, or all sentences made only of words of those captions.
 EXCLUDED = ('caption', 'image', 'words')
-# Masked as a whole: phrases of the scene graph, word pieces, or both.
-UNITS = ('phrase', 'token', 'both')
+# Kinds of phrases in the scene graph, in the order of data/phrases.py.
+PHRASE_KINDS = ('object', 'attribute', 'relation')
+# Masked as a whole: phrases of the scene graph, word pieces, both, or the
+# phrases of one kind only.
+UNITS = ('phrase', 'token', 'both', *PHRASE_KINDS)
 # Built-in sources of negatives and pair losses.
 NEGATIVE_SOURCES = (
   'images',
@@ -230,7 +233,9 @@ class Negatives:
     'phrase',
     Choice(UNITS),
     'What is masked as a whole. phrase: phrases of the scene graph; token: '
-    'single tokens; both: phrases and single tokens.',
+    'single tokens; both: phrases and single tokens; object, attribute, '
+    'relation: phrases of that kind only (nothing is masked in a caption '
+    'without any).',
   )
   exclude: str = setting(
     'image',

@@ -1,8 +1,9 @@
 """Weights that come with the package, each in a folder next to this file.
 
 A folder contains an Orbax checkpoint without optimizer state (`parameters`,
-`about`), the `metrics.jsonl` of the run that produced it, and `recipe.json`:
-the command, the machine, and the hash of the parameters.
+`about`), the metrics of the two runs that produced it, one after the other
+(FIRST_METRICS, `metrics.jsonl`), and `recipe.json`: the commands, the machine,
+and the hash of the parameters.
 """
 
 import json
@@ -13,6 +14,7 @@ from tagsdc_jax import errors, paths
 
 PREFIX = 'shipped:'
 RECIPE = 'recipe.json'
+FIRST_METRICS = 'metrics_of_relations.jsonl'
 _ROOT = Path(__file__).parent
 
 
@@ -43,7 +45,8 @@ def names() -> list[str]:
 def recipe(name: str) -> dict[str, Any]:
   """Returns how the weights were produced.
 
-  Its keys: `command`, `machine`, `seconds`, `parameters_sha256`, `updates`.
+  Its keys: `commands`, `machine`, `seconds` of both runs, `updates`,
+  `updates_before`, `parameters_sha256`, `evaluation`, `measures`.
   """
   text = (_ROOT / name / RECIPE).read_text(encoding='utf-8')
   return json.loads(text)

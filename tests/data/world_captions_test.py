@@ -4,6 +4,7 @@ import numpy as np
 
 from tagsdc_jax.data.world import captions, grammar, oracle
 from tagsdc_jax.data.world.scenes import (
+  ATTRIBUTES,
   CANVAS,
   COLORS,
   SHAPES,
@@ -31,6 +32,19 @@ def test_scenes_are_valid_and_survive_json():
   assert counts == {3, 4, 5}
 
 
+def test_objects_of_a_picture_resemble_each_other():
+  # Two of three attributes in common: by chance in 5 % of pairs.
+  alike = pairs = 0
+  for number in range(300):
+    objects = sample_scene(example_rng(0, 'train', number)).objects
+    for at, item in enumerate(objects):
+      for other in objects[:at]:
+        same = [getattr(item, x) == getattr(other, x) for x in ATTRIBUTES]
+        alike += sum(same) >= 2
+        pairs += 1
+  assert 0.2 < alike / pairs < 0.5
+
+
 def test_streams_differ_by_seed_split_index_and_stream():
   keys = [
     (0, 'train', 0),
@@ -53,7 +67,7 @@ def test_captions_are_true_different_and_of_good_length():
     assert len(set(found)) == captions.CAPTIONS_PER_PICTURE
     for parsed in found:
       words = grammar.render_sentence(parsed)
-      assert 7 <= len(words) <= 16
+      assert 6 <= len(words) <= 16
       assert oracle.judge(words, scene) == 'still true'
       kinds[len(parsed.relations)] += 1
   assert kinds[1] > kinds[0] > kinds[2] > 0
@@ -76,7 +90,7 @@ def test_a_twin_scene_has_no_unique_caption():
 
 
 def test_a_scene_without_unique_captions_is_drawn_again(monkeypatch):
-  # The first draws of pictures 0 and 1 are twins.
+  # The first draws of pictures 0 and 2 are the same; 1 is like 0.
   real = captions.sample_scene
   twin = real(np.random.default_rng(0))
   calls = []
@@ -86,9 +100,36 @@ def test_a_scene_without_unique_captions_is_drawn_again(monkeypatch):
     return twin if len(calls) <= 2 else real(rng)
 
   monkeypatch.setattr(captions, 'sample_scene', sample)
-  pairs = captions.make_split(0, 'test', 2, is_unique=True)
+  pairs = captions.make_split(0, 'test', 3, is_unique=True)
   assert len(calls) == 4
-  assert pairs[0][0] != pairs[1][0]
+  assert pairs[0][0] != pairs[2][0]
+
+
+def test_pictures_to_evaluate_come_in_pairs_that_differ_in_one_detail():
+  pairs = captions.make_split(3, 'test', 80, is_unique=True)
+  scenes = [scene for scene, _ in pairs]
+  moved = 0
+  for one, two in zip(scenes[::2], scenes[1::2], strict=True):
+    assert len(one.objects) == len(two.objects)
+    both = list(zip(one.objects, two.objects))
+    looks = [
+      sum(getattr(a, name) != getattr(b, name) for name in ATTRIBUTES)
+      for a, b in both
+    ]
+    places = [(a.x, a.y) != (b.x, b.y) for a, b in both]
+    assert (sum(looks), sum(places)) in ((1, 0), (0, 2))
+    moved += sum(places) == 2
+    for number, item in enumerate(two.objects):
+      for other in two.objects[:number]:
+        distance = max(abs(item.x - other.x), abs(item.y - other.y))
+        assert distance > item.radius + other.radius
+  assert 5 < moved < 35
+  # Training pictures have no twins.
+  pairs = captions.make_split(3, 'train', 80, is_unique=False)
+  assert not any(
+    {(o.x, o.y) for o in a.objects} == {(o.x, o.y) for o in b.objects}
+    for (a, _), (b, _) in zip(pairs[::2], pairs[1::2], strict=True)
+  )
 
 
 def test_training_pictures_do_not_depend_on_how_many_there_are():

@@ -29,14 +29,17 @@ def test_every_foil_is_false_and_differs_in_one_place(split):
     scene = drawn[caption.image]
     assert oracle.judge_ids(caption.token_ids, scene) == 'still true'
     assert oracle.judge_ids(foil.token_ids, scene) == 'false'
-    changed = np.flatnonzero(foil.token_ids != caption.token_ids)
     words = grammar.to_words(foil.token_ids)
+    if foil.kind == 'swap':
+      assert sorted(words) == sorted(grammar.to_words(caption.token_ids))
+      continue
+    changed = np.flatnonzero(foil.token_ids != caption.token_ids)
     assert len(changed) == 1, words
     kinds = {
       'colour': scenes.COLORS,
       'shape': scenes.SHAPES,
       'size': scenes.SIZES,
-      'relation': ('left', 'right', 'above', 'below'),
+      'relation': grammar.RELATIONS,
     }
     assert words[changed[0]] in kinds[foil.kind]
   # At most one of a kind per caption, and never a sentence without colour
@@ -68,19 +71,61 @@ def test_a_caption_off_the_grammar_is_named(split):
     )
 
 
+def _numbers(found):
+  return {kind: entry['accuracy'] for kind, entry in found.items()}
+
+
 def test_accuracy_by_kind_by_hand():
-  made = [
-    foils.Foil(kind, 0, np.zeros(3, np.int32))
-    for kind in ('colour', 'colour', 'shape', 'size', 'relation')
-  ]
+  kinds = ['colour'] * 2 + ['shape', 'size', 'relation']
   is_right = np.array([True, False, True, False, True])
-  assert foil_evaluation.accuracy_by_kind(made, is_right) == {
-    'all': 62.5,
+  images = np.array([0, 1, 0, 1, 2])
+  found = foil_evaluation.accuracy_by_kind(kinds, is_right, images)
+  # A foil of each of the others is too few for the mean.
+  assert _numbers(found) == {
+    'all': 50.0,
     'colour': 50.0,
     'shape': 100.0,
     'size': 0.0,
     'relation': 100.0,
   }
+  assert [found[kind]['in_mean'] for kind in ('colour', 'shape')] == [1, 0]
+  assert [found[kind]['count'] for kind in ('all', 'colour', 'size')] == [
+    2,
+    2,
+    1,
+  ]
+  # And with one picture there is nothing to draw from.
+  one = foil_evaluation.accuracy_by_kind(['size'], is_right[:1], images[:1])
+  assert (one['all']['low'], one['all']['high']) == (0, 100)
+
+
+def test_the_mean_is_over_kinds_and_leaves_out_rare_ones():
+  counts = {'colour': 300, 'size': 100, 'swap': 99}
+  kinds = [kind for kind, count in counts.items() for _ in range(count)]
+  is_right = np.array([kind != 'size' for kind in kinds])
+  images = np.arange(len(kinds)) % 50
+  found = foil_evaluation.accuracy_by_kind(kinds, is_right, images)
+  assert found['all']['accuracy'] == 50.0
+  assert found['all']['count'] == 400 and not found['swap']['in_mean']
+
+
+def test_intervals_are_those_of_drawing_pictures():
+  # All foils of a picture are right or wrong together: 40 independent draws.
+  rng = np.random.default_rng(0)
+  by_picture = rng.random(40) < 0.7
+  kinds, images = ['shape'] * 400, np.repeat(np.arange(40), 10)
+  found = foil_evaluation.accuracy_by_kind(kinds, by_picture[images], images)
+  share = by_picture.mean()
+  spread = 100 * 1.96 * np.sqrt(share * (1 - share) / 40)
+  entry = found['shape']
+  assert entry['accuracy'] == pytest.approx(100 * share)
+  assert entry['high'] - entry['low'] == pytest.approx(2 * spread, rel=0.2)
+  assert entry == found['all']
+  # As if each foil were a picture of its own: much narrower.
+  apart = foil_evaluation.accuracy_by_kind(
+    kinds, by_picture[images], np.arange(400)
+  )['shape']
+  assert apart['high'] - apart['low'] < (entry['high'] - entry['low']) / 2
 
 
 def test_scores_of_sentences_are_those_of_the_matrix(split, world_dir):
@@ -118,6 +163,10 @@ def test_scores_of_sentences_are_those_of_the_matrix(split, world_dir):
   true = scores[[f.caption for f in made], own]
   clear = np.abs(true - false) > 1e-4
   assert clear.mean() > 0.9
-  expected = foil_evaluation.accuracy_by_kind(made, true > false)
-  for kind, value in expected.items():
-    assert abs(result[kind] - value) <= 100 * (1 - clear.mean()) + 1e-6
+  expected = foil_evaluation.accuracy_by_kind(
+    [f.kind for f in made], true > false, np.array(own)
+  )
+  assert set(result) == set(expected) == {'all', *foils.KINDS}
+  for kind, value in _numbers(expected).items():
+    difference = abs(result[kind]['accuracy'] - value)
+    assert difference <= 100 * (1 - clear.mean()) + 1e-6

@@ -1,5 +1,6 @@
 """The law of masking, against its closed form and against recorded rates."""
 
+import dataclasses
 import functools
 import itertools
 
@@ -8,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tagsdc_jax import arrays
+from tagsdc_jax.data import phrases
 from tagsdc_jax.negatives import masking
 from tests.golden import reading
 from tests.negatives import chi_square
@@ -290,12 +293,24 @@ def test_units_by_hand():
   counts[0, 0, 1:3] = 1
   tokens = np.zeros((1, 6, 6), np.int8)
   tokens[0, [1, 2, 3], [1, 2, 3]] = 1
-  of = lambda unit: masking.units(unit, jnp.asarray(counts), jnp.array([5]))
+  unused = dict.fromkeys(f.name for f in dataclasses.fields(arrays.MicroBatch))
+  batch = arrays.MicroBatch(
+    **unused
+    | {
+      'texts': arrays.Texts(jnp.zeros((1, 6), jnp.int32), jnp.array([5])),
+      'phrase_counts': jnp.asarray(counts),
+      'phrase_kinds': jnp.array([[phrases.ATTRIBUTE]], jnp.int8),
+    }
+  )
+  of = lambda unit: masking.units(unit, batch)
   np.testing.assert_array_equal(of('phrase'), counts)
   np.testing.assert_array_equal(of('token'), tokens)
   np.testing.assert_array_equal(
     of('both'), np.concatenate([counts, tokens], axis=1)
   )
+  np.testing.assert_array_equal(of('attribute'), counts)
+  for unit in ('object', 'relation'):
+    np.testing.assert_array_equal(of(unit), 0 * counts)
   # A word of a phrase is listed twice: 0.15 / 2 each; z once.
   np.testing.assert_allclose(
     masking.phrase_probs(of('both'), 0.15)[0],

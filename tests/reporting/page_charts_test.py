@@ -58,13 +58,22 @@ def _drawings():
   curve = curves.read(_lines([3.0, 2.0, 1.0]), 'loss')
   said = 'R@1 <"now">'
   return [
-    charts.loss_panel(curve, 5, svg.PHASES['tags'], said),
+    charts.loss_panel(curve, 5, svg.COLORS['tags'], said),
     charts.score_panel(curve, 5, svg.INK, said, 0.5),
     charts.score_panel(curve, 5, svg.INK, said, None),
     charts.grouped_bars(
       ['R@1', 'R@5'],
       {'tags': [50.0, None], 'dc': [100.0, 25.0]},
       [4.0, None],
+      said,
+    ),
+    charts.interval_rows(
+      ['all', 'size'],
+      {
+        'hard_only': [(80.0, 75.0, 84.0), (55.0, 43.0, 60.0)],
+        'dc': [(90.0, 85.0, 95.0), (100.0, 100.0, 100.0)],
+      },
+      50.0,
       said,
     ),
     charts.stacked_bars(
@@ -119,7 +128,7 @@ def test_bars_are_as_high_as_their_numbers():
 
 
 def test_shares_stand_side_by_side():
-  drawing = _drawings()[4]
+  drawing = _drawings()[-1]
   (false,), (still_true,) = (
     _boxes(drawing, name) for name in ('false', 'still-true')
   )

@@ -62,7 +62,9 @@ def _phase(name, start, **changes):
       test=_recalls(start, images=24, captions=120),
       validation=_recalls(start + 1, images=8, captions=40),
       measures={
-        'foil_accuracy': {'all': 61.5, 'colour': 72.25, 'shape': None},
+        'foil_accuracy': {
+          'test': {'all': {'accuracy': 61.5}, 'colour': {'accuracy': 72.25}}
+        },
         'synthetic_negatives': {
           'false': 80.0,
           'still_true': 15.0,
@@ -244,6 +246,7 @@ def test_numbers_that_are_missing_are_dashes(page):
   assert re.findall(r'<td>(.*?)</td>', row) == [
     '61.5',
     '72.2',
+    '–',
     '–',
     '–',
     '–',

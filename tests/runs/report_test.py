@@ -40,7 +40,7 @@ def _line(update, loss, kind='train'):
 
 
 def test_a_finished_run(tmp_path):
-  measures = {'foil_accuracy': {'all': 80.0}, 'retrieved_negatives': None}
+  measures = {'foil_accuracy': {'test': {}}, 'retrieved_negatives': None}
   run_dir = _make_run(
     tmp_path / 'mine',
     'dc',
@@ -132,7 +132,7 @@ def test_a_demo_with_shipped_pretraining(tmp_path):
   root = _make_demo(tmp_path / 'demo')
   entry = {
     **RECALLS,
-    'foil_accuracy': {'all': 60.0},
+    'foil_accuracy': {'test': {'all': {'accuracy': 60.0}}},
     'seconds': 0.5,
     'synthetic_negatives': SHARES,
     'retrieved_negatives': None,

@@ -45,6 +45,22 @@ def test_what_does_not_fit_is_refused(data, changes, message):
     setup.check_data(_model(data, **changes), data)
 
 
+def test_a_kind_of_phrase_that_no_caption_has_is_refused(data, world_dir):
+  shapes = tiny.open_train(world_dir)[1]
+  config = settings.Settings(
+    model=_model(data), negatives=settings.Negatives(unit='relation')
+  )
+  setup.make_task(config, data, shapes)
+  without = dataclasses.replace(
+    data,
+    captions=[dataclasses.replace(c, phrase_kinds=()) for c in data.captions],
+  )
+  with pytest.raises(
+    errors.UserError, match='needs captions with relation phrases, but world'
+  ):
+    setup.make_task(config, without, shapes)
+
+
 def test_more_words_than_32_bits_count_are_refused(data, world_dir):
   shapes = tiny.open_train(world_dir)[1]
   assert shapes.max_tokens == 16

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tagsdc_jax import errors, settings
+from tagsdc_jax.data.world import foils
 from tagsdc_jax.runs import demo, training
 from tagsdc_jax.runtime import hashing, memory
 from tagsdc_jax.training import checkpoints
@@ -23,11 +24,16 @@ def runs(world_dir, tmp_path_factory):
 
 
 def _demo_configs(world_dir, **changes):
+  phases = {
+    'relations': 'pretrain',
+    'hard_only_stage1': 'tags',
+    'hard_only_stage2': 'tags',
+  }
   return {
-    phase: tiny.make_settings(
-      phase, world_dir, keep_at_updates=(1, 3), **changes
+    name: tiny.make_settings(
+      phases.get(name, name), world_dir, keep_at_updates=(1, 3), **changes
     )
-    for phase in ('pretrain', 'tags', 'dc')
+    for name in demo.STARTS
   }
 
 
@@ -40,13 +46,8 @@ def test_the_demo_writes_every_phase_and_a_page(runs):
     assert entry['parameters_sha256'] == own['parameters_sha256']
     assert entry['image_retrieval'] == own['evaluation']['image_retrieval']
     assert entry['seconds'] == own['seconds'] > 0
-    assert set(entry['foil_accuracy']) == {
-      'all',
-      'colour',
-      'shape',
-      'size',
-      'relation',
-    }
+    for split in ('validation', 'test'):
+      assert set(entry['foil_accuracy'][split]) == {'all', *foils.KINDS}
     for kind in ('synthetic_negatives', 'retrieved_negatives'):
       assert entry[kind] == own['measures'][kind]
       if entry['name'] == 'pretrain':
@@ -54,6 +55,11 @@ def test_the_demo_writes_every_phase_and_a_page(runs):
       else:
         assert sum(entry[kind].values()) == pytest.approx(100)
   assert results['parameters_sha256'] == entry['parameters_sha256']
+  assert [e['name'] for e in results['controls']] == [
+    'relations',
+    'hard_only_stage1',
+    'hard_only_stage2',
+  ]
   assert (runs / 'report.html').read_text().startswith('<!DOCTYPE html>')
 
 
@@ -62,7 +68,7 @@ def test_the_demo_goes_on_where_it_was(runs, world_dir, tmp_path, monkeypatch):
   folder = tmp_path / 'demo'
   shutil.copytree(runs, folder)
   before = json.loads((folder / 'results.json').read_text())
-  last = before['phases'].pop()
+  assert before['phases'].pop()['name'] == 'dc'
   (folder / 'results.json').write_text(json.dumps(before))
   called = []
 
@@ -74,7 +80,32 @@ def test_the_demo_goes_on_where_it_was(runs, world_dir, tmp_path, monkeypatch):
   monkeypatch.setattr(demo.report, 'write_report', lambda path: path)
   after, _ = demo.run_demo(folder, _demo_configs(world_dir), True)
   assert called == [('dc', str(folder / 'tags'), folder / 'dc')]
-  assert after['phases'][-1] == last
+  assert after == json.loads((runs / 'results.json').read_text())
+
+
+def test_the_demo_compares_with_hard_negatives_alone(runs):
+  results = json.loads((runs / 'results.json').read_text())
+  entries = {e['name']: e for e in results['phases'] + results['controls']}
+  rows = {(row['stage'], row['name']): row for row in results['ablation']}
+  assert list(rows) == [
+    (0, 'pretrain'),
+    (1, 'hard_only'),
+    (1, 'tags'),
+    (2, 'hard_only'),
+    (2, 'dc'),
+  ]
+  assert [row['updates'] for row in rows.values()] == [0, 4, 4, 8, 8]
+  for key, run in (((1, 'hard_only'), 'hard_only_stage1'), ((2, 'dc'), 'dc')):
+    row, entry = rows[key], entries[run]
+    assert row['seed'] == 0
+    assert row['foil_accuracy'] == entry['foil_accuracy']['test']
+    assert row['image_r1'] == entry['image_retrieval']['r1']
+    assert row['mean_r1'] == (row['image_r1'] + row['text_r1']) / 2
+  # Each run starts from the one that it continues.
+  for run, start in demo.STARTS.items():
+    config = json.loads((runs / run / 'config.json').read_text())
+    init_from = config['settings']['init_from']
+    assert init_from == (str(runs / start) if start else '')
 
 
 def test_the_demo_shows_its_table_before_it_draws(runs, world_dir, monkeypatch):
@@ -147,7 +178,7 @@ def test_hash_is_of_the_saved_parameters(runs):
 )
 def test_resume_is_bit_for_bit(runs, phase, stops, world_dir, tmp_path):
   before = {
-    'pretrain': '',
+    'pretrain': str(runs / 'relations'),
     'tags': str(runs / 'pretrain'),
     'dc': str(runs / 'tags'),
   }[phase]
@@ -267,22 +298,22 @@ def test_a_loss_that_is_not_finite_loses_nothing(
   # With the data mended, and the newest checkpoint damaged, it goes on.
   shutil.rmtree(newest / str(number // 4) / 'optimizer')
   results = training.train(config, run_dir)
-  whole = json.loads((runs / 'pretrain' / 'results.json').read_text())
+  whole = json.loads((runs / 'relations' / 'results.json').read_text())
   assert results['parameters_sha256'] == whole['parameters_sha256']
   assert list((run_dir / 'checkpoints' / 'damaged').iterdir())
 
 
 def test_a_finished_run_stays_as_it_is(runs, world_dir):
-  before = json.loads((runs / 'pretrain' / 'results.json').read_text())
+  before = json.loads((runs / 'relations' / 'results.json').read_text())
   config = tiny.make_settings('pretrain', world_dir, keep_at_updates=(1, 3))
-  again = training.train(config, runs / 'pretrain')
+  again = training.train(config, runs / 'relations')
   assert again['parameters_sha256'] == before['parameters_sha256']
 
 
 def test_other_settings_are_refused(runs, world_dir):
   config = tiny.make_settings('pretrain', world_dir, seed=3)
   with pytest.raises(errors.UserError, match='seed was 0, now 3'):
-    training.train(config, runs / 'pretrain')
+    training.train(config, runs / 'relations')
 
 
 def test_foreign_folder_is_refused(world_dir, tmp_path):

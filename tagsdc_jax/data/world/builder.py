@@ -14,8 +14,7 @@ from tagsdc_jax.data.world import captions, grammar, pictures
 from tagsdc_jax.data.world.grammar import ParsedSentence
 from tagsdc_jax.data.world.scenes import CANVAS, SPLITS, Scene, example_rng
 
-# The longest phrase is "left of".
-_PHRASE_LENGTH = 2
+_PHRASE_LENGTH = 1
 # Pads token_ids and phrases, as 0 is a word and a position.
 PADDING = -1
 
@@ -37,10 +36,14 @@ class EmbeddedWorld(tfds.core.GeneratorBasedBuilder):
   split. Record number i of a split is picture number i.
   """
 
-  VERSION = tfds.core.Version('1.1.0')
-  RELEASE_NOTES = {'1.1.0': 'Region features show the surroundings too.'}
+  VERSION = tfds.core.Version('2.0.0')
+  RELEASE_NOTES = {
+    '1.1.0': 'Region features show the surroundings too.',
+    '2.0.0': 'Relations are one word and "of"; objects of a picture resemble '
+    'each other; eight colors, six shapes, 6,000 training pictures.',
+  }
   BUILDER_CONFIGS = [
-    WorldConfig(name='default', train=4000, validation=200, test=200),
+    WorldConfig(name='default', train=6000, validation=200, test=200),
     WorldConfig(name='tiny', train=64, validation=24, test=24),
   ]
   DEFAULT_CONFIG_NAME = 'default'

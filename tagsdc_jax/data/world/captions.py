@@ -9,20 +9,21 @@ from tagsdc_jax.data.world.scenes import (
   Scene,
   example_rng,
   sample_scene,
+  sample_twin,
 )
 
 CAPTIONS_PER_PICTURE = 5
-MIN_LENGTH = 7
+MIN_LENGTH = 6
 MAX_LENGTH = 16
 
 # Chance of each kind of caption, and of keeping size and color in it.
 _KINDS = ('full', 'short', 'chain', 'exists')
-_CHANCES = (0.5, 0.17, 0.1, 0.23)
+_CHANCES = (0.35, 0.35, 0.1, 0.2)
 _KEPT = {
   'full': (1.0, 1.0),
-  'short': (0.4, 0.8),
-  'chain': (0.15, 0.9),
-  'exists': (0.7, 0.9),
+  'short': (0.3, 1.0),
+  'chain': (0.1, 0.7),
+  'exists': (0.7, 1.0),
 }
 _MAX_TRIES = 300
 
@@ -77,14 +78,20 @@ def make_split(
     seed: seed of the whole data set.
     split: "train", "validation" or "test".
     num_pictures: how many scenes.
-    is_unique: whether every caption must be true of exactly one of them.
+    is_unique: whether every caption must be true of exactly one of them. If so,
+      scenes come in pairs that differ in one detail, so that the captions are
+      about it.
   """
   draws = [0] * num_pictures
   while True:
-    scenes = [
-      sample_scene(example_rng(seed, split, number, 0, draw))
-      for number, draw in enumerate(draws)
-    ]
+    scenes: list[Scene] = []
+    for number, draw in enumerate(draws):
+      rng = example_rng(seed, split, number, 0, draw)
+      scenes.append(
+        sample_twin(scenes[-1], rng)
+        if is_unique and number % 2
+        else sample_scene(rng)
+      )
     captions: list[list[ParsedSentence]] = []
     for number in range(num_pictures):
       rng = example_rng(seed, split, number, 1)

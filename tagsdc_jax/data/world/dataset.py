@@ -31,7 +31,7 @@ def load_world(
     split: "train", "validation" or "test".
     data_dir: folder of TFDS data sets, "~/tensorflow_datasets" if None; the
       data set is generated there if it is missing.
-    size: "default" (4000, 200 and 200 pictures) or "tiny" (64, 24 and 24).
+    size: "default" (6000, 200 and 200 pictures) or "tiny" (64, 24 and 24).
   Raises:
     UserError: if split or size is unknown or the folder cannot be used.
   """

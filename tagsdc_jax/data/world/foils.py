@@ -10,7 +10,7 @@ from tagsdc_jax.data.world import grammar, oracle
 from tagsdc_jax.data.world.scenes import Scene
 
 # Keys in results.json.
-KINDS = ('colour', 'shape', 'size', 'relation')
+KINDS = ('colour', 'shape', 'size', 'relation', 'swap')
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ sentence: "there is" mention ["and" mention ["and" mention]]
 | clause ["and" clause]
 clause:   mention relation mention
 mention:  "a" [size] [color] shape
-relation: "left of" | "right of" | "above" | "below"
+relation: "north of" | "south of" | "east of" | "west of"
 """
 
 import dataclasses
@@ -17,16 +17,14 @@ from tagsdc_jax.data import phrases
 from tagsdc_jax.data.dataset import Vocabulary
 from tagsdc_jax.data.world.scenes import COLORS, SHAPES, SIZES
 
-RELATIONS = {
-  'left of': ('left', 'of'),
-  'right of': ('right', 'of'),
-  'above': ('above',),
-  'below': ('below',),
-}
+# As on a map, north is up. Every relation is one word and "of", so that the
+# number of words does not give the relation away.
+RELATIONS = ('north', 'south', 'east', 'west')
 SPECIALS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
 WORDS = (
   SPECIALS
-  + ('a', 'there', 'is', 'and', 'left', 'right', 'of', 'above', 'below')
+  + ('a', 'there', 'is', 'and', 'of')
+  + RELATIONS
   + SIZES
   + COLORS
   + SHAPES
@@ -62,7 +60,7 @@ class ParsedSentence:
 
   Attributes:
     mentions: in the order of the sentence.
-    relations: names from `RELATIONS`; number k joins mentions 2k and 2k + 1.
+    relations: words of `RELATIONS`; number k joins mentions 2k and 2k + 1.
       Empty for a sentence that starts with "there is".
   """
 
@@ -147,10 +145,9 @@ def _read_mention(
 def _read_relation(
   words: Sequence[str], position: int
 ) -> tuple[str | None, int]:
-  for name, expected in RELATIONS.items():
-    end = position + len(expected)
-    if tuple(words[position:end]) == expected:
-      return name, end
+  pair = tuple(words[position : position + 2])
+  if len(pair) == 2 and pair[0] in RELATIONS and pair[1] == 'of':
+    return pair[0], position + 2
   return None, position
 
 
@@ -164,7 +161,8 @@ def find_phrases(parsed: ParsedSentence) -> tuple[tuple[int, ...], ...]:
 
   Returns:
     One tuple of positions per phrase, counted from 0 without [CLS]: first
-    the noun of every mention, then every adjective, then every relation.
+    the noun of every mention, then every adjective, then every relation,
+    without its "of".
   """
   return _render(parsed)[1]
 
@@ -186,9 +184,8 @@ def _render(
   relations: list[tuple[int, ...]] = []
   for number, mention in enumerate(parsed.mentions):
     if number % 2 and parsed.relations:
-      relation = RELATIONS[parsed.relations[number // 2]]
-      relations.append(tuple(range(len(words), len(words) + len(relation))))
-      words += relation
+      relations.append((len(words),))
+      words += [parsed.relations[number // 2], 'of']
     elif number:
       words.append('and')
     words.append('a')

@@ -22,10 +22,10 @@ Verdict = Literal['false', 'still true', 'not a sentence']
 SECTOR = 0.7
 
 _OPPOSITES = {
-  'left of': 'right of',
-  'right of': 'left of',
-  'above': 'below',
-  'below': 'above',
+  'north': 'south',
+  'south': 'north',
+  'east': 'west',
+  'west': 'east',
 }
 
 
@@ -50,11 +50,11 @@ def is_true(parsed: ParsedSentence, scene: Scene) -> bool:
 def holds(relation: str, one: Object, two: Object) -> bool:
   """Returns whether the relation holds, leniently, between two objects."""
   across, down = two.x - one.x, two.y - one.y
-  if relation in ('left of', 'right of'):
+  if relation in ('east', 'west'):
     ahead, aside = across, abs(down)
   else:
     ahead, aside = down, abs(across)
-  if relation in ('right of', 'below'):
+  if relation in ('south', 'east'):
     ahead = -ahead
   return ahead > 0 and ahead >= SECTOR * aside
 
@@ -75,10 +75,10 @@ def foils(
     scene: the scene.
     rng: selects among the edits.
   Returns:
-    Words by type of edit: "colour", "shape", "size", "relation". A type is
-    absent if the sentence has no such word or no such edit is false. A
-    relation is replaced by its opposite, which has as many words, and only if
-    the sentence is true of a clear pair.
+    Words by type of edit: "colour", "shape", "size", "relation", "swap". A type
+    is absent if the sentence has no such word or no such edit is false. A
+    relation is replaced by its opposite, or its two mentions are swapped, and
+    only if the sentence is true of a clear pair.
   """
   found = {}
   for kind, edits in _edits(parsed, scene).items():
@@ -104,14 +104,16 @@ def _edits(
           mentions = list(parsed.mentions)
           mentions[number] = dataclasses.replace(mention, **{kind: value})
           edits[kind].append(ParsedSentence(tuple(mentions), parsed.relations))
-  edits['relation'] = [
-    _turn_relation(parsed, number)
+  clear = [
+    number
     for number in range(len(parsed.relations))
     if any(
       clear_relation(objects[2 * number], objects[2 * number + 1])
       for objects in _assignments(parsed, scene)
     )
   ]
+  edits['relation'] = [_turn_relation(parsed, number) for number in clear]
+  edits['swap'] = [_swap_mentions(parsed, number) for number in clear]
   return edits
 
 
@@ -119,6 +121,13 @@ def _turn_relation(parsed: ParsedSentence, number: int) -> ParsedSentence:
   relations = list(parsed.relations)
   relations[number] = _OPPOSITES[relations[number]]
   return ParsedSentence(parsed.mentions, tuple(relations))
+
+
+def _swap_mentions(parsed: ParsedSentence, number: int) -> ParsedSentence:
+  mentions = list(parsed.mentions)
+  first = 2 * number
+  mentions[first : first + 2] = mentions[first + 1], mentions[first]
+  return ParsedSentence(tuple(mentions), parsed.relations)
 
 
 def _fits(mention: Mention, item: Object) -> bool:

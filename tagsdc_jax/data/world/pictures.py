@@ -7,7 +7,9 @@ from tagsdc_jax.data.world import scenes
 
 RGB = {
   'red': (225, 45, 45),
+  'pink': (240, 140, 190),
   'green': (50, 185, 60),
+  'cyan': (60, 200, 220),
   'blue': (60, 95, 250),
   'yellow': (235, 215, 50),
   'purple': (185, 60, 205),
@@ -20,7 +22,7 @@ MAX_BACKGROUND_BOXES = 3
 MAX_REGIONS = scenes.MAX_OBJECTS + MAX_BACKGROUND_BOXES
 
 _SUPERSAMPLING = 4
-_COLOR_JITTER = 12
+_COLOR_JITTER = 40
 # Darker than every color, so that shape is a linear function of the pixels.
 _BACKGROUND = (20, 70)
 _PIXEL_NOISE = 7.0
@@ -46,6 +48,7 @@ _OUTLINES: dict[str, tuple[tuple[float, float], ...]] = {
   'square': ((-0.88, -0.88), (0.88, -0.88), (0.88, 0.88), (-0.88, 0.88)),
   'triangle': ((0, -0.95), (1, 0.85), (-1, 0.85)),
   'star': _star(),
+  'diamond': ((0, -1), (0.8, 0), (0, 1), (-0.8, 0)),
   'cross': (
     (-0.32, -1),
     (0.32, -1),

@@ -5,14 +5,16 @@ Lengths are pixels, x grows to the right and y grows downwards.
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-SHAPES = ('circle', 'square', 'triangle', 'star', 'cross')
-COLORS = ('red', 'green', 'blue', 'yellow', 'purple', 'white')
+SHAPES = ('circle', 'square', 'triangle', 'star', 'cross', 'diamond')
+COLORS = ('red', 'pink', 'yellow', 'green', 'cyan', 'blue', 'purple', 'white')
 SIZES = ('small', 'large')
+# Attributes of an object, and the values of each.
+ATTRIBUTES = {'shape': SHAPES, 'colour': COLORS, 'size': SIZES}
 SPLITS = ('train', 'validation', 'test')
 CANVAS = 96
 
@@ -20,6 +22,8 @@ MIN_OBJECTS = 3
 MAX_OBJECTS = 5
 # Far enough apart that the size can be read from a jittered box.
 _RADII = {'small': (6.5, 8.0), 'large': (12.0, 14.0)}
+# So that single words rarely identify an object or a picture.
+_LOOK_ALIKE_CHANCE = 0.5
 _GAP = 4.0
 _BORDER = 2.0
 
@@ -82,21 +86,74 @@ def sample_scene(rng: np.random.Generator) -> Scene:
     objects: list[Object] = []
     # The first objects can leave no room for the rest: then start over.
     for _ in range(50):
-      candidate = _sample_object(rng)
+      candidate = _sample_object(objects, rng)
       if all(_is_apart(candidate, other) for other in objects):
         objects.append(candidate)
       if len(objects) == count:
         return Scene(tuple(objects))
 
 
-def _sample_object(rng: np.random.Generator) -> Object:
-  size = SIZES[rng.integers(len(SIZES))]
-  radius = round(float(rng.uniform(*_RADII[size])), 2)
+def sample_twin(scene: Scene, rng: np.random.Generator) -> Scene:
+  """Returns a scene that differs from another in one detail.
+
+  One object has another shape, color or size, or two objects that differ have
+  exchanged places.
+  """
+  while True:
+    objects = list(scene.objects)
+    one, two = rng.choice(len(objects), 2, replace=False)
+    if rng.random() < 0.5:
+      objects[one] = _change_attribute(objects[one], rng)
+    else:
+      first, second = objects[one], objects[two]
+      objects[one] = dataclasses.replace(first, x=second.x, y=second.y)
+      objects[two] = dataclasses.replace(second, x=first.x, y=first.y)
+      if all(getattr(first, x) == getattr(second, x) for x in ATTRIBUTES):
+        continue
+    if _fit(objects):
+      return Scene(tuple(objects))
+
+
+def _change_attribute(item: Object, rng: np.random.Generator) -> Object:
+  name = str(rng.choice(list(ATTRIBUTES)))
+  others = [x for x in ATTRIBUTES[name] if x != getattr(item, name)]
+  changed = dataclasses.replace(
+    item, **{name: others[rng.integers(len(others))]}
+  )
+  if name != 'size':
+    return changed
+  radius = round(float(rng.uniform(*_RADII[changed.size])), 2)
+  return dataclasses.replace(changed, radius=radius)
+
+
+def _fit(objects: Sequence[Object]) -> bool:
+  """Returns whether the objects are apart and inside the canvas."""
+  return all(
+    item.radius + _BORDER <= min(item.x, item.y)
+    and max(item.x, item.y) <= CANVAS - item.radius - _BORDER
+    and all(_is_apart(item, other) for other in objects[:number])
+    for number, item in enumerate(objects)
+  )
+
+
+def _sample_object(
+  others: Sequence[Object], rng: np.random.Generator
+) -> Object:
+  """Returns an object, often with two of the three attributes of another."""
+  attributes = {
+    name: values[rng.integers(len(values))]
+    for name, values in ATTRIBUTES.items()
+  }
+  if others and rng.random() < _LOOK_ALIKE_CHANCE:
+    other = others[int(rng.integers(len(others)))]
+    own = rng.choice(list(ATTRIBUTES))
+    attributes |= {
+      name: getattr(other, name) for name in ATTRIBUTES if name != own
+    }
+  radius = round(float(rng.uniform(*_RADII[attributes['size']])), 2)
   low, high = radius + _BORDER, CANVAS - radius - _BORDER
   return Object(
-    shape=SHAPES[rng.integers(len(SHAPES))],
-    colour=COLORS[rng.integers(len(COLORS))],
-    size=size,
+    **attributes,
     x=round(float(rng.uniform(low, high)), 2),
     y=round(float(rng.uniform(low, high)), 2),
     radius=radius,

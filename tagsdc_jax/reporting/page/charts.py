@@ -10,6 +10,7 @@ _BARS = 350, 200
 # Narrower bars are not labeled with their number.
 _LABELED_BAR, _LABEL_HEIGHT = 21, 8.0
 _ROW, _ROW_NAMES = 34, 100
+_INTERVALS = 560, 44, 72  # Width, height of a row, width of its name.
 _LABELED_SHARE = 9.0
 
 
@@ -118,7 +119,7 @@ def grouped_bars(
       if value is None:
         continue
       x = group - room / 2 + (row + 0.5) * each
-      axes.bar(x, value, each * 0.88, color=svg.PHASES[phase], clip_on=False)
+      axes.bar(x, value, each * 0.88, color=svg.COLORS[phase], clip_on=False)
       if is_labeled:
         top = _above_line(value, chances[group])
         axes.text(
@@ -139,6 +140,59 @@ def grouped_bars(
   axes.set_xticks(range(len(groups)), groups, color=svg.INK)
   axes.set_yticks(range(0, 101, 25))
   axes.grid(axis='y', color=svg.LINE, linewidth=0.8, clip_on=False)
+  axes.set_axisbelow(True)
+  return drawing.to_svg(description)
+
+
+def interval_rows(
+  rows: Sequence[str],
+  series: Mapping[str, Sequence[tuple[float, float, float]]],
+  chance: float,
+  description: str,
+) -> str:
+  """Returns a row per name with a dot and its interval for each series.
+
+  Args:
+    rows: names on the left.
+    series: name -> (value, low, high) in percent, per row.
+    chance: drawn as a dashed line.
+    description: for screen readers.
+  """
+  width, row_height, left = _INTERVALS
+  drawing = svg.Drawing(
+    width,
+    row_height * len(rows) + 24,
+    font=13,
+    left=left,
+    right=12,
+    top=4,
+    bottom=20,
+  )
+  axes = drawing.axes
+  for place, (name, values) in enumerate(series.items()):
+    color = svg.COLORS[name]
+    for row, (value, low, high) in enumerate(values):
+      y = row + (place - (len(series) - 1) / 2) * 0.25
+      for ends, thickness in (((low, high), 2.2), ((value, value), 9.0)):
+        # Not a marker: SVG draws those by reference.
+        axes.plot(
+          ends,
+          [y, y],
+          color=color,
+          linewidth=thickness,
+          solid_capstyle='round',
+          clip_on=False,
+        )
+  for row in range(1, len(rows)):
+    axes.axhline(row - 0.5, color=svg.LINE, linewidth=0.8, clip_on=False)
+  axes.axvline(
+    chance, color=svg.INK, linewidth=1.2, dashes=(3, 2.5), clip_on=False
+  )
+  lowest = min(low for values in series.values() for _, low, _ in values)
+  axes.set_xlim(min(lowest, chance) // 10 * 10, 100)
+  axes.set_ylim(len(rows) - 0.5, -0.5)
+  axes.set_yticks(range(len(rows)), rows, color=svg.INK)
+  axes.grid(axis='x', color=svg.LINE, linewidth=0.8, clip_on=False)
   axes.set_axisbelow(True)
   return drawing.to_svg(description)
 

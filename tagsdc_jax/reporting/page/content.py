@@ -24,8 +24,8 @@ class Phase:
     seconds: duration of training and evaluation.
     test: recalls on the test split, with `images` and `captions` if known.
     validation: the same on the validation subset.
-    measures: `foil_accuracy`, `synthetic_negatives`, `retrieved_negatives`,
-      each a dict of percentages or None.
+    measures: `foil_accuracy`, `synthetic_negatives`, `retrieved_negatives` of
+      `world_measures.measure`; any may be None.
     parameters_sha256: hash of its parameters; '' if unknown.
     train: metrics of training, by update.
     validations: metrics of validation, by update.
@@ -163,9 +163,11 @@ class Report:
     phases: in training order, at least one.
     examples: None if unavailable.
     notes: sentences on what is missing and why.
+    ablation: rows of a demo's comparison, see `runs.demo.run_demo`.
   """
 
   name: str
   phases: Sequence[Phase]
   examples: Examples | None = None
   notes: Sequence[str] = ()
+  ablation: Sequence[dict[str, Any]] = ()

@@ -61,13 +61,13 @@ def charts_of_foils(report: content.Report) -> list[Chart]:
   """Returns bars of foil accuracy by kind; empty without any."""
   series = {
     phase.name: [
-      tables.value_of(phase.measures, 'foil_accuracy', kind)
+      tables.value_of(phase.measures, *tables.FOILS, kind, 'accuracy')
       for kind in tables.KINDS
     ]
     for phase in report.phases
   }
   return _bars(
-    'Foil accuracy by kind of change',
+    'Foil accuracy by kind of change, test split',
     list(tables.KINDS.values()),
     series,
     [tables.FOIL_CHANCE] * len(tables.KINDS),
@@ -125,7 +125,7 @@ def curve_panels(phase: content.Phase) -> list[Chart]:
         charts.loss_panel(
           curve,
           planned,
-          svg.PHASES[phase.name],
+          svg.COLORS[phase.name],
           f'{heading}: from {curve.smoothed()[0]:.3f} to {curve.last:.3f}',
         ),
         f'{curve.last:.3f}'

@@ -8,7 +8,7 @@ import base64
 
 import jinja2
 
-from tagsdc_jax.reporting.page import content, panels, tables
+from tagsdc_jax.reporting.page import comparison, content, panels, tables
 
 LABELS = tables.LABELS
 
@@ -21,9 +21,11 @@ def render(report: content.Report) -> str:
     .render(
       report=report,
       labels=LABELS,
+      names=comparison.NAMES,
       title=tables.title(report),
       lead=tables.lead(report),
       facts=tables.facts(report),
+      comparison=comparison.compare(report.ablation),
       recalls=tables.recall_rows(report),
       measures=tables.measure_rows(report),
       recall_charts=panels.charts_of_recalls(report),

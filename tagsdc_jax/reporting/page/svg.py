@@ -10,7 +10,13 @@ from typing import Any
 # Matplotlib draws in these colors; in the page they are CSS variables, so
 # that one drawing serves light, dark and print.
 INK, MUTED, LINE = '#000001', '#000002', '#000003'
-PHASES = {'pretrain': '#000011', 'tags': '#000012', 'dc': '#000013'}
+# Of phases, and of what they are compared with.
+COLORS = {
+  'pretrain': '#000011',
+  'tags': '#000012',
+  'dc': '#000013',
+  'hard_only': '#000014',
+}
 VERDICTS = {
   'false': '#000021',
   'still_true': '#000022',
@@ -26,7 +32,7 @@ _VARIABLES = {
   INK: 'ink',
   MUTED: 'muted',
   LINE: 'line',
-  **{color: name for name, color in PHASES.items()},
+  **{color: name.replace('_', '-') for name, color in COLORS.items()},
   **{color: name.replace('_', '-') for name, color in VERDICTS.items()},
   **{
     color: f'on-{name.replace("_", "-")}' for name, color in ON_VERDICTS.items()

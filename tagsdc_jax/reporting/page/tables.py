@@ -22,11 +22,13 @@ KINDS = {
   'shape': 'shape',
   'size': 'size',
   'relation': 'relation',
+  'swap': 'swap',
 }
 VERDICTS = ('false', 'still_true', 'not_a_sentence')
 SOURCES = ('synthetic_negatives', 'retrieved_negatives')
 MISSING = '–'
 FOIL_CHANCE = 50.0
+FOILS = ('foil_accuracy', 'test')  # Where a phase's measures have them.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +114,7 @@ def facts(report: content.Report) -> list[tuple[str, str, str]]:
     if value is not None:
       remark = f'chance {base[way]["r1"]:.1f}' if base else ''
       found.append((number(value), name, remark))
-  foils = value_of(last.measures, 'foil_accuracy', 'all')
+  foils = value_of(last.measures, *FOILS, 'all', 'accuracy')
   if foils is not None:
     found.append((number(foils), 'Foil accuracy', f'chance {FOIL_CHANCE:.1f}'))
   seconds = [phase.seconds for phase in report.phases if phase.seconds]
@@ -198,7 +200,7 @@ def measure_rows(report: content.Report) -> list[Row]:
   Cells: KINDS of foils, VERDICTS on synthetic and on retrieved negatives.
   """
   numbers = [
-    [value_of(phase.measures, 'foil_accuracy', kind) for kind in KINDS]
+    [value_of(phase.measures, *FOILS, kind, 'accuracy') for kind in KINDS]
     + [
       value_of(phase.measures, source, verdict)
       for source in SOURCES
