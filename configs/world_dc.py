@@ -14,8 +14,8 @@ def get_config() -> ml_collections.ConfigDict:
   config = world_tags.get_config()
   config.phase = 'dc'
   config.init_from = ''
-  config.num_updates = 240
-  config.checkpoint_every = 120
+  config.num_updates = 150
+  config.checkpoint_every = 75
   config.losses.discrimination = 0.3
   config.losses.correction = 0.1
   config.optimizer.learning_rate = 5e-4

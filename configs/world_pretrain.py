@@ -1,10 +1,14 @@
 """Pretraining on the embedded world: a small version of UNITER's recipe.
 
-launch/pretrain_world.sh uses it to train the weights that come with the
-package: nine minutes on two CPU cores, about half of the time shared with other
-work. Test split, 200 pictures: image R@1 81.3, text R@1 81.0 (chance 0.5);
-foils 86.5. Most remaining errors are relations, which stay at chance (53 of
-100).
+launch/pretrain_world.sh trains world_relations, and from it the weights that
+come with the package: ten and two minutes on two CPU cores. Three layers of 64
+with eight heads are enough to learn relations; smaller ones were not tried.
+
+Test split, 200 pictures in pairs that differ in one detail: mean R@1 70.5
+(chance 0.5); foils 81.1 (chance 50): color 95.9, shape 95.8, size 89.5,
+relation 64.7, swap 59.9. After world_relations alone, relations are known
+almost perfectly; learning all other words displaces much of it, which leaves a
+matcher that knows relations in part.
 """
 
 import ml_collections
@@ -13,7 +17,11 @@ from tagsdc_jax import settings
 
 
 def get_config() -> ml_collections.ConfigDict:
-  """Returns MLM and image-text matching from scratch."""
+  """Returns MLM and image-text matching.
+
+  Pass --config.init_from=RUN_DIR of world_relations; from scratch, relations
+  are not learned.
+  """
   config = settings.default_config()
   config.phase = 'pretrain'
   config.num_updates = 600

@@ -15,8 +15,8 @@ def get_config() -> ml_collections.ConfigDict:
   config = world_pretrain.get_config()
   config.phase = 'tags'
   config.init_from = 'shipped:world_pretrain'
-  config.num_updates = 180
-  config.checkpoint_every = 90
+  config.num_updates = 120
+  config.checkpoint_every = 60
   config.log_every = 10
   # Many positives that share a small pool: on two cores, scoring dominates the
   # step's time, and few positives would give noisy gradients.
