@@ -18,6 +18,6 @@ pretrain=(tagsdc train --config world_pretrain --run-dir "$runs/pretrain"
 "$VENV/bin/${first[0]}" "${first[@]:1}"
 "$VENV/bin/${relations[0]}" "${relations[@]:1}"
 "$VENV/bin/${pretrain[0]}" "${pretrain[@]:1}"
-"$VENV/bin/python" -m tagsdc_jax.runs.shipping "$runs/pretrain" \
-  tagsdc_jax/shipped/world_pretrain \
+"$VENV/bin/python" -m tagsdc_jax.runs.shipping \
+  "$runs/relations" "$runs/pretrain" tagsdc_jax/shipped/world_pretrain \
   "${first[*]}" "${relations[*]}" "${pretrain[*]}"

@@ -15,42 +15,45 @@ from tagsdc_jax.runtime import hashing
 from tagsdc_jax.training import checkpoints
 
 
-def ship(run_dir: Path, target: Path, commands: list[str]) -> dict:
-  """Writes the weights, the logs and the recipe of a run and its start.
+def ship(
+  first_dir: Path, run_dir: Path, target: Path, commands: list[str]
+) -> dict:
+  """Writes the weights, the logs and the recipe of two runs.
 
   Args:
-    run_dir: a finished run that started from another run, which started from
-      scratch; its newest checkpoint is used.
+    first_dir: a finished run from scratch.
+    run_dir: a finished run that started from it; its newest checkpoint is used.
     target: folder of the weights; replaced.
     commands: the commands that made the runs, for the recipe.
   Returns:
     the recipe.
   Raises:
-    UserError: if a run has not finished, or started from other weights.
+    UserError: if a run has not finished, or did not start like this.
   """
-  results = _results(run_dir)
+  first, results = (_results(path) for path in (first_dir, run_dir))
   update = results['updates']
   loaded = checkpoints.load(run_dir / 'checkpoints' / 'newest' / str(update))
   config = settings.from_flat(loaded.about['settings'])
-  before = paths.local(config.init_from or '.')
-  before_results = _results(before)
-  if folder.read_config(before).get('init_from') or config.data.root:
+  before = folder.read_config(first_dir).get('init_from')
+  if before or not config.init_from or config.data.root:
     raise errors.UserError(
-      f'{run_dir} must have started from a run from scratch, both on the world '
-      'in its own folder (data.root empty)'
+      f'{first_dir} must be a run from scratch, and {run_dir} one that started '
+      'from it, both on the world in its own folder (data.root empty)'
     )
   about = {
     key: loaded.about[key]
     for key in ('phase', 'update', 'settings', 'versions')
   }
+  # The recipe says where they started.
+  about['settings'] = about['settings'] | {'init_from': ''}
   checkpoints.export(target, loaded.parameters, about)
-  shutil.copy(before / folder.METRICS, target / shipped.FIRST_METRICS)
+  shutil.copy(first_dir / folder.METRICS, target / shipped.FIRST_METRICS)
   shutil.copy(run_dir / folder.METRICS, target / folder.METRICS)
   recipe = {
     'commands': commands,
     'updates': update,
-    'updates_before': before_results['updates'],
-    'seconds': before_results['seconds'] + results['seconds'],
+    'updates_before': first['updates'],
+    'seconds': first['seconds'] + results['seconds'],
     'machine': f'{platform.machine()}, {platform.system()}',
     'parameters_sha256': hashing.parameters_sha256(loaded.parameters),
     'evaluation': results['evaluation'],
@@ -68,10 +71,10 @@ def _results(run_dir: Path) -> dict:
   except OSError as error:
     raise errors.UserError(f'{path} cannot be read: {error}') from error
   if 'evaluation' not in results:
-    raise errors.UserError(f'{run_dir} has not finished')
+    raise errors.UserError(f'{run_dir} must be a finished run')
   return results
 
 
 if __name__ == '__main__':
-  made = ship(paths.local(sys.argv[1]), paths.local(sys.argv[2]), sys.argv[3:])
+  made = ship(*map(paths.local, sys.argv[1:4]), sys.argv[4:])
   print(json.dumps(made, indent=1))

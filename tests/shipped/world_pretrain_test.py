@@ -67,9 +67,7 @@ def test_weights_are_small_and_those_of_the_recipe(path):
   }
   assert _that_matter(made_with) == _that_matter(
     dataclasses.replace(
-      config,
-      init_from=made_with.init_from,
-      model=dataclasses.replace(config.model, **sizes),
+      config, model=dataclasses.replace(config.model, **sizes)
     )
   )
   checkpoints.check_parameters(
