@@ -234,7 +234,7 @@ class Matcher:
       sentences: as many as images, or one for all.
       images: as many as sentences, or one for all.
 
-    >>> matcher.embed('a red circle above a blue square', [0, 1, 2]).shape
+    >>> matcher.embed('a red circle north of a blue square', [0, 1, 2]).shape
     (3, 64)
     """
     return self._reader.read(self._pairs(sentences, images)).pooled
@@ -447,7 +447,7 @@ def load(
   ...   'num_devices': 1,
   ... }
   >>> load('shipped:world_pretrain', overrides=SMALL)
-  Matcher('...world_pretrain', phase pretrain, update 2200, world/test)
+  Matcher('...world_pretrain', phase pretrain, update 600, world/test)
   """
   _prepare_jax()
   overrides = dict(overrides or {})

@@ -26,7 +26,7 @@ SMALL = {
   'evaluation.num_buckets': 1,
   'num_devices': 1,
 }
-SENTENCE = 'a small red circle above a blue star'
+SENTENCE = 'a small red circle north of a blue star'
 
 
 def _export(path, phase, world_dir):

@@ -172,7 +172,14 @@ class Maker:
       images=regions,
       phrase_counts=assembling.phrase_counts(data, [0], shapes),
       phrase_kinds=assembling.phrase_kinds(data, [0], shapes),
-      references=assembling.references(self._data, images, shapes),
+      # A custom sentence is not among its image's captions.
+      references=np.concatenate(
+        [
+          assembling.references(self._data, images, shapes),
+          texts.token_ids[:, None],
+        ],
+        axis=1,
+      ),
       pool_texts=texts,
       pool_images=regions,
       caption_numbers=np.zeros(1, np.int32),

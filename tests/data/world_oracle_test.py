@@ -11,7 +11,7 @@ from tagsdc_jax.data.world.scenes import (
   sample_scene,
 )
 
-# y grows downwards: the circle is west of the square, the cross below both.
+# y grows downwards: the circle is west of the square, the cross south of both.
 CIRCLE = Object('circle', 'red', 'small', 20.0, 30.0, 7.0)
 SQUARE = Object('square', 'blue', 'large', 70.0, 30.0, 13.0)
 CROSS = Object('cross', 'red', 'small', 45.0, 80.0, 7.0)
