@@ -76,5 +76,6 @@ def _results(run_dir: Path) -> dict:
 
 
 if __name__ == '__main__':
-  made = ship(*map(paths.local, sys.argv[1:4]), sys.argv[4:])
+  first, last, made_in = (paths.local(name) for name in sys.argv[1:4])
+  made = ship(first, last, made_in, sys.argv[4:])
   print(json.dumps(made, indent=1))

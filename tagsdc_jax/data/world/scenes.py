@@ -117,13 +117,10 @@ def sample_twin(scene: Scene, rng: np.random.Generator) -> Scene:
 def _change_attribute(item: Object, rng: np.random.Generator) -> Object:
   name = str(rng.choice(list(ATTRIBUTES)))
   others = [x for x in ATTRIBUTES[name] if x != getattr(item, name)]
-  changed = dataclasses.replace(
-    item, **{name: others[rng.integers(len(others))]}
-  )
-  if name != 'size':
-    return changed
-  radius = round(float(rng.uniform(*_RADII[changed.size])), 2)
-  return dataclasses.replace(changed, radius=radius)
+  values: dict[str, Any] = {name: others[rng.integers(len(others))]}
+  if name == 'size':
+    values['radius'] = round(float(rng.uniform(*_RADII[values[name]])), 2)
+  return dataclasses.replace(item, **values)
 
 
 def _fit(objects: Sequence[Object]) -> bool:
