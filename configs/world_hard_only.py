@@ -1,7 +1,7 @@
 """Stage 1 without tailored negatives: what world_tags is compared with.
 
-The same start, data, updates and losses, but the generated sentences are not
-among the negatives.
+The same start, data and updates, masked language modeling, and the same losses
+on retrieved images and captions, but no loss on generated sentences.
 """
 
 import ml_collections

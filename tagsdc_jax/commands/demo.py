@@ -9,7 +9,7 @@ from tagsdc_jax.commands import configs
 from tagsdc_jax.reporting import tables
 from tagsdc_jax.runs import demo
 
-HELP = 'run the method on the embedded world, with and without its negatives'
+HELP = 'train with and without tailored negatives on the embedded world'
 EXAMPLES = """examples:
   tagsdc demo
   tagsdc demo --run-dir runs/other --seed 1

@@ -67,7 +67,7 @@ def test_captions_are_true_different_and_of_good_length():
     assert len(set(found)) == captions.CAPTIONS_PER_PICTURE
     for parsed in found:
       words = grammar.render_sentence(parsed)
-      assert 6 <= len(words) <= 16
+      assert 8 <= len(words) <= 16
       assert oracle.judge(words, scene) == 'still true'
       kinds[len(parsed.relations)] += 1
   assert kinds[1] > kinds[0] > kinds[2] > 0

@@ -13,7 +13,6 @@ from tagsdc_jax.data.world.scenes import (
 )
 
 CAPTIONS_PER_PICTURE = 5
-MIN_LENGTH = 6
 MAX_LENGTH = 16
 
 # Chance of each kind of caption, and of keeping size and color in it.
@@ -31,7 +30,7 @@ _MAX_TRIES = 300
 def describe(
   scene: Scene, rng: np.random.Generator, num: int = CAPTIONS_PER_PICTURE
 ) -> list[ParsedSentence]:
-  """Returns different true captions of a scene, 7 to 16 words each.
+  """Returns different true captions of a scene, 8 to 16 words each.
 
   Args:
     scene: what to describe.
@@ -129,7 +128,7 @@ def _draw_caption(
   mentions = tuple(_mention(item, kind, rng) for item in objects)
   caption = ParsedSentence(mentions, tuple(relations))
   length = len(grammar.render_sentence(caption))
-  return caption if MIN_LENGTH <= length <= MAX_LENGTH else None
+  return caption if length <= MAX_LENGTH else None
 
 
 def _mention(item: Object, kind: str, rng: np.random.Generator) -> Mention:
