@@ -22,11 +22,10 @@ import numpy as np
 from scipy import stats
 
 from tagsdc_jax import arguments
-from tagsdc_jax.data.world import foils
 from tagsdc_jax.reporting import tables
 from tagsdc_jax.settings import kinds
 
-COLUMNS = ('all', *foils.KINDS, 'image R@1', 'text R@1')
+COLUMNS = (*tables.KINDS.values(), 'image R@1', 'text R@1')
 ROWS = (
   (0, 'pretrain'),
   (1, 'hard_only'),
@@ -65,9 +64,10 @@ def _run(folder: Path, seed: int) -> dict[tuple[int, str], list[float]]:
 
 
 def _numbers(row: dict[str, Any]) -> list[float]:
-  return [
-    row['foil_accuracy'][kind]['accuracy'] for kind in ('all', *foils.KINDS)
-  ] + [row['image_r1'], row['text_r1']]
+  return [row['foil_accuracy'][kind]['accuracy'] for kind in tables.KINDS] + [
+    row['image_r1'],
+    row['text_r1'],
+  ]
 
 
 def print_table(found: Sequence[dict[tuple[int, str], list[float]]]) -> None:

@@ -11,6 +11,15 @@ from tagsdc_jax.evaluation import recall
 
 # Row of the second count; see `recall.with_equal`.
 EQUAL = '  equal sentences as hits'
+# Kinds of foils, by their keys in results.json.
+KINDS = {
+  'all': 'all',
+  'colour': 'color',
+  'shape': 'shape',
+  'size': 'size',
+  'relation': 'relation',
+  'swap': 'swap',
+}
 # Of the rows in the demo's comparison.
 NAMES = {
   'pretrain': 'pretraining',
@@ -132,7 +141,7 @@ def print_demo(results: dict[str, Any]) -> None:
   table = Table(
     title='foil accuracy by kind and mean R@1, test split, percent; chance 50'
   )
-  for name in ('', 'updates', *kinds, 'mean R@1'):
+  for name in ('', 'updates', *(KINDS[kind] for kind in kinds), 'mean R@1'):
     table.add_column(name, justify='right' if name else 'left', no_wrap=True)
   for row in rows:
     table.add_row(

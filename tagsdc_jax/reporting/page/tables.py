@@ -15,15 +15,7 @@ LABELS = {
   'dc': 'Stage 2 (DC)',
 }
 WAYS = ('image_retrieval', 'text_retrieval')
-# Key in results.json -> name on the page.
-KINDS = {
-  'all': 'all',
-  'colour': 'color',
-  'shape': 'shape',
-  'size': 'size',
-  'relation': 'relation',
-  'swap': 'swap',
-}
+KINDS = tables.KINDS
 VERDICTS = ('false', 'still_true', 'not_a_sentence')
 SOURCES = ('synthetic_negatives', 'retrieved_negatives')
 MISSING = '–'
