@@ -134,6 +134,6 @@ def test_shape_colour_and_size_can_be_read_linearly():
   inputs = np.concatenate(features).astype(np.float64)
   assert abs(inputs.mean()) < 0.5 and 0.7 < inputs.std() < 1.4
   shape, colour, size = np.array(labels).T
-  assert fit_linear(inputs, shape, 5) > 0.98
-  assert fit_linear(inputs, colour, 6) > 0.98
+  assert fit_linear(inputs, shape, len(SHAPES)) > 0.98
+  assert fit_linear(inputs, colour, len(COLORS)) > 0.98
   assert fit_linear(np.concatenate(boxes), size, 2) > 0.98
