@@ -4,13 +4,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tagsdc_jax.reporting import tables as terminal
 from tagsdc_jax.reporting.page import charts, tables
 
 NAMES = {
-  'pretrain': 'Pretraining',
-  'hard_only': 'Hard retrieved negatives only',
-  'tags': 'Tailored negatives too (TAGS)',
-  'dc': 'Tailored negatives too (DC)',
+  key: name[0].upper() + name[1:] for key, name in terminal.NAMES.items()
 }
 # A difference of R@1 below this is within what seeds differ by.
 _SAME_R1 = 1.5

@@ -32,8 +32,9 @@ _VARIABLES = {
   INK: 'ink',
   MUTED: 'muted',
   LINE: 'line',
-  **{color: name.replace('_', '-') for name, color in COLORS.items()},
-  **{color: name.replace('_', '-') for name, color in VERDICTS.items()},
+  **{
+    color: name.replace('_', '-') for name, color in (COLORS | VERDICTS).items()
+  },
   **{
     color: f'on-{name.replace("_", "-")}' for name, color in ON_VERDICTS.items()
   },
