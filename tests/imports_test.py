@@ -19,6 +19,7 @@ ARROW = (
   ('comparison',),
   ('runs',),
   ('reporting', 'released'),
+  ('preparing',),
   ('objectives',),
   ('training', 'evaluation', 'conversion'),
   ('negatives',),

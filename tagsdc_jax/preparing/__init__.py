@@ -1,0 +1,1 @@
+"""Makes a prepared data set of what people have: captions, features, photos."""

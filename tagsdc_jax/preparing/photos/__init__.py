@@ -1,0 +1,1 @@
+"""Reads photos and computes region features of them."""

@@ -1,0 +1,1 @@
+"""Readers of region features in the formats that people have."""
