@@ -152,7 +152,9 @@ class ImageStore:
     stored = record.get('conf')
     return (
       Regions(features[:limit], regions_lib.make_boxes7(boxes[:limit])),
-      stored[:limit] if isinstance(stored, np.ndarray) and stored.ndim else None,
+      stored[:limit]
+      if isinstance(stored, np.ndarray) and stored.ndim
+      else None,
     )
 
   def _count_confident(self, confidences: np.ndarray) -> int:

@@ -1,7 +1,8 @@
 """Finds the lines of tab-separated files of any size, and reads one of them.
 
 Lines are split here, not by `csv`: they are longer than its fields may be, and
-one pass has to find where each begins. csv ends them by \\r\\n, others by \\n.
+one pass has to find where each begins. Python's csv ends them by CR and LF,
+other programs by LF.
 """
 
 import base64
@@ -31,7 +32,7 @@ _DIGITS = re.compile(rb'\d{1,9}(\.0*)?')
 
 
 def scan(path: Path) -> Iterator[tuple[int, int, bytes]]:
-  """Yields where each line begins, its bytes without \\n, and its head."""
+  """Yields where each line begins, its bytes without the LF, and its head."""
   with open(path, 'rb', buffering=0) as file:
     size = os.fstat(file.fileno()).st_size
     begin = at = 0
@@ -138,10 +139,9 @@ class LineStore(FileStore):
       )
 
   def _are_equal(self, begin: int, size: int, other: int, length: int) -> bool:
-    return (
-      size == length <= _LONGEST
-      and self._bytes(begin, size) == self._bytes(other, length)
-    )
+    return size == length <= _LONGEST and self._bytes(
+      begin, size
+    ) == self._bytes(other, length)
 
   def _name(self, raw: bytes, number: int) -> str:
     try:
@@ -295,5 +295,3 @@ def _unwrapped(field: bytes) -> bytes:
   if field[:2] in (b"b'", b'b"') and field[-1:] == field[1:2]:
     return field[2:-1]
   return field
-
-

@@ -98,9 +98,7 @@ class UniterNpzStore(_NpzStore):
           f'{list(classes.shape)}'
         )
       labels = classes.argmax(axis=1)
-    return StoredRegions(
-      arrays['features'], boxes, arrays.get('conf'), labels
-    )
+    return StoredRegions(arrays['features'], boxes, arrays.get('conf'), labels)
 
 
 class BuaStore(_NpzStore):

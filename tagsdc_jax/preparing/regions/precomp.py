@@ -40,9 +40,7 @@ class _Split:
     self.sources = [path, ids, *([captions] if captions.is_file() else [])]
     self._descriptor: int | None = None
     self._read_header()
-    num_captions = (
-      sum(1 for _ in _lines(captions)) if captions.is_file() else None
-    )
+    num_captions = _count_lines(captions) if captions.is_file() else None
     if not ids.is_file():
       raise errors.UserError(
         f'{ids} is missing; expected the id of a picture per line, as many '
@@ -185,9 +183,7 @@ class PrecompStore(FileStore):
   def _compare(self, name: str, known: int, split: _Split, place: int) -> None:
     other = self._splits[self._split_of[known]]
     row = self._place_of[known]
-    if (
-      split.rows(place)[0].tobytes() != other.rows(row)[0].tobytes()
-    ):
+    if split.rows(place)[0].tobytes() != other.rows(row)[0].tobytes():
       self._twice[name] = (
         'must be stored once, but row '
         f'{other.firsts[row]} of {other.path.name} and row '
@@ -207,7 +203,9 @@ class PrecompStore(FileStore):
     place = self._places[name]
     split = self._splits[self._split_of[place]]
     row = split.firsts[self._place_of[place]]
-    return f'{os.path.join(self.path, split.path.name)}, row {row}: picture {name}'
+    return (
+      f'{os.path.join(self.path, split.path.name)}, row {row}: picture {name}'
+    )
 
   def _read(self, name: str) -> StoredRegions:
     if name in self._twice:
@@ -245,3 +243,9 @@ def _lines(path: Path) -> Iterator[str]:
       f'{path} must be text in UTF-8, got other bytes after line {number}; '
       'copy or download it again'
     ) from error
+
+
+def _count_lines(path: Path) -> int:
+  """Returns the number of lines, without blank ones at the end."""
+  with open(path, 'rb') as file:
+    return len(file.read().rstrip().splitlines())

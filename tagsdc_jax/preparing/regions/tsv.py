@@ -15,14 +15,7 @@ class ButdStore(LineStore):
   """Files of bottom-up attention: width before height, base64 of float32."""
 
   kind = 'BUTD tsv'
-  columns = (
-    'image_id',
-    'image_w',
-    'image_h',
-    'num_boxes',
-    'boxes',
-    'features',
-  )
+  columns = ('image_id', 'image_w', 'image_h', 'num_boxes', 'boxes', 'features')
 
   def _read(self, name: str) -> StoredRegions:
     _, width, height, count, boxes, features = self._fields(name, 6)

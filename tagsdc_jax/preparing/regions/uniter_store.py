@@ -54,7 +54,7 @@ def _names_in(folder: Path) -> list[str]:
         keys = [bytes(key) for key in cursor.iternext(values=False)]
       first = next((key for key in keys if key != _LIST), None)
       if first is not None:
-        _check_no_pickle(folder, bytes(transaction.get(first)[:2]))
+        _check_no_pickle(folder, bytes(transaction.get(first) or b''))
     return [key.decode('utf-8') for key in keys if key != _LIST]
   except (lmdb.Error, UnicodeDecodeError) as error:
     raise lmdb_files.bad(

@@ -121,7 +121,8 @@ def _object(
     )
   what = f'feature of object {number}'
   feature = numbers_in(_encoded(item.get('feature'), what), what, '<f4', 1)[0]
-  confidence, label = item.get('conf'), item.get('class')
+  confidence: Any = item.get('conf')
+  label = item.get('class')
   return (
     feature,
     rect,
