@@ -114,7 +114,7 @@ class Clauses:
 
 def is_passive(verb: Token) -> bool:
   """Returns whether a verb's subject is what it is done to."""
-  if any(c.dep_ in ('nsubjpass', 'auxpass') for c in verb.children):
+  if any(c.dep_ == 'auxpass' for c in verb.children):
     return True
   return verb.tag_ == 'VBN' and not any(
     c.dep_ in ('aux', 'dobj') for c in verb.children

@@ -89,7 +89,10 @@ def modified(token: Token) -> Token | None:
     if token.dep_ in _MODIFIES and token.head.i < end:
       return None
   if token.dep_ in _MODIFIES and token.head.pos_ in _NOUN:
-    return token.head
+    noun = token.head
+    while is_name(noun):  # "green" of "a green park bench"
+      noun = noun.head
+    return noun
   return None
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tagsdc_jax.data.scene_graph import rules, words
+from tagsdc_jax.data.scene_graph import repairs, rules, words
 from tagsdc_jax.data.scene_graph.graph import UNKNOWN, Phrase, SceneGraph
 from tagsdc_jax.errors import UserError
 
@@ -21,7 +21,7 @@ _WORD = re.compile(r"[^\W_]+(?:[-'’][^\W_]+)*")
 
 
 def parse(
-  texts: Iterable[str], batch_size: int = 256
+  texts: Iterable[str], batch_size: int = 64
 ) -> Iterator[SceneGraph]:
   """Yields the scene graph of each text, in one process.
 
@@ -36,12 +36,17 @@ def parse(
   """
   nlp = _model()
 
-  def pairs() -> Iterator[tuple[str, str]]:
+  def pairs() -> Iterator[tuple[str, tuple[str, int]]]:
     for text in texts:
-      yield prepared(text[:MAX_CHARACTERS]), text
+      sentence, added = to_sentence(text[:MAX_CHARACTERS])
+      yield sentence, (text, added)
 
-  for doc, text in nlp.pipe(pairs(), as_tuples=True, batch_size=batch_size):
-    yield SceneGraph(text, rules.find_phrases(doc))
+  for doc, (text, added) in nlp.pipe(
+    pairs(), as_tuples=True, batch_size=batch_size
+  ):
+    repairs.tag(doc)
+    repairs.repair(doc)
+    yield SceneGraph(text, rules.find_phrases(doc, added))
 
 
 def function_words(text: str) -> SceneGraph:
@@ -60,17 +65,24 @@ def function_words(text: str) -> SceneGraph:
   )
 
 
-def prepared(text: str) -> str:
-  """Returns what the parser reads: the same number of characters, or one more.
+def to_sentence(text: str) -> tuple[str, int]:
+  """Returns a caption as the sentences that the parser was trained with.
 
-  Captions often lack the final period, which the parser was trained with.
-  Their first word is upper-case, which makes a noun a name to the tagger.
+  Captions are short of words: "woman holding kite". An article is put before
+  and a period behind if they are missing, and the first word is in lower case,
+  as an upper-case letter makes it a name.
+
+  Returns:
+    The sentence; and the number of characters before the caption's first.
   """
-  first = re.match(r'\s*[A-Z][a-z]*(?![\w])', text)
+  text = re.sub(r'\s', ' ', text)
+  first = re.match(r' *([A-Z]?[a-z]+)(?![\w])', text)
+  added = 0
   if first:
     text = first.group().lower() + text[first.end() :]
-  text = re.sub(r'\s', ' ', text)
-  return text if re.search(r'[.!?]\s*$', text) else text + '.'
+    if first.group(1).lower() not in words.OPENERS:
+      text, added = f'the {text}', 4
+  return text if re.search(r'[.!?] *$', text) else text + '.', added
 
 
 @functools.cache
@@ -80,7 +92,7 @@ def _model() -> Any:
     import spacy.util
 
     # The parts that the rules need; names of persons and places are not.
-    nlp = spacy.load(MODEL, exclude=['ner', 'lemmatizer'])
+    nlp = spacy.load(MODEL, exclude=['ner', 'lemmatizer', 'attribute_ruler'])
   except (ImportError, OSError) as error:
     raise UserError(
       f'scene graphs need spaCy and its English model {MODEL}, got: '

@@ -24,34 +24,36 @@ Token = Any
 Doc = Any
 
 
-def find_phrases(doc: Doc) -> tuple[Phrase, ...]:
+def find_phrases(doc: Doc, added: int = 0) -> tuple[Phrase, ...]:
   """Returns the phrases of a parsed text.
 
   Args:
     doc: spaCy's Doc, with tags and dependencies.
+    added: number of characters before the text that are not the caption's.
   Returns:
     Objects, attributes, relations, each in the order of the text.
   """
   found = _Finder(doc)
+  place = lambda index: _spans([doc[index]], added)[0]
   found.find_relations()
   found.find_attributes()
   objects = [
-    Phrase(phrases.OBJECT, _spans(name), (_span(doc[i]),))
+    Phrase(phrases.OBJECT, _spans(name, added), (place(i),))
     for i, name in sorted(found.nouns.objects.items())
   ]
   attributes = [
     Phrase(
       phrases.ATTRIBUTE,
-      _spans(tokens),
-      (_span(doc[noun]), _span(doc[word])),
+      _spans(tokens, added),
+      (place(noun), place(word)),
     )
     for (word, noun), tokens in sorted(found.attributes.items())
   ]
   relations = [
     Phrase(
       phrases.RELATION,
-      _spans(tokens),
-      (_span(doc[subject]), _span(tokens[-1]), _span(doc[other])),
+      _spans(tokens, added),
+      (place(subject), place(tokens[-1].i), place(other)),
     )
     for (_, subject, other), tokens in sorted(found.relations.items())
   ]
@@ -128,9 +130,7 @@ class _Finder:
       if not others and self._clauses.gap(head):
         others = self.nouns.of(head.head)
       subjects = self._clauses.subjects(head)
-      if tokens[0].dep_ == 'agent' or (
-        tokens[0].lower_ == 'by' and is_passive(head)
-      ):
+      if tokens[0].lower_ == 'by' and is_passive(head):
         self._relate(others, [head], subjects)
         return
       if not is_be(head) and not self._clauses.objects(head):
@@ -194,7 +194,7 @@ class _Finder:
     """A verb that relates nothing says how its subject is: "smiling"."""
     if verb.dep_ in ('aux', 'auxpass', 'amod', 'compound', 'prep'):
       return
-    if any(c.dep_ in ('xcomp', 'ccomp') for c in verb.children):
+    if is_be(verb) or any(c.dep_ in ('xcomp', 'ccomp') for c in verb.children):
       return
     tokens = (verb, *particles(verb))
     for subject in self._clauses.subjects(verb):
@@ -212,16 +212,13 @@ class _Finder:
         self.attributes.setdefault((word.i, noun), (*shades, word))
 
 
-def _span(token: Token) -> Span:
-  return token.idx, token.idx + len(token.text)
-
-
-def _spans(tokens: Iterable[Token]) -> tuple[Span, ...]:
-  """Returns runs of characters; words with only a space between are one."""
+def _spans(tokens: Iterable[Token], added: int) -> tuple[Span, ...]:
+  """Returns runs of characters; neighboring words are one run."""
   spans: list[Span] = []
   last = None
   for token in tokens:
-    start, end = _span(token)
+    start = token.idx - added
+    end = start + len(token.text)
     if last is not None and token.i == last + 1:
       spans[-1] = (spans[-1][0], end)
     else:

@@ -75,3 +75,10 @@ FUNCTION_WORDS = frozenset(
   'if than then as while of to by for from at with very too just also both '
   "s 's ' t ll re ve".split()
 )
+# Words that may open a caption without an article being missing.
+OPENERS = FUNCTION_WORDS | frozenset(
+  'several many few two three four five six seven eight nine ten eleven twelve '
+  'in on under over above below behind beside between inside outside near next '
+  'around through into onto across along after before against among atop '
+  'during here who where when how why lots looking'.split()
+)
