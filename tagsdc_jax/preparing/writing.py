@@ -30,8 +30,8 @@ PARTS = '.parts'
 _SHARD = 256
 _REQUEST = 'request.json'
 _DONE = 'dataset_info.json'
-# Pictures whose names are kept for the report.
-_NAMED = 20
+# Reasons that are kept for the report, of each split.
+NAMED = 20
 
 
 class Maker(Protocol):
@@ -90,7 +90,7 @@ def check_folder(folder: Path, request: dict[str, Any]) -> bool:
     before = prepared.read_metadata(folder).get('request') or {}
   elif known.is_file():
     before = json.loads(known.read_text('utf-8'))
-  elif names - {'.prepare.lock'}:
+  elif {name for name in names if not name.startswith('.prepare.lock')}:
     raise errors.UserError(
       f'{folder} is not empty and no prepared data set; pass a new folder'
     )
@@ -334,7 +334,7 @@ def _write_records(
         note['counts'][key] = note['counts'].get(key, 0) + value
       if isinstance(record, store.Unreadable):
         note['num_left_out'] += 1
-        note['left_out'] += [record.reason][: _NAMED - len(note['left_out'])]
+        note['left_out'] += [record.reason][: NAMED - len(note['left_out'])]
         continue
       regions_lib.check_regions(
         dataset.Regions(record.features, regions_lib.make_boxes7(record.boxes)),

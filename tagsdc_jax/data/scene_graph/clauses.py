@@ -105,8 +105,7 @@ class Clauses:
     return (
       verb.dep_ == 'relcl'
       and any(
-        c.dep_ in _SUBJECTS and c.lower_ not in _RELATIVE
-        for c in verb.children
+        c.dep_ in _SUBJECTS and c.lower_ not in _RELATIVE for c in verb.children
       )
       and not any(c.dep_ == 'dobj' and is_noun(c) for c in verb.children)
     )

@@ -120,8 +120,10 @@ def _is_thing(token: Token) -> bool:
   if token.lower_ in words.PRONOUNS or not any(map(str.isalnum, token.text)):
     return False
   if is_noun(token):
-    return token.dep_ != 'npadvmod' and not is_name(token) and (
-      (noun := modified(token)) is None or noun.i < token.i
+    return (
+      token.dep_ != 'npadvmod'
+      and not is_name(token)
+      and ((noun := modified(token)) is None or noun.i < token.i)
     )
   return token.pos_ == 'ADJ' and token.dep_ in ('pobj', 'dobj')
 

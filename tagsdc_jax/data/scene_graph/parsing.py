@@ -20,9 +20,7 @@ MAX_CHARACTERS = 2000
 _WORD = re.compile(r"[^\W_]+(?:[-'’][^\W_]+)*")
 
 
-def parse(
-  texts: Iterable[str], batch_size: int = 64
-) -> Iterator[SceneGraph]:
+def parse(texts: Iterable[str], batch_size: int = 64) -> Iterator[SceneGraph]:
   """Yields the scene graph of each text, in one process.
 
   The graphs do not depend on `batch_size` or on the other texts.

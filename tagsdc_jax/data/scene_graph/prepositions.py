@@ -61,8 +61,10 @@ def find_prepositions(doc: Doc) -> list[Preposition]:
 
 
 def _is_preposition(token: Token) -> bool:
-  return token.dep_ in _PREPOSITION and token.pos_ in ('ADP', 'SCONJ', 'ADV') or (
-    token.pos_ == 'ADP' and any(c.dep_ == 'pobj' for c in token.children)
+  return (
+    token.dep_ in _PREPOSITION
+    and token.pos_ in ('ADP', 'SCONJ', 'ADV')
+    or (token.pos_ == 'ADP' and any(c.dep_ == 'pobj' for c in token.children))
   )
 
 
@@ -106,7 +108,5 @@ def _assembled(doc: Doc, run: list[int]) -> Preposition:
     if head.i not in inside and head.pos_ in ('VERB', 'AUX')
   ]
   return Preposition(
-    tuple(doc[i] for i in run),
-    left[0] if left else None,
-    _objects(doc, run),
+    tuple(doc[i] for i in run), left[0] if left else None, _objects(doc, run)
   )

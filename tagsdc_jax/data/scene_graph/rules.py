@@ -42,11 +42,7 @@ def find_phrases(doc: Doc, added: int = 0) -> tuple[Phrase, ...]:
     for i, name in sorted(found.nouns.objects.items())
   ]
   attributes = [
-    Phrase(
-      phrases.ATTRIBUTE,
-      _spans(tokens, added),
-      (place(noun), place(word)),
-    )
+    Phrase(phrases.ATTRIBUTE, _spans(tokens, added), (place(noun), place(word)))
     for (word, noun), tokens in sorted(found.attributes.items())
   ]
   relations = [
@@ -67,8 +63,7 @@ class _Finder:
     self._doc = doc
     self._prepositions = find_prepositions(doc)
     self.nouns = nouns_lib.find_nouns(
-      doc,
-      frozenset(t.i for p in self._prepositions for t in p.tokens),
+      doc, frozenset(t.i for p in self._prepositions for t in p.tokens)
     )
     self._clauses = Clauses(self.nouns)
     # (word, object) -> words; (place, subject, object) -> words.

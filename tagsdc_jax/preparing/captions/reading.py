@@ -10,7 +10,7 @@ from tagsdc_jax.preparing import listing
 from tagsdc_jax.preparing.captions import json_files, tables
 
 # Pictures per split as published: train with restval, validation, test.
-PUBLISHED = {
+PUBLISHED: dict[str, tuple[int, ...]] = {
   'flickr8k': (6000, 1000, 1000),
   'flickr30k': (29000, 1014, 1000),
   'coco': (113287, 5000, 5000),
@@ -126,17 +126,21 @@ def assign(
   return {name: found[name] for name in listing.SPLITS}
 
 
+def published(dataset: str, with_restval: bool) -> tuple[int, ...]:
+  """Returns the published pictures per split; empty if there is no number."""
+  counts = PUBLISHED.get(dataset, ())
+  if dataset == 'coco' and not with_restval:
+    return (counts[0] - _RESTVAL, *counts[1:])
+  return counts
+
+
 def compare_published(
   dataset: str, splits: dict[str, list[listing.Picture]], with_restval: bool
 ) -> list[str]:
   """Returns a line per split whose number of pictures is not the published."""
-  if dataset not in PUBLISHED:
-    return []
-  wanted = list(PUBLISHED[dataset])
-  if dataset == 'coco' and not with_restval:
-    wanted[0] -= _RESTVAL
   return [
-    f'{dataset} {name}: {len(splits[name]):,} pictures, published are {count:,}'
-    for name, count in zip(listing.SPLITS, wanted, strict=True)
+    f'{dataset} {name}: {len(splits[name]):,} pictures, published are '
+    f'{count:,}.'
+    for name, count in zip(listing.SPLITS, published(dataset, with_restval))
     if len(splits[name]) != count
   ]
