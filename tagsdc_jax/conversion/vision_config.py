@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tagsdc_jax import errors
+from tagsdc_jax.conversion import hub
 from tagsdc_jax.models import vision_transformer
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -19,8 +20,6 @@ _HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 _BILINEAR, _BICUBIC = 2, 3
 # Pillow's numbers, by which the files name them.
 _RESAMPLING = ('nearest', 'lanczos', 'bilinear', 'bicubic', 'box', 'hamming')
-CONFIG = 'config.json'
-PREPROCESSOR, PROCESSOR = 'preprocessor_config.json', 'processor_config.json'
 
 _COMMON: dict[str, Any] = {
   'hidden_size': 768,
@@ -148,7 +147,7 @@ def read_config(folder: Path) -> tuple[str, vision_transformer.VisionConfig]:
     UserError: if the file is missing or damaged, or is of a network that this
       package does not have.
   """
-  path = folder / CONFIG
+  path = folder / hub.CONFIG
   content = _read_json(path)
   family = content.get('model_type')
   if family == 'siglip':
@@ -290,10 +289,10 @@ def read_preprocessing(
 
 def _preprocessor(folder: Path) -> tuple[Path, Mapping[str, Any]]:
   """Returns the file with the preprocessing and its content, {} if none."""
-  path = folder / PREPROCESSOR
+  path = folder / hub.PREPROCESSOR
   if path.exists():
     return path, _read_json(path)
-  other = folder / PROCESSOR
+  other = folder / hub.PROCESSOR
   if other.exists():
     content = _read_json(other).get('image_processor')
     if isinstance(content, dict):
@@ -332,7 +331,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
       raise errors.UserError(
         f'{path} is missing; pass the folder of a Hugging Face model, with '
-        f'{CONFIG} and model.safetensors'
+        f'{hub.CONFIG} and model.safetensors'
       )
     try:
       content = json.loads(path.read_bytes())

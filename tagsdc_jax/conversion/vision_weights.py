@@ -1,33 +1,18 @@
 """Loads vision transformers from Hugging Face folders, without PyTorch."""
 
 import dataclasses
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import numpy as np
 from flax import traverse_util
 
-from tagsdc_jax import errors, paths
-from tagsdc_jax.conversion import reading, vision_config
+from tagsdc_jax import errors
+from tagsdc_jax.conversion import hub, reading, vision_config
 from tagsdc_jax.models import vision_transformer
-from tagsdc_jax.runtime import progress
 
-WEIGHTS = 'model.safetensors'
-INDEX = 'model.safetensors.index.json'
-_TORCH = 'pytorch_model.bin'
-_WANTED = (
-  vision_config.CONFIG,
-  vision_config.PREPROCESSOR,
-  vision_config.PROCESSOR,
-  WEIGHTS,
-  INDEX,
-  'model-*-of-*.safetensors',
-)
-_HUB_NAME = re.compile(r'[\w.-]+(/[\w.-]+)?')
 # Names of the whole network within one with heads.
 _WRAPPER = re.compile(
   r'^(vit|deit|dinov2|dinov2_with_registers|vision_model)\.'
@@ -120,21 +105,17 @@ def load(name_or_path: str, size: int | None = None) -> VisionEncoder:
     UserError: if it is missing, damaged, of another kind of network, or does
       not fit its configuration.
   """
-  folder = _folder(name_or_path)
+  folder = hub.model_folder(name_or_path)
   family, config = vision_config.read_config(folder)
   preprocessing = vision_config.read_preprocessing(folder, family, config, size)
-  files = _weight_files(folder)
+  files = hub.weight_files(folder)
   return VisionEncoder(
     name=name_or_path,
     family=family,
     config=config,
     params=convert(_read(files), config, folder),
     preprocessing=preprocessing,
-    files=tuple(
-      str(path)
-      for path in (*(folder / name for name in _WANTED[:3]), *files)
-      if path.is_file()
-    ),
+    files=tuple(str(path) for path in hub.files_of(folder)),
   )
 
 
@@ -171,13 +152,13 @@ def convert(
       found[place] = name, array
   if unknown:
     raise errors.UserError(
-      f'{source} has weights that its {vision_config.CONFIG} does not say: '
+      f'{source} has weights that its {hub.CONFIG} does not say: '
       f'{_some(unknown)}; use the config.json that belongs to the weights'
     )
   if missing := sorted(expected.keys() - found.keys()):
     raise errors.UserError(
       f'{source} lacks weights of the {config.num_layers} layers that its '
-      f'{vision_config.CONFIG} says: {_some(missing)}; download the model '
+      f'{hub.CONFIG} says: {_some(missing)}; download the model '
       'again'
     )
   flat = {
@@ -190,105 +171,6 @@ def convert(
 def is_unused(name: str) -> bool:
   """Returns whether patch tokens do not need a weight of this name."""
   return bool(_UNUSED.fullmatch(_WRAPPER.sub('', name, count=1)))
-
-
-def _folder(name_or_path: str) -> Path:
-  """Returns the local folder of a model, after a download if need be."""
-  path = paths.local(name_or_path)
-  with errors.named(path, 'read'):
-    if path.is_dir():
-      return path
-    if path.exists():
-      raise errors.UserError(
-        f'{path} must be the folder of a Hugging Face model, with config.json '
-        'and model.safetensors, but is a file; pass its folder'
-      )
-  if not _HUB_NAME.fullmatch(name_or_path):
-    raise errors.UserError(
-      f'{path} is missing; pass the folder of a Hugging Face model, or a name '
-      'such as facebook/dinov2-small'
-    )
-  return _of_hub(name_or_path)
-
-
-def _of_hub(name: str) -> Path:
-  def get(**options: Any) -> Path:
-    return Path(
-      huggingface_hub.snapshot_download(
-        name, allow_patterns=list(_WANTED), **options
-      )
-    )
-
-  try:
-    # The cache first: without a network the hub client would retry.
-    folder = get(local_files_only=True)
-    if (folder / vision_config.CONFIG).exists() and _is_whole(folder):
-      return folder
-  except (OSError, ValueError):
-    pass
-  try:
-    with progress.waiting(f'downloading {name} from the hub'):
-      return get()
-  except (OSError, ValueError) as error:
-    raise errors.UserError(
-      f'{name} is neither a folder nor a model that could be downloaded '
-      f'({_first_line(error)}); without a network, pass the folder of a '
-      'Hugging Face model, with config.json and model.safetensors'
-    ) from error
-
-
-def _first_line(error: Exception) -> str:
-  lines = str(error).splitlines()
-  return lines[0].rstrip('.') if lines else type(error).__name__
-
-
-def _is_whole(folder: Path) -> bool:
-  """Returns whether a folder of the cache has all files of weights."""
-  try:
-    return all(path.is_file() for path in _weight_files(folder))
-  except errors.UserError:
-    return False
-
-
-def _weight_files(folder: Path) -> list[Path]:
-  """Returns the files of weights of a folder, in order of their names.
-
-  Raises:
-    UserError: if it has none that this package reads.
-  """
-  if (folder / WEIGHTS).exists():
-    return [folder / WEIGHTS]
-  index = folder / INDEX
-  if index.exists():
-    return [folder / name for name in _shards(index)]
-  if (folder / _TORCH).exists():
-    raise errors.UserError(
-      f'{folder} has {_TORCH} only, a pickle, which could run code; convert '
-      'it once, where you trust it, with transformers: python -c "import '
-      f"transformers as t; t.AutoModel.from_pretrained('{folder}')"
-      ".save_pretrained('NEW')\", and pass NEW"
-    )
-  raise errors.UserError(
-    f'{folder} has no {WEIGHTS}; pass the folder of a Hugging Face model whose '
-    'weights are safetensors'
-  )
-
-
-def _shards(index: Path) -> list[str]:
-  try:
-    names = set(json.loads(index.read_bytes())['weight_map'].values())
-  except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-    raise errors.UserError(
-      f'{index} must be the JSON index of a model in shards, with weight_map; '
-      'download it again'
-    ) from error
-  for name in names:
-    if not isinstance(name, str) or Path(name).name != name:
-      raise errors.UserError(
-        f'{index}: weight_map must name files beside it, got {name!r}; '
-        'download the model again'
-      )
-  return sorted(names)
 
 
 def _read(files: list[Path]) -> dict[str, np.ndarray]:
@@ -379,7 +261,7 @@ def _checked(
   )
   if actual != shape:
     raise errors.UserError(
-      f'{source}: {name} must be {list(shape)} by its {vision_config.CONFIG}, '
+      f'{source}: {name} must be {list(shape)} by its {hub.CONFIG}, '
       f'got {list(array.shape)}; use the config.json that belongs to the '
       'weights'
     )

@@ -7,6 +7,7 @@ layer scale, in the activation, and in how position embeddings are resized.
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -18,7 +19,7 @@ from tagsdc_jax.arrays import Array
 from tagsdc_jax.models import layers
 
 # By their names in Hugging Face configurations.
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
   'gelu': layers.gelu,
   'gelu_pytorch_tanh': functools.partial(nn.gelu, approximate=True),
   'relu': nn.relu,
@@ -92,7 +93,7 @@ class VisionTransformer(nn.Module):
     count, rows, columns, hidden = patches.shape
     prefixes, positions = self._positions(rows, columns)
     x = patches.reshape(count, rows * columns, hidden) + positions
-    special = [prefixes] if config.num_prefixes else []
+    special = [] if prefixes is None else [prefixes]
     if config.num_registers:
       shape = (1, config.num_registers, hidden)
       special.append(self.param('registers', _normal, shape))
