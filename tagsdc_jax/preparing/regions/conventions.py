@@ -24,8 +24,9 @@ SAMPLE = 200
 _BATCH = 20
 # The largest coordinate of divided boxes, which may overshoot a little.
 _LARGEST_DIVIDED = 1.5
-# Shares of the sample: with more, a convention is not an accident.
-_MANY, _MOST = 0.1, 0.8
+# Shares of the sample. More than a third wrong is no accident, and a convention
+# that recognizes nearly all of them is that of the file.
+_FEW, _MANY, _MOST = 0.1, 1 / 3, 0.8
 # Pixels, or shares of a side, that a box may reach beyond its picture before
 # width and height are doubted.
 _SLACK = 0.02
@@ -190,7 +191,7 @@ def _with_sizes(
   Raises:
     UserError: if sizes are missing, or are those of other pictures.
   """
-  as_is, exchanged, beyond, known = 0, 0, 0, 0
+  as_is, exchanged, known = 0, 0, 0
   for name, regions in sample:
     assert regions.boxes is not None
     width, height = size_of(regions, convention, sizes.get(name, (0, 0)))
@@ -200,7 +201,6 @@ def _with_sizes(
     reach = regions.boxes[:, :4].reshape(-1, 2).max(axis=0)
     fits = _fits(reach, width, height)
     fits_exchanged = _fits(reach, height, width)
-    beyond += not fits
     as_is += fits and not fits_exchanged
     exchanged += fits_exchanged and not fits
   if not known:
@@ -209,34 +209,22 @@ def _with_sizes(
       'pictures are missing; give captions in JSON with width and height '
       '(COCO), or the folder of the pictures'
     )
-  # A rare box that reaches out says nothing; turned pictures fit neither way.
-  if exchanged > max(as_is, _MANY * known) and convention.has_sizes:
-    if as_is > _MANY * known:
-      raise errors.UserError(
-        f'{store.path}: width and height must be in one order, but boxes fit '
-        f'as they are in {as_is} pictures, and exchanged in {exchanged} of '
-        f'{known}; extract the pictures again'
-      )
-    return dataclasses.replace(convention, is_exchanged=True)
-  if beyond > (1 - _MOST) * known and not _may_be_sides(sample):
-    where = 'of the file' if convention.has_sizes else 'of the captions'
+  # In a file that is right, a box that reaches out here and there may fit the
+  # exchanged sides, but most pictures have boxes that only fit as they are.
+  if not convention.has_sizes or exchanged <= max(as_is, _MANY * known):
+    return convention
+  if as_is > _FEW * known:
     raise errors.UserError(
-      f'{store.path}: boxes must lie within their pictures, but reach beyond '
-      f'them in {beyond} of {known}; the sizes {where} must be those of the '
-      'pictures that the boxes were found in'
+      f'{store.path}: width and height must be in one order, but boxes fit '
+      f'as they are in {as_is} pictures, and exchanged in {exchanged} of '
+      f'{known}; extract the pictures again'
     )
-  return convention
+  return dataclasses.replace(convention, is_exchanged=True)
 
 
 def _fits(reach: np.ndarray, width: int, height: int) -> bool:
   sides = np.array([width, height])
   return bool((reach <= sides + np.maximum(1, _SLACK * sides)).all())
-
-
-def _may_be_sides(sample: list[tuple[str, StoredRegions]]) -> bool:
-  """Returns whether many boxes end before they begin, as x y w h do."""
-  boxes = np.concatenate([r.boxes[:, :4] for _, r in sample])  # type: ignore[index]
-  return float((boxes[:, 2:] < boxes[:, :2]).any(axis=1).mean()) > _MANY
 
 
 def _with_order(
@@ -248,34 +236,53 @@ def _with_order(
   """Returns the convention with the order of the four numbers.
 
   Raises:
-    UserError: if most boxes are no corners, and nothing else fits them all.
+    UserError: if many boxes are no corners, and nothing else fits them all.
   """
-  wrong: list[str] = []
+  first, faults, wrong, total = '', 0, 0, 0
   looks: collections.Counter[str] = collections.Counter()
-  known = 0
   for name, regions in sample:
     size = size_of(regions, convention, sizes.get(name, (0, 0)))
     if not (convention.is_divided or all(size)):
       continue
-    known += 1
-    four = divided(regions, convention, size)
-    sides = (
-      np.asarray(regions.boxes, np.float64)[:, 4:6]
-      if convention.columns == 6 and convention.is_divided
-      else four[:, 2:] - four[:, :2]
-    )
-    six = np.concatenate([four, sides], axis=1)
-    fault = boxes_lib.fault_of(six)
-    if fault is not None:
-      wrong.append(f'{name}: {fault}')
-      looks.update(boxes_lib.conventions_of(six))
-  if len(wrong) <= (1 - _MOST) * known:
+    six = _six(regions, convention, size)
+    total += len(six)
+    if boxes_lib.fault_of(six) is None:
+      continue
+    faults += 1
+    rows = [
+      row
+      for row in range(len(six))
+      if boxes_lib.fault_of(six[row : row + 1]) is not None
+    ]
+    wrong += len(rows)
+    looks.update(boxes_lib.conventions_of(six))
+    if not first:
+      assert regions.boxes is not None
+      shown = ' '.join(f'{x:.4g}' for x in regions.boxes[rows[0]])
+      first = f'{shown} in region {rows[0]} of picture {name}' + (
+        '' if convention.is_divided else f', {size[0]} x {size[1]} pixels'
+      )
+  if wrong <= _MANY * total:
     return convention
-  common = [key for key, count in looks.items() if count >= _MOST * len(wrong)]
-  orders = {_RECOGNIZED.get(key, '') for key in common}
-  if len(common) == 1 and '' not in orders:
-    return dataclasses.replace(convention, order=orders.pop())
+  common = [key for key, count in looks.items() if count >= _MOST * faults]
+  orders = [_RECOGNIZED[key] for key in common if key in _RECOGNIZED]
+  if len(common) == len(orders) == 1:
+    return dataclasses.replace(convention, order=orders[0])
+  what = 'divided by its size' if convention.is_divided else 'in pixels'
+  like = f'they look like {" or ".join(common)}: convert them'
   raise errors.UserError(
-    f'{store.path}: in {len(wrong)} of {known} pictures boxes are not corners '
-    f'within the picture; the first: picture {wrong[0]}'
+    f'{store.path}: boxes must be corners x1 y1 x2 y2 within the picture, '
+    f'{what}, got {first} (and {wrong - 1} of {total} others); '
+    + (like if common else 'check the sizes, or extract the pictures again')
   )
+
+
+def _six(
+  regions: StoredRegions, convention: Convention, size: tuple[int, int]
+) -> np.ndarray:
+  """Returns float64 [regions, 6]: divided boxes, and sides if there are none."""
+  four = divided(regions, convention, size)
+  stored = np.asarray(regions.boxes, np.float64)[:, 4:]
+  has_sides = convention.columns == 6 and convention.is_divided
+  sides = stored if has_sides else four[:, 2:] - four[:, :2]
+  return np.concatenate([four, sides], axis=1)
