@@ -280,7 +280,7 @@ def _with_order(
 def _six(
   regions: StoredRegions, convention: Convention, size: tuple[int, int]
 ) -> np.ndarray:
-  """Returns float64 [regions, 6]: divided boxes, and sides if there are none."""
+  """Returns float64 [regions, 6]: divided boxes with their sides."""
   four = divided(regions, convention, size)
   stored = np.asarray(regions.boxes, np.float64)[:, 4:]
   has_sides = convention.columns == 6 and convention.is_divided
