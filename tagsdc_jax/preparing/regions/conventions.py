@@ -4,7 +4,6 @@ All formats are named after their columns, but not all files keep to them. The
 convention is found once per store, is printed, and holds for all pictures.
 """
 
-import collections
 import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping
@@ -24,20 +23,19 @@ SAMPLE = 200
 _BATCH = 20
 # The largest coordinate of divided boxes, which may overshoot a little.
 _LARGEST_DIVIDED = 1.5
-# Shares of the sample: with more, a convention is not an accident.
-_MANY, _MOST = 0.1, 0.8
-# Pixels, or shares of a side, that a box may reach beyond its picture before
-# width and height are doubted.
-_SLACK = 0.02
+# Shares of the sample: fewer may be accidents, more are not.
+_FEW, _MANY = 0.1, 1 / 3
+# Another order of the numbers is that of the file if nearly all boxes fit it,
+# and more than these do not fit as corners: of boxes in the other order, a
+# quarter looks turned around.
+_FITTING, _UNFITTING = 0.01, 0.03
+# How far a box may reach beyond its picture, in shares of a side, before width
+# and height, or the order of its numbers, are doubted.
+_SLACK, _BEYOND = 0.02, 0.1
 # Kinds whose boxes are what the data set stores. They must stay the same bits.
 _AS_STORED = ('UNITER LMDB', 'UNITER npz')
 
 CORNERS, CORNER_SIZE, CENTER_SIZE = 'x1 y1 x2 y2', 'x y w h', 'cx cy w h'
-_RECOGNIZED = {
-  'x y w h, a corner and the size': CORNER_SIZE,
-  'cx cy w h, the center and the size': CENTER_SIZE,
-}
-
 Sizes = Mapping[str, tuple[int, int]]
 
 
@@ -145,6 +143,16 @@ def divided(
   return boxes if convention.is_divided else boxes / np.array([size * 2])
 
 
+def corners_of(four: np.ndarray, order: str) -> np.ndarray:
+  """Returns x1 y1 x2 y2 [regions, 4] of boxes in an order above."""
+  first, second = four[:, :2], four[:, 2:]
+  if order == CORNER_SIZE:
+    return np.concatenate([first, first + second], axis=1)
+  if order == CENTER_SIZE:
+    return np.concatenate([first - second / 2, first + second / 2], axis=1)
+  return four
+
+
 def size_of(
   regions: StoredRegions, convention: Convention, other: tuple[int, int]
 ) -> tuple[int, int]:
@@ -190,7 +198,7 @@ def _with_sizes(
   Raises:
     UserError: if sizes are missing, or are those of other pictures.
   """
-  as_is, exchanged, beyond, known = 0, 0, 0, 0
+  as_is, exchanged, known, confirmed = 0, 0, 0, 0
   for name, regions in sample:
     assert regions.boxes is not None
     width, height = size_of(regions, convention, sizes.get(name, (0, 0)))
@@ -200,43 +208,37 @@ def _with_sizes(
     reach = regions.boxes[:, :4].reshape(-1, 2).max(axis=0)
     fits = _fits(reach, width, height)
     fits_exchanged = _fits(reach, height, width)
-    beyond += not fits
     as_is += fits and not fits_exchanged
     exchanged += fits_exchanged and not fits
+    confirmed += width != height and sizes.get(name) == (width, height)
   if not known:
     raise errors.UserError(
       f'{store.path} has boxes in pixels, and the widths and heights of its '
       'pictures are missing; give captions in JSON with width and height '
       '(COCO), or the folder of the pictures'
     )
-  # A rare box that reaches out says nothing; turned pictures fit neither way.
-  if exchanged > max(as_is, _MANY * known) and convention.has_sizes:
-    if as_is > _MANY * known:
-      raise errors.UserError(
-        f'{store.path}: width and height must be in one order, but boxes fit '
-        f'as they are in {as_is} pictures, and exchanged in {exchanged} of '
-        f'{known}; extract the pictures again'
-      )
-    return dataclasses.replace(convention, is_exchanged=True)
-  if beyond > (1 - _MOST) * known and not _may_be_sides(sample):
-    where = 'of the file' if convention.has_sizes else 'of the captions'
+  # In a file that is right, a box that reaches out here and there may fit the
+  # exchanged sides, but most pictures have boxes that only fit as they are.
+  if not convention.has_sizes or exchanged <= max(as_is, _MANY * known):
+    return convention
+  if as_is > _FEW * known:
     raise errors.UserError(
-      f'{store.path}: boxes must lie within their pictures, but reach beyond '
-      f'them in {beyond} of {known}; the sizes {where} must be those of the '
-      'pictures that the boxes were found in'
+      f'{store.path}: width and height must be in one order, but boxes fit '
+      f'as they are in {as_is} pictures, and exchanged in {exchanged} of '
+      f'{known}; extract the pictures again'
     )
-  return convention
+  if confirmed > known / 2:
+    raise errors.UserError(
+      f'{store.path}: boxes must be x1 y1 x2 y2, but look like y1 x1 y2 x2 in '
+      f'{exchanged} of {known} pictures, whose widths and heights are those '
+      'of the captions; convert them'
+    )
+  return dataclasses.replace(convention, is_exchanged=True)
 
 
 def _fits(reach: np.ndarray, width: int, height: int) -> bool:
   sides = np.array([width, height])
   return bool((reach <= sides + np.maximum(1, _SLACK * sides)).all())
-
-
-def _may_be_sides(sample: list[tuple[str, StoredRegions]]) -> bool:
-  """Returns whether many boxes end before they begin, as x y w h do."""
-  boxes = np.concatenate([r.boxes[:, :4] for _, r in sample])  # type: ignore[index]
-  return float((boxes[:, 2:] < boxes[:, :2]).any(axis=1).mean()) > _MANY
 
 
 def _with_order(
@@ -248,34 +250,76 @@ def _with_order(
   """Returns the convention with the order of the four numbers.
 
   Raises:
-    UserError: if most boxes are no corners, and nothing else fits them all.
+    UserError: if many boxes are no corners, and nothing else fits them all.
   """
-  wrong: list[str] = []
-  looks: collections.Counter[str] = collections.Counter()
-  known = 0
+  wrong: dict[str, int] = dict.fromkeys((CORNERS, CORNER_SIZE, CENTER_SIZE), 0)
+  first, total = '', 0
   for name, regions in sample:
     size = size_of(regions, convention, sizes.get(name, (0, 0)))
     if not (convention.is_divided or all(size)):
       continue
-    known += 1
-    four = divided(regions, convention, size)
-    sides = (
-      np.asarray(regions.boxes, np.float64)[:, 4:6]
-      if convention.columns == 6 and convention.is_divided
-      else four[:, 2:] - four[:, :2]
-    )
-    six = np.concatenate([four, sides], axis=1)
-    fault = boxes_lib.fault_of(six)
-    if fault is not None:
-      wrong.append(f'{name}: {fault}')
-      looks.update(boxes_lib.conventions_of(six))
-  if len(wrong) <= (1 - _MOST) * known:
+    six = _six(regions, convention, size)
+    total += len(six)
+    for order in wrong:
+      wrong[order] += int(_is_wrong(six, order).sum())
+    if wrong[CORNERS] and not first:
+      first = _first_wrong(name, regions, six, convention, size)
+  best = min(wrong, key=lambda order: wrong[order])
+  if wrong[CORNERS] > _UNFITTING * total and wrong[best] <= _FITTING * total:
+    return dataclasses.replace(convention, order=best)
+  if wrong[CORNERS] <= _MANY * total:
     return convention
-  common = [key for key, count in looks.items() if count >= _MOST * len(wrong)]
-  orders = {_RECOGNIZED.get(key, '') for key in common}
-  if len(common) == 1 and '' not in orders:
-    return dataclasses.replace(convention, order=orders.pop())
+  what = 'divided by its size' if convention.is_divided else 'in pixels'
   raise errors.UserError(
-    f'{store.path}: in {len(wrong)} of {known} pictures boxes are not corners '
-    f'within the picture; the first: picture {wrong[0]}'
+    f'{store.path}: boxes must be corners x1 y1 x2 y2 within the picture, '
+    f'{what}, but {wrong[CORNERS]} of {total} are not; the first: {first}'
   )
+
+
+def _is_wrong(six: np.ndarray, order: str) -> np.ndarray:
+  """Returns which boxes cannot have been written in an order, bool [regions].
+
+  Args:
+    six: four divided numbers and sides, which only go with corners.
+  """
+  corners = corners_of(six[:, :4], order)
+  slack = _BEYOND if order == CORNERS else _SLACK
+  across = corners[:, 2:] - corners[:, :2]
+  is_wrong = (across < -_SLACK) | (corners[:, :2] < -slack)
+  is_wrong |= corners[:, 2:] > 1 + slack
+  if order == CORNERS:
+    is_wrong |= np.abs(across - six[:, 4:]) > _SLACK
+  return is_wrong.any(axis=1)
+
+
+def _first_wrong(
+  name: str,
+  regions: StoredRegions,
+  six: np.ndarray,
+  convention: Convention,
+  size: tuple[int, int],
+) -> str:
+  """Returns the first wrong box of a picture, and what it may be."""
+  row = int(np.argmax(_is_wrong(six, CORNERS)))
+  assert regions.boxes is not None
+  shown = ' '.join(f'{x:.4g}' for x in regions.boxes[row])
+  what = f'{shown} in region {row} of picture {name}'
+  if not convention.is_divided:
+    what += f', {size[0]} x {size[1]} pixels'
+  looks = ' or '.join(boxes_lib.conventions_of(six))
+  return f'{what}; ' + (
+    f'its boxes look like {looks}: convert them'
+    if looks
+    else 'check the sizes, or extract the pictures again'
+  )
+
+
+def _six(
+  regions: StoredRegions, convention: Convention, size: tuple[int, int]
+) -> np.ndarray:
+  """Returns float64 [regions, 6]: divided boxes with their sides."""
+  four = divided(regions, convention, size)
+  stored = np.asarray(regions.boxes, np.float64)[:, 4:]
+  has_sides = convention.columns == 6 and convention.is_divided
+  sides = stored if has_sides else four[:, 2:] - four[:, :2]
+  return np.concatenate([four, sides], axis=1)

@@ -9,10 +9,9 @@ from jaxtyping import Float16, Float32, Int
 
 from tagsdc_jax.data import boxes as boxes_lib
 from tagsdc_jax.preparing.regions.conventions import (
-  CENTER_SIZE,
-  CORNER_SIZE,
   CORNERS,
   Convention,
+  corners_of,
   divided,
   size_of,
 )
@@ -178,7 +177,7 @@ def _boxes(
       f'{name}: boxes are in pixels, but width and height of the picture are '
       'missing; give them with the captions, or leave the picture out'
     )
-  corners = _corners(divided(regions, convention, size), convention.order)
+  corners = corners_of(divided(regions, convention, size), convention.order)
   is_swapped = (corners[:, 2:] < corners[:, :2]).any(axis=1)
   corners = np.concatenate(
     [
@@ -205,15 +204,6 @@ def _boxes(
     as_is = ~is_swapped & (clipped == corners).all(axis=1)
     six[as_is] = regions.boxes[as_is]
   return six, np.flatnonzero(has_area)
-
-
-def _corners(four: np.ndarray, order: str) -> np.ndarray:
-  first, second = four[:, :2], four[:, 2:]
-  if order == CORNER_SIZE:
-    return np.concatenate([first, first + second], axis=1)
-  if order == CENTER_SIZE:
-    return np.concatenate([first - second / 2, first + second / 2], axis=1)
-  return four
 
 
 def _sorted(

@@ -127,11 +127,11 @@ def _tried(
           if position < len(picture.names)
           else None
         )
-        key = None if wanted is None else known.get(wanted)
-        if key is not None and wanted in doubtful:
-          fault = f'{key} and {doubtful[wanted]} are {wanted} by {rule}'
+        found = None if wanted is None else known.get(wanted)
+        if found is not None and wanted in doubtful:
+          fault = f'{found} and {doubtful[wanted]} are {wanted} by {rule}'
           break
-        keys.append(key)
+        keys.append(found)
       yield rule, keys, fault or _shared(pictures, keys, rule)
 
 

@@ -90,6 +90,8 @@ def _kind_of(path: Path) -> tuple[Path, str]:
     return path, 'uniter_lmdb'
   with os.scandir(path) as entries:
     names = sorted(e.name for e in entries if not e.name.startswith('.'))
+  if len(names) == 1 and (path / names[0]).is_dir():
+    return _kind_of(path / names[0])
   if any(name.endswith(IMAGES) for name in names):
     return path, 'precomp'
   if any((path / name / 'data.mdb').is_file() for name in names[:100]):
