@@ -6,7 +6,7 @@ import itertools
 import os
 from pathlib import Path
 
-from tagsdc_jax import arguments, environment, errors, paths, settings
+from tagsdc_jax import arguments, environment, errors, settings
 from tagsdc_jax.data import assembling, dataset, opening, overlaps
 from tagsdc_jax.preparing import annotating, listing
 from tagsdc_jax.preparing.photos import store as photo_store
@@ -65,8 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--phrases',
     choices=annotating.PHRASES,
     default='spacy',
-    help="what is masked as a unit: objects, attributes and relations of spaCy's "
-    'parse, which needs pip install "tagsdc_jax[scenegraph]"; all words but '
+    help='what is masked as a unit: objects, attributes and relations of '
+    "spaCy's parse, which needs the extra scenegraph; all words but "
     'function words; or none, single tokens (default: %(default)s)',
   )
   for split in ('validation', 'test'):
@@ -111,7 +111,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   regions.add_argument(
     '--extractor',
-    choices=tuple(photo_store.EXTRACTORS),
+    choices=photo_store.EXTRACTORS,
     help='regions of photos: grid, cells of a vision transformer; detector, '
     'boxes of a detector, which needs pip install "tagsdc_jax[vision]"; '
     'pixels, for tests (default: grid)',
@@ -119,14 +119,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   regions.add_argument(
     '--encoder',
     metavar='FOLDER|NAME',
-    help='vision transformer of grid and detector, a Hugging Face folder or '
-    f'hub name (default: {photo_store.ENCODER})',
+    help='vision transformer of grid and detector: a Hugging Face folder or '
+    'hub name',
   )
   regions.add_argument(
     '--detector',
     metavar='FOLDER|NAME',
-    help='object detector, a Hugging Face folder or hub name (default: '
-    f'{photo_store.DETECTOR})',
+    help='object detector: a Hugging Face folder or hub name',
   )
   regions.add_argument(
     '--max-regions',
@@ -227,7 +226,7 @@ def _say(line: str) -> None:
 
 
 def _captions(text: str) -> tuple[str, Path]:
-  """Returns split and file of SPLIT=FILE; the split is empty if none is named."""
+  """Returns (split, file) of SPLIT=FILE, ('', file) without a split."""
   name, equals, rest = text.partition('=')
   split = listing.SPLIT_NAMES.get(name) if equals else None
   if split is None or Path(text).exists():

@@ -17,7 +17,11 @@ class Copier:
 
   def __init__(self, splits: dict[str, dataset.RetrievalDataset]) -> None:
     self._splits = splits
-    self.feature_size = next(iter(splits.values())).feature_size
+
+  @property
+  def feature_size(self) -> int:
+    """F, the numbers per region."""
+    return next(iter(self._splits.values())).feature_size
 
   def __call__(
     self, pictures: Sequence[tuple[str, int]], made: Callable[[int], Any]

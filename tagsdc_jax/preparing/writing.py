@@ -15,7 +15,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,7 +37,9 @@ NAMED = 20
 class Maker(Protocol):
   """Makes records. Can be pickled."""
 
-  feature_size: int
+  @property
+  def feature_size(self) -> int:
+    """F, the numbers per region."""
 
   def __call__(
     self, pictures: Sequence[Any], made: Callable[[int], Any]
@@ -61,7 +63,7 @@ class Plan:
     request: JSON that tells whether a stopped run is the same as this one.
   """
 
-  pictures: dict[str, Sequence[Any]]
+  pictures: Mapping[str, Sequence[Any]]
   make: Maker
   request: dict[str, Any]
 

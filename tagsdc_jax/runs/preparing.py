@@ -19,6 +19,8 @@ from tagsdc_jax.preparing import (
   writing,
 )
 from tagsdc_jax.preparing.captions import reading
+from tagsdc_jax.preparing.photos import folder as photo_folder
+from tagsdc_jax.preparing.photos import opening as photo_opening
 from tagsdc_jax.preparing.photos import store as photo_store
 from tagsdc_jax.preparing.regions import conventions, converting, matching
 from tagsdc_jax.preparing.regions import opening as region_files
@@ -81,6 +83,14 @@ class Work:
   max_left_out: float = 0.01
 
 
+@dataclasses.dataclass(frozen=True)
+class _Named:
+  """A folder of photos, for `matching.match`."""
+
+  path: str
+  names: Sequence[str]
+
+
 Say = Callable[[str], Any]
 
 
@@ -100,6 +110,9 @@ def from_files(folder: Path, request: Request, work: Work, say: Say) -> None:
   list(annotate([listing.Sentence('', 'a test')]))  # Fail early.
   splits, sources, findings = _read_captions(request, say)
   regions = _open_regions(request)
+  if not request.regions:
+    # One process has all devices; photos are decoded in threads.
+    work = dataclasses.replace(work, num_workers=1)
   say(f'regions: {regions.path}, {len(regions.names):,} pictures')
   tasks, convention = _find_regions(splits, regions, request, work, say)
   if not convention.columns:
@@ -217,7 +230,10 @@ def _open_regions(request: Request) -> Any:
   if request.regions:
     return region_files.open_store(request.regions, request.regions_kind)
   return photo_store.open_photos(
-    request.photos, request.extractor, request.encoder, request.detector
+    request.photos,
+    request.extractor,
+    request.encoder or None,
+    request.detector or None,
   )
 
 
@@ -269,8 +285,9 @@ def _photo_paths(
     return [''] * len(pictures)
   if not request.regions:
     return [key or '' for key in keys]
-  photos = photo_store.open_photos(request.photos, 'pixels', '', '')
-  return [key or '' for key in matching.match(pictures, photos).keys]
+  names = photo_folder.photo_names(Path(request.photos))
+  found = matching.match(pictures, _Named(request.photos, names))
+  return [key or '' for key in found.keys]
 
 
 def _with_sizes(
@@ -280,7 +297,7 @@ def _with_sizes(
   found = []
   for picture, path in zip(pictures, paths, strict=True):
     if path and not picture.width:
-      width, height = photo_store.size_of(Path(folder, path))
+      width, height = photo_opening.size_of(Path(folder, path))
       picture = dataclasses.replace(picture, width=width, height=height)
     found.append(picture)
   return found

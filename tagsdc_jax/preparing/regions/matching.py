@@ -9,11 +9,11 @@ import collections
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Protocol
 
 from tagsdc_jax import errors
 from tagsdc_jax.preparing.listing import Picture
-from tagsdc_jax.preparing.regions.store import RegionStore
 
 _SUFFIX = re.compile(
   r'\.(jpe?g|png|gif|webp|bmp|tiff?|npz|npy|pth|pt|h5)$', re.IGNORECASE
@@ -49,6 +49,18 @@ _FORMS: dict[str, Callable[[str], str | None]] = {
 }
 
 
+class Store(Protocol):
+  """What has pictures by name: a `RegionStore`, or a folder of photos."""
+
+  @property
+  def path(self) -> str:
+    """The file or folder, as the user named it."""
+
+  @property
+  def names(self) -> Collection[str]:
+    """The names of all pictures in it."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Match:
   """The names of pictures in a store.
@@ -64,7 +76,7 @@ class Match:
   line: str
 
 
-def match(pictures: Sequence[Picture], store: RegionStore) -> Match:
+def match(pictures: Sequence[Picture], store: Store) -> Match:
   """Returns the name of each picture in a store.
 
   The rule that finds most pictures is chosen, of equal ones the most literal.
@@ -107,7 +119,7 @@ def match(pictures: Sequence[Picture], store: RegionStore) -> Match:
 
 
 def _tried(
-  pictures: Sequence[Picture], store: RegionStore
+  pictures: Sequence[Picture], store: Store
 ) -> Iterator[tuple[str, list[str | None], str]]:
   """Yields each rule, the names that it finds, and why it cannot be used."""
   for form, change in _FORMS.items():
@@ -147,5 +159,5 @@ def _shared(
   return f'{first} and {second} are {key} by {rule}'
 
 
-def _first(store: RegionStore) -> list[str]:
+def _first(store: Store) -> list[str]:
   return [name for name, _ in zip(store.names, range(_SHOWN))]

@@ -192,7 +192,7 @@ BAD = {
   'nobody.csv': ('image,caption\n,red\n', 'line 2: the picture must be named'),
   'empty.csv': ('image,caption\n', 'expected captions of pictures'),
   'nul.csv': ('image,caption\n"a\0b', 'got none|line 2|expected captions'),
-  'latin.csv': ('image,caption\na.jpg,caf'.encode() + b'\xe9\n', 'byte 0xe9'),
+  'latin.csv': (b'image,caption\na.jpg,caf\xe9\n', 'byte 0xe9'),
   'two.csv': (
     'image,caption,split\na.jpg,x,train\na.jpg,y,test\n',
     'is in split train and in test',

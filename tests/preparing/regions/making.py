@@ -131,11 +131,7 @@ def predictions_line(name, made):
       made.confidence, made.boxes, made.features
     )
   ]
-  content = {
-    'image_h': made.height,
-    'image_w': made.width,
-    'objects': objects,
-  }
+  content = {'image_h': made.height, 'image_w': made.width, 'objects': objects}
   return b'\t'.join([name.encode(), json.dumps(content).encode()])
 
 
