@@ -21,6 +21,8 @@ from tagsdc_jax.runtime.progress import progress_bar
 
 _METADATA = 'metadata.json'
 _AGAIN = 'prepare it again in a new folder'
+# What reading a damaged record raises; some come back empty.
+_DAMAGED = (RuntimeError, OSError, ValueError, IndexError)
 
 
 def is_prepared(root: str | os.PathLike) -> bool:
@@ -51,10 +53,10 @@ def load_prepared(
     len(store.captions), f'reading captions of {store.name}', 'pictures'
   ) as bar:
     for image in range(len(store.captions)):
-      fields = store.caption_fields(image)
-      image_ids.append(fields.text('image_id'))
-      num_regions.append(fields.ints('num_regions')[0])
-      found += store.schema.read_captions(fields, image)
+      image_id, count, own = store.read_captions(image)
+      image_ids.append(image_id)
+      num_regions.append(count)
+      found += own
       bar.update(1)
   found.sort(key=lambda pair: pair[0])
   captions = [caption for _, caption in found]
@@ -130,11 +132,18 @@ class _Store:
     self.__dict__ |= state | {'schema': schema}
     self._open()
 
-  def caption_fields(self, image: int) -> Any:
-    """Returns the `Fields` of a picture's captions."""
+  def read_captions(
+    self, image: int
+  ) -> tuple[str, int, list[tuple[int, Caption]]]:
+    """Returns a picture's id, number of regions and numbered captions."""
     try:
-      return self.schema.Fields(self.captions[image])
-    except (RuntimeError, OSError, ValueError, IndexError) as error:
+      fields = self.schema.Fields(self.captions[image])
+      return (
+        fields.text('image_id'),
+        fields.ints('num_regions')[0],
+        self.schema.read_captions(fields, image),
+      )
+    except _DAMAGED as error:
       raise self._damaged(f'captions of picture {image}: {error}') from error
 
   def read(self, image: int) -> Regions:
@@ -147,7 +156,7 @@ class _Store:
         fields.rows('features', np.float16, self.feature_size),
         regions_lib.make_boxes7(fields.rows('boxes', np.float32, 6)),
       )
-    except (RuntimeError, OSError, ValueError, IndexError) as error:
+    except _DAMAGED as error:
       raise self._damaged(f'{name}: {error}') from error
     if stored != self.image_ids[image]:
       raise self._damaged(f'{name}: it is {stored}')
@@ -205,7 +214,7 @@ def _raw(builder: Any, split: str) -> Any:
     )
     # The first access opens the files: a missing or truncated one fails here.
     source[len(source) - 1]
-  except (RuntimeError, ValueError, IndexError, OSError) as error:
+  except _DAMAGED as error:
     raise UserError(
       f'{builder.data_dir} is damaged ({str(error).split(";")[0]}); {_AGAIN}'
     ) from error
