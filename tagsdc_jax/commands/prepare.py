@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   captions.add_argument(
     '--vocabulary',
+    type=arguments.location,
     default='bert-base-cased',
     metavar='FILE|NAME',
     help='WordPiece vocab.txt, or a hub name (default: %(default)s)',
@@ -118,12 +119,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   regions.add_argument(
     '--encoder',
+    type=arguments.location,
     metavar='FOLDER|NAME',
     help='vision transformer of grid and detector: a Hugging Face folder or '
     'hub name',
   )
   regions.add_argument(
     '--detector',
+    type=arguments.location,
     metavar='FOLDER|NAME',
     help='object detector: a Hugging Face folder or hub name',
   )
