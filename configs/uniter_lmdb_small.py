@@ -31,7 +31,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.num_updates = 1000
   config.checkpoint_every = 100
   config.eval_every = 100
-  config.data.source = 'uniter_lmdb'
+  config.data.source = 'auto'
   config.data.train_text = ('txt_db/train.db',)
   config.data.train_images = ('img_db',)
   config.data.validation_text = 'txt_db/val.db'

@@ -1,6 +1,6 @@
 """Reads and writes files of weights as numpy arrays.
 
-This is the only module that uses PyTorch. It is an optional dependency,
+This is the only module that imports PyTorch. It is an optional dependency,
 imported when needed; safetensors files do not need it.
 """
 
@@ -43,7 +43,7 @@ def check_name(path: Path) -> None:
       f'of weights, got {path.suffix or "no extension"}'
     )
   if path.suffix in TORCH:
-    _torch(path)
+    import_torch(path)
 
 
 def read(
@@ -88,7 +88,7 @@ def write(path: Path, kind: str, weights: Mapping[str, np.ndarray]) -> None:
     safetensors_numpy.save_file(dict(weights), path)
     path.chmod(mode)  # It creates a new file, readable by its owner only.
     return
-  torch = _torch(path)
+  torch = import_torch(path)
   tensors = {id(array): torch.from_numpy(array) for array in weights.values()}
   # The release's container has torch 1.1, which only reads the old format.
   torch.save(
@@ -134,7 +134,7 @@ def _read_safetensors(
 
 
 def _read_torch(path: Path) -> dict[str, np.ndarray]:
-  torch = _torch(path)
+  torch = import_torch(path)
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')
@@ -200,13 +200,23 @@ def _to_numpy(torch: Any, tensor: Any) -> np.ndarray:
   return tensor.numpy()
 
 
-def _torch(path: Path) -> Any:
+def import_torch(
+  path: Path, instead: str = ', or use a .safetensors file'
+) -> Any:
+  """Returns the module torch.
+
+  Args:
+    path: what it is needed for.
+    instead: for the message, what else to do.
+  Raises:
+    UserError: if it is missing or too old.
+  """
   try:
     import torch
   except ImportError as error:
     raise errors.UserError(
       f'{path} needs PyTorch, which is not installed: pip install '
-      '"tagsdc_jax[torch]", or use a .safetensors file'
+      f'"tagsdc_jax[torch]"{instead}'
     ) from error
   version = tuple(int(x) for x in re.findall(r'\d+', torch.__version__)[:2])
   if version < _OLDEST_TORCH:

@@ -151,6 +151,21 @@ def tokenize(text: str, tokenizer: Any) -> np.ndarray:
   return np.asarray(token_ids, np.int32)
 
 
+def tokenize_with_offsets(
+  text: str, tokenizer: Any
+) -> tuple[np.ndarray, list[tuple[int, int]]]:
+  """Returns the token ids of a sentence, and where each token is in it.
+
+  Args:
+    text: the sentence.
+    tokenizer: from `load_tokenizer`.
+  Returns:
+    int32 [length], no special tokens, and [start, end) of each token.
+  """
+  found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+  return np.asarray(found['input_ids'], np.int32), found['offset_mapping']
+
+
 def make_encoder(vocabulary: Vocabulary) -> Callable[[str], np.ndarray]:
   """Returns a function from a sentence to int32 token ids [length].
 

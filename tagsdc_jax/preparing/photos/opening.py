@@ -76,6 +76,19 @@ def open_photo(
     return Unreadable(f'{path} cannot be read as a photo: {_why(path, error)}')
 
 
+def size_of(path: Path) -> tuple[int, int]:
+  """Returns width and height of a photo as it is shown, without decoding it.
+
+  Returns zeros if it cannot be read.
+  """
+  try:
+    with quiet(), Image.open(path) as image:
+      width, height = image.size
+      return (height, width) if _is_turned(image) else (width, height)
+  except Exception:  # See `open_photo`.
+    return 0, 0
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
   """Silences Pillow's warnings, for all threads that run within the block.
