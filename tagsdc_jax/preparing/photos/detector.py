@@ -259,5 +259,7 @@ def _load(folder: Path) -> tuple[Any, Any]:
 
 
 def _one_line(error: Exception) -> str:
+  """Returns the first sentence of a message."""
   text = ' '.join(str(error).split()) or type(error).__name__
+  text = text.split('. ')[0].rstrip('.')
   return text if len(text) <= 200 else f'{text[:200]}...'
