@@ -28,11 +28,7 @@ def _store(change, sizes=None, count=40, kind='BUTD tsv'):
 
 
 def _pixels(six):
-  return (
-    six[:, :4] * [_W, _H] * 1
-    if six.shape[1] == 2
-    else (six[:, :4] * np.array([_W, _H, _W, _H]))
-  )
+  return six[:, :4] * np.array([_W, _H, _W, _H])
 
 
 def _corner_size(six):
