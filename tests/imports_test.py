@@ -38,6 +38,7 @@ HEIGHT = {room: -i for i, rooms in enumerate(ARROW) for room in rooms}
 TORCH_FILE = PACKAGE / 'conversion' / 'reading.py'
 DETECTOR_FILE = PACKAGE / 'preparing' / 'photos' / 'detector.py'
 ECCV_FILE = PACKAGE / 'evaluation' / 'coco_truths.py'
+H5_FILE = PACKAGE / 'preparing' / 'regions' / 'up_down_h5.py'
 # Where the name that is imported is not that of the package.
 DISTRIBUTIONS = {
   'absl': 'absl-py',
@@ -207,12 +208,15 @@ def test_every_import_is_declared():
     for path in _sources(folder)
     for name in _imported(path)
   }
+  assert 'h5py' in names_in(setup['options.extras_require']['h5'])
   imported -= {
     ('torch', TORCH_FILE),
     ('torch', DETECTOR_FILE),
     ('eccv_caption', ECCV_FILE),
+    ('h5py', H5_FILE),
   }
   assert 'eccv_caption' not in _imported_at_once(ECCV_FILE)
+  assert 'h5py' not in _imported_at_once(H5_FILE)
   third_party = (
     {name for name, _ in imported}
     - set(sys.stdlib_module_names)

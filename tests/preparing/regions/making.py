@@ -9,7 +9,6 @@ import dataclasses
 import json
 
 import lmdb
-import msgpack
 import msgpack_numpy
 import numpy as np
 
@@ -251,3 +250,20 @@ FORMATS = {
   'grid_feats': write_grid,
 }
 EXTRAS = {'updown_h5': 'h5py', 'grid_feats': 'torch'}
+
+
+@dataclasses.dataclass
+class Stored:
+  """A store in memory."""
+
+  regions: dict
+  kind: str = 'BUTD tsv'
+  path: str = 'a.tsv'
+  sources: tuple = ()
+
+  @property
+  def names(self):
+    return self.regions.keys()
+
+  def read(self, names):
+    return [self.regions[name] for name in names]
