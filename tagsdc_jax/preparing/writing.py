@@ -42,7 +42,7 @@ class Maker(Protocol):
     """F, the numbers per region."""
 
   def __call__(
-    self, pictures: Sequence[Any], made: Callable[[int], Any]
+    self, pictures: Sequence[Any], made: Callable[[int], Any], /
   ) -> Iterator[tuple[Any, dict[str, int]]]:
     """Yields a `schema.Record` or an `Unreadable`, and counts, per picture.
 
@@ -344,8 +344,8 @@ def _write_records(
         make.feature_size,
       )
       whole, part = serialize(record)
-      for writer, value in zip(writers, (whole, part), strict=True):
-        writer.write(value)
+      for writer, content in zip(writers, (whole, part), strict=True):
+        writer.write(content)
       note['records'] += 1
       note['bytes'] += len(whole)
       note['caption_bytes'] += len(part)
