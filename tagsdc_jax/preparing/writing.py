@@ -141,7 +141,8 @@ def write_shards(
   with progress.progress_bar(
     already + sum(map(size, missing)), 'preparing', 'pictures', initial=already
   ) as bar:
-    workers = min(num_workers, len(missing))
+    # Of a small data set, starting processes would take longer than the work.
+    workers = min(num_workers, sum(map(size, missing)) // _SHARD)
     if workers > 1:
       _write_in_processes(folder, plan, missing, workers, bar.update)
     else:
