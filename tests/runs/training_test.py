@@ -9,7 +9,7 @@ import pytest
 
 from tagsdc_jax import errors, settings
 from tagsdc_jax.data.world import foils
-from tagsdc_jax.runs import demo, training
+from tagsdc_jax.runs import demo, starting, training
 from tagsdc_jax.runtime import hashing, memory
 from tagsdc_jax.training import checkpoints
 from tests import tiny
@@ -386,7 +386,7 @@ def test_stage_2_forgets_the_matching_head_if_told(
   )
   task = tiny.make_task(config)
   tx, _ = tiny.make_state(task)
-  fresh = training._fresh_state(task, tx, False)
+  fresh = starting.fresh_state(task, tx, False)
   trained = {
     'kernel': np.ones((16, 1), np.float32),
     'bias': np.ones(1, np.float32),
@@ -402,7 +402,7 @@ def test_stage_2_forgets_the_matching_head_if_told(
       ),
     },
   )
-  started = training._start_phase(task, fresh).params
+  started = starting.start_phase(task, fresh).params
   match_row = {
     name: leaf[..., 1:] for name, leaf in fresh.params['itm_output'].items()
   }
