@@ -1,4 +1,4 @@
-"""`tagsdc convert`: converts weights of the release or of BERT, or ours back."""
+"""`tagsdc convert`: the release's or BERT's weights to ours, and back."""
 
 import argparse
 import functools

@@ -196,10 +196,12 @@ def _check(weights: Mapping[str, np.ndarray], path: Path) -> dict[str, int]:
     )
   }
   if not expected.keys() & weights.keys():
-    shown = ', '.join(list(weights)[:3]) or 'nothing'
+    shown = ', '.join(
+      name.removeprefix('uniter.') for name in list(weights)[:3]
+    )
     raise errors.UserError(
-      f'{path} must contain the parameters of BERT, got {shown} ...; pass '
-      'its model.safetensors'
+      f'{path} must contain the parameters of BERT, got {shown or "none"} '
+      '...; pass its model.safetensors'
     )
   decoder = name_rules.TIED[0]
   if decoder in weights:
