@@ -60,9 +60,9 @@ def test_names_are_complete_and_leave_out_helpers():
       'world_hard_only',
       'world_tags',
       'world_dc',
-      'uniter_lmdb_small',
-      'uniter_lmdb_small_pretrain',
-      'uniter_lmdb_small_dc',
+      'own_small_pretrain',
+      'own_small_tags',
+      'own_small_dc',
     ]
   )
 
@@ -169,7 +169,7 @@ def test_sizes_and_folders(name):
   'family',
   [
     ('world_pretrain', 'world_tags', 'world_dc'),
-    ('uniter_lmdb_small_pretrain', 'uniter_lmdb_small', 'uniter_lmdb_small_dc'),
+    ('own_small_pretrain', 'own_small_tags', 'own_small_dc'),
     *(
       (f'{data}_{size}_tags', f'{data}_{size}_dc')
       for data in ('flickr30k', 'coco')
@@ -185,7 +185,7 @@ def test_phases_hand_on_one_model_and_one_data_set(family):
 
 
 def test_the_small_model_uses_the_release_counts():
-  config = configs.load('uniter_lmdb_small', ())
+  config = configs.load('own_small_tags', ())
   assert (
     config.model.num_layers,
     config.model.hidden_size,

@@ -29,7 +29,7 @@ PyTorch files require PyTorch: pip install "tagsdc_jax[torch]".
 """
 NEEDS_CONFIG = False
 # Names the folders as docs/data.md does.
-_DEFAULT_CONFIG = 'uniter_lmdb_small'
+_DEFAULT_CONFIG = 'own_small_tags'
 _HINTS = ('model_config', 'num_heads', 'tied', 'config')
 
 

@@ -11,7 +11,7 @@ from tagsdc_jax.runtime import progress
 HELP = 'make the embedded world, or check LMDB folders'
 EXAMPLES = """examples:
   tagsdc prepare --config world_tags
-  tagsdc prepare --config uniter_lmdb_small --config.data.root=DATA
+  tagsdc prepare --config own_small_tags --config.data.root=DATA
 """
 NEEDS_CONFIG = True
 

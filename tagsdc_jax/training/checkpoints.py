@@ -38,7 +38,7 @@ _MAY_DIFFER = (
 # because a run that starts from it initializes them.
 FRESH = 'fresh'
 # Sizes that the data determines; 0 in settings that leave them to it.
-_FROM_DATA = ('model.vocab_size', 'model.feature_size')
+FROM_DATA = ('model.vocab_size', 'model.feature_size')
 # How TensorStore, which Orbax uses for writing, reports system errors.
 _SYSTEM_ERROR = re.compile(r"([^:]*) \[os_error_code='\d+'\]")
 
@@ -309,7 +309,7 @@ def check_model(loaded: Loaded, config: settings.Settings) -> None:
     and key not in _MAY_DIFFER
     and key in saved
     and saved[key] != value
-    and not (key in _FROM_DATA and saved[key] == 0)
+    and not (key in FROM_DATA and saved[key] == 0)
   ]
   if differing:
     raise errors.UserError(

@@ -35,10 +35,10 @@ def test_overrides_apply_with_the_type_of_the_default():
 
 
 def test_folders_can_be_one_or_several():
-  one = configs.load('uniter_lmdb_small', ['--config.data.train_text=a/b.db'])
+  one = configs.load('own_small_tags', ['--config.data.train_text=a/b.db'])
   assert one.data.train_text == ('a/b.db',)
   two = configs.load(
-    'uniter_lmdb_small', ["--config.data.train_text=('a.db', 'b.db')"]
+    'own_small_tags', ["--config.data.train_text=('a.db', 'b.db')"]
   )
   assert two.data.train_text == ('a.db', 'b.db')
 
