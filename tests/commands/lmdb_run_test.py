@@ -225,8 +225,16 @@ def test_report_without_pictures_and_oracle(run_dir, capsys):
       'is missing',
     ),
     (
-      ['train', '--config', 'own_small_tags', '--run-dir', 'RUN', *DATA],
-      'negatives.pool_size = 399',
+      [
+        'train',
+        '--config',
+        'own_small_tags',
+        '--run-dir',
+        'RUN',
+        '--config.init_from=fresh',
+        *DATA,
+      ],
+      'negatives.pool_size = 15 and batch.positives = 4 need 19 images',
     ),
     (
       [

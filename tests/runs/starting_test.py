@@ -42,12 +42,11 @@ def test_the_command_says_it_in_one_line(tmp_path, capsys):
   assert 'data.root must name the folder' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('phase', settings.PHASES)
-def test_fresh_is_what_empty_is(phase, world_dir):
+def test_fresh_is_what_empty_is(world_dir):
+  config = tiny.make_settings('tags', world_dir)
+  _, fresh = tiny.make_state(tiny.make_task(config))
   for init_from in ('', settings.FRESH):
-    config = tiny.make_settings(phase, world_dir, init_from=init_from)
-    task = tiny.make_task(config)
-    _, fresh = tiny.make_state(task)
+    task = tiny.make_task(dataclasses.replace(config, init_from=init_from))
     params = starting.start_phase(task, fresh).params
     jax.tree.map(
       np.testing.assert_array_equal, params['encoder'], fresh.params['encoder']
