@@ -3,7 +3,8 @@
 Data: UNITER's LMDB folders (_uniter.py) under --config.data.root=FOLDER.
 Hardware: 8 devices in the release; any number that divides 256.
 Computes in float32; --config.compute.dtype=bfloat16 is the fast setting.
-Start from pretrained UNITER in our format: --config.init_from=CHECKPOINT.
+Needs a start: pretrained UNITER, or BERT, converted (docs/release.md), as
+--config.init_from=CHECKPOINT; init_from=fresh starts from random weights.
 The release's stage 2 continues from update 2000, which is kept for that.
 Not run yet. Published R@1 after stage 2: text 67.8, image 53.3 (5K).
 """

@@ -3,7 +3,7 @@
 Data: UNITER's LMDB folders (_uniter.py) under --config.data.root=FOLDER.
 Hardware: 8 devices in the release; any number that divides 256.
 Computes in float32; --config.compute.dtype=bfloat16 is the fast setting.
-Start from stage 1 at update 2000, as the release does:
+Needs a start: stage 1 at update 2000, as the release does:
 --config.init_from=STAGE1_RUN/checkpoints/kept/2000.
 Not run yet. Published R@1: text 90.6, image 77.3.
 """

@@ -6,7 +6,7 @@
 #
 #   launch/tpu_pod.sh NAME --zone us-central2-b --type v4-32 --spot -- \
 #       tagsdc train --config coco_base_tags --run-dir /mnt/runs/tags \
-#       --config.data.root=/mnt/data
+#       --config.data.root=/mnt/data --config.init_from=/mnt/weights/uniter
 #
 #   --version IMAGE   the slice's software (default tpu-ubuntu2204-base)
 #   --project ID      the project (default: gcloud's)

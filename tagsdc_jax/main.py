@@ -9,6 +9,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
 
 from absl import logging
 
@@ -75,13 +76,7 @@ def make_parser() -> argparse.ArgumentParser:
       formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     if module.NEEDS_CONFIG:
-      command.add_argument(
-        '--config',
-        required=True,
-        metavar='NAME|FILE',
-        help=f'one of {", ".join(configs.names())}, or a Python file with '
-        'get_config(); override with --config.NAME=VALUE (see tagsdc settings)',
-      )
+      configs.add_option(command, is_required=True)
     module.add_arguments(command)
   return parser
 
@@ -157,12 +152,17 @@ def _fail(args: argparse.Namespace, error: Exception) -> int:
 def _run(args: argparse.Namespace, rest: list[str]) -> int:
   module = COMMANDS.get(args.command)
   # For some commands the config is optional.
-  takes_config = getattr(args, 'config', None) is not None
+  name, family = (getattr(args, key, None) for key in ('config', 'phases'))
+  takes_config = name is not None or family is not None
   overrides = [
     word for word in rest if takes_config and word.startswith('--config.')
   ]
   unknown = [word for word in rest if word not in overrides]
-  config = configs.load(args.config, overrides) if takes_config else None
+  config: Any = None
+  if name is not None:
+    config = configs.load(name, overrides)
+  elif family is not None:
+    config = configs.load_phases(family, overrides)
   if unknown or module is None:
     raise errors.UserError(
       f'unknown arguments: {" ".join(unknown)}; see --help'

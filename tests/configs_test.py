@@ -60,9 +60,9 @@ def test_names_are_complete_and_leave_out_helpers():
       'world_hard_only',
       'world_tags',
       'world_dc',
-      'uniter_lmdb_small',
-      'uniter_lmdb_small_pretrain',
-      'uniter_lmdb_small_dc',
+      'own_small_pretrain',
+      'own_small_tags',
+      'own_small_dc',
     ]
   )
 
@@ -169,7 +169,7 @@ def test_sizes_and_folders(name):
   'family',
   [
     ('world_pretrain', 'world_tags', 'world_dc'),
-    ('uniter_lmdb_small_pretrain', 'uniter_lmdb_small', 'uniter_lmdb_small_dc'),
+    ('own_small_pretrain', 'own_small_tags', 'own_small_dc'),
     *(
       (f'{data}_{size}_tags', f'{data}_{size}_dc')
       for data in ('flickr30k', 'coco')
@@ -184,21 +184,19 @@ def test_phases_hand_on_one_model_and_one_data_set(family):
   assert len({c.data for c in loaded}) == 1
 
 
-def test_the_small_model_uses_the_release_counts():
-  config = configs.load('uniter_lmdb_small', ())
-  assert (
-    config.model.num_layers,
-    config.model.hidden_size,
-    config.model.num_heads,
-    config.model.intermediate_size,
-  ) == (4, 256, 4, 1024)
-  negatives = config.negatives
-  assert (
-    negatives.num_copies,
-    negatives.num_samples,
-    negatives.pool_size,
-    negatives.num_hard,
-  ) == (20, 20, 399, 31)
-  assert config.batch.positives == 1
+@pytest.mark.parametrize('phase', settings.PHASES)
+def test_the_small_model_suits_48_pictures_without_tuning(phase):
+  config = configs.load(f'own_small_{phase}', ())
+  pool = 0 if phase == 'pretrain' else config.negatives.pool_size
+  # A set of 60 whose captions are one per picture, less validation and test.
+  assert config.batch.positives + pool <= 48
   # Taken from the data.
   assert (config.model.vocab_size, config.model.feature_size) == (0, 0)
+  assert config.num_devices == 1
+
+
+@pytest.mark.parametrize('name', configs.names())
+def test_who_needs_a_start(name):
+  needs = {*RELEASE, 'own_small_tags', 'own_small_dc'}
+  found = configs.load(name, ()).init_from == settings.REQUIRED
+  assert found == (name in needs)

@@ -169,7 +169,7 @@ def make_good(root):
   shutil.copy(RECORDED / 'forward.npz', root / 'npz')
   (root / 'config').mkdir()
   shutil.copy(
-    ROOT / 'configs' / 'uniter_lmdb_small.py', root / 'config' / 'config.py'
+    ROOT / 'configs' / 'own_small_tags.py', root / 'config' / 'config.py'
   )
   (root / 'run folder').mkdir()
   files.write_json(

@@ -219,7 +219,7 @@ def test_every_setting_refuses_what_is_elsewhere(
       command,
       *more[command],
       '--config',
-      'uniter_lmdb_small',
+      'own_small_tags',
       f'--config.{name}=gs://bucket/x',
     ],
     capsys,
@@ -252,7 +252,7 @@ def test_home_is_expanded_in_every_setting(name, tmp_path):
     ('x/~', 'x/~'),
   ):
     flat = settings.flatten(
-      configs.load('uniter_lmdb_small', [f'--config.{name}={text}'])
+      configs.load('own_small_tags', [f'--config.{name}={text}'])
     )
     assert flat[name] in (path, [path])
 

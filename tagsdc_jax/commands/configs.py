@@ -14,6 +14,12 @@ import ml_collections
 from tagsdc_jax import errors, extensions, paths, settings
 from tagsdc_jax.settings import kinds
 
+# Names of earlier versions, whose numbers were others.
+_RENAMED = {
+  'uniter_lmdb_small_pretrain': 'own_small_pretrain',
+  'uniter_lmdb_small': 'own_small_tags',
+  'uniter_lmdb_small_dc': 'own_small_dc',
+}
 # Messages of ml_collections for keys and values that cannot be set.
 _UNKNOWN = re.compile(r'Key "(\w+)" does not exist')
 _KIND = re.compile(
@@ -44,6 +50,56 @@ def load(name: str, overrides: Sequence[str]) -> settings.Settings:
       )
     values[key] = value
   return with_values(name, values)
+
+
+def load_phases(
+  family: str, overrides: Sequence[str]
+) -> dict[str, settings.Settings]:
+  """Returns the settings of each phase: of FAMILY_pretrain, _tags and _dc.
+
+  Args:
+    family: name of built-in configs without the phase at its end, or path of
+      files, such as mine.py for mine_pretrain.py.
+    overrides: as for `load`; they apply to every phase.
+  Returns:
+    {phase: settings}, in the order of training.
+  Raises:
+    UserError: as `load`; also if a config is one of another phase.
+  """
+  stem = family.removesuffix('.py')
+  ending = family[len(stem) :]
+  found = {}
+  for phase in settings.PHASES:
+    name = f'{stem}_{phase}{ending}'
+    found[phase] = load(name, overrides)
+    if found[phase].phase != phase:
+      raise errors.UserError(
+        f'config {name} must have phase {phase}, got {found[phase].phase}'
+      )
+  return found
+
+
+def families() -> list[str]:
+  """Returns the names that `load_phases` takes for built-in configs."""
+  known = names()
+  ending = f'_{settings.PHASES[0]}'
+  stems = [n.removesuffix(ending) for n in known if n.endswith(ending)]
+  return [
+    stem
+    for stem in stems
+    if all(f'{stem}_{phase}' in known for phase in settings.PHASES)
+  ]
+
+
+def add_option(target: Any, is_required: bool = False) -> None:
+  """Adds `--config` to a parser, or to a group of one."""
+  target.add_argument(
+    '--config',
+    required=is_required,
+    metavar='NAME|FILE',
+    help=f'one of {", ".join(names())}, or a Python file with get_config(); '
+    'override with --config.NAME=VALUE (see tagsdc settings)',
+  )
 
 
 def with_values(name: str, values: Mapping[str, Any]) -> settings.Settings:
@@ -104,6 +160,16 @@ def find(name: str) -> Path:
   short = path.name.removesuffix('.py')
   if short in names():
     return Path(str(resources.files('tagsdc_jax.configs') / f'{short}.py'))
+  if short in _RENAMED:
+    raise errors.UserError(
+      f'config {name} is now {_RENAMED[short]}, with smaller batches and '
+      'pools; pass that, and earlier numbers as --config.NAME=VALUE'
+    )
+  if short in families():
+    raise errors.UserError(
+      f'config {name} is one per phase: pass {short}_pretrain, {short}_tags or '
+      f'{short}_dc, or, to train all of them, tagsdc train --phases {short}'
+    )
   close = difflib.get_close_matches(short, names(), 1, 0)
   raise errors.UserError(
     f'config {name} is neither a file nor a built-in config; '

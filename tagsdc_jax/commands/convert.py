@@ -1,31 +1,35 @@
-"""`tagsdc convert`: converts the PyTorch release's files from and to ours."""
+"""`tagsdc convert`: the release's or BERT's weights to ours, and back."""
 
 import argparse
+import functools
 from pathlib import Path
 
 from tagsdc_jax import arguments, environment, errors, settings, shipped
 from tagsdc_jax.commands import configs
 from tagsdc_jax.conversion import tying
-from tagsdc_jax.runs import converting
+from tagsdc_jax.runs import converting, converting_bert
 
-HELP = 'convert weights of the PyTorch release to our checkpoints, or back'
+HELP = 'convert weights of the PyTorch release or of BERT to our checkpoints'
 EXAMPLES = """examples:
   tagsdc convert uniter-base.pt weights/uniter --model-config uniter-base.json
   tagsdc convert model_step_2000.pt weights/tags --num-heads 12 \\
       --config flickr30k_base_tags --config.data.root=DATA
   tagsdc train --config flickr30k_base_tags --run-dir runs/tags \\
       --config.init_from=weights/uniter
+  tagsdc convert bert-base-cased weights/bert --start
   tagsdc convert runs/tags model_step_5000.pt
   tagsdc convert runs/tags/checkpoints/kept/2000 stage1.safetensors
 A weight file (.pt, .pth, .bin, .safetensors) becomes a checkpoint in a new
 folder: pretrained UNITER, stage 1 or stage 2, as its tensors' names indicate. A
 run folder or a checkpoint becomes a file that the release's class for that
 phase loads. Names, shapes and copies of tied weights must match exactly.
+--start takes a BERT of any size, as UNITER itself began: a weight file, or a
+folder of the Hugging Face Hub with config.json.
 PyTorch files require PyTorch: pip install "tagsdc_jax[torch]".
 """
 NEEDS_CONFIG = False
 # Names the folders as docs/data.md does.
-_DEFAULT_CONFIG = 'uniter_lmdb_small'
+_DEFAULT_CONFIG = 'own_small_tags'
 _HINTS = ('model_config', 'num_heads', 'tied', 'config')
 
 
@@ -35,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     'source',
     metavar='FROM',
     type=arguments.location,
-    help='weight file, run folder or checkpoint',
+    help='weight file, run folder or checkpoint; with --start, also the folder '
+    'of a BERT',
   )
   parser.add_argument(
     'target',
@@ -45,11 +50,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   files = parser.add_argument_group('if FROM is a weight file')
   files.add_argument(
+    '--start',
+    action='store_true',
+    help='FROM is a BERT: its text embeddings, encoder, pooler and language '
+    'head become the start of a training run, which initializes the rest',
+  )
+  files.add_argument(
     '--model-config',
     type=arguments.path,
     metavar='JSON',
-    help="the release's model config; gives the number of attention heads, "
-    'which the weights do not contain',
+    help="the release's model config, or BERT's config.json; gives the number "
+    'of attention heads, which the weights do not contain (default: the '
+    'config.json beside a BERT)',
   )
   files.add_argument(
     '--num-heads',
@@ -81,7 +93,21 @@ def run(args: argparse.Namespace, config: settings.Settings | None) -> None:
     raise errors.UserError(
       f'{source} is missing; pass a weight file, a run folder or a checkpoint'
     )
-  if not source.is_file():
+  hints = functools.partial(
+    converting.Hints,
+    model_config=args.model_config,
+    num_heads=args.num_heads,
+    tied=args.tied,
+  )
+  if args.start:
+    lines = converting_bert.to_start(
+      source, args.target, hints(_config(config))
+    )
+  elif source.is_file():
+    lines = converting.to_checkpoint(
+      source, args.target, hints(_config(config))
+    )
+  else:
     useless = [name for name in _HINTS if getattr(args, name) is not None]
     if useless:
       raise errors.UserError(
@@ -89,12 +115,9 @@ def run(args: argparse.Namespace, config: settings.Settings | None) -> None:
         f'{args.source} is not one; leave it out'
       )
     lines = converting.to_file(args.source, args.target)
-  else:
-    hints = converting.Hints(
-      config or configs.load(_DEFAULT_CONFIG, ()),
-      args.model_config,
-      args.num_heads,
-      args.tied,
-    )
-    lines = converting.to_checkpoint(source, args.target, hints)
   print('\n'.join(lines))
+
+
+def _config(config: settings.Settings | None) -> settings.Settings:
+  """Returns the given settings, or those that name the usual folders."""
+  return config or configs.load(_DEFAULT_CONFIG, ())

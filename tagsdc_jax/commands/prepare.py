@@ -23,7 +23,7 @@ EXAMPLES = """examples:
       --extractor grid --encoder facebook/dinov2-small
   tagsdc prepare data/coco --captions train=coco_train.json \\
       validation=coco_val.json test=coco_test.json --regions coco_precomp
-  tagsdc prepare data/copy --config uniter_lmdb_small --config.data.root=DATA
+  tagsdc prepare data/copy --config own_small_tags --config.data.root=DATA
   tagsdc prepare --config world_tags
 The first three write a data set from files. With --config, the data that a
 config reads is copied into the folder, or checked if there is no folder. Train

@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -131,10 +131,35 @@ def check(weights: Mapping[str, np.ndarray], path: Path) -> Contents:
     shown = ', '.join(list(weights)[:3]) or 'nothing'
     raise errors.UserError(
       f'{path} must contain the parameters of UNITER or TAGS-DC, got {shown} '
-      '...; pass a state_dict of the PyTorch release'
+      '...; pass a state_dict of the PyTorch release, or, to start from BERT, '
+      '--start'
     )
-  sizes = _measured(weights, expected) | {'num_layers': num_layers}
-  problems = (
+  sizes = sizes_of(weights, expected) | {'num_layers': num_layers}
+  if problems := mismatches(weights, expected, dropped, sizes):
+    raise errors.UserError(
+      f'{path} looks like {LAYOUTS[phase]} by its names, but does not '
+      f'match: {"; ".join(problems)}. Nothing was converted; pass a '
+      'state_dict as saved by the release'
+    )
+  return Contents(phase, sizes, dropped)
+
+
+def mismatches(
+  weights: Mapping[str, np.ndarray],
+  expected: Mapping[str, name_rules.Shape],
+  dropped: Collection[str],
+  sizes: Mapping[str, int],
+) -> list[str]:
+  """Returns what is wrong with the names, shapes and dtypes of a file.
+
+  Args:
+    weights: {current name: array}.
+    expected: {current name: shape}, all that the file must contain.
+    dropped: further names that it may contain.
+    sizes: of the network, see `sizes_of`; unknown ones may be missing.
+  """
+  here = [name for name in expected if name in weights]
+  return (
     listed('missing', (name for name in expected if name not in weights))
     + listed(
       'unknown',
@@ -143,30 +168,16 @@ def check(weights: Mapping[str, np.ndarray], path: Path) -> Contents:
       ),
     )
     + listed('of the wrong shape', _misshaped(weights, expected, sizes))
-    + listed(
-      'empty',
-      (
-        name
-        for name in expected
-        if name in weights and not np.size(weights[name])
-      ),
-    )
+    + listed('empty', (name for name in here if not np.size(weights[name])))
     + listed(
       'not floating point',
       (
         f'{name} is {weights[name].dtype}'
-        for name in expected
-        if name in weights and weights[name].dtype.name not in reading.FLOATS
+        for name in here
+        if weights[name].dtype.name not in reading.FLOATS
       ),
     )
   )
-  if problems:
-    raise errors.UserError(
-      f'{path} looks like {LAYOUTS[phase]} by its names, but does not '
-      f'match: {"; ".join(problems)}. Nothing was converted; pass a '
-      'state_dict as saved by the release'
-    )
-  return Contents(phase, sizes, dropped)
 
 
 def listed(what: str, names: Iterable[str]) -> list[str]:
@@ -180,10 +191,10 @@ def listed(what: str, names: Iterable[str]) -> list[str]:
   return [f'{len(names)} {what} ({", ".join(names)})'] if names else []
 
 
-def _measured(
+def sizes_of(
   weights: Mapping[str, np.ndarray], expected: Mapping[str, name_rules.Shape]
 ) -> dict[str, int]:
-  """Returns each size as the majority of parameters have it."""
+  """Returns each named size in the shapes, as most of the arrays have it."""
   votes: dict[str, collections.Counter] = {}
   for name, shape in expected.items():
     actual = np.shape(weights[name]) if name in weights else ()

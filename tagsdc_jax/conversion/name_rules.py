@@ -22,6 +22,8 @@ WRAPPERS = (
   'model_state_dict.',
   'model.',
 )
+# Parts of BERT's that a file may lack.
+OPTIONAL = ('uniter.pooler.', 'cls.predictions.')
 # Heads of UNITER's pretraining that are not used here.
 DROPPED = ('feat_regress.', 'region_classifier.')
 
@@ -163,6 +165,15 @@ def parameters(phase: str, num_layers: int) -> dict[str, Parameter]:
     if name == phase:
       return result
   raise ValueError(f'phase must be one of {", ".join(_HEADS)}, got {phase!r}')
+
+
+def text_parameters(num_layers: int) -> dict[str, Parameter]:
+  """Returns the parameters that UNITER has in common with BERT."""
+  return {
+    name: parameter
+    for name, parameter in parameters('pretrain', num_layers).items()
+    if not name.startswith((f'{_IMAGES}.', 'itm_output.'))
+  }
 
 
 def count_layers(names: Iterable[str]) -> int:

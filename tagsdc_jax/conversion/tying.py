@@ -25,7 +25,7 @@ def settle(
   """Removes all copies but one, in place; it keeps the word embedding's name.
 
   Args:
-    weights: {the release's name: float32 array}, complete.
+    weights: {the release's name: float32 array}; copies may be missing.
     phase: one of settings.PHASES.
     winner: which of COPIES to keep; None means that they must agree.
     path: of the file, for messages.
@@ -42,7 +42,7 @@ def settle(
   differing = [
     _difference(name, weights[name], words)
     for name in name_rules.tied(phase)
-    if not _same_bits(weights[name], words)
+    if name in weights and not _same_bits(weights[name], words)
   ]
   if differing and winner is None:
     raise errors.UserError(
@@ -54,7 +54,7 @@ def settle(
   if winner is not None:
     weights[name_rules.WORDS] = weights[here[winner]]
   for name in name_rules.tied(phase):
-    del weights[name]
+    weights.pop(name, None)
 
 
 def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:

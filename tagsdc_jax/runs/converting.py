@@ -1,8 +1,11 @@
 """Converts between the release's files and our checkpoints."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tagsdc_jax import errors, files, settings, shipped
 from tagsdc_jax.conversion import (
@@ -62,32 +65,22 @@ def to_checkpoint(source: Path, target: Path, hints: Hints) -> list[str]:
     UserError: if the file does not match exactly, or cannot be read.
   """
   reading.check_name(source)
-  if reading.has_name(target):
-    raise errors.UserError(
-      f'{source} becomes a folder, but {target} is the name of a weight '
-      'file; pass another name'
-    )
-  _check_new(target)
+  check_folder(source, target)
   known = model_config.read(hints.model_config) if hints.model_config else {}
   with progress.waiting(f'reading {source}'):
     named, wrapper = checking.unwrapped(reading.read(source), source)
     weights = checking.with_modern_names(named, source)
     del named
     contents = checking.check(weights, source)
-    _check_sizes(source, contents.sizes, hints.model_config, known)
+    check_sizes(source, contents.sizes, hints.model_config, known)
     for name in contents.dropped:
       del weights[name]
     num_tensors = len(weights)
-    checking.check_finite(weights, source)
-    widened = converting.to_float32(weights)
-    checking.check_finite(weights, source, is_rounded=True)
-    tying.settle(weights, contents.phase, hints.tied, source)
+    widened = settle(weights, contents.phase, hints.tied, source)
   model = dataclasses.replace(hints.config.model, **known | contents.sizes)
-  num_heads, reason = _num_heads(model, known, hints)
-  config = _settings(
-    hints.config,
-    contents.phase,
-    dataclasses.replace(model, num_heads=num_heads),
+  number, reason = num_heads(model, known, hints)
+  config = settings_of_phase(
+    hints.config, contents.phase, dataclasses.replace(model, num_heads=number)
   )
   params = head_init.start_heads(
     converting.to_parameters(weights), contents.phase, settings.PHASES[-1]
@@ -96,34 +89,15 @@ def to_checkpoint(source: Path, target: Path, hints: Hints) -> list[str]:
   checkpoints.check_parameters(
     params, retrieval.parameter_shapes(setup.make_model(config)), source
   )
-  with progress.waiting(f'writing {target}'):
-    _export(
-      target,
-      params,
-      {
-        'phase': contents.phase,
-        'update': 0,
-        'settings': settings.flatten(config),
-        'versions': folder.versions(),
-        'converted_from': source.name,
-      },
-    )
+  export(target, params, config, source)
   sizes = ', '.join(f'{name} {getattr(config.model, name)}' for name in _SHAPED)
   lines = [
     f'{source}: {checking.LAYOUTS[contents.phase]}, {num_tensors} '
     f'tensors, {sizes}',
-    f'num_heads {num_heads}, {reason}',
+    f'num_heads {number}, {reason}',
   ]
   lines += [f'removed the prefix {wrapper} from all names'] if wrapper else []
-  lines += [
-    f'{count} tensors were {kind}: '
-    + (
-      'rounded to float32'
-      if kind == 'float64'
-      else 'converted to float32 exactly'
-    )
-    for kind, count in widened.items()
-  ]
+  lines += widening_lines(widened)
   lines += (
     [
       f'skipped {len(contents.dropped)} tensors of heads that only '
@@ -191,7 +165,42 @@ def to_file(source: str, target: Path) -> list[str]:
   ]
 
 
-def _check_sizes(
+def settle(
+  weights: dict[str, np.ndarray], phase: str, tied: str | None, source: Path
+) -> dict[str, int]:
+  """Makes a file's weights finite float32 without tied copies, in place.
+
+  Args:
+    weights: {the release's name: array}.
+    phase: one of settings.PHASES.
+    tied: which copy of the word embedding to keep; None: they must agree.
+    source: the file, for messages.
+  Returns:
+    {dtype in the file: number of arrays that were converted}.
+  Raises:
+    UserError: if numbers are not finite, or copies differ.
+  """
+  checking.check_finite(weights, source)
+  widened = converting.to_float32(weights)
+  checking.check_finite(weights, source, is_rounded=True)
+  tying.settle(weights, phase, tied, source)
+  return widened
+
+
+def widening_lines(widened: dict[str, int]) -> list[str]:
+  """Returns lines on what `converting.to_float32` did."""
+  return [
+    f'{count} tensors were {kind}: '
+    + (
+      'rounded to float32'
+      if kind == 'float64'
+      else 'converted to float32 exactly'
+    )
+    for kind, count in widened.items()
+  ]
+
+
+def check_sizes(
   source: Path,
   actual: dict[str, int],
   config: Path | None,
@@ -201,7 +210,7 @@ def _check_sizes(
   differing = [
     f'{name} is {actual[name]} in {source}, {expected[name]} in {config}'
     for name in _SHAPED
-    if expected.get(name, actual[name]) != actual[name]
+    if name in actual and expected.get(name, actual[name]) != actual[name]
   ]
   if differing:
     raise errors.UserError(
@@ -209,7 +218,7 @@ def _check_sizes(
     )
 
 
-def _num_heads(
+def num_heads(
   model: settings.Model, known: dict[str, Any], hints: Hints
 ) -> tuple[int, str]:
   """Returns the number of attention heads, and where it comes from."""
@@ -246,7 +255,7 @@ def _num_heads(
   return number, reason
 
 
-def _settings(
+def settings_of_phase(
   base: settings.Settings, phase: str, model: settings.Model
 ) -> settings.Settings:
   """Returns the base settings, made valid for the phase."""
@@ -271,6 +280,16 @@ def _settings(
     ) from error
 
 
+def check_folder(source: Path, target: Path) -> None:
+  """Raises UserError unless a weight file can become the folder `target`."""
+  if reading.has_name(target):
+    raise errors.UserError(
+      f'{source} becomes a folder, but {target} is the name of a weight '
+      'file; pass another name'
+    )
+  _check_new(target)
+
+
 def _check_new(target: Path) -> None:
   """Raises UserError up front if the target exists or cannot be created."""
   if target.exists() and not (target.is_dir() and not any(target.iterdir())):
@@ -281,7 +300,34 @@ def _check_new(target: Path) -> None:
     files.check_target(target)
 
 
-def _export(target: Path, params: dict, about: dict) -> None:
-  """Writes the checkpoint to a temporary folder and moves it when complete."""
-  with files.whole_folder(target) as place:
+def export(
+  target: Path,
+  params: dict,
+  config: settings.Settings,
+  source: Path,
+  fresh: Sequence[str] = (),
+) -> None:
+  """Writes a checkpoint at update 0, whole or not at all.
+
+  Args:
+    target: the checkpoint's folder.
+    params: parameters on the host.
+    config: its settings, with the phase that it counts as.
+    source: what it was converted from.
+    fresh: parts of the network that it lacks; see `checkpoints.FRESH`.
+  """
+  about = {
+    'phase': config.phase,
+    'update': 0,
+    'settings': settings.flatten(config),
+    'versions': folder.versions(),
+    'converted_from': source.name,
+  }
+  if fresh:
+    about[checkpoints.FRESH] = list(fresh)
+  # Complete before it appears under its name.
+  with (
+    progress.waiting(f'writing {target}'),
+    files.whole_folder(target) as place,
+  ):
     checkpoints.export(place, params, about)

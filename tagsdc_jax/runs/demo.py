@@ -5,7 +5,6 @@ retrieved negatives only. Only that comparison shows what tailored negatives
 add: more training alone helps too.
 """
 
-import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from tagsdc_jax import errors, files, settings, shipped
 from tagsdc_jax.data import opening
 from tagsdc_jax.evaluation import recall
 from tagsdc_jax.models import retrieval
-from tagsdc_jax.runs import folder, judging, report, setup, training
+from tagsdc_jax.runs import chain, folder, judging, report, setup
 from tagsdc_jax.runtime import hashing, parallel
 from tagsdc_jax.training import checkpoints
 
@@ -86,11 +85,8 @@ def _run_phases(
       ended = _judge_shipped(configs[name])
     else:
       is_shipped = start == 'pretrain' and not is_from_scratch
-      init_from = PRETRAINED if is_shipped else str(run_dir / start)
-      ended = training.train(
-        dataclasses.replace(configs[name], init_from=start and init_from),
-        run_dir / name,
-      )
+      place = PRETRAINED if is_shipped else str(run_dir / start)
+      ended = chain.train_from(start and place, configs[name], run_dir / name)
     done[name] = _entry(name, ended)
     is_phase = name in settings.PHASES
     results['phases' if is_phase else 'controls'].append(done[name])

@@ -141,6 +141,18 @@ def check_not_of_a_run(path: Path) -> None:
       )
 
 
+def check_same(run_dir: Path, config: settings.Settings) -> None:
+  """Raises UserError if the folder's run has other settings.
+
+  Args:
+    run_dir: folder of a run.
+    config: settings; sizes that they leave to the data may be anything.
+  """
+  before, now = settings_of(run_dir), settings.flatten(config)
+  from_data = [name for name in checkpoints.FROM_DATA if not now[name]]
+  _check_same(run_dir, before, now | {name: before[name] for name in from_data})
+
+
 def _check_same(
   run_dir: Path, before: dict[str, Any], now: dict[str, Any]
 ) -> None:

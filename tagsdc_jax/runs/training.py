@@ -1,21 +1,18 @@
 """One run: open, start or continue, train, evaluate, write results."""
 
 import contextlib
-import dataclasses
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-import optax
 
-from tagsdc_jax import errors, files, settings, shipped
+from tagsdc_jax import files, settings
 from tagsdc_jax.data import assembling, dataset, loader, opening, overlaps
 from tagsdc_jax.engines import engine
 from tagsdc_jax.models import retrieval
-from tagsdc_jax.released import heads, paired_batches
+from tagsdc_jax.released import paired_batches
 from tagsdc_jax.reporting import writer
 from tagsdc_jax.runs import (
   compiling,
@@ -25,6 +22,7 @@ from tagsdc_jax.runs import (
   judging,
   lock,
   setup,
+  starting,
 )
 from tagsdc_jax.runtime import (
   distributed,
@@ -36,7 +34,7 @@ from tagsdc_jax.runtime import (
   progress,
   watchdog,
 )
-from tagsdc_jax.training import checkpoints, head_init, loop, optimizer, state
+from tagsdc_jax.training import checkpoints, loop, optimizer, state
 
 
 def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
@@ -59,6 +57,7 @@ def train(config: settings.Settings, run_dir: Path) -> dict[str, Any]:
     Stopped: if the run was asked to stop; its state is saved.
   """
   start = time.perf_counter()
+  starting.check_given(config)
   notice = preemption.Notice(
     config.stop_seconds,
     f'{run_dir}: run the same command again to continue',
@@ -105,9 +104,11 @@ def _train(
   tx = optimizer.make_optimizer(
     config.optimizer, config.num_updates, phase.untrained
   )
-  fresh = _fresh_state(task, tx, phase.needs_start)
+  fresh = starting.fresh_state(task, tx, phase.needs_start)
   # A wrong init_from must not leave behind a folder that requires it.
-  started = None if folder.holds_run(run_dir) else _start_phase(task, fresh)
+  started = (
+    None if folder.holds_run(run_dir) else starting.start_phase(task, fresh)
+  )
   watch = watchdog.Watch(config.hang_seconds)
   run_lock = whole_run.enter_context(folder.claimed(run_dir, config))
   with contextlib.ExitStack() as stack:
@@ -119,7 +120,7 @@ def _train(
     host_state, best = _restore(saves, fresh)
     in_train = _find_overlaps(config, data, splits)
     if not int(host_state.update):
-      host_state = started or _start_phase(task, fresh)
+      host_state = started or starting.start_phase(task, fresh)
     first = int(host_state.update)
     metrics = stack.enter_context(
       contextlib.closing(
@@ -281,47 +282,6 @@ def _source(
     config.seed,
     config.batch.positives,
     0 if is_pretraining else config.negatives.pool_size,
-  )
-
-
-def _fresh_state(
-  task: engine.Task, tx: optax.GradientTransformation, needs_start: bool
-) -> state.TrainState:
-  """Returns newly initialized parameters in host memory, at update 0."""
-  params = jax.tree.map(
-    np.asarray,
-    retrieval.init_parameters(task.model, jax.random.key(task.settings.seed)),
-  )
-  return state.TrainState(
-    np.int32(0),
-    params,
-    jax.tree.map(np.asarray, tx.init(params)),
-    params if needs_start else None,
-  )
-
-
-def _start_phase(
-  task: engine.Task, fresh: state.TrainState
-) -> state.TrainState:
-  """Returns the initial state of a phase, from `init_from` if given."""
-  config = task.settings
-  params, came_from = fresh.params, 'pretrain'
-  if config.init_from:
-    loaded = checkpoints.load(shipped.find(config.init_from))
-    checkpoints.check_model(loaded, config)
-    checkpoints.check_parameters(loaded.parameters, params, loaded.path)
-    params, came_from = loaded.parameters, loaded.about['phase']
-    if settings.PHASES.index(came_from) > settings.PHASES.index(config.phase):
-      raise errors.UserError(
-        f'init_from = {config.init_from} was trained in phase {came_from}, '
-        f'which comes after {config.phase}; pass an earlier one'
-      )
-  start = heads if config.quirks.reset_rank_head else head_init
-  params = start.start_heads(params, came_from, config.phase)
-  return dataclasses.replace(
-    fresh,
-    params=params,
-    start_params=None if fresh.start_params is None else params,
   )
 
 

@@ -34,7 +34,14 @@ from tagsdc_jax.settings.groups import (
 )
 from tagsdc_jax.settings.kinds import profiled_updates
 from tagsdc_jax.settings.presets import PRESETS, apply_preset
-from tagsdc_jax.settings.schema import ALL, FREE_TO_CHANGE, PHASES, Settings
+from tagsdc_jax.settings.schema import (
+  ALL,
+  FREE_TO_CHANGE,
+  FRESH,
+  PHASES,
+  REQUIRED,
+  Settings,
+)
 
 __all__ = [
   'ALL',
@@ -42,10 +49,12 @@ __all__ = [
   'DTYPES',
   'EXCLUDED',
   'FREE_TO_CHANGE',
+  'FRESH',
   'PHASES',
   'PHRASE_KINDS',
   'PRECISIONS',
   'PRESETS',
+  'REQUIRED',
   'SOURCES',
   'WORLD_SIZES',
   'Batch',

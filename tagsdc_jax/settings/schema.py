@@ -28,6 +28,8 @@ from tagsdc_jax.settings.kinds import (
 )
 
 PHASES = ('pretrain', 'tags', 'dc')  # In the order of training.
+# Values of init_from that are not paths.
+FRESH, REQUIRED = 'fresh', 'required'
 PRESET_NAMES = ('corrected', 'as_released')  # See `presets`.
 
 
@@ -58,8 +60,9 @@ class Settings:
   init_from: str = setting(
     '',
     LocalPath(),
-    'Initial weights: a run folder, a checkpoint, or shipped:NAME; empty: '
-    'random weights.',
+    'Initial weights: a run folder, a checkpoint, or shipped:NAME; fresh or '
+    'empty: random weights; required: the run does not start until another '
+    'value is given.',
   )
   num_updates: int = setting(
     5000,

@@ -34,6 +34,11 @@ _MAY_DIFFER = (
   'model.initializer_range',
   'model.train_padding_row',
 )
+# The key of `about` that lists the parts of the network that a checkpoint lacks
+# because a run that starts from it initializes them.
+FRESH = 'fresh'
+# Sizes that the data determines; 0 in settings that leave them to it.
+FROM_DATA = ('model.vocab_size', 'model.feature_size')
 # How TensorStore, which Orbax uses for writing, reports system errors.
 _SYSTEM_ERROR = re.compile(r"([^:]*) \[os_error_code='\d+'\]")
 
@@ -304,6 +309,7 @@ def check_model(loaded: Loaded, config: settings.Settings) -> None:
     and key not in _MAY_DIFFER
     and key in saved
     and saved[key] != value
+    and not (key in FROM_DATA and saved[key] == 0)
   ]
   if differing:
     raise errors.UserError(
@@ -321,6 +327,12 @@ def check_parameters(actual: Any, expected: Any, path: Path) -> None:
   )
   if have == want:
     return
+  lacking = sorted(expected.keys() - actual.keys())
+  if lacking and have.items() <= want.items():
+    raise errors.UserError(
+      f'checkpoint {path} has no {", ".join(lacking)}: it is for starting a '
+      'training run; pass it as --config.init_from to `tagsdc train`'
+    )
   differing = [
     f'{name} is {have.get(name, "missing")}, expected '
     f'{want.get(name, "no such parameter")}'

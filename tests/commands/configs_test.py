@@ -2,7 +2,7 @@
 
 import pytest
 
-from tagsdc_jax import errors
+from tagsdc_jax import errors, settings
 from tagsdc_jax.commands import configs
 
 OWN_CONFIG = """
@@ -35,10 +35,10 @@ def test_overrides_apply_with_the_type_of_the_default():
 
 
 def test_folders_can_be_one_or_several():
-  one = configs.load('uniter_lmdb_small', ['--config.data.train_text=a/b.db'])
+  one = configs.load('own_small_tags', ['--config.data.train_text=a/b.db'])
   assert one.data.train_text == ('a/b.db',)
   two = configs.load(
-    'uniter_lmdb_small', ["--config.data.train_text=('a.db', 'b.db')"]
+    'own_small_tags', ["--config.data.train_text=('a.db', 'b.db')"]
   )
   assert two.data.train_text == ('a.db', 'b.db')
 
@@ -150,3 +150,42 @@ def test_a_broken_file_is_a_user_error(tmp_path, content, message):
     configs.load(str(path), ())
   assert message in str(caught.value)
   assert '\n' not in str(caught.value)
+
+
+def test_a_family_is_three_configs():
+  assert configs.families() == ['own_small', 'world']
+  found = configs.load_phases('own_small', ['--config.seed=3'])
+  assert list(found) == list(settings.PHASES)
+  for phase, config in found.items():
+    assert config == configs.load(f'own_small_{phase}', ['--config.seed=3'])
+
+
+def test_a_family_of_files(tmp_path):
+  for phase in settings.PHASES:
+    (tmp_path / f'mine_{phase}.py').write_text(
+      'from tagsdc_jax import settings\ndef get_config():\n'
+      '  config = settings.default_config()\n'
+      f"  config.phase = '{phase}'\n  config.batch.positives = 8\n"
+      '  return config\n'
+    )
+  found = configs.load_phases(f'{tmp_path}/mine.py', ())
+  assert [config.phase for config in found.values()] == list(settings.PHASES)
+  with pytest.raises(errors.UserError, match='must have phase pretrain, got d'):
+    configs.load_phases(f'{tmp_path}/mine.py', ['--config.phase=dc'])
+  (tmp_path / 'mine_dc.py').unlink()
+  with pytest.raises(errors.UserError, match='mine_dc.py is neither a file'):
+    configs.load_phases(f'{tmp_path}/mine.py', ())
+
+
+@pytest.mark.parametrize(
+  'name, message',
+  [
+    ('own_small', 'tagsdc train --phases own_small'),
+    ('uniter_lmdb_small', 'is now own_small_tags, with smaller batches'),
+    ('uniter_lmdb_small_dc', 'is now own_small_dc, with'),
+    ('flickr30k_base', 'nearest: flickr30k_base_'),
+  ],
+)
+def test_names_that_are_almost_configs(name, message):
+  with pytest.raises(errors.UserError, match=message):
+    configs.load(name, ())

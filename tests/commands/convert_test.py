@@ -118,7 +118,7 @@ def test_a_converted_checkpoint_scores_as_the_release_does(tmp_path, capsys):
     tmp_path / 'ours',
     *CONFIG,
     '--config',
-    'uniter_lmdb_small',
+    'own_small_tags',
     f'--config.data.root={TOY}',
     f'--config.data.test_text={text}',
     f'--config.data.test_images={images}',

@@ -52,7 +52,7 @@ def _converted(tmp_path_factory):
         '--model-config',
         str(reading.FOLDER / 'model_config.json'),
         '--config',
-        'uniter_lmdb_small',
+        'own_small_tags',
         *lmdb_run_test.DATA,
       ]
     )
@@ -85,7 +85,7 @@ def test_trains_on_in_stage_2(converted, tmp_path):
       [
         'train',
         '--config',
-        'uniter_lmdb_small_dc',
+        'own_small_dc',
         '--run-dir',
         str(run),
         f'--config.init_from={converted}',

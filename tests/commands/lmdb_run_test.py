@@ -51,7 +51,7 @@ def run_dir(tmp_path_factory):
       [
         'train',
         '--config',
-        'uniter_lmdb_small_pretrain',
+        'own_small_pretrain',
         '--run-dir',
         str(path),
         *DATA,
@@ -64,7 +64,7 @@ def run_dir(tmp_path_factory):
 
 
 def test_prepare_tells_what_is_there(capsys):
-  assert main.main(['prepare', '--config', 'uniter_lmdb_small', *DATA]) == 0
+  assert main.main(['prepare', '--config', 'own_small_tags', *DATA]) == 0
   shown = capsys.readouterr().out
   assert shown.count('12 images, 60 captions') == 3
   assert '24 numbers per region' in shown
@@ -221,23 +221,26 @@ def test_report_without_pictures_and_oracle(run_dir, capsys):
   [
     (['evaluate', 'no/such/run'], 'no/such/run must be a run folder'),
     (
-      [
-        'prepare',
-        '--config',
-        'uniter_lmdb_small',
-        '--config.data.root=no/such',
-      ],
+      ['prepare', '--config', 'own_small_tags', '--config.data.root=no/such'],
       'is missing',
-    ),
-    (
-      ['train', '--config', 'uniter_lmdb_small', '--run-dir', 'RUN', *DATA],
-      'negatives.pool_size = 399',
     ),
     (
       [
         'train',
         '--config',
-        'uniter_lmdb_small_pretrain',
+        'own_small_tags',
+        '--run-dir',
+        'RUN',
+        '--config.init_from=fresh',
+        *DATA,
+      ],
+      'negatives.pool_size = 15 and batch.positives = 4 need 19 images',
+    ),
+    (
+      [
+        'train',
+        '--config',
+        'own_small_pretrain',
         '--run-dir',
         'RUN',
         *DATA,

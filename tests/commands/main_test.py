@@ -135,6 +135,7 @@ def test_bad_arguments(arguments, message, capsys):
         'flickr30k_base_tags',
         '--run-dir',
         'x',
+        '--config.init_from=fresh',
         '--config.num_devices=9999',
       ],
       'num_devices must be at most',

@@ -36,7 +36,7 @@ def _prepare(root, *out):
       'prepare',
       *out,
       '--config',
-      'uniter_lmdb_small',
+      'own_small_tags',
       f'--config.data.root={root}',
       '--config.data.region_confidence=-1',
       *(
@@ -89,7 +89,7 @@ def test_every_image_is_read(root, capsys):
 
 def test_no_root(capsys, monkeypatch, tmp_path):
   monkeypatch.chdir(tmp_path)
-  assert main.main(['prepare', '--config', 'uniter_lmdb_small']) == 2
+  assert main.main(['prepare', '--config', 'own_small_tags']) == 2
   assert 'set --config.data.root=FOLDER' in capsys.readouterr().err
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tagsdc_jax import errors, settings
 from tagsdc_jax.data.world import foils
-from tagsdc_jax.runs import demo, training
+from tagsdc_jax.runs import demo, starting, training
 from tagsdc_jax.runtime import hashing, memory
 from tagsdc_jax.training import checkpoints
 from tests import tiny
@@ -70,6 +70,7 @@ def test_the_demo_goes_on_where_it_was(runs, world_dir, tmp_path, monkeypatch):
   before = json.loads((folder / 'results.json').read_text())
   assert before['phases'].pop()['name'] == 'dc'
   (folder / 'results.json').write_text(json.dumps(before))
+  (folder / 'dc' / 'results.json').unlink()
   called = []
 
   def train(config, run_dir):
@@ -386,7 +387,7 @@ def test_stage_2_forgets_the_matching_head_if_told(
   )
   task = tiny.make_task(config)
   tx, _ = tiny.make_state(task)
-  fresh = training._fresh_state(task, tx, False)
+  fresh = starting.fresh_state(task, tx, False)
   trained = {
     'kernel': np.ones((16, 1), np.float32),
     'bias': np.ones(1, np.float32),
@@ -402,7 +403,7 @@ def test_stage_2_forgets_the_matching_head_if_told(
       ),
     },
   )
-  started = training._start_phase(task, fresh).params
+  started = starting.start_phase(task, fresh).params
   match_row = {
     name: leaf[..., 1:] for name, leaf in fresh.params['itm_output'].items()
   }
