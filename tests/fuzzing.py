@@ -4,9 +4,9 @@
 
 Every case damages one file of a copy of good data (flipped bits, a cut, zeros,
 bytes of another place, an empty or a missing file, an edited word, two lines
-exchanged) and reads it in a process of its own. Allowed: a `UserError`, or data of the right shape.
-Values that changed in a format that keeps no checksums (LMDB pages, regions)
-are counted. A traceback, a crash and a hang are failures.
+exchanged) and reads it in a process of its own. Allowed: a `UserError`, or
+data of the right shape. Values that changed in a format that keeps no checksums
+(LMDB pages, regions) are counted. A traceback, a crash and a hang are failures.
 """
 
 import argparse

@@ -174,8 +174,15 @@ def _sampled(store: RegionStore) -> Iterable[tuple[str, StoredRegions]]:
         first = first or regions.reason
         continue
       found = True
-      # One row, for the number of features; all would be 60 MB.
-      yield name, dataclasses.replace(regions, features=regions.features[:1])
+      # Copies, because views would keep all features, 60 MB.
+      yield (
+        name,
+        dataclasses.replace(
+          regions,
+          features=regions.features[:1].copy(),
+          boxes=None if regions.boxes is None else regions.boxes.copy(),
+        ),
+      )
   if not found:
     raise errors.UserError(
       f'{store.path}: none of the first {len(names)} pictures can be read; the '
@@ -266,7 +273,7 @@ def _with_order(
       first = _first_wrong(name, regions, six, convention, size)
   best = min(wrong, key=lambda order: wrong[order])
   if wrong[CORNERS] > _UNFITTING * total and wrong[best] <= _FITTING * total:
-    return dataclasses.replace(convention, order=best)
+    return dataclasses.replace(convention, order=best, as_stored=False)
   if wrong[CORNERS] <= _MANY * total:
     return convention
   what = 'divided by its size' if convention.is_divided else 'in pixels'

@@ -9,7 +9,7 @@ import abc
 import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -107,6 +107,14 @@ class FileStore(abc.ABC):
       text = str(error)
       remedy = '' if '; ' in text else f'; {AGAIN}'
       return Unreadable(f'{self._where(name)}: {text}{remedy}')
+
+
+def open_file(path: Path) -> BinaryIO:
+  """Returns a picture's file, open; raises DamagedError if it is no file."""
+  try:
+    return open(path, 'rb')
+  except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+    raise DamagedError(f'cannot be opened: {error.strerror}') from error
 
 
 def check(regions: StoredRegions, feature_size: int = 0) -> None:

@@ -12,7 +12,11 @@ from typing import Any
 import numpy as np
 
 from tagsdc_jax.conversion import reading
-from tagsdc_jax.preparing.regions.file_store import DamagedError, FileStore
+from tagsdc_jax.preparing.regions.file_store import (
+  DamagedError,
+  FileStore,
+  open_file,
+)
 from tagsdc_jax.preparing.regions.npz_folder import names_in
 from tagsdc_jax.preparing.regions.store import StoredRegions
 
@@ -35,6 +39,10 @@ class GridFeatsStore(FileStore):
     self._folder = path.absolute()
     reading.import_torch(path, '')
     self._open()
+    self.notes += (
+      f'{path}: cells of a grid in place of objects, at most 6 x 6 per picture; '
+      'small things are averaged with what is around them',
+    )
 
   def _where(self, name: str) -> str:
     return os.path.join(self.path, name + SUFFIX)
@@ -47,7 +55,7 @@ class GridFeatsStore(FileStore):
   def _map(self, path: Path) -> np.ndarray:
     """Returns float32 [F, H, W]."""
     torch = reading.import_torch(path, '')
-    with open(path, 'rb') as file:
+    with open_file(path) as file:
       try:
         with warnings.catch_warnings():
           warnings.simplefilter('ignore')

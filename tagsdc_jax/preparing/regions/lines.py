@@ -27,7 +27,7 @@ _CHUNK = 1 << 22
 # The id is the first column, so it lies within this many bytes.
 HEAD = 1024
 # A line of 300 regions of 4,096 numbers has 7 MB.
-_LONGEST = 1 << 28
+_LONGEST = 1 << 26
 _DIGITS = re.compile(rb'\d{1,9}(\.0*)?')
 
 

@@ -98,6 +98,8 @@ def match(pictures: Sequence[Picture], store: Store) -> Match:
     count = sum(key is not None for key in keys)
     if count > best[0]:
       best = (count, rule, keys)
+    if count == len(pictures):
+      break
   count, rule, keys = best
   if not count:
     names = list(pictures[0].names) or [pictures[0].image_id]

@@ -10,6 +10,7 @@ import numpy as np
 from tagsdc_jax.preparing.regions.file_store import (
   DamagedError,
   FileStore,
+  open_file,
   shown,
   whole_number,
 )
@@ -53,7 +54,7 @@ class _NpzStore(FileStore):
 
   def _arrays(self, name: str) -> dict[str, np.ndarray]:
     """Returns the wanted members; the others are not decoded."""
-    with open(self._folder / self._file_of(name), 'rb') as file:
+    with open_file(self._folder / self._file_of(name)) as file:
       try:
         with np.load(file, allow_pickle=False) as stored:
           there = set(getattr(stored, 'files', ()))

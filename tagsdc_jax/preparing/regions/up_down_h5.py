@@ -38,12 +38,12 @@ class UpDownStore(FileStore):
     super().__init__(path, (), (path,))
     with errors.named(path, 'read'):
       file = self._opened()
-      self._shapes = self._shapes_in(file)
+      self._shapes, keys = self._contents(file)
     boxes = next((k for k in (_NORMALIZED, _BOXES) if k in self._shapes), None)
     if _FEATURES not in self._shapes or boxes is None:
       raise errors.UserError(
         f'{path} must contain {_FEATURES} and {_BOXES} or {_NORMALIZED}, got '
-        f'{shown(sorted(file), 80)}; copy or download it again'
+        f'{shown(keys, 80)}; copy or download it again'
       )
     self._boxes = boxes
     spans = self._shapes.get(_SPANS)
@@ -56,7 +56,7 @@ class UpDownStore(FileStore):
           f'as {_FEATURES}, got {list(shape)}; copy or download it again'
         )
     count = self._shapes[_FEATURES][0] if spans is None else spans[0]
-    self._places = self._index(count)
+    self._places = self._index(count, keys)
     self._open()
 
   def __getstate__(self) -> dict:
@@ -92,13 +92,17 @@ class UpDownStore(FileStore):
         raise self._damaged(error) from error
     return self._file
 
-  def _shapes_in(self, file: Any) -> dict[str, tuple[int, ...]]:
+  def _contents(
+    self, file: Any
+  ) -> tuple[dict[str, tuple[int, ...]], list[str]]:
+    """Returns the shapes of the arrays that are used, and all keys."""
     try:
-      return {
+      shapes = {
         key: tuple(file[key].shape)
         for key in (_FEATURES, _BOXES, _NORMALIZED, _SPANS)
         if hasattr(file.get(key), 'shape')
       }
+      return shapes, sorted(file)
     except Exception as error:  # Damaged files make h5py raise anything.
       raise self._damaged(error) from error
 
@@ -108,10 +112,10 @@ class UpDownStore(FileStore):
       f'{" ".join(str(error).split())[:120]}; copy or download it again'
     )
 
-  def _index(self, count: int) -> dict[str, int]:
+  def _index(self, count: int, keys: list[str]) -> dict[str, int]:
     """Returns name -> row."""
     file = self._opened()
-    key = next((key for key in _IDS if hasattr(file.get(key), 'shape')), None)
+    key = next((key for key in _IDS if key in keys), None)
     if key is not None:
       try:
         ids = np.asarray(file[key][()]).reshape(-1).tolist()

@@ -174,3 +174,16 @@ def test_only_the_first_two_hundred_are_looked_at():
   for seed in range(200, 210):
     store.regions[str(seed)] = Unreadable('late')
   assert conventions.find(store).num_sampled == 200
+
+
+def test_the_sample_does_not_keep_features(monkeypatch):
+  store = _store(lambda six: six)
+  kept = list(conventions._sampled(store))
+  assert len(kept) == 40
+  assert all(regions.features.base is None for _, regions in kept)
+
+
+def test_uniters_files_in_another_order_are_converted():
+  store = _store(_corner_size, kind='UNITER npz')
+  convention = conventions.find(store)
+  assert (convention.order, convention.as_stored) == ('x y w h', False)

@@ -112,3 +112,16 @@ def test_names_end_at_the_suffix_and_hidden_files_are_passed_over(tmp_path):
   _save(tmp_path / 'a.b.npz', making.picture(0))
   (tmp_path / '._a.b.npz').write_bytes(b'x')
   assert list(npz_folder.BuaStore(tmp_path).names) == ['a.b']
+
+
+def test_a_file_that_cannot_be_opened_is_one_picture(tmp_path):
+  made = making.pictures()
+  making.write_bua_npz(tmp_path, made)
+  (tmp_path / '1000.npz').unlink()
+  (tmp_path / '1000.npz').symlink_to('nowhere')
+  (tmp_path / '1007.npz').unlink()
+  (tmp_path / '1007.npz').mkdir()
+  read = npz_folder.BuaStore(tmp_path).read(list(made))
+  assert '1000.npz: cannot be opened: No such file' in read[0].reason
+  assert '1007.npz: cannot be opened: Is a directory' in read[1].reason
+  assert isinstance(read[2], StoredRegions)
