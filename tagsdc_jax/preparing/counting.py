@@ -5,6 +5,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from tagsdc_jax.data import dataset, phrases
 from tagsdc_jax.data.prepared import dataset as prepared
 
@@ -52,11 +54,11 @@ class Contents:
     self.captions += 1
     self.tokens[len(caption.token_ids)] += 1
     self.bare += not caption.phrases
-    kinds = Counter(caption.phrase_kinds or (0,) * len(caption.phrases))
-    for kind, count in kinds.items():
+    kinds = caption.phrase_kinds or (0,) * len(caption.phrases)
+    for kind in set(kinds):
       # Captions without any are counted in the end, see `phrases_of`.
-      self.phrases.setdefault(kind, Counter())[count] += 1
-    unknown = int((caption.token_ids == vocabulary.unk).sum())
+      self.phrases.setdefault(kind, Counter())[kinds.count(kind)] += 1
+    unknown = np.count_nonzero(caption.token_ids == vocabulary.unk)
     if unknown:
       self.unknown += unknown
       self.unknown_words.update(unknown_words(caption, vocabulary))

@@ -97,11 +97,11 @@ def _example(
   width, height = picture.width, picture.height
   if width and height:
     remarks.append(f'{width} x {height} pixels')
-  photo = _open(picture.path, photos)
   file = None
+  photo = _open(picture.path, photos) if photos else None
   if isinstance(photo, store.Unreadable):
     remarks.append(photo.reason)
-  else:
+  elif photo is not None:
     file = _to_jpeg(photo.image)
     ratio = photo.width / photo.height
     if width and height and abs(width / height / ratio - 1) > _ROUNDING:
@@ -129,8 +129,6 @@ def _example(
 
 def _open(path: str, photos: str) -> opening.Photo | store.Unreadable:
   """Returns a photo, or a few words on why there is none."""
-  if not photos:
-    return store.Unreadable('no folder of photos was given')
   inside = PurePosixPath(path)
   if not path or inside.is_absolute() or '..' in inside.parts:
     return store.Unreadable('its photo is unknown')

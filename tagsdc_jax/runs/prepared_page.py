@@ -76,6 +76,7 @@ def read_page(folder: Path) -> content.Page:
     [*(report.get('findings') or ()), *_own_findings(counted, found)],
     total.unknown_words.most_common(_NUM_WORDS),
     bool(vocabulary.words),
+    bool(report.get('photos')),
     found,
     [
       content.Source(

@@ -31,7 +31,7 @@ class Change:
   Attributes:
     of: what is counted: "pictures", "captions", "tokens", "regions", or "" for
       values of features.
-    text: what happened, after the number of those.
+    text: what was changed or counted, beside its number.
     meaning: what to think of it.
   """
 
@@ -42,7 +42,7 @@ class Change:
 
 _OVERFLOWED = Change(
   '',
-  'feature values were beyond float16',
+  'Feature values beyond float16',
   'Its largest number is 65,504, and features are usually below 100: look at '
   'the file that they came from.',
 )
@@ -50,57 +50,57 @@ _OVERFLOWED = Change(
 CHANGES = {
   'clipped': Change(
     'regions',
-    'boxes reached beyond their picture and were clipped',
+    'Boxes that reached beyond their picture, clipped',
     'Detectors overshoot by a few pixels, so a few percent are usual; many '
     'mean that boxes and pictures have different sizes.',
   ),
   'swapped': Change(
     'regions',
-    'boxes had their corners in the wrong order',
+    'Boxes with their corners in the wrong order',
     'They were put right. The file was written by an unusual tool: look at the '
     'boxes of the examples.',
   ),
   'exchanged': Change(
     'pictures',
-    'pictures had width and height exchanged',
+    'Pictures with width and height exchanged',
     'They were put right, so that boxes fit again.',
   ),
   'dropped': Change(
     'regions',
-    'regions without an area were left out',
+    'Regions without an area, left out',
     'Often rows of zeros that fill a file up to a fixed number of regions.',
   ),
   'cut': Change(
     'regions',
-    'regions beyond the limit were left out',
+    'Regions beyond the limit, left out',
     'The least confident ones, or the last ones where confidence is unknown.',
   ),
   'reordered': Change(
     'pictures',
-    'pictures had regions not sorted by confidence',
+    'Pictures with regions not sorted by confidence',
     'They were sorted, so that a limit leaves out the least confident ones.',
   ),
   'overflowed': _OVERFLOWED,
   'overflown': _OVERFLOWED,
   'tokens_unknown': Change(
     'tokens',
-    'tokens are not in the vocabulary',
+    'Tokens that are not in the vocabulary',
     'The network sees [UNK] in their place. More than one percent means '
     'another language, another vocabulary, or damaged text.',
   ),
   'captions_long': Change(
     'captions',
-    'captions have more tokens than data.max_caption_tokens',
+    'Captions with more tokens than data.max_caption_tokens',
     'Training drops them; evaluation keeps every caption.',
   ),
   'captions_bare': Change(
     'captions',
-    'captions have no phrases',
+    'Captions without phrases',
     'Each of their tokens is masked on its own.',
   ),
   'captions_empty': Change(
     'captions',
-    'captions without tokens were left out',
+    'Captions without tokens, left out',
     'They were empty, or of characters that the tokenizer drops.',
   ),
 }
@@ -112,7 +112,7 @@ class Changed:
 
   Attributes:
     count: in all splits.
-    text: what happened.
+    text: what was changed or counted.
     share: of all, in percent; empty if unknown.
     splits: how many in each split, if there are several.
     meaning: what to think of it; may be empty.
@@ -144,9 +144,20 @@ def render(page: Page) -> str:
       kind_names=KINDS,
       charts=_charts(total),
       changed=[row for row in found if row.count],
-      unchanged=[row.text for row in found if not row.count],
+      unchanged=[
+        row.text[0].lower() + row.text[1:] for row in found if not row.count
+      ],
       unknown_share=share_text(total.unknown, tokens_of(total)),
-      left_out=[split for split in page.splits if split.left_out],
+      left_out=[
+        (
+          f'{split.name}: {_count(split.left_out, "picture")} left out',
+          split.reasons,
+          split.left_out - len(split.reasons),
+        )
+        for split in page.splits
+        if split.left_out
+      ],
+      is_square=any(not item.picture.ratio for item in page.examples),
     )
   )
   return text.rstrip() + '\n'
@@ -194,7 +205,7 @@ def lead(splits: Sequence[Split]) -> str:
     )
   if (clipped := total.counts.get('clipped')) is not None:
     were = 'was' if clipped == 1 else 'were'
-    share = share_text(clipped, regions_of(total))
+    share = share_text(clipped, _all_regions(total))
     parts.append(
       f'{_count(clipped, "box", "boxes")} {were} clipped ({share})'
       if clipped
@@ -210,10 +221,7 @@ def changes(splits: Sequence[Split]) -> list[Changed]:
     'pictures': total.pictures,
     'captions': total.captions,
     'tokens': tokens_of(total),
-    # Those that were left out were regions of the file, too.
-    'regions': regions_of(total)
-    + total.counts.get('cut', 0)
-    + total.counts.get('dropped', 0),
+    'regions': _all_regions(total),
   }
   found = []
   for key, change in CHANGES.items():
@@ -247,6 +255,12 @@ def tokens_of(split: Split) -> int:
 def regions_of(split: Split) -> int:
   """Returns the number of regions of all pictures."""
   return sum(number * count for number, count in split.regions.items())
+
+
+def _all_regions(split: Split) -> int:
+  """Returns the number of regions, with those that were left out."""
+  counts = split.counts
+  return regions_of(split) + counts.get('cut', 0) + counts.get('dropped', 0)
 
 
 def share_text(count: int, total: int) -> str:
@@ -331,7 +345,7 @@ def _charts(total: Split) -> list[panels.Chart]:
   ):
     if len(counts) > 1:
       edges, shares = _bins(counts)
-      remark = f'share of {of}'
+      remark = f'percent of {of}'
       if edges[-1] < max(counts):
         remark += f'; the last bar goes on to {max(counts):,}'
       found.append(
@@ -397,5 +411,5 @@ def _phrase_chart(total: Split) -> panels.Chart | None:
       )
       + ' on average',
     ),
-    'share of captions, in percent',
+    'percent of captions',
   )

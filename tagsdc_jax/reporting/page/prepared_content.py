@@ -118,6 +118,7 @@ class Page:
     unknown_words: words that became [UNK], the most frequent first, and how
       often each occurs.
     has_words: whether the words of the tokens are known.
+    has_photos: whether there is a folder of photos.
     examples: a few pictures of each split.
     sources: the files that were read.
     choices: name -> what was chosen.
@@ -128,6 +129,7 @@ class Page:
   findings: Sequence[str] = ()
   unknown_words: Sequence[tuple[str, int]] = ()
   has_words: bool = True
+  has_photos: bool = True
   examples: Sequence[Example] = ()
   sources: Sequence[Source] = ()
   choices: Mapping[str, str] = dataclasses.field(default_factory=dict)
