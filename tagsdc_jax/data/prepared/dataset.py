@@ -1,7 +1,8 @@
 """Opens a prepared data set: captions in memory, regions on demand."""
 
+import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,26 @@ _METADATA = 'metadata.json'
 _AGAIN = 'prepare it again in a new folder'
 # What reading a damaged record raises; some come back empty.
 _DAMAGED = (RuntimeError, OSError, ValueError, IndexError)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Picture:
+  """A picture of a prepared data set, without its regions.
+
+  Attributes:
+    image_id: unique within the data set.
+    path: of the picture, relative to the folder of photos; empty if unknown.
+    width, height: in pixels; 0 if unknown.
+    num_regions: stored regions.
+    captions: in the order of the split.
+  """
+
+  image_id: str
+  path: str
+  width: int
+  height: int
+  num_regions: int
+  captions: Sequence[Caption]
 
 
 def is_prepared(root: str | os.PathLike) -> bool:
@@ -86,6 +107,64 @@ def read_metadata(root: str | os.PathLike) -> dict[str, Any]:
   return dict(_open(Path(root)).info.metadata)
 
 
+def read_vocabulary(root: str | os.PathLike) -> Vocabulary:
+  """Returns the vocabulary that a data set was prepared with.
+
+  Raises:
+    UserError: if the folder is not a finished data set.
+  """
+  return _vocabulary(Path(root), read_metadata(root), None)
+
+
+def split_sizes(root: str | os.PathLike) -> dict[str, int]:
+  """Returns the number of pictures of each split.
+
+  Raises:
+    UserError: if the folder is not a finished data set.
+  """
+  splits = _open(Path(root)).info.splits
+  return {name: split.num_examples for name, split in splits.items()}
+
+
+def iterate_pictures(root: str | os.PathLike, split: str) -> Iterator[Picture]:
+  """Yields the pictures of a split in order, one in memory at a time.
+
+  Args:
+    root: folder that `tagsdc prepare` wrote.
+    split: one of `split_sizes`, with at least one picture.
+  Raises:
+    UserError: if the data set is damaged.
+  """
+  store = _Store(Path(root), split)
+  for image in range(len(store.captions)):
+    fields = store.caption_fields(image)
+    pairs = store.schema.read_captions(fields, image)
+    yield Picture(
+      image_id=fields.text('image_id'),
+      path=fields.text('path'),
+      width=fields.ints('width')[0],
+      height=fields.ints('height')[0],
+      num_regions=fields.ints('num_regions')[0],
+      captions=[caption for _, caption in pairs],
+    )
+
+
+def read_boxes(
+  root: str | os.PathLike, split: str, image_ids: Mapping[int, str]
+) -> dict[int, np.ndarray]:
+  """Returns the boxes of a few pictures, float32 [regions, 7] each.
+
+  Args:
+    root, split: see `iterate_pictures`.
+    image_ids: number of the picture in the split -> its id.
+  Raises:
+    UserError: if the data set is damaged.
+  """
+  store = _Store(Path(root), split)
+  store.image_ids = image_ids
+  return {image: store.read(image).boxes for image in image_ids}
+
+
 class _Store:
   """The records of one split. Can be pickled."""
 
@@ -95,7 +174,8 @@ class _Store:
 
     self.schema = schema
     self.name = f'{folder.name or folder}/{split}'
-    self.image_ids: Sequence[str] = ()
+    # By number.
+    self.image_ids: Sequence[str] | Mapping[int, str] = ()
     self._folder, self._split = folder, split
     self._open()
 
