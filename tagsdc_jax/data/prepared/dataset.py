@@ -74,10 +74,10 @@ def load_prepared(
     len(store.captions), f'reading captions of {store.name}', 'pictures'
   ) as bar:
     for image in range(len(store.captions)):
-      image_id, count, own = store.read_captions(image)
-      image_ids.append(image_id)
-      num_regions.append(count)
-      found += own
+      picture, numbers = store.read_captions(image)
+      image_ids.append(picture.image_id)
+      num_regions.append(picture.num_regions)
+      found += zip(numbers, picture.captions, strict=True)
       bar.update(1)
   found.sort(key=lambda pair: pair[0])
   captions = [caption for _, caption in found]
@@ -137,16 +137,7 @@ def iterate_pictures(root: str | os.PathLike, split: str) -> Iterator[Picture]:
   """
   store = _Store(Path(root), split)
   for image in range(len(store.captions)):
-    fields = store.caption_fields(image)
-    pairs = store.schema.read_captions(fields, image)
-    yield Picture(
-      image_id=fields.text('image_id'),
-      path=fields.text('path'),
-      width=fields.ints('width')[0],
-      height=fields.ints('height')[0],
-      num_regions=fields.ints('num_regions')[0],
-      captions=[caption for _, caption in pairs],
-    )
+    yield store.read_captions(image)[0]
 
 
 def read_boxes(
@@ -212,17 +203,20 @@ class _Store:
     self.__dict__ |= state | {'schema': schema}
     self._open()
 
-  def read_captions(
-    self, image: int
-  ) -> tuple[str, int, list[tuple[int, Caption]]]:
-    """Returns a picture's id, number of regions and numbered captions."""
+  def read_captions(self, image: int) -> tuple[Picture, list[int]]:
+    """Returns a picture, and the number of each caption in the split."""
     try:
       fields = self.schema.Fields(self.captions[image])
-      return (
-        fields.text('image_id'),
-        fields.ints('num_regions')[0],
-        self.schema.read_captions(fields, image),
+      pairs = self.schema.read_captions(fields, image)
+      picture = Picture(
+        image_id=fields.text('image_id'),
+        path=fields.text('path'),
+        width=fields.ints('width')[0],
+        height=fields.ints('height')[0],
+        num_regions=fields.ints('num_regions')[0],
+        captions=[caption for _, caption in pairs],
       )
+      return picture, [number for number, _ in pairs]
     except _DAMAGED as error:
       raise self._damaged(f'captions of picture {image}: {error}') from error
 
