@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tagsdc_jax.reporting.page import content, prepared
+from tagsdc_jax.reporting.page import content, prepared, prepared_charts
 from tagsdc_jax.reporting.page.prepared_content import (
   Caption,
   Example,
@@ -228,13 +228,13 @@ def test_more_reasons_than_are_known_are_counted():
 
 
 def test_bars_are_whole_numbers_and_sum_to_all():
-  edges, shares = prepared._bins({3: 1, 4: 2, 6: 1})
+  edges, shares = prepared_charts.bins({3: 1, 4: 2, 6: 1})
   np.testing.assert_allclose(edges, [2.5, 3.5, 4.5, 5.5, 6.5])
   np.testing.assert_allclose(shares, [25, 50, 0, 25])
 
 
 def test_wide_ranges_have_few_bars():
-  edges, shares = prepared._bins(dict.fromkeys(range(1, 101), 2))
+  edges, shares = prepared_charts.bins(dict.fromkeys(range(1, 101), 2))
   # Bars of three numbers, the last one of the number 100 alone.
   np.testing.assert_allclose(np.diff(edges), 3.0)
   assert len(shares) == 34 and edges[0] == 0.5
@@ -242,7 +242,7 @@ def test_wide_ranges_have_few_bars():
 
 
 def test_an_outlier_does_not_hide_the_others():
-  edges, shares = prepared._bins({5: 500, 6: 499, 900: 1})
+  edges, shares = prepared_charts.bins({5: 500, 6: 499, 900: 1})
   assert edges == [4.5, 5.5, 6.5]
   np.testing.assert_allclose(shares, [50, 50])
   page = prepared.render(
