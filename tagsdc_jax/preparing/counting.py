@@ -58,7 +58,7 @@ class Contents:
     for kind in set(kinds):
       # Captions without any are counted in the end, see `phrases_of`.
       self.phrases.setdefault(kind, Counter())[kinds.count(kind)] += 1
-    unknown = np.count_nonzero(caption.token_ids == vocabulary.unk)
+    unknown = int(np.count_nonzero(caption.token_ids == vocabulary.unk))
     if unknown:
       self.unknown += unknown
       self.unknown_words.update(unknown_words(caption, vocabulary))

@@ -158,8 +158,7 @@ def _own_findings(
   ]
   if odd:
     findings.append(
-      f'{len(odd)} of the captions below have tokens that do not decode to '
-      'their text.'
+      f'Tokens of {len(odd)} of the captions below do not decode to their text.'
     )
   return findings
 

@@ -8,20 +8,9 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
-
-from tagsdc_jax.reporting.page import charts, panels, rendering
+from tagsdc_jax.reporting.page import prepared_charts, rendering
 from tagsdc_jax.reporting.page.prepared_content import Page, Split
 from tagsdc_jax.reporting.page.tables import MISSING
-
-KINDS = {
-  'object': 'object',
-  'attribute': 'attribute',
-  'relation': 'relation',
-  'phrase': 'of unknown kind',
-}
-# Bars of a histogram, and groups of phrases, at most.
-_BARS, _GROUPS = 40, 7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,9 +129,9 @@ def render(page: Page) -> str:
       facts=_facts(total),
       rows=[_cells(split) for split in page.splits],
       total_row=_cells(total) if len(page.splits) > 1 else None,
-      kinds=[kind for kind in KINDS if kind in total.phrases],
-      kind_names=KINDS,
-      charts=_charts(total),
+      kinds=[kind for kind in prepared_charts.KINDS if kind in total.phrases],
+      kind_names=prepared_charts.KINDS,
+      charts=prepared_charts.charts_of(total),
       changed=[row for row in found if row.count],
       unchanged=[
         row.text[0].lower() + row.text[1:] for row in found if not row.count
@@ -180,7 +169,7 @@ def total_of(splits: Sequence[Split]) -> Split:
     _sum(split.regions for split in splits),
     {
       kind: _sum(split.phrases.get(kind, {}) for split in splits)
-      for kind in KINDS
+      for kind in prepared_charts.KINDS
       if kind in kinds
     },
     sum(split.bare for split in splits),
@@ -287,13 +276,6 @@ def _count(count: int, one: str, several: str = '') -> str:
   return f'{count:,} {one if count == 1 else several or one + "s"}'
 
 
-def _mean(counts: Mapping[int, int]) -> str:
-  number = sum(counts.values())
-  if not number:
-    return MISSING
-  return f'{sum(key * value for key, value in counts.items()) / number:.1f}'
-
-
 def _most(counts: Mapping[int, int]) -> str:
   return f'{max(counts):,}' if counts else MISSING
 
@@ -309,9 +291,13 @@ def _facts(total: Split) -> list[tuple[str, str, str]]:
     (
       f'{regions_of(total):,}',
       'Regions',
-      f'{_mean(total.regions)} per picture',
+      f'{prepared_charts.mean(total.regions)} per picture',
     ),
-    (f'{tokens_of(total):,}', 'Tokens', f'{_mean(total.tokens)} per caption'),
+    (
+      f'{tokens_of(total):,}',
+      'Tokens',
+      f'{prepared_charts.mean(total.tokens)} per caption',
+    ),
   ]
   return facts
 
@@ -328,88 +314,13 @@ def _cells(split: Split) -> dict[str, str]:
     else '',
     'left_out': optional(split.left_out),
     'captions': f'{split.captions:,}',
-    'tokens': _mean(split.tokens),
+    'tokens': prepared_charts.mean(split.tokens),
     'longest': _most(split.tokens),
-    'regions': _mean(split.regions),
+    'regions': prepared_charts.mean(split.regions),
     'most': _most(split.regions),
-    **{kind: _mean(counts) for kind, counts in split.phrases.items()},
+    **{
+      kind: prepared_charts.mean(counts)
+      for kind, counts in split.phrases.items()
+    },
     'bare': share_text(split.bare, split.captions),
   }
-
-
-def _charts(total: Split) -> list[panels.Chart]:
-  found = []
-  for counts, heading, of in (
-    (total.tokens, 'Tokens per caption', 'captions'),
-    (total.regions, 'Regions per picture', 'pictures'),
-  ):
-    if len(counts) > 1:
-      edges, shares = _bins(counts)
-      remark = f'percent of {of}'
-      if edges[-1] < max(counts):
-        remark += f'; the last bar goes on to {max(counts):,}'
-      found.append(
-        panels.Chart(
-          heading,
-          charts.histogram(
-            edges,
-            shares,
-            f'{heading}: {min(counts)} to {max(counts)}, mean {_mean(counts)}',
-          ),
-          remark,
-        )
-      )
-  if found_phrases := _phrase_chart(total):
-    found.append(found_phrases)
-  return found
-
-
-def _bins(counts: Mapping[int, int]) -> tuple[list[float], list[float]]:
-  """Returns the edges of bars, and the percentage in each.
-
-  The last bar also has what lies far beyond the others.
-  """
-  keys = np.array(sorted(counts))
-  weights = np.array([counts[key] for key in keys], np.float64)
-  total = weights.sum()
-  usual = int(keys[np.searchsorted(weights.cumsum(), 0.995 * total)])
-  low, high = int(keys[0]), int(keys[-1])
-  if high - low > 2 * max(1, usual - low):
-    high = usual
-  width = -(-(high - low + 1) // _BARS)
-  number = -(-(high - low + 1) // width)
-  place = np.minimum((keys - low) // width, number - 1)
-  shares = np.bincount(place, weights, number) * (100 / total)
-  # Whole numbers are in the middle of their bars.
-  edges = low - 0.5 + width * np.arange(number + 1)
-  return edges.tolist(), shares.tolist()
-
-
-def _phrase_chart(total: Split) -> panels.Chart | None:
-  most = max((max(c, default=0) for c in total.phrases.values()), default=0)
-  if not most:
-    return None
-  groups = min(most + 1, _GROUPS)
-  names = [str(number) for number in range(groups)]
-  if most >= groups:
-    names[-1] += '+'
-  series = {}
-  for kind, counts in total.phrases.items():
-    shares = [0.0] * groups
-    for number, count in counts.items():
-      shares[min(number, groups - 1)] += 100 * count / total.captions
-    series[kind] = shares
-  return panels.Chart(
-    'Phrases per caption',
-    charts.grouped_bars(
-      names,
-      series,
-      [None] * groups,
-      'Phrases per caption: '
-      + ', '.join(
-        f'{KINDS[kind]} {_mean(c)}' for kind, c in total.phrases.items()
-      )
-      + ' on average',
-    ),
-    'percent of captions',
-  )
