@@ -36,7 +36,7 @@ class Copier:
       numbers = data.captions_of_image[image]
       captions = [data.captions[number] for number in numbers]
       features = regions.features.astype(np.float16)
-      overflown = int(np.isinf(features).sum())
+      overflowed = int(np.isinf(features).sum())
       made(1)
       yield (
         schema.Record(
@@ -55,6 +55,6 @@ class Copier:
           'pictures': 1,
           'captions': len(captions),
           'regions': len(features),
-          'overflown': overflown,
+          'overflowed': overflowed,
         },
       )

@@ -393,13 +393,7 @@ def _noteworthy(report: dict[str, Any]) -> list[str]:
         f'{part["reasons"][0]}'
       )
   for split, counts in report['counts'].items():
-    tally = {
-      field.name: counts.get(field.name, 0)
-      for field in dataclasses.fields(converting.Tally)
-    }
-    found += [
-      f'{split}: {line}.' for line in converting.Tally.from_json(tally).lines()
-    ]
+    found += [f'{split}: {line}.' for line in _changes(counts)]
     for key, of, text in (
       ('tokens_unknown', 'tokens', 'tokens are not in the vocabulary'),
       ('captions_bare', 'captions', 'captions have no phrases'),
@@ -417,6 +411,19 @@ def _noteworthy(report: dict[str, Any]) -> list[str]:
   return found
 
 
+def _changes(counts: dict[str, int]) -> list[str]:
+  """Returns what was changed in more than a few regions or pictures."""
+  tally = {
+    field.name: counts.get(field.name, 0)
+    for field in dataclasses.fields(converting.Tally)
+  }
+  for name in ('clipped', 'dropped', 'cut', 'swapped', 'reordered'):
+    of = 'pictures' if name == 'reordered' else 'regions'
+    if tally[name] <= _NOTEWORTHY * tally[of]:
+      tally[name] = 0  # The page has it.
+  return converting.Tally.from_json(tally).lines()
+
+
 def _tell(folder: Path, say: Say) -> None:
   """Prints what the data set contains, and writes its page."""
   from tagsdc_jax.data.prepared import dataset as prepared
@@ -429,7 +436,9 @@ def _tell(folder: Path, say: Say) -> None:
       f'{counts.get("regions", 0):,} regions'
     )
   splits: dict[str, dataset.RetrievalDataset] = {}
-  for split in opening.SPLITS:
+  for split, size in prepared.split_sizes(folder).items():
+    if not size:
+      continue
     splits[split] = prepared.load_prepared(folder, split)
     for other in list(splits)[:-1]:
       if found := overlaps.find(
