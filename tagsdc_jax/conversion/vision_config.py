@@ -7,6 +7,7 @@ published weights of a family come with.
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tagsdc_jax.models import vision_transformer
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 _BILINEAR, _BICUBIC = 2, 3
+_MOST_LAYERS = 1000
 # Pillow's numbers, by which the files name them.
 _RESAMPLING = ('nearest', 'lanczos', 'bilinear', 'bicubic', 'box', 'hamming')
 
@@ -196,12 +198,15 @@ def _network(family: str, values: _Values) -> vision_transformer.VisionConfig:
   )
   if is_gated:  # Two thirds, rounded up to a multiple of 8.
     inner = -(-(inner * 2 // 3) // 8) * 8
+  layers = values.size('num_hidden_layers')
+  if layers > _MOST_LAYERS:
+    raise values.error('num_hidden_layers', f'at most {_MOST_LAYERS}')
   registers = family == 'dinov2_with_registers'
   return vision_transformer.VisionConfig(
     patch_size=patch,
     position_rows=image // patch,
     hidden_size=hidden,
-    num_layers=values.size('num_hidden_layers'),
+    num_layers=layers,
     num_heads=heads,
     mlp_size=inner,
     activation=activation,
@@ -319,7 +324,11 @@ def _side(values: _Values, key: str) -> int:
 
 
 def _is_number(value: Any) -> bool:
-  return isinstance(value, (int, float)) and not isinstance(value, bool)
+  return (
+    isinstance(value, (int, float))
+    and not isinstance(value, bool)
+    and math.isfinite(value)
+  )
 
 
 def _is_count(value: Any) -> bool:

@@ -98,9 +98,10 @@ class DetectorExtractor:
     photo = opening.open_photo(path, max(_LONGEST, 2 * encoder.side))
     if isinstance(photo, Unreadable):
       return photo
-    return _Decoded(
-      photo.image, encoder.pixels_of(photo.image), photo.width, photo.height
-    )
+    pixels = encoder.pixels_of(photo.image)
+    # Many wait for the detector, which shrinks them further.
+    photo.image.thumbnail((2 * _LONGEST, 2 * _LONGEST))
+    return _Decoded(photo.image, pixels, photo.width, photo.height)
 
   def start(self, decoded: Sequence[_Decoded]) -> Any:
     """Starts the computation for at most batch_size photos; see `finish`."""
