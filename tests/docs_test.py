@@ -232,6 +232,8 @@ def test_commands_parse(page, tmp_path, monkeypatch):
     name = getattr(args, 'config', None)
     if name and not name.endswith('.py'):
       configs.load(name, overrides)
+    if getattr(args, 'phases', None):
+      configs.load_phases(args.phases, overrides)
 
 
 @pytest.mark.parametrize(
