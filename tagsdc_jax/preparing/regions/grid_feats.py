@@ -40,7 +40,7 @@ class GridFeatsStore(FileStore):
     reading.import_torch(path, '')
     self._open()
     self.notes += (
-      f'{path}: cells of a grid in place of objects, at most 6 x 6 per picture; '
+      f'{path}: cells of a grid in place of objects, at most 6 x 6 a picture; '
       'small things are averaged with what is around them',
     )
 
