@@ -55,9 +55,7 @@ class SceneGraph:
 
 
 def to_positions(
-  graph: SceneGraph,
-  offsets: Sequence[Span],
-  max_tokens: int | None = None,
+  graph: SceneGraph, offsets: Sequence[Span], max_tokens: int | None = None
 ) -> tuple[phrases.Phrases, tuple[int, ...]]:
   """Returns phrases and kinds as `Caption` takes them.
 

@@ -20,9 +20,7 @@ MAX_CHARACTERS = 2000
 _WORD = re.compile(r"[^\W_]+(?:[-'’][^\W_]+)*")
 
 
-def parse(
-  texts: Iterable[str], batch_size: int = 64
-) -> Iterator[SceneGraph]:
+def parse(texts: Iterable[str], batch_size: int = 64) -> Iterator[SceneGraph]:
   """Yields the scene graph of each text, in one process.
 
   The graphs do not depend on `batch_size` or on the other texts.
@@ -76,7 +74,7 @@ def to_sentence(text: str) -> tuple[str, int]:
     The sentence; and the number of characters before the caption's first.
   """
   text = re.sub(r'\s', ' ', text)
-  first = re.match(r' *([A-Z]?[a-z]+)(?![\w])', text)
+  first = re.match(r' *([A-Za-z][a-z]*)(?!\w)', text)
   added = 0
   if first:
     text = first.group().lower() + text[first.end() :]
@@ -100,8 +98,11 @@ def _model() -> Any:
       '"tagsdc_jax[scenegraph]"'
     ) from error
   # A hyphen between letters splits no word: "t-shirt" is one thing.
-  infixes = [x for x in nlp.Defaults.infixes if '-' not in x or '~' not in x]
-  nlp.tokenizer.infix_finditer = spacy.util.compile_infix_regex(
-    infixes
-  ).finditer
+  infixes = [
+    x
+    for x in nlp.Defaults.infixes or ()
+    if not ('-' in str(x) and '~' in str(x))
+  ]
+  tokenizer: Any = nlp.tokenizer
+  tokenizer.infix_finditer = spacy.util.compile_infix_regex(infixes).finditer
   return nlp

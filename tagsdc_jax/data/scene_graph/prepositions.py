@@ -61,9 +61,16 @@ def find_prepositions(doc: Doc) -> list[Preposition]:
 
 
 def _is_preposition(token: Token) -> bool:
-  return token.dep_ in _PREPOSITION and token.pos_ in ('ADP', 'SCONJ', 'ADV') or (
-    token.pos_ == 'ADP' and any(c.dep_ == 'pobj' for c in token.children)
+  if token.dep_ in _PREPOSITION and token.pos_ in ('ADP', 'SCONJ', 'ADV'):
+    return True
+  if token.pos_ != 'ADP':
+    return False
+  governs = any(c.dep_ == 'pobj' for c in token.children)
+  # "the table the vases are on"
+  ends = token.dep_ in ('advmod', 'prt') and not any(
+    True for _ in token.children
   )
+  return governs or ends
 
 
 def _several_words(doc: Doc, start: int) -> list[int]:
@@ -106,7 +113,5 @@ def _assembled(doc: Doc, run: list[int]) -> Preposition:
     if head.i not in inside and head.pos_ in ('VERB', 'AUX')
   ]
   return Preposition(
-    tuple(doc[i] for i in run),
-    left[0] if left else None,
-    _objects(doc, run),
+    tuple(doc[i] for i in run), left[0] if left else None, _objects(doc, run)
   )

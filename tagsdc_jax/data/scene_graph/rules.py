@@ -8,6 +8,7 @@ from tagsdc_jax.data.scene_graph import nouns as nouns_lib
 from tagsdc_jax.data.scene_graph import words
 from tagsdc_jax.data.scene_graph.clauses import (
   Clauses,
+  circumstance,
   is_be,
   is_passive,
   is_verb,
@@ -42,11 +43,7 @@ def find_phrases(doc: Doc, added: int = 0) -> tuple[Phrase, ...]:
     for i, name in sorted(found.nouns.objects.items())
   ]
   attributes = [
-    Phrase(
-      phrases.ATTRIBUTE,
-      _spans(tokens, added),
-      (place(noun), place(word)),
-    )
+    Phrase(phrases.ATTRIBUTE, _spans(tokens, added), (place(noun), place(word)))
     for (word, noun), tokens in sorted(found.attributes.items())
   ]
   relations = [
@@ -67,8 +64,7 @@ class _Finder:
     self._doc = doc
     self._prepositions = find_prepositions(doc)
     self.nouns = nouns_lib.find_nouns(
-      doc,
-      frozenset(t.i for p in self._prepositions for t in p.tokens),
+      doc, frozenset(t.i for p in self._prepositions for t in p.tokens)
     )
     self._clauses = Clauses(self.nouns)
     # (word, object) -> words; (place, subject, object) -> words.
@@ -129,7 +125,10 @@ class _Finder:
     if is_verb(head):
       if not others and self._clauses.gap(head):
         others = self.nouns.of(head.head)
-      subjects = self._clauses.subjects(head)
+      subjects = self._clauses.subjects(head) or self._clauses.objects(head)
+      place = self._clauses.left_behind(head)
+      if not others and place is not None:
+        others = self.nouns.of(place)
       if tokens[0].lower_ == 'by' and is_passive(head):
         self._relate(others, [head], subjects)
         return
@@ -137,7 +136,8 @@ class _Finder:
         predicate = [head, *particles(head), *predicate]
       self._relate(subjects, predicate, others)
     else:
-      self._relate(self.nouns.of(head), predicate, others)
+      subjects = tuple(i for i in self.nouns.all_of(head) if i < tokens[0].i)
+      self._relate(subjects, predicate, others)
 
   def _relate(
     self,
@@ -177,6 +177,15 @@ class _Finder:
         self._attribute(token, self.nouns.of(token.head))
       elif token.pos_ == 'VERB' and token.i not in self._used:
         self._intransitive(token)
+      elif (
+        token.pos_ == 'ADJ'
+        and token.dep_ == 'advcl'
+        and (self._doc[token.i - 1].dep_ == 'dobj')
+      ):
+        # "painting a fence white"
+        self._attribute(token, self.nouns.of(self._doc[token.i - 1]))
+      elif token.pos_ == 'ADJ' and (noun := circumstance(token)) is not None:
+        self._attribute(token, self.nouns.of(noun))
     for noun, of in self.nouns.measures.items():
       for other in self.nouns.stands_for[noun]:
         self.attributes.setdefault(
@@ -187,7 +196,7 @@ class _Finder:
     if token.lower_ in words.POINTING | words.PRONOUNS - words.QUANTITIES:
       return False
     if nouns_lib.is_name(token):
-      return nouns_lib.is_material(token)
+      return nouns_lib.is_describing(token)
     return token.pos_ in ('ADJ', 'NUM', 'VERB', 'NOUN', 'PROPN', 'ADV')
 
   def _intransitive(self, verb: Token) -> None:
