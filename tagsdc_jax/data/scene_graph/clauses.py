@@ -49,32 +49,44 @@ class Clauses:
 
   def subjects(self, verb: Token) -> tuple[int, ...]:
     """Returns the subjects: its own, a relative's noun, or the one above."""
-    if verb.i not in self._subjects:
-      self._subjects[verb.i] = ()  # Parses are trees, but see _above.
-      self._subjects[verb.i] = self._find_subjects(verb)
-    return self._subjects[verb.i]
+    passed = []
+    found: tuple[int, ...] | None = None
+    # A loop, as a text may chain more verbs than Python nests calls.
+    while found is None:
+      passed.append(verb.i)
+      found = self._subjects.get(verb.i)
+      if found is None:
+        found = self._own_subjects(verb)
+      if found is None:
+        above = self._above(verb)
+        if isinstance(above, tuple):
+          found = above
+        else:
+          verb = above
+    self._subjects.update(dict.fromkeys(passed, found))
+    return found
 
-  def _find_subjects(self, verb: Token) -> tuple[int, ...]:
+  def _own_subjects(self, verb: Token) -> tuple[int, ...] | None:
+    """Returns the subjects in a verb's own clause; None: look above."""
     own = [c for c in verb.children if c.dep_ in _SUBJECTS]
-    if place := self.left_behind(verb):
+    if (place := self.left_behind(verb)) is not None:
       own = [c for c in own if c.i != place.i]
     # "Three dogs, two cats are sitting": each may be a subject of its own.
     found = [i for subject in own for i in self._nouns.all_of(subject)]
     if found:
       return tuple(dict.fromkeys(found))
-    expletive = [c for c in verb.children if c.dep_ in ('attr', 'dobj')]
-    if any(c.dep_ == 'expl' for c in verb.children):
-      return tuple(i for c in expletive for i in self._nouns.all_of(c))
+    if any(c.dep_ == 'expl' for c in verb.children):  # "there is"
+      there = [c for c in verb.children if c.dep_ in ('attr', 'dobj')]
+      return tuple(i for c in there for i in self._nouns.all_of(c))
     if own and own[0].lower_ in _RELATIVE and verb.dep_ == 'relcl':
       return self._nouns.of(verb.head)
     if own and own[0].lower_ in ('it', 'there'):
       return ()
     noun = circumstance(verb)
-    if noun is not None and not own:
-      return self._nouns.of(noun)
-    return self._above(verb)
+    return None if own or noun is None else self._nouns.of(noun)
 
-  def _above(self, verb: Token) -> tuple[int, ...]:
+  def _above(self, verb: Token) -> tuple[int, ...] | Token:
+    """Returns the subjects, or the verb whose subjects they are."""
     head = verb.head
     if head.i == verb.i:
       return ()
@@ -86,7 +98,7 @@ class Clauses:
       head = head.head
     if is_noun(head):
       return self._nouns.all_of(head)
-    return self.subjects(head) if is_verb(head) else ()
+    return head if is_verb(head) else ()
 
   def modified_by_clause(self, verb: Token) -> tuple[int, ...]:
     """Returns the objects that a participle or relative clause is about."""

@@ -70,12 +70,15 @@ def find_nouns(doc: Doc, places: frozenset[int]) -> Nouns:
 
 def coordinated(token: Token) -> Iterator[Token]:
   """Yields a word and those coordinated with it to the right."""
-  yield token
-  for child in token.children:
-    if child.dep_ in ('conj', 'appos') and child.i > token.i:
-      if child.dep_ == 'appos' and child.pos_ not in _NOUN:
-        continue
-      yield from coordinated(child)
+  waiting = [token]
+  while waiting:
+    token = waiting.pop()
+    yield token
+    waiting += [
+      child
+      for child in reversed(list(token.rights))
+      if child.dep_ == 'conj' or (child.dep_ == 'appos' and is_noun(child))
+    ]
 
 
 def modified(token: Token) -> Token | None:
@@ -140,8 +143,13 @@ def _measured(token: Token) -> int | None:
 
 
 def _name(token: Token) -> tuple[Token, ...]:
-  parts = [token]
-  for child in token.lefts:
-    if is_name(child) and not is_describing(child):
-      parts += _name(child)
+  """Returns the words of an object: "tennis" and "racket"."""
+  parts, waiting = [], [token]
+  while waiting:
+    parts.append(waiting.pop())
+    waiting += [
+      child
+      for child in parts[-1].lefts
+      if is_name(child) and not is_describing(child)
+    ]
   return tuple(sorted(parts, key=lambda part: part.i))

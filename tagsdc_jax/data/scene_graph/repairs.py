@@ -67,6 +67,8 @@ def repair(doc: Doc) -> None:
       _free_verb(doc, token)
     if token.pos_ == 'ADJ' and token.dep_ in ('pobj', 'dobj'):
       _join_colors(token)
+    if token.dep_ == 'npadvmod' and token.pos_ in _NOUNS:
+      _name_subject(token)
     if token.dep_ == 'aux' and token.lower_ in ('has', 'have', 'had'):
       _have(token)
 
@@ -123,6 +125,18 @@ def _free_verb(doc: Doc, token: Token) -> None:
   while top.dep_ == 'pobj' and top.head.head.pos_ in _NOUNS:
     top = top.head.head
   token.head = top
+
+
+def _name_subject(token: Token) -> None:
+  """Makes a noun right before a verb its subject: "a snow covered hill"."""
+  verb = token.head
+  if (
+    verb.i == token.i + 1
+    and verb.pos_ == 'VERB'
+    and verb.dep_ != 'amod'
+    and not any(c.dep_ in ('nsubj', 'nsubjpass') for c in verb.children)
+  ):
+    token.dep_ = 'nsubj'
 
 
 def _have(token: Token) -> None:

@@ -63,9 +63,8 @@ class _Finder:
   def __init__(self, doc: Doc) -> None:
     self._doc = doc
     self._prepositions = find_prepositions(doc)
-    self.nouns = nouns_lib.find_nouns(
-      doc, frozenset(t.i for p in self._prepositions for t in p.tokens)
-    )
+    self._places = frozenset(t.i for p in self._prepositions for t in p.tokens)
+    self.nouns = nouns_lib.find_nouns(doc, self._places)
     self._clauses = Clauses(self.nouns)
     # (word, object) -> words; (place, subject, object) -> words.
     self.attributes: dict[tuple[int, int], tuple[Token, ...]] = {}
@@ -156,6 +155,8 @@ class _Finder:
 
   def find_attributes(self) -> None:
     for token in self._doc:
+      if token.i in self._places:
+        continue
       noun = nouns_lib.modified(token)
       if noun is not None and self._describes(token):
         self._attribute(token, self.nouns.of(noun))
