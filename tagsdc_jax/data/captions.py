@@ -5,6 +5,7 @@ so that training on prepared token ids never loads it.
 """
 
 import difflib
+import functools
 import os
 import tempfile
 import unicodedata
@@ -153,17 +154,34 @@ def tokenize(text: str, tokenizer: Any) -> np.ndarray:
 
 def tokenize_with_offsets(
   text: str, tokenizer: Any
-) -> tuple[np.ndarray, list[tuple[int, int]]]:
-  """Returns the token ids of a sentence, and where each token is in it.
+) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
+  """Returns the token ids of a sentence, and which characters each stands for.
 
   Args:
-    text: the sentence.
     tokenizer: from `load_tokenizer`.
   Returns:
-    int32 [length], no special tokens, and [start, end) of each token.
+    int32 [length], as `tokenize`, but perhaps none; and [start, end) of each
+    token in the text.
   """
-  found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-  return np.asarray(found['input_ids'], np.int32), found['offset_mapping']
+  if tokenizer.is_fast:
+    found = tokenizer(
+      text, add_special_tokens=False, return_offsets_mapping=True
+    )
+    token_ids, offsets = found['input_ids'], found['offset_mapping']
+  else:  # Version 4 of transformers.
+    encoding = _fast_form(tokenizer).encode(text, add_special_tokens=False)
+    token_ids, offsets = encoding.ids, encoding.offsets
+  return (
+    np.asarray(token_ids, np.int32),
+    tuple((int(start), int(end)) for start, end in offsets),
+  )
+
+
+@functools.lru_cache(maxsize=4)
+def _fast_form(tokenizer: Any) -> Any:
+  from transformers.convert_slow_tokenizer import convert_slow_tokenizer
+
+  return convert_slow_tokenizer(tokenizer)
 
 
 def make_encoder(vocabulary: Vocabulary) -> Callable[[str], np.ndarray]:

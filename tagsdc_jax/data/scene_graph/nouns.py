@@ -51,7 +51,7 @@ def find_nouns(doc: Doc, places: frozenset[int]) -> Nouns:
   nouns = [t for t in doc if t.i not in places and _is_thing(t)]
   measures = {t.i: of for t in nouns if (of := _measured(t)) is not None}
   objects = {t.i: _name(t) for t in nouns if t.i not in measures}
-  stands_for = {i: (i,) for i in objects}
+  stands_for: dict[int, tuple[int, ...]] = {i: (i,) for i in objects}
   # From the right: "a pair of groups of boys".
   for i in sorted(measures, reverse=True):
     stands_for[i] = tuple(
@@ -70,12 +70,15 @@ def find_nouns(doc: Doc, places: frozenset[int]) -> Nouns:
 
 def coordinated(token: Token) -> Iterator[Token]:
   """Yields a word and those coordinated with it to the right."""
-  yield token
-  for child in token.children:
-    if child.dep_ in ('conj', 'appos') and child.i > token.i:
-      if child.dep_ == 'appos' and child.pos_ not in _NOUN:
-        continue
-      yield from coordinated(child)
+  waiting = [token]
+  while waiting:
+    token = waiting.pop()
+    yield token
+    waiting += [
+      child
+      for child in reversed(list(token.rights))
+      if child.dep_ == 'conj' or (child.dep_ == 'appos' and is_noun(child))
+    ]
 
 
 def modified(token: Token) -> Token | None:
@@ -88,8 +91,10 @@ def modified(token: Token) -> Token | None:
     token = token.head
     if token.dep_ in _MODIFIES and token.head.i < end:
       return None
-  if token.dep_ in _MODIFIES and token.head.pos_ in _NOUN:
-    noun = token.head
+  noun = token.head
+  if noun.pos_ == 'VERB' and noun.dep_ == 'amod' and token.pos_ == 'ADJ':
+    noun = noun.head  # "red" of "a red colored wall"
+  if token.dep_ in _MODIFIES and noun.pos_ in _NOUN:
     while is_name(noun):  # "green" of "a green park bench"
       noun = noun.head
     return noun
@@ -111,9 +116,9 @@ def is_name(token: Token) -> bool:
   )
 
 
-def is_material(token: Token) -> bool:
-  """Returns whether a word says what the thing to its right is made of."""
-  return token.lower_ in words.MATERIALS and is_name(token)
+def is_describing(token: Token) -> bool:
+  """Returns whether a word says what the noun to its right is like."""
+  return token.lower_ in words.DESCRIBING and is_name(token)
 
 
 def _is_thing(token: Token) -> bool:
@@ -138,8 +143,13 @@ def _measured(token: Token) -> int | None:
 
 
 def _name(token: Token) -> tuple[Token, ...]:
-  parts = [token]
-  for child in token.lefts:
-    if is_name(child) and not is_material(child):
-      parts += _name(child)
+  """Returns the words of an object: "tennis" and "racket"."""
+  parts, waiting = [], [token]
+  while waiting:
+    parts.append(waiting.pop())
+    waiting += [
+      child
+      for child in parts[-1].lefts
+      if is_name(child) and not is_describing(child)
+    ]
   return tuple(sorted(parts, key=lambda part: part.i))

