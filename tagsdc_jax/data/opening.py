@@ -93,7 +93,7 @@ def open_contents(
 
   Args and errors: see `open_split`.
   """
-  if _found(config) != 'uniter_lmdb':
+  if resolved_source(config) != 'uniter_lmdb':
     return dataset.contents_of(open_split(config, split, folder))
   from tagsdc_jax.data import uniter_lmdb
 
@@ -138,11 +138,11 @@ def _open_prepared(
 
 
 def _open_found(config: settings.Data, split: str) -> dataset.RetrievalDataset:
-  return SOURCES[_found(config)](config, split)
+  return SOURCES[resolved_source(config)](config, split)
 
 
-def _found(config: settings.Data) -> str:
-  """Returns the source that `data.source=auto` stands for."""
+def resolved_source(config: settings.Data) -> str:
+  """Returns `data.source`, or what auto stands for."""
   from tagsdc_jax.data.prepared import dataset as prepared
 
   if config.source != 'auto':

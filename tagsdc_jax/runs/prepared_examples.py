@@ -86,6 +86,27 @@ def make(
   ]
 
 
+def read_photo(root: str, split: str, image: int) -> tuple[bytes | None, float]:
+  """Returns a picture's photo, and width by height.
+
+  Args:
+    root: folder of the data set.
+    split: name of the split.
+    image: number of the picture in it.
+  Returns:
+    A small JPEG, None if there is none; 0 if the shape is unknown.
+  Raises:
+    UserError: if the data set is damaged.
+  """
+  report = prepared.read_metadata(root).get('report') or {}
+  picture = prepared.read_picture(root, split, image)
+  photo = _open(picture.path, report.get('photos') or '')
+  if isinstance(photo, opening.Photo):
+    return _to_jpeg(photo.image), photo.width / photo.height
+  known = picture.width and picture.height
+  return None, picture.width / picture.height if known else 0.0
+
+
 def _example(
   split: str,
   picture: prepared.Picture,

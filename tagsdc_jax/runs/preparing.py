@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -140,7 +141,7 @@ def from_files(folder: Path, request: Request, work: Work, say: Say) -> None:
         reading.published(_dataset_of(sources), request.with_restval),
       )
     ),
-    'photos': request.photos,
+    'photos': os.path.abspath(request.photos) if request.photos else '',
     'choices': {
       'regions': str(convention),
       'phrases': request.phrases,

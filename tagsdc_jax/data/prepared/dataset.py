@@ -140,6 +140,14 @@ def iterate_pictures(root: str | os.PathLike, split: str) -> Iterator[Picture]:
     yield store.read_captions(image)[0]
 
 
+def read_picture(root: str | os.PathLike, split: str, image: int) -> Picture:
+  """Returns one picture of a split.
+
+  Args and errors: see `iterate_pictures`.
+  """
+  return _Store(Path(root), split).read_captions(image)[0]
+
+
 def read_boxes(
   root: str | os.PathLike, split: str, image_ids: Mapping[int, str]
 ) -> dict[int, np.ndarray]:
