@@ -164,14 +164,9 @@ def tokenize_with_offsets(
   Raises:
     UserError: if the text has no tokens.
   """
-  if tokenizer.is_fast:
-    found = tokenizer(
-      text, add_special_tokens=False, return_offsets_mapping=True
-    )
-    token_ids, offsets = found['input_ids'], found['offset_mapping']
-  else:  # Version 4 of transformers.
-    encoding = _fast_form(tokenizer).encode(text, add_special_tokens=False)
-    token_ids, offsets = encoding.ids, encoding.offsets
+  fast = tokenizer if tokenizer.is_fast else _fast_form(tokenizer)
+  found = fast(text, add_special_tokens=False, return_offsets_mapping=True)
+  token_ids, offsets = found['input_ids'], found['offset_mapping']
   if not token_ids:
     raise UserError(f'a sentence must have at least one token, got {text!r}')
   return (
@@ -182,9 +177,16 @@ def tokenize_with_offsets(
 
 @functools.lru_cache(maxsize=4)
 def _fast_form(tokenizer: Any) -> Any:
+  """Returns what version 5 of transformers loads, from version 4's."""
+  from transformers import BertTokenizerFast
   from transformers.convert_slow_tokenizer import convert_slow_tokenizer
 
-  return convert_slow_tokenizer(tokenizer)
+  return BertTokenizerFast(
+    tokenizer_object=convert_slow_tokenizer(tokenizer),
+    do_lower_case=tokenizer.do_lower_case,
+    strip_accents=tokenizer.basic_tokenizer.strip_accents,
+    tokenize_chinese_chars=tokenizer.basic_tokenizer.tokenize_chinese_chars,
+  )
 
 
 def make_encoder(vocabulary: Vocabulary) -> Callable[[str], np.ndarray]:
