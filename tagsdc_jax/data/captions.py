@@ -178,14 +178,12 @@ def tokenize_with_offsets(
 @functools.lru_cache(maxsize=4)
 def _fast_form(tokenizer: Any) -> Any:
   """Returns what version 5 of transformers loads, from version 4's."""
-  from transformers import BertTokenizerFast
+  from transformers import PreTrainedTokenizerFast
   from transformers.convert_slow_tokenizer import convert_slow_tokenizer
 
-  return BertTokenizerFast(
+  return PreTrainedTokenizerFast(
     tokenizer_object=convert_slow_tokenizer(tokenizer),
-    do_lower_case=tokenizer.do_lower_case,
-    strip_accents=tokenizer.basic_tokenizer.strip_accents,
-    tokenize_chinese_chars=tokenizer.basic_tokenizer.tokenize_chinese_chars,
+    **tokenizer.special_tokens_map,
   )
 
 
