@@ -163,14 +163,9 @@ def tokenize_with_offsets(
     int32 [length], as `tokenize`, but perhaps none; and [start, end) of each
     token in the text.
   """
-  if tokenizer.is_fast:
-    found = tokenizer(
-      text, add_special_tokens=False, return_offsets_mapping=True
-    )
-    token_ids, offsets = found['input_ids'], found['offset_mapping']
-  else:  # Version 4 of transformers.
-    encoding = _fast_form(tokenizer).encode(text, add_special_tokens=False)
-    token_ids, offsets = encoding.ids, encoding.offsets
+  fast = tokenizer if tokenizer.is_fast else _fast_form(tokenizer)
+  found = fast(text, add_special_tokens=False, return_offsets_mapping=True)
+  token_ids, offsets = found['input_ids'], found['offset_mapping']
   return (
     np.asarray(token_ids, np.int32),
     tuple((int(start), int(end)) for start, end in offsets),
@@ -179,9 +174,14 @@ def tokenize_with_offsets(
 
 @functools.lru_cache(maxsize=4)
 def _fast_form(tokenizer: Any) -> Any:
+  """Returns what version 5 of transformers loads, from version 4's."""
+  from transformers import PreTrainedTokenizerFast
   from transformers.convert_slow_tokenizer import convert_slow_tokenizer
 
-  return convert_slow_tokenizer(tokenizer)
+  return PreTrainedTokenizerFast(
+    tokenizer_object=convert_slow_tokenizer(tokenizer),
+    **tokenizer.special_tokens_map,
+  )
 
 
 def make_encoder(vocabulary: Vocabulary) -> Callable[[str], np.ndarray]:

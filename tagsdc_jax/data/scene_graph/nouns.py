@@ -130,7 +130,15 @@ def _is_thing(token: Token) -> bool:
       and not is_name(token)
       and ((noun := modified(token)) is None or noun.i < token.i)
     )
-  return token.pos_ == 'ADJ' and token.dep_ in ('pobj', 'dobj')
+  # "a woman in red", but not "with its mouth open"
+  return (
+    token.pos_ == 'ADJ'
+    and token.dep_ in ('pobj', 'dobj')
+    and not any(
+      other.dep_ == token.dep_ and other.i < token.i
+      for other in token.head.rights
+    )
+  )
 
 
 def _measured(token: Token) -> int | None:

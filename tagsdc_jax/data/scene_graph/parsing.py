@@ -76,7 +76,8 @@ def to_sentence(text: str) -> tuple[str, int]:
   Returns:
     The sentence; and the number of characters before the caption's first.
   """
-  text = re.sub(r'\s', ' ', text)
+  # Half a surrogate pair cannot be written as UTF-8, which spaCy does.
+  text = re.sub(r'[\s\ud800-\udfff]', ' ', text)
   first = re.match(r' *([A-Za-z][a-z]*)(?!\w)', text)
   added = 0
   if first:

@@ -99,12 +99,17 @@ def _several_words(
 
 
 def _objects(doc: Doc, run: list[int]) -> tuple[Token, ...]:
-  return tuple(
+  found = [
     child
     for i in run
     for child in doc[i].children
     if child.i > run[-1] and child.dep_ in ('pobj', 'pcomp', 'dobj')
-  )
+  ]
+  # "with his arms crossed": the arms are the object.
+  for child in list(found):
+    if child.dep_ == 'pcomp':
+      found += [c for c in child.children if c.dep_ in ('nsubj', 'nsubjpass')]
+  return tuple(found)
 
 
 def _assembled(doc: Doc, run: list[int]) -> Preposition:

@@ -204,7 +204,9 @@ class _Finder:
     """A verb that relates nothing says how its subject is: "smiling"."""
     if verb.dep_ in ('aux', 'auxpass', 'amod', 'compound', 'prep'):
       return
-    if is_be(verb) or any(c.dep_ in ('xcomp', 'ccomp') for c in verb.children):
+    if is_be(verb) or any(
+      c.dep_ in ('xcomp', 'ccomp', 'acomp') for c in verb.children
+    ):
       return
     tokens = (verb, *particles(verb))
     for subject in self._clauses.subjects(verb):
