@@ -248,6 +248,8 @@ def _write_in_processes(
   num_workers: int,
   update: Callable[[int], Any],
 ) -> None:
+  # Each has a core: threads of libraries would wait for one another.
+  os.environ.setdefault('OMP_NUM_THREADS', '1')
   with contextlib.ExitStack() as stack:
     pool = futures.ProcessPoolExecutor(
       num_workers,

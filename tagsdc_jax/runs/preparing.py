@@ -115,12 +115,12 @@ def from_files(folder: Path, request: Request, work: Work, say: Say) -> None:
     # One process has all devices; photos are decoded in threads.
     work = dataclasses.replace(work, num_workers=1)
   say(f'regions: {regions.path}, {len(regions.names):,} pictures')
+  for note in getattr(regions, 'notes', ()):
+    say(f'regions: {note}')
   tasks, convention = _find_regions(splits, regions, request, work, say)
   if not convention.columns:
     findings.append(str(convention))
-  sources.append(
-    provenance.describe('regions', regions.path, regions.kind, regions.sources)
-  )
+  sources += _describe_regions(regions, request)
   plan = writing.Plan(
     tasks,
     making.RecordMaker(
@@ -147,6 +147,7 @@ def from_files(folder: Path, request: Request, work: Work, say: Say) -> None:
       'phrases': request.phrases,
       'vocabulary': request.vocabulary,
     },
+    'label_names': list(getattr(regions, 'label_names', ())),
   }
   _write(folder, plan, vocabulary, report, work, say)
 
@@ -225,6 +226,23 @@ def _read_captions(
 
 def _dataset_of(sources: Sequence[Any]) -> str:
   return next((s['dataset'] for s in sources if s.get('dataset')), '')
+
+
+def _describe_regions(regions: Any, request: Request) -> list[Any]:
+  """Returns the feature file as a source; or photos, and what encodes them."""
+  if request.regions:
+    return [
+      provenance.describe(
+        'regions', regions.path, regions.kind, regions.sources
+      )
+    ]
+  photos = [os.path.join(request.photos, name) for name in regions.names]
+  return [
+    provenance.describe('photos', request.photos, 'photos', photos),
+    provenance.describe(
+      'weights', request.encoder, regions.kind, regions.sources
+    ),
+  ]
 
 
 def _open_regions(request: Request) -> Any:
