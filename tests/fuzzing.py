@@ -31,6 +31,9 @@ from tagsdc_jax.commands import configs
 from tagsdc_jax.comparison import stored
 from tagsdc_jax.conversion import reading
 from tagsdc_jax.data import opening
+from tagsdc_jax.data.prepared import dataset as prepared
+from tagsdc_jax.preparing import copying, writing
+from tagsdc_jax.preparing.captions import reading as reading_captions
 from tagsdc_jax.preparing.regions import conventions, converting
 from tagsdc_jax.preparing.regions import opening as regions_opening
 from tagsdc_jax.preparing.regions.store import Unreadable
@@ -40,6 +43,38 @@ from tests.preparing.regions import making
 
 ROOT = Path(__file__).parents[1]
 RECORDED = ROOT / 'tests' / 'golden' / 'recordings'
+# Kind -> file name and content.
+CAPTIONS = {
+  'karpathy': (
+    'dataset.json',
+    '{"images": [{"filename": "a.jpg", "cocoid": 3, "imgid": 0, "split": "val",'
+    ' "sentences": [{"raw": "A dog.", "sentid": 1}, {"raw": "Two dogs.",'
+    ' "sentid": 2}]}], "dataset": "coco"}',
+  ),
+  'coco': (
+    'captions.json',
+    '{"images": [{"id": 3, "file_name": "a.jpg", "width": 640, "height": 480}],'
+    ' "annotations": [{"id": 1, "image_id": 3, "caption": "A dog."}]}',
+  ),
+  'lavis': (
+    'test.json',
+    '[{"image": "a.jpg", "image_id": 3, "caption": ["A dog.", "Two dogs."]}]',
+  ),
+  'lines': (
+    'captions.jsonl',
+    '{"image": "a.jpg", "caption": "A dog."}\n'
+    '{"image": "b.jpg", "caption": ["A cat."], "split": "test"}\n',
+  ),
+  'csv': (
+    'captions.csv',
+    'image,caption,split\na.jpg,A dog.,train\nb.jpg,"Red, and blue",test\n',
+  ),
+  'tokens': (
+    'Flickr8k.token.txt',
+    'a.jpg#0\tA dog .\na.jpg#1\tTwo dogs .\nb.jpg#0\tA cat .\n',
+  ),
+  'precomp': ('dev_caps.txt', 'A dog .\nTwo dogs .\nA cat .\nA tree .\n'),
+}
 LIMIT = 120  # Seconds that one case may take.
 WORDS = (
   b'null',
@@ -137,6 +172,24 @@ def _regions(place):
   return parts
 
 
+def _captions(place):
+  known = [name for name, _ in CAPTIONS.values() if (place / name).exists()]
+  is_file = known and known != ['dev_caps.txt']
+  found = reading_captions.read(place / known[0] if is_file else place)
+  return [str(found.pictures).replace(str(place), '').encode()]
+
+
+def _prepared(place):
+  parts = []
+  for split in opening.SPLITS:
+    data = prepared.load_prepared(place / 'set', split)
+    parts.append(str(data.captions).encode())
+    for image in range(len(data.image_ids)):
+      regions = data.read_regions(image)
+      parts += [regions.features.tobytes(), regions.boxes.tobytes()]
+  return parts
+
+
 # Name -> what reads it, and the share of cases.
 TARGETS = {
   'lmdb': (_lmdb, 8),
@@ -146,6 +199,8 @@ TARGETS = {
   'run folder': (_run_folder, 2),
   'weights': (_weights, 2),
   'regions': (_regions, 12),
+  'captions': (_captions, 6),
+  'prepared': (_prepared, 4),
 }
 
 
@@ -168,6 +223,11 @@ def make_good(root):
         continue
       importlib.import_module(extra)  # Once, not in the process of every case.
     assert read_apart(_write_regions(kind), root)[0] == 'data'
+  for kind, (name, content) in CAPTIONS.items():
+    (root / f'captions, {kind}').mkdir()
+    (root / f'captions, {kind}' / name).write_text(content)
+  (root / 'captions, precomp' / 'dev_ids.txt').write_text('42\n77\n')
+  assert read_apart(_write_prepared, root)[0] == 'data'
   (root / 'npz').mkdir()
   shutil.copy(RECORDED / 'forward.npz', root / 'npz')
   (root / 'config').mkdir()
@@ -187,6 +247,23 @@ def make_good(root):
     RECORDED / 'checkpoint_stage1.safetensors',
     root / 'weights' / 'weights.safetensors',
   )
+
+
+def _write_prepared(root):
+  config = settings.Data(root=str(root / 'world'), world_size='tiny')
+  data = {s: opening.open_split(config, s) for s in opening.SPLITS}
+  few = {s: opening.first_images(part, 6) for s, part in data.items()}
+  plan = writing.Plan(
+    {s: [(s, image) for image in range(6)] for s in few},
+    copying.Copier(few),
+    {},
+  )
+  place = root / 'prepared' / 'set'
+  writing.write_shards(place, plan, 1)
+  notes = writing.read_notes(place, plan)
+  writing.finish(place, plan, notes, data['train'].vocabulary, {})
+  shutil.rmtree(root / 'world')
+  return []
 
 
 def _write_regions(kind):

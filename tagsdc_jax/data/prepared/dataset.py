@@ -266,6 +266,7 @@ def _open(folder: Path) -> Any:
       )
     try:
       builder = tfds.builder_from_directory(folder)
+      metadata = builder.info.metadata  # Read now, as it may be damaged too.
     except Exception as error:  # TFDS raises what its parsers raise.
       raise UserError(
         f'{folder}: the description of the data set is damaged '
@@ -274,7 +275,7 @@ def _open(folder: Path) -> Any:
   from tagsdc_jax.data.prepared import schema
 
   info = builder.info
-  if info.name != schema.NAME or 'vocabulary' not in (info.metadata or {}):
+  if info.name != schema.NAME or 'vocabulary' not in (metadata or {}):
     raise UserError(
       f'{folder} is the TFDS data set {info.name}, not one that tagsdc prepare '
       'wrote; check data.root'
@@ -308,24 +309,24 @@ def _vocabulary(
 ) -> Vocabulary:
   from tagsdc_jax.data.prepared import schema
 
-  stored = metadata['vocabulary']
-  span = tuple(stored['random_range'])
+  try:
+    fields = dict(metadata['vocabulary'])
+    low, high = fields.pop('random_range')
+    stored = Vocabulary(random_range=(low, high), **fields)
+  except (KeyError, TypeError, ValueError) as error:
+    raise UserError(
+      f'{folder}: the vocabulary in the description of the data set is damaged '
+      f'({error}); {_AGAIN}'
+    ) from error
   path = folder / schema.VOCABULARY_FILE
   if name is None and not path.is_file():
-    return Vocabulary(**stored | {'random_range': span})
-  vocabulary = captions_lib.load_vocabulary(name or path, span)
+    return stored
+  found = captions_lib.load_vocabulary(name or path, stored.random_range)
   for key in ('size', 'pad', 'unk', 'cls', 'sep', 'mask'):
-    if getattr(vocabulary, key) != stored[key]:
+    if getattr(found, key) != getattr(stored, key):
       raise UserError(
-        f'vocabulary {name or path}: {key} must be {stored[key]} as in '
-        f'{folder}, got {getattr(vocabulary, key)}; pass the vocabulary that '
+        f'vocabulary {name or path}: {key} must be {getattr(stored, key)} as '
+        f'in {folder}, got {getattr(found, key)}; pass the vocabulary that '
         'the data set was prepared with, or none'
       )
-  return Vocabulary(
-    **{
-      key: getattr(vocabulary, key)
-      for key in ('size', 'pad', 'unk', 'cls', 'sep', 'mask', 'words')
-    },
-    random_range=span,
-    tokenizer=stored['tokenizer'],
-  )
+  return dataclasses.replace(stored, words=found.words)
