@@ -316,7 +316,7 @@ def test_shipped_weights_become_a_file(tmp_path, capsys):
       ['FILE', 'out', '--tied', 'correction', *CONFIG],
       'must be one of embedding, decoder for FILE, got correction',
     ),
-    (['FILE', 'out', '--config', 'uniter_lmdb'], 'nearest: uniter_lmdb'),
+    (['FILE', 'out', '--config', 'uniter_lmdb'], 'nearest: own_small'),
     (['FILE', 'out', '--config.seed=1'], 'unknown arguments: --config.seed=1'),
     (['FILE', 'full', *CONFIG], 'full already exists; remove it'),
     (['FILE', 'no/such', *CONFIG], 'no/such cannot be written: folder no is'),
