@@ -16,7 +16,7 @@ NUM_DEVICES = 8
 def base_config() -> ml_collections.ConfigDict:
   """Returns the defaults, whose sizes are UNITER-base's, for LMDB data."""
   config = settings.default_config()
-  config.data.source = 'uniter_lmdb'
+  config.data.source = 'auto'
   # The published numbers start from pretrained weights: docs/release.md.
   config.init_from = settings.REQUIRED
   # With pools of 399 images, the inputs of a micro-batch take 0.16 GB.

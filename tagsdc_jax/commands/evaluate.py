@@ -265,7 +265,8 @@ def _settings(
   given['data.cache_regions'] = False
   config = loading.overridden(checkpoints.settings_of(loaded), given)
   root = config.data.root
-  if config.data.source == 'uniter_lmdb' and root and not Path(root).is_dir():
+  has_folder = config.data.source in ('prepared', 'uniter_lmdb', 'auto')
+  if has_folder and root and not Path(root).is_dir():
     raise errors.UserError(
       f'data.root = {root} is not a folder; pass --data-root FOLDER, where '
       'the data is now'

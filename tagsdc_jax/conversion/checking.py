@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from tagsdc_jax import arrays, errors
-from tagsdc_jax.conversion import name_rules
+from tagsdc_jax.conversion import name_rules, reading
 
-_FLOATS = ('float16', 'bfloat16', 'float32', 'float64')
 LAYOUTS = {
   'pretrain': 'pretrained UNITER',
   'tags': 'stage 1 (TAGS)',
@@ -175,7 +174,7 @@ def mismatches(
       (
         f'{name} is {weights[name].dtype}'
         for name in here
-        if weights[name].dtype.name not in _FLOATS
+        if weights[name].dtype.name not in reading.FLOATS
       ),
     )
   )

@@ -1,6 +1,6 @@
 """Reads and writes files of weights as numpy arrays.
 
-This is the only module that uses PyTorch. It is an optional dependency,
+This is the only module that imports PyTorch. It is an optional dependency,
 imported when needed; safetensors files do not need it.
 """
 
@@ -8,7 +8,7 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from safetensors import numpy as safetensors_numpy
 
 from tagsdc_jax import errors, files
 
+FLOATS = ('float16', 'bfloat16', 'float32', 'float64')
 TORCH, SAFETENSORS = ('.pt', '.pth', '.bin'), ('.safetensors',)
 # Before 2.6, files could run code despite weights_only (CVE-2025-32434).
 _OLDEST_TORCH = (2, 6)
@@ -42,15 +43,18 @@ def check_name(path: Path) -> None:
       f'of weights, got {path.suffix or "no extension"}'
     )
   if path.suffix in TORCH:
-    _torch(path)
+    import_torch(path)
 
 
-def read(path: Path) -> dict[str, np.ndarray]:
+def read(
+  path: Path, is_wanted: Callable[[str], bool] = lambda name: True
+) -> dict[str, np.ndarray]:
   """Returns the arrays of a file with their dtypes in the file.
 
   Args:
     path: safetensors, or a state_dict written by torch.save, alone or in a
       training state under one of _INNER. Arrays may stay on disk until used.
+    is_wanted: of a name; of safetensors, only such arrays are read.
   Returns:
     {name: array}; an inner state_dict's names are prefixed by its key, such as
     "state_dict.", and everything else in the training state is omitted.
@@ -67,7 +71,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
       raise errors.UserError(f'{path} is {found}')
     _check_ending(path)
     is_torch = path.suffix in TORCH
-    return _read_torch(path) if is_torch else _read_safetensors(path)
+    return _read_torch(path) if is_torch else _read_safetensors(path, is_wanted)
 
 
 def write(path: Path, kind: str, weights: Mapping[str, np.ndarray]) -> None:
@@ -84,7 +88,7 @@ def write(path: Path, kind: str, weights: Mapping[str, np.ndarray]) -> None:
     safetensors_numpy.save_file(dict(weights), path)
     path.chmod(mode)  # It creates a new file, readable by its owner only.
     return
-  torch = _torch(path)
+  torch = import_torch(path)
   tensors = {id(array): torch.from_numpy(array) for array in weights.values()}
   # The release's container has torch 1.1, which only reads the old format.
   torch.save(
@@ -113,10 +117,16 @@ def _check_ending(path: Path) -> None:
     )
 
 
-def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+def _read_safetensors(
+  path: Path, is_wanted: Callable[[str], bool]
+) -> dict[str, np.ndarray]:
   try:
     with safetensors.safe_open(path, framework='np') as file:
-      return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+      return {
+        name: file.get_tensor(name)
+        for name in file.keys()  # noqa: SIM118
+        if is_wanted(name)
+      }
   except safetensors.SafetensorError as error:
     raise _unreadable(path, str(error)) from error
   except AttributeError as error:
@@ -124,7 +134,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_torch(path: Path) -> dict[str, np.ndarray]:
-  torch = _torch(path)
+  torch = import_torch(path)
   try:
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')
@@ -190,13 +200,23 @@ def _to_numpy(torch: Any, tensor: Any) -> np.ndarray:
   return tensor.numpy()
 
 
-def _torch(path: Path) -> Any:
+def import_torch(
+  path: Path, instead: str = ', or use a .safetensors file'
+) -> Any:
+  """Returns the module torch.
+
+  Args:
+    path: what it is needed for.
+    instead: for the message, what else to do.
+  Raises:
+    UserError: if it is missing or too old.
+  """
   try:
     import torch
   except ImportError as error:
     raise errors.UserError(
       f'{path} needs PyTorch, which is not installed: pip install '
-      '"tagsdc_jax[torch]", or use a .safetensors file'
+      f'"tagsdc_jax[torch]"{instead}'
     ) from error
   version = tuple(int(x) for x in re.findall(r'\d+', torch.__version__)[:2])
   if version < _OLDEST_TORCH:

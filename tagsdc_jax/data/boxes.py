@@ -59,7 +59,7 @@ def fault_of(boxes: Float[np.ndarray, 'regions numbers']) -> str | None:
     )
   is_over = (corners < -_OVER) | (corners > 1 + _OVER)
   is_wrong = is_odd | (across < -_ROUNDING)
-  looks = ' or '.join(_conventions(six))
+  looks = ' or '.join(conventions_of(six))
   like = f'they look like {looks}: convert them' if looks else None
   if is_wrong.any():
     return (
@@ -74,8 +74,12 @@ def fault_of(boxes: Float[np.ndarray, 'regions numbers']) -> str | None:
   return None
 
 
-def _conventions(boxes: np.ndarray) -> Iterator[str]:
-  """Yields the conventions that fit all boxes of an image."""
+def conventions_of(boxes: np.ndarray) -> Iterator[str]:
+  """Yields the conventions that fit all boxes of an image.
+
+  Args:
+    boxes: [regions, 6], of any convention.
+  """
   a, b, c, d, w, h = boxes.T
 
   def same(*pairs: tuple[np.ndarray, np.ndarray]) -> bool:

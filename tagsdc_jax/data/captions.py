@@ -5,6 +5,7 @@ so that training on prepared token ids never loads it.
 """
 
 import difflib
+import functools
 import os
 import tempfile
 import unicodedata
@@ -149,6 +150,38 @@ def tokenize(text: str, tokenizer: Any) -> np.ndarray:
   if not token_ids:
     raise UserError(f'a sentence must have at least one token, got {text!r}')
   return np.asarray(token_ids, np.int32)
+
+
+def tokenize_with_offsets(
+  text: str, tokenizer: Any
+) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
+  """Returns the token ids of a sentence, and which characters each stands for.
+
+  Args:
+    tokenizer: from `load_tokenizer`.
+  Returns:
+    int32 [length], as `tokenize`, but perhaps none; and [start, end) of each
+    token in the text.
+  """
+  fast = tokenizer if tokenizer.is_fast else _fast_form(tokenizer)
+  found = fast(text, add_special_tokens=False, return_offsets_mapping=True)
+  token_ids, offsets = found['input_ids'], found['offset_mapping']
+  return (
+    np.asarray(token_ids, np.int32),
+    tuple((int(start), int(end)) for start, end in offsets),
+  )
+
+
+@functools.lru_cache(maxsize=4)
+def _fast_form(tokenizer: Any) -> Any:
+  """Returns what version 5 of transformers loads, from version 4's."""
+  from transformers import PreTrainedTokenizerFast
+  from transformers.convert_slow_tokenizer import convert_slow_tokenizer
+
+  return PreTrainedTokenizerFast(
+    tokenizer_object=convert_slow_tokenizer(tokenizer),
+    **tokenizer.special_tokens_map,
+  )
 
 
 def make_encoder(vocabulary: Vocabulary) -> Callable[[str], np.ndarray]:

@@ -56,7 +56,7 @@ class ImageStore:
   def __init__(
     self, folder: Path, image_ids: tuple[str, ...], wanted: BoxSettings
   ):
-    self._folder, self._rule = _find_image_folder(folder, wanted)
+    self._folder, self._rule = find_image_folder(folder, wanted)
     self._image_ids = image_ids
     self._environment = open_folder(self._folder, 'image')
     # Buffers: checks that a record exists without reading it.
@@ -70,7 +70,7 @@ class ImageStore:
         get(transaction, image_id, self._name(image_id))
         bar.update(1)
     self._limits = self._known_limits()
-    first = self._read_unchecked(0)
+    first, _ = self._read_unchecked(0)
     regions_lib.check_regions(first, self._name(image_ids[0]))
     self.feature_size = first.features.shape[1]
     self.feature_dtype = first.features.dtype
@@ -80,14 +80,20 @@ class ImageStore:
 
   def read(self, image: int) -> Regions:
     """Returns the regions of an image. Safe to call from threads."""
-    regions = self._read_unchecked(image)
+    return self.read_with_confidence(image)[0]
+
+  def read_with_confidence(
+    self, image: int
+  ) -> tuple[Regions, np.ndarray | None]:
+    """Returns `read`, and a confidence per region if the record has them."""
+    regions, confidence = self._read_unchecked(image)
     regions_lib.check_regions(
       regions,
       self._name(self._image_ids[image]),
       self.feature_size,
       self.feature_dtype,
     )
-    return regions
+    return regions, confidence
 
   def num_regions(self) -> np.ndarray:
     """Returns int32 [images], at least as many as `read` returns."""
@@ -105,7 +111,7 @@ class ImageStore:
   def _name(self, image_id: str) -> str:
     return f'image {image_id} of {self._folder}'
 
-  def _read_unchecked(self, image: int) -> Regions:
+  def _read_unchecked(self, image: int) -> tuple[Regions, np.ndarray | None]:
     name = self._name(self._image_ids[image])
     if self._environment is None:
       self._environment = open_folder(self._folder, 'image')
@@ -143,7 +149,13 @@ class ImageStore:
       if np.isnan(confidences).any():
         raise bad(f'{name}: conf', 'finite', 'NaN', 'extract the image again')
       limit = self._count_confident(confidences)
-    return Regions(features[:limit], regions_lib.make_boxes7(boxes[:limit]))
+    stored = record.get('conf')
+    return (
+      Regions(features[:limit], regions_lib.make_boxes7(boxes[:limit])),
+      stored[:limit]
+      if isinstance(stored, np.ndarray) and stored.ndim
+      else None,
+    )
 
   def _count_confident(self, confidences: np.ndarray) -> int:
     """Returns how many regions to keep if the folder contains all of them."""
@@ -178,13 +190,17 @@ def key_of_store(folder: Path, wanted: BoxSettings) -> str:
     UserError: if no store matches, or several do.
   """
   # A link to the file identifies the same store.
-  return os.path.realpath(_find_image_folder(folder, wanted)[0] / 'data.mdb')
+  return os.path.realpath(find_image_folder(folder, wanted)[0] / 'data.mdb')
 
 
-def _find_image_folder(
+def find_image_folder(
   folder: Path, wanted: BoxSettings
 ) -> tuple[Path, dict[str, Any]]:
-  """Returns the one folder that matches the settings, and its `_rule_of`."""
+  """Returns the one store that matches the settings, and its `_rule_of`.
+
+  Raises:
+    UserError: if no store matches, or several do.
+  """
   folder = Path(os.path.abspath(folder))
   if (folder / 'data.mdb').is_file():
     found = [folder]

@@ -93,7 +93,7 @@ def open_contents(
 
   Args and errors: see `open_split`.
   """
-  if config.source != 'uniter_lmdb':
+  if resolved_source(config) != 'uniter_lmdb':
     return dataset.contents_of(open_split(config, split, folder))
   from tagsdc_jax.data import uniter_lmdb
 
@@ -123,11 +123,41 @@ def _open_lmdb(config: settings.Data, split: str) -> dataset.RetrievalDataset:
   )
 
 
+def _open_prepared(
+  config: settings.Data, split: str
+) -> dataset.RetrievalDataset:
+  from tagsdc_jax.data.prepared import dataset as prepared
+
+  if not config.root:
+    raise errors.UserError(
+      'data.root must be the folder that tagsdc prepare wrote, got nothing; '
+      'set --config.data.root=FOLDER'
+    )
+  data = prepared.load_prepared(config.root, split, config.vocabulary or None)
+  return _shortened(data, config, split)
+
+
+def _open_found(config: settings.Data, split: str) -> dataset.RetrievalDataset:
+  return SOURCES[resolved_source(config)](config, split)
+
+
+def resolved_source(config: settings.Data) -> str:
+  """Returns `data.source`, or what auto stands for."""
+  from tagsdc_jax.data.prepared import dataset as prepared
+
+  if config.source != 'auto':
+    return config.source
+  is_prepared = config.root and prepared.is_prepared(config.root)
+  return 'prepared' if is_prepared else 'uniter_lmdb'
+
+
 # Values of `data.source`, besides a user's module:function. Each takes the data
 # settings and the name of a split.
 SOURCES: dict[str, Callable[[settings.Data, str], dataset.RetrievalDataset]] = {
   'world': _open_world,
+  'prepared': _open_prepared,
   'uniter_lmdb': _open_lmdb,
+  'auto': _open_found,
 }
 
 

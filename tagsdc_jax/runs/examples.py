@@ -17,7 +17,7 @@ from tagsdc_jax.data.world import scenes
 from tagsdc_jax.evaluation import equal_sentences, matrix, recall
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.reporting.page import content, pictures
-from tagsdc_jax.runs import example_negatives, loading, setup
+from tagsdc_jax.runs import example_negatives, loading, prepared_examples, setup
 from tagsdc_jax.runtime import parallel, progress
 from tagsdc_jax.training import checkpoints, head_init
 
@@ -234,9 +234,9 @@ def _scenes(config: settings.Data) -> list[scenes.Scene]:
 def _picture(
   config: settings.Data, data: dataset.RetrievalDataset, image: int
 ) -> content.Picture:
-  png = None
+  file, ratio = None, 0.0
   if config.source == 'world':
-    png = pictures.to_png(
+    file = pictures.to_png(
       world.load_picture(
         'test',
         image,
@@ -244,5 +244,7 @@ def _picture(
         size=config.world_size,  # type: ignore[arg-type]
       )
     )
+  elif opening.resolved_source(config) == 'prepared':
+    file, ratio = prepared_examples.read_photo(config.root, 'test', image)
   boxes = data.read_regions(image).boxes[:, :4]
-  return content.Picture(data.image_ids[image], png, boxes.tolist())
+  return content.Picture(data.image_ids[image], file, boxes.tolist(), ratio)

@@ -34,7 +34,7 @@ NEGATIVE_SOURCES = (
 )
 PAIR_LOSSES = ('triplet', 'discrimination', 'correction')
 ENGINES = ('packed', 'padded')
-SOURCES = ('world', 'uniter_lmdb')
+SOURCES = ('world', 'prepared', 'uniter_lmdb', 'auto')
 WORLD_SIZES = ('default', 'tiny')
 DTYPES = ('float32', 'bfloat16')
 # Implementations of attention without dropout: this project's, or
@@ -61,14 +61,16 @@ class Data:
   source: str = setting(
     'world',
     Named(SOURCES),
-    'Source of the data. world: the embedded world; uniter_lmdb: LMDB folders '
-    "in UNITER's format.",
+    'Source of the data. world: the embedded world; prepared: the folder that '
+    "tagsdc prepare wrote, data.root; uniter_lmdb: LMDB folders in UNITER's "
+    'format; auto: prepared if data.root is such a folder, else uniter_lmdb.',
   )
   root: str = setting(
     '',
     _PATH,
-    'Folder that the relative paths below start from. For the world: where '
-    "TFDS keeps its data; empty: TFDS's default folder.",
+    'Prepared data: its folder. LMDB folders: where the relative paths below '
+    "start. For the world: where TFDS keeps its data; empty: TFDS's default "
+    'folder.',
   )
   world_size: str = setting(
     'default',
@@ -95,8 +97,8 @@ class Data:
   vocabulary: str = setting(
     '',
     _PATH,
-    'A vocab.txt or a Hugging Face Hub name. Empty: token ids only, with the '
-    'vocabulary size from meta.json.',
+    'A vocab.txt or a Hugging Face Hub name. Empty: the vocabulary of prepared '
+    'data; for LMDB folders token ids only, with the size from meta.json.',
   )
   max_caption_tokens: int | None = setting(
     60,
@@ -110,7 +112,8 @@ class Data:
     'Maximum number of regions per image. An image keeps as many regions as '
     'have a confidence above region_confidence, but at least min_regions and '
     'at most max_regions. A folder with a fixed number of regions is not cut: '
-    'that number must be at most max_regions.',
+    'that number must be at most max_regions. The regions of prepared data '
+    'were chosen by tagsdc prepare.',
   )
   min_regions: int = setting(
     10,

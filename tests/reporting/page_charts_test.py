@@ -67,6 +67,7 @@ def _drawings():
       [4.0, None],
       said,
     ),
+    charts.histogram([9.5, 10.5, 11.5], [25.0, 75.0], said),
     charts.interval_rows(
       ['all', 'size'],
       {
@@ -125,6 +126,24 @@ def test_bars_are_as_high_as_their_numbers():
     for text in ElementTree.fromstring(drawing).iter('text')
     if '.' in (text.text or '')
   ] == ['50.0', '100.0', '25.0']
+
+
+def test_bars_of_a_histogram_stand_between_their_edges():
+  drawing = charts.histogram([9.5, 10.5, 12.5], [25.0, 75.0], 'tokens')
+  low, high = _boxes(drawing, 'tags')
+  assert high[3] == pytest.approx(3 * low[3], rel=1e-3)
+  assert high[2] == pytest.approx(2 * low[2], rel=1e-3)
+  assert low[0] + low[2] < high[0]
+
+
+def test_kinds_of_phrases_have_colors_of_their_own():
+  kinds = ('object', 'attribute', 'relation', 'phrase')
+  drawing = charts.grouped_bars(
+    ['0'], {kind: [50.0] for kind in kinds}, [None], 'phrases'
+  )
+  places = [_boxes(drawing, kind) for kind in kinds]
+  assert [len(found) for found in places] == [1, 1, 1, 1]
+  assert sorted(places) == places
 
 
 def test_shares_stand_side_by_side():

@@ -78,7 +78,7 @@ def test_what_was_looked_at(found, test_split):
   assert found.has_oracle
   for item in [*found.pictures, *found.negatives]:
     image = _image(data, item.picture)
-    assert item.picture.png.startswith(b'\x89PNG')
+    assert item.picture.file.startswith(b'\x89PNG')
     np.testing.assert_allclose(
       item.picture.boxes, data.read_regions(image).boxes[:, :4]
     )

@@ -104,7 +104,7 @@ def grouped_bars(
 
   Args:
     groups: names below the bars.
-    series: phase -> its value per group; None leaves a gap.
+    series: name in `svg.COLORS` -> its value per group; None leaves a gap.
     chances: value of the dashed line across each group; None draws none.
     description: for screen readers.
   """
@@ -139,6 +139,41 @@ def grouped_bars(
   axes.set_ylim(0, 100)
   axes.set_xticks(range(len(groups)), groups, color=svg.INK)
   axes.set_yticks(range(0, 101, 25))
+  axes.grid(axis='y', color=svg.LINE, linewidth=0.8, clip_on=False)
+  axes.set_axisbelow(True)
+  return drawing.to_svg(description)
+
+
+def histogram(
+  edges: Sequence[float], shares: Sequence[float], description: str
+) -> str:
+  """Returns adjacent bars of shares in percent, over numbers.
+
+  Args:
+    edges: ascending ends of the bars, one more than bars.
+    shares: height of each bar in percent.
+    description: for screen readers.
+  """
+  from matplotlib.ticker import MaxNLocator
+
+  width, height = _BARS
+  drawing = svg.Drawing(width, height, left=36, top=14, bottom=22)
+  axes = drawing.axes
+  for low, high, share in zip(edges[:-1], edges[1:], shares, strict=True):
+    gap = 0.1 * (high - low)
+    axes.bar(
+      low + gap / 2,
+      share,
+      high - low - gap,
+      align='edge',
+      color=svg.COLORS['tags'],
+      clip_on=False,
+    )
+  axes.set_xlim(edges[0], edges[-1])
+  axes.set_ylim(0, 1.05 * max(shares))
+  axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
+  axes.yaxis.set_major_locator(MaxNLocator(4))
+  axes.yaxis.set_major_formatter(lambda value, _: f'{value:g} %')
   axes.grid(axis='y', color=svg.LINE, linewidth=0.8, clip_on=False)
   axes.set_axisbelow(True)
   return drawing.to_svg(description)

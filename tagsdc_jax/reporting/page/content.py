@@ -50,13 +50,15 @@ class Picture:
 
   Attributes:
     name: its name in the data.
-    png: the file's bytes; None if the data has only features.
+    file: PNG or JPEG, its bytes; None if the data has only features.
     boxes: x1, y1, x2, y2 each, as fractions of the picture.
+    ratio: width by height; 0 if unknown.
   """
 
   name: str
-  png: bytes | None
+  file: bytes | None
   boxes: Sequence[Sequence[float]]
+  ratio: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

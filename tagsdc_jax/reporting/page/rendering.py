@@ -16,7 +16,7 @@ LABELS = tables.LABELS
 def render(report: content.Report) -> str:
   """Returns the page as HTML without scripts or links to other files."""
   page = (
-    _environment()
+    environment()
     .get_template('page.html')
     .render(
       report=report,
@@ -43,21 +43,23 @@ def render(report: content.Report) -> str:
   return page.rstrip() + '\n'
 
 
-def _environment() -> jinja2.Environment:
-  environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+  """Returns the templates, with the filters that they use."""
+  made = jinja2.Environment(
     loader=jinja2.PackageLoader('tagsdc_jax.reporting.page'),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
   )
-  environment.filters |= {
+  made.filters |= {
     'number': tables.number,
     'percent': percent,
     'data_url': data_url,
     'share': share,
+    'file_size': file_size,
   }
-  return environment
+  return made
 
 
 def percent(probability: float) -> str:
@@ -70,6 +72,19 @@ def share(value: float) -> str:
   return f'{100 * value:.2f}%'
 
 
-def data_url(png: bytes) -> str:
-  """Returns a PNG file as a data URL."""
-  return 'data:image/png;base64,' + base64.b64encode(png).decode('ascii')
+def file_size(size: int) -> str:
+  """Returns a number of bytes for people; empty for 0."""
+  if not size:
+    return ''
+  value, unit = float(size), 'B'
+  for larger in ('kB', 'MB', 'GB', 'TB'):
+    if value < 1000:
+      break
+    value, unit = value / 1000, larger
+  return f'{value:.1f} {unit}' if unit != 'B' else f'{size} B'
+
+
+def data_url(image: bytes) -> str:
+  """Returns a PNG or JPEG file as a data URL."""
+  kind = 'jpeg' if image.startswith(b'\xff\xd8') else 'png'
+  return f'data:image/{kind};base64,' + base64.b64encode(image).decode('ascii')

@@ -10,12 +10,16 @@ from typing import Any
 # Matplotlib draws in these colors; in the page they are CSS variables, so
 # that one drawing serves light, dark and print.
 INK, MUTED, LINE = '#000001', '#000002', '#000003'
-# Of phases, and of what they are compared with.
+# Of phases, of what they are compared with, and of kinds of phrases.
 COLORS = {
   'pretrain': '#000011',
   'tags': '#000012',
   'dc': '#000013',
   'hard_only': '#000014',
+  'object': '#000041',
+  'attribute': '#000042',
+  'relation': '#000043',
+  'phrase': '#000044',
 }
 VERDICTS = {
   'false': '#000021',

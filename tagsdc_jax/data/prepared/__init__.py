@@ -1,0 +1,1 @@
+"""The prepared format: a TFDS data set of pictures, captions and regions."""

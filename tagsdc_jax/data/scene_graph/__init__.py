@@ -1,0 +1,1 @@
+"""Scene graphs of captions: objects, attributes and relations in the text."""
