@@ -61,8 +61,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.optimizer.warmup_updates = 50
   config.compute.score_tokens = 2048
   config.compute.gradient_tokens = 1024
-  config.compute.num_score_buckets = 4
-  config.compute.num_gradient_buckets = 3
-  config.evaluation.num_buckets = 3
+  config.compute.num_score_buckets = 2
+  config.compute.num_gradient_buckets = 1  # Compiles sooner.
+  config.evaluation.num_buckets = 2
   config.evaluation.validation_images = 50
   return config

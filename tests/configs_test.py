@@ -145,7 +145,7 @@ def test_sizes_and_folders(name):
   )
   assert (model.max_positions, model.num_token_types) == (512, 2)
   folders = config.data
-  assert folders.source == 'uniter_lmdb' and folders.root == ''
+  assert folders.source == 'auto' and folders.root == ''
   if data == 'flickr30k':
     assert folders.train_text == ('txt_db/itm_flickr30k_train.db',)
     images = {

@@ -276,7 +276,7 @@ def test_heads_are_assumed_where_that_is_usual(tmp_path, capsys):
   assert 'num_heads 2, assumed: hidden_size / 64' in capsys.readouterr().out
   config = checkpoints.settings_of(checkpoints.load(tmp_path / 'ours'))
   assert config.model.num_heads == 2 and config.phase == 'tags'
-  assert config.data.source == 'uniter_lmdb'
+  assert config.data.source == 'auto'
   _run(tmp_path / 'ours', tmp_path / 'back.safetensors')
   back = reading.read(tmp_path / 'back.safetensors')
   assert back.keys() == weights.keys()
@@ -316,7 +316,7 @@ def test_shipped_weights_become_a_file(tmp_path, capsys):
       ['FILE', 'out', '--tied', 'correction', *CONFIG],
       'must be one of embedding, decoder for FILE, got correction',
     ),
-    (['FILE', 'out', '--config', 'uniter_lmdb'], 'nearest: uniter_lmdb'),
+    (['FILE', 'out', '--config', 'uniter_lmdb'], 'nearest: own_small'),
     (['FILE', 'out', '--config.seed=1'], 'unknown arguments: --config.seed=1'),
     (['FILE', 'full', *CONFIG], 'full already exists; remove it'),
     (['FILE', 'no/such', *CONFIG], 'no/such cannot be written: folder no is'),
