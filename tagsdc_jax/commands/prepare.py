@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     nargs='?',
     metavar='OUT',
     type=arguments.folder,
-    help='folder of the data set: new, or of a stopped prepare',
+    help='folder of the data set: a new one, or one to continue',
   )
   captions = parser.add_argument_group('captions')
   captions.add_argument(
@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--seed',
     type=arguments.setting('seed'),
     default=0,
-    help='of that draw (default: %(default)s)',
+    help='seed of what is drawn (default: %(default)s)',
   )
   captions.add_argument(
     '--restval',
@@ -151,7 +151,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     type=arguments.of_kind(kinds.Whole(1, 1024)),
     default=len(os.sched_getaffinity(0)),
     metavar='NUMBER',
-    help='processes that read feature files (default: one per core)',
+    help='processes for feature files, not photos (default: one per core)',
   )
   work.add_argument(
     '--part',
@@ -159,7 +159,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default=(0, 1),
     metavar='I/N',
     help='do the I-th of N parts, e.g. on several machines that share a disk; '
-    'afterwards run the command without it',
+    'the last part to be done completes OUT',
   )
   parser.add_argument(
     '--config',
@@ -231,9 +231,14 @@ def _say(line: str) -> None:
 def _captions(text: str) -> tuple[str, Path]:
   """Returns (split, file) of SPLIT=FILE, ('', file) without a split."""
   name, equals, rest = text.partition('=')
-  split = listing.SPLIT_NAMES.get(name) if equals else None
-  if split is None or Path(text).exists():
+  if not equals or Path(text).exists():
     return '', arguments.path(text)
+  split = listing.SPLIT_NAMES.get(name)
+  if split is None:
+    raise argparse.ArgumentTypeError(
+      f'{text} is missing, and {name!r} is no split: use one of '
+      f'{", ".join(listing.SPLITS)}'
+    )
   return split, arguments.path(rest)
 
 

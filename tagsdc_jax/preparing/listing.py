@@ -17,6 +17,7 @@ SPLIT_NAMES = {
   'validation': 'validation',
   'dev': 'validation',
   'test': 'test',
+  'testing': 'test',
 }
 
 

@@ -94,7 +94,7 @@ def check_folder(folder: Path, request: dict[str, Any]) -> bool:
     before = json.loads(known.read_text('utf-8'))
   elif {name for name in names if not name.startswith('.prepare.lock')}:
     raise errors.UserError(
-      f'{folder} is not empty and no prepared data set; pass a new folder'
+      f'{folder} is not empty and is not a prepared data set; pass a new folder'
     )
   else:
     return False
@@ -104,20 +104,28 @@ def check_folder(folder: Path, request: dict[str, Any]) -> bool:
     differ = sorted(
       key for key in {*before, *now} if before.get(key) != now.get(key)
     )
+    changes = '; '.join(
+      f'{key}: {_shown(before.get(key))}, now {_shown(now.get(key))}'
+      for key in differ
+    )
     raise errors.UserError(
-      f'{folder} was prepared with other {", ".join(differ)} '
-      f'({_shown(before, differ)}, now {_shown(now, differ)}); pass a new '
+      f'{folder} was prepared with other arguments ({changes}); pass a new '
       'folder, or the same arguments'
     )
   return (folder / _DONE).is_file()
 
 
-def _shown(request: dict[str, Any], keys: list[str]) -> str:
-  return ', '.join(str(request.get(key))[:60] for key in keys)
+def _shown(value: Any) -> str:
+  text = str(value)
+  return text if len(text) < 60 else f'{text[:60]}...'
 
 
 def write_shards(
-  folder: Path, plan: Plan, num_workers: int, part: tuple[int, int] = (0, 1)
+  folder: Path,
+  plan: Plan,
+  num_workers: int,
+  part: tuple[int, int] = (0, 1),
+  say: Callable[[str], Any] = lambda line: None,
 ) -> bool:
   """Writes the shards that are missing; returns whether all are there now.
 
@@ -126,6 +134,7 @@ def write_shards(
     plan: what to write.
     num_workers: processes.
     part: (i, n): only every n-th shard from the i-th, for several machines.
+    say: called with a line if work of an earlier run is continued.
   Raises:
     UserError: if the file system refuses or a source is damaged.
   """
@@ -138,6 +147,10 @@ def write_shards(
   missing = [shard for shard in shards[part[0] :: part[1]] if shard not in done]
   size = lambda shard: len(_pictures(plan, shard))
   already = sum(map(size, done))
+  if already:
+    say(
+      f'continuing: {already:,} of {sum(map(size, shards)):,} pictures are done'
+    )
   with progress.progress_bar(
     already + sum(map(size, missing)), 'preparing', 'pictures', initial=already
   ) as bar:

@@ -1,7 +1,7 @@
 """Writes page.html in the folder of a prepared data set."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ PAGE = 'page.html'
 _NUM_WORDS = 12
 
 
-def write_page(folder: Path) -> Path:
+def write_page(folder: Path, findings: Sequence[str] = ()) -> Path:
   """Writes the page of a prepared data set, whole or not at all.
 
   Args:
     folder: of a finished data set.
+    findings: sentences on what else was noticed.
   Returns:
     the path of the page.
   Raises:
@@ -32,12 +33,12 @@ def write_page(folder: Path) -> Path:
   path = folder / PAGE
   if folder.is_dir():
     files.check_target(path)
-  page = rendering.render(read_page(folder)).encode('utf-8')
+  page = rendering.render(read_page(folder, findings)).encode('utf-8')
   files.write_whole(path, lambda file: file.write(page))
   return path
 
 
-def read_page(folder: Path) -> content.Page:
+def read_page(folder: Path, findings: Sequence[str] = ()) -> content.Page:
   """Returns the contents of the page.
 
   Regions are read of the examples only, and captions one picture at a time.
@@ -73,7 +74,11 @@ def read_page(folder: Path) -> content.Page:
   return content.Page(
     folder.resolve().name,
     [_split(name, one, total, report) for name, one in counted.items()],
-    [*(report.get('findings') or ()), *_own_findings(counted, found)],
+    [
+      *(report.get('findings') or ()),
+      *findings,
+      *_own_findings(counted, found),
+    ],
     total.unknown_words.most_common(_NUM_WORDS),
     bool(vocabulary.words),
     bool(report.get('photos')),

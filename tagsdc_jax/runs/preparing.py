@@ -1,6 +1,7 @@
 """Prepares a data set: from files and photos, or from one we read already."""
 
 import dataclasses
+import hashlib
 import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +31,8 @@ from tagsdc_jax.runs import lock, prepared_page
 LOCK = '.prepare.lock'
 # Shares above which a count is worth a sentence of its own.
 _NOTEWORTHY = 0.01
-_SHOWN = 3
+# Reasons that are printed, of each split; the page has more.
+_REASONS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +132,7 @@ def from_files(folder: Path, request: Request, work: Work, say: Say) -> None:
       request.max_regions,
       settings.Data().max_caption_tokens or 0,
     ),
-    _fingerprint(request, sources),
+    _fingerprint(request, vocabulary, sources),
   )
   report = {
     'sources': sources,
@@ -212,12 +214,17 @@ def _read_captions(
     ):
       if count:
         findings.append(f'{found.path}: {count:,} {what} were left out.')
+  joined = reading.join(listings, request.with_restval)
+  drawn = [name for name in ('validation', 'test') if name not in joined]
   splits = reading.assign(
-    reading.join(listings, request.with_restval),
-    request.validation,
-    request.test,
-    request.seed,
+    joined, request.validation, request.test, request.seed
   )
+  if drawn:
+    say(
+      'splits: no file says which pictures are '
+      f'{" or ".join(drawn)}, so they were drawn, with --seed {request.seed}: '
+      + ', '.join(f'{len(part):,} {name}' for name, part in splits.items())
+    )
   differ = reading.compare_published(
     _dataset_of(sources), splits, request.with_restval
   )
@@ -325,20 +332,28 @@ def _with_sizes(
 def _check_left_out(count: int, total: int, reason: str, work: Work) -> None:
   if count > work.max_left_out * total:
     raise errors.UserError(
-      f'{count:,} of {total:,} pictures have no regions ({reason}); mend them, '
-      'or pass --max-left-out with the share that may be left out'
+      f'{count:,} of {total:,} pictures would be left out ({reason}); fix '
+      'them, or pass --max-left-out with the share that may be'
     )
 
 
-def _fingerprint(request: Request, sources: Sequence[Any]) -> dict[str, Any]:
+def _fingerprint(
+  request: Request, vocabulary: dataset.Vocabulary, sources: Sequence[Any]
+) -> dict[str, Any]:
   """Returns what decides the bytes that are written."""
   chosen = dataclasses.asdict(request)
-  for key in ('captions', 'regions', 'photos'):
-    del chosen[key]  # Files may move; their hashes may not change.
-  return chosen | {
-    f'{source["what"]} {place}': source['hash']
-    for place, source in enumerate(sources)
-  }
+  # Files may move; their hashes may not change.
+  for key in ('captions', 'regions', 'photos', 'vocabulary', 'encoder'):
+    del chosen[key]
+  words = '\n'.join(vocabulary.words).encode()
+  return (
+    chosen
+    | {'vocabulary': hashlib.sha256(words).hexdigest()}
+    | {
+      f'{source["what"]} {place}': source['hash']
+      for place, source in enumerate(sources)
+    }
+  )
 
 
 def _write(
@@ -350,18 +365,22 @@ def _write(
   say: Say,
 ) -> None:
   """Writes what is missing, and describes the data set when all is there."""
-  if not writing.check_folder(folder, plan.request):
+  if writing.check_folder(folder, plan.request):
+    say(f'{folder} is complete already; only its page is written again')
+  else:
     with _held(folder, work):
-      if not writing.write_shards(folder, plan, work.num_workers, work.part):
+      if not writing.write_shards(
+        folder, plan, work.num_workers, work.part, say
+      ):
         say(
-          f'{folder}: this part is done, others are missing; run the command '
-          'without --part when all parts are done'
+          f'{folder}: part {work.part[0] + 1}/{work.part[1]} is done, others '
+          'are missing; the one that is done last completes the folder'
         )
         return
       notes = writing.read_notes(folder, plan)
       report = report | _summed(notes)
       _check_all_left_out(report, work)
-      report['findings'] += _noteworthy(report)
+      report['findings'] += _noteworthy(report, plan.request.get('phrases'))
       writing.finish(folder, plan, notes, vocabulary, {'report': report})
   _tell(folder, say)
 
@@ -402,15 +421,18 @@ def _check_all_left_out(report: dict[str, Any], work: Work) -> None:
     _check_left_out(count, count + written, f'the first: {reason}', work)
 
 
-def _noteworthy(report: dict[str, Any]) -> list[str]:
-  """Returns sentences on what was left out, changed or looks odd."""
+def _noteworthy(report: dict[str, Any], phrases: str | None) -> list[str]:
+  """Returns sentences on what was left out, changed or looks odd.
+
+  Args:
+    report: with counts and what was left out.
+    phrases: how they were found; that there are none may be wanted.
+  """
   found = []
   for split, part in report['left_out'].items():
     if part['count']:
-      found.append(
-        f'{split}: {part["count"]:,} pictures were left out; the first: '
-        f'{part["reasons"][0]}'
-      )
+      found.append(f'{split}: pictures left out: {part["count"]:,}')
+      found += part['reasons'][:_REASONS]
   for split, counts in report['counts'].items():
     found += [f'{split}: {line}.' for line in _changes(counts)]
     for key, of, text in (
@@ -425,7 +447,10 @@ def _noteworthy(report: dict[str, Any]) -> list[str]:
       ('captions_empty', 'captions', 'captions without tokens were left out'),
     ):
       count, total = counts.get(key, 0), counts.get(of, 0)
-      if count > _NOTEWORTHY * total:
+      if count > _NOTEWORTHY * total and (key, phrases) != (
+        'captions_bare',
+        'none',
+      ):
         found.append(f'{split}: {count:,} of {total:,} {text}.')
   return found
 
@@ -455,6 +480,7 @@ def _tell(folder: Path, say: Say) -> None:
       f'{counts.get("regions", 0):,} regions'
     )
   splits: dict[str, dataset.RetrievalDataset] = {}
+  shared: list[str] = []
   for split, size in prepared.split_sizes(folder).items():
     if not size:
       continue
@@ -463,7 +489,7 @@ def _tell(folder: Path, say: Say) -> None:
       if found := overlaps.find(
         split, splits[split], other, dataset.contents_of(splits[other])
       ):
-        say(str(found))
-  for line in report.get('findings') or ():
+        shared.append(str(found))
+  for line in [*(report.get('findings') or ()), *shared]:
     say(line)
-  say(f'page: {prepared_page.write_page(folder)}')
+  say(f'page: {prepared_page.write_page(folder, shared)}')

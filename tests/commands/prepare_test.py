@@ -163,7 +163,7 @@ def test_own_photos(own, tmp_path, capsys):
   assert (out / 'dataset_info.json').stat().st_mtime_ns == before
   capsys.readouterr()
   assert _from_files(out, own, *PIXELS, '--validation', '4') == 2
-  assert 'prepared with other validation (3.0, now 4.0)' in (
+  assert 'other arguments (validation: 3.0, now 4.0)' in (
     capsys.readouterr().err
   )
 
@@ -175,11 +175,11 @@ def test_photos_that_cannot_be_read(own, tmp_path, capsys):
   flags = (*PIXELS, '--images', str(tmp_path / 'photos'))
   assert _from_files(tmp_path / 'a', own, *flags) == 2
   line = capsys.readouterr().err
-  assert line.count('\n') == 1 and '1 of 20 pictures have no regions' in line
+  assert line.count('\n') == 1 and '1 of 20 pictures would be left out' in line
   assert 'missing are 9.png' in line and '--max-left-out' in line
   flags = (*flags, '--max-left-out', '0.05')
   assert _from_files(tmp_path / 'b', own, *flags) == 2
-  assert '2 of 20 pictures have no regions' in capsys.readouterr().err
+  assert '2 of 20 pictures would be left out' in capsys.readouterr().err
   # Only the share differs: what was written is used.
   flags = (*flags[:-1], '0.1')
   assert _from_files(tmp_path / 'b', own, *flags) == 0

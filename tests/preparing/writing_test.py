@@ -143,13 +143,13 @@ def test_folders_of_something_else(tmp_path):
   with pytest.raises(KeyboardInterrupt):
     writing.write_shards(tmp_path, plan(dies_at=0), 1)
   with pytest.raises(
-    errors.UserError, match=r'prepared with other seed \(0, now 1\)'
+    errors.UserError, match=r'other arguments \(seed: 0, now 1\)'
   ):
     writing.check_folder(tmp_path, {'seed': 1})
   other = tmp_path / 'other'
   other.mkdir()
   (other / 'thesis.tex').touch()
-  with pytest.raises(errors.UserError, match='not empty and no prepared'):
+  with pytest.raises(errors.UserError, match='not empty and is not a prepared'):
     writing.check_folder(other, {})
 
 

@@ -11,12 +11,11 @@ from tagsdc_jax.preparing import listing
 _KEYS = ('image', 'filename', 'file_name', 'img', 'image_path', 'filepath')
 
 
-def read(path: Path, split: str) -> listing.Listing:
+def read(path: Path) -> listing.Listing:
   """Returns the pictures of a JSON file, whose format is found by looking.
 
   Args:
     path: the file.
-    split: of all its pictures, if it does not say; else empty.
   Raises:
     UserError: if it is no JSON, of another shape, or a record is malformed.
   """
@@ -24,13 +23,13 @@ def read(path: Path, split: str) -> listing.Listing:
   if isinstance(content, Mapping):
     images = content.get('images')
     if isinstance(images, list) and images and _has(images[0], 'sentences'):
-      return _read_karpathy(path, content, split)
+      return _read_karpathy(path, content)
     if isinstance(images, list) and isinstance(
       content.get('annotations'), list
     ):
-      return _read_coco(path, content, split)
+      return _read_coco(path, content)
   elif isinstance(content, list) and content and _has(content[0], 'caption'):
-    return read_entries(str(path), 'LAVIS JSON', content, split)
+    return read_entries(str(path), 'LAVIS JSON', content)
   raise errors.UserError(
     f"{path}: expected Karpathy's JSON (images with sentences), COCO's (images "
     "and annotations) or LAVIS's (a list of image and caption), got "
@@ -45,9 +44,14 @@ def _load(path: Path) -> Any:
   try:
     return json.loads(content.decode('utf-8-sig'))
   except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-    raise errors.UserError(
-      f'{path}: expected JSON, got {files.kind_of_text(path) or error}'
-    ) from error
+    if not content.strip():
+      raise errors.UserError(
+        f'{path} is empty; copy or download it again'
+      ) from error
+    text = files.kind_of_text(path) or ''
+    if not text.startswith(('a web page', 'a Git')):
+      text = f'{error}; if the file is cut off, copy or download it again'
+    raise errors.UserError(f'{path}: expected JSON, got {text}') from error
 
 
 def _describe(content: Any) -> str:
@@ -65,9 +69,7 @@ def _has(entry: Any, key: str) -> bool:
   return isinstance(entry, Mapping) and key in entry
 
 
-def _read_karpathy(
-  path: Path, content: Mapping[str, Any], split: str
-) -> listing.Listing:
+def _read_karpathy(path: Path, content: Mapping[str, Any]) -> listing.Listing:
   collector = listing.Collector(str(path), "Karpathy's JSON")
   for number, entry in enumerate(content['images']):
     where = f'{path}: images[{number}]'
@@ -77,7 +79,7 @@ def _read_karpathy(
     collector.add(
       listing.Picture(
         image_id=name,
-        split=split or listing.split_of(entry.get('split'), where),
+        split=listing.split_of(entry.get('split'), where),
         sentences=tuple(
           listing.Sentence(
             str(sentence.get('sentid', f'{name}#{place}')),
@@ -98,9 +100,7 @@ def _text(sentence: Any, where: str) -> str:
   return ' '.join(map(str, field(sentence, 'tokens', list, where)))
 
 
-def _read_coco(
-  path: Path, content: Mapping[str, Any], split: str
-) -> listing.Listing:
+def _read_coco(path: Path, content: Mapping[str, Any]) -> listing.Listing:
   collector = listing.Collector(str(path), 'COCO JSON')
   pictures: dict[int, listing.Picture] = {}
   for number, entry in enumerate(content['images']):
@@ -112,7 +112,7 @@ def _read_coco(
       )
     pictures[key] = listing.Picture(
       image_id=name,
-      split=split,
+      split='',
       sentences=(),
       names=listing.names_of(name, key),
       **_size(entry, where),
@@ -137,7 +137,6 @@ def read_entries(
   path: str,
   kind: str,
   entries: Sequence[Any],
-  split: str,
   place_of: Callable[[int], str] = '[{}]'.format,
 ) -> listing.Listing:
   """Returns the pictures of a list of objects with image and caption.
@@ -146,7 +145,6 @@ def read_entries(
     path: of the file, for messages.
     kind: name of the format.
     entries: objects; `caption` is a string, or a list of them.
-    split: of all pictures, if entries do not say.
     place_of: names an entry by its number, for messages.
   Raises:
     UserError: if an entry is malformed.
@@ -178,7 +176,7 @@ def read_entries(
       )
     picture = listing.Picture(
       image_id=image,
-      split=split or listing.split_of(entry.get('split'), where),
+      split=listing.split_of(entry.get('split'), where),
       sentences=(),
       names=listing.names_of(image, entry.get('image_id')),
       **_size(entry, where),

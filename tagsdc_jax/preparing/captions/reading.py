@@ -1,5 +1,6 @@
 """Reads caption files of any known format, and joins them."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ PUBLISHED: dict[str, tuple[int, ...]] = {
   'coco': (113287, 5000, 5000),
 }
 _RESTVAL = 30504  # Of COCO's training pictures.
-_SUFFIXES: dict[str, Callable[[Path, str], listing.Listing]] = {
+_SUFFIXES: dict[str, Callable[[Path], listing.Listing]] = {
   '.json': json_files.read,
   '.jsonl': tables.read_json_lines,
   '.csv': tables.read_csv,
@@ -31,8 +32,24 @@ def read(path: Path, split: str = '') -> listing.Listing:
     path: its format is found by its suffix and content.
     split: of all its pictures; empty: as the file says.
   Raises:
-    UserError: if it is missing, of no known format, or malformed.
+    UserError: if it is missing, of no known format, or malformed, or if it
+      has splits of its own and one is given.
   """
+  found = _read(path)
+  if not split:
+    return found
+  own = next((p.split for p in found.pictures if p.split), '')
+  if own:
+    raise errors.UserError(
+      f'{path} says itself which pictures are {own}; leave out {split}='
+    )
+  return dataclasses.replace(
+    found,
+    pictures=[dataclasses.replace(p, split=split) for p in found.pictures],
+  )
+
+
+def _read(path: Path) -> listing.Listing:
   if path.is_dir():
     if not any(path.glob('*_caps.txt')):
       raise errors.UserError(
@@ -45,7 +62,7 @@ def read(path: Path, split: str = '') -> listing.Listing:
   reader = _SUFFIXES.get(path.suffix.lower())
   if reader is None:
     reader = tables.read_tokens if tables.is_tokens(path) else tables.read_csv
-  return reader(path, split)
+  return reader(path)
 
 
 def join(

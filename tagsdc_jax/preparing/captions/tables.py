@@ -13,6 +13,8 @@ from tagsdc_jax.preparing.captions import json_files
 
 _IMAGE_COLUMNS = (
   'image',
+  'photo',
+  'picture',
   'file',
   'filename',
   'file_name',
@@ -53,7 +55,7 @@ def read_text(path: Path) -> str:
     ) from error
 
 
-def read_csv(path: Path, split: str) -> listing.Listing:
+def read_csv(path: Path) -> listing.Listing:
   """Returns the pictures of a table with a header line.
 
   Columns are found by name: the picture's file, one or several captions
@@ -62,12 +64,13 @@ def read_csv(path: Path, split: str) -> listing.Listing:
 
   Args:
     path: the file.
-    split: of all its pictures, if it has no such column; else empty.
   Raises:
     UserError: if a column is missing or a row is malformed.
   """
   text = read_text(path)
   first = text.split('\n', 1)[0]
+  if not text.strip():
+    raise errors.UserError(f'{path} is empty; copy or download it again')
   delimiter = max(_DELIMITERS, key=first.count)
   rows = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter)
   csv.field_size_limit(2**31 - 1)
@@ -79,14 +82,10 @@ def read_csv(path: Path, split: str) -> listing.Listing:
     if re.sub(r'[ _-]?\d+$', '', name) in _CAPTION_COLUMNS
   ]
   if image is None or not captions:
-    wanted = (
-      ('a picture', _IMAGE_COLUMNS)
-      if image is None
-      else ('a caption', _CAPTION_COLUMNS)
-    )
     raise errors.UserError(
-      f'{path}: the first line must name the columns, one of them {wanted[0]} '
-      f'({", ".join(wanted[1])}), got {first.strip()[:80]!r}'
+      f'{path}: the first line must name the columns, one of '
+      f'{", ".join(_IMAGE_COLUMNS)} and one of {", ".join(_CAPTION_COLUMNS)}, '
+      f'got {first.strip()[:80]!r}'
     )
   column = {name: place for place, name in enumerate(header)}
   collector = listing.Collector(str(path), 'CSV')
@@ -98,8 +97,7 @@ def read_csv(path: Path, split: str) -> listing.Listing:
       if len(row) != len(header):
         raise errors.UserError(
           f'{where}: expected {len(header)} fields as in the first line, got '
-          f'{len(row)}; mend the line, with quotes around a caption that '
-          f'contains {delimiter!r}'
+          f'{len(row)}; fields that contain {delimiter!r} need quotes'
         )
       name = row[column[image]].strip()
       if not name:
@@ -107,7 +105,7 @@ def read_csv(path: Path, split: str) -> listing.Listing:
       own = row[column['split']] if 'split' in column else None
       picture = listing.Picture(
         image_id=name,
-        split=split or listing.split_of(own, where),
+        split=listing.split_of(own, where),
         sentences=(),
         names=listing.names_of(
           name, row[column['image_id']] if 'image_id' in column else None
@@ -126,7 +124,7 @@ def read_csv(path: Path, split: str) -> listing.Listing:
   return collector.listing()
 
 
-def read_json_lines(path: Path, split: str) -> listing.Listing:
+def read_json_lines(path: Path) -> listing.Listing:
   """Returns the pictures of a file with a JSON object per line.
 
   Args and errors: see `read_csv`.
@@ -142,11 +140,11 @@ def read_json_lines(path: Path, split: str) -> listing.Listing:
       ) from error
     lines.append(number)
   return json_files.read_entries(
-    str(path), 'JSON lines', entries, split, lambda i: f'line {lines[i]}'
+    str(path), 'JSON lines', entries, lambda i: f'line {lines[i]}'
   )
 
 
-def read_tokens(path: Path, split: str) -> listing.Listing:
+def read_tokens(path: Path) -> listing.Listing:
   """Returns the pictures of Flickr8k.token.txt: `name.jpg#0<tab>caption`.
 
   Args and errors: see `read_csv`.
@@ -161,7 +159,7 @@ def read_tokens(path: Path, split: str) -> listing.Listing:
       )
     name = match['name']
     collector.add_text(
-      listing.Picture(name, split, (), listing.names_of(name)),
+      listing.Picture(name, '', (), listing.names_of(name)),
       match['text'].strip(),
       f'{name}#{match["number"]}',
     )

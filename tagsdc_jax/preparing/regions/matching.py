@@ -110,10 +110,12 @@ def match(pictures: Sequence[Picture], store: Store) -> Match:
       'together' + (f' ({ambiguous})' if ambiguous else '')
     )
   missing = [p.image_id for p, key in zip(pictures, keys) if key is None]
-  line = (
-    f'{count:,} of {len(pictures):,} pictures are in {store.path}, found by '
-    f'{rule}'
+  line = f'{count:,} of {len(pictures):,} pictures are in {store.path}'
+  example, key = next(
+    (p.image_id, key) for p, key in zip(pictures, keys) if key
   )
+  if example != key:
+    line += f', for example {example} as {key}'
   if missing:
     more = ', ...' if len(missing) > _SHOWN else ''
     line += f'; missing are {", ".join(missing[:_SHOWN])}{more}'

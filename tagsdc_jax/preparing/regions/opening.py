@@ -72,7 +72,7 @@ def open_store(path: str, kind: str | None = None) -> FileStore:
       )
       raise errors.UserError(
         f'{place} must be a {wanted} to be read as {kind}, got a {found}; '
-        'pass another path, or another kind'
+        'pass another path, or another --regions-format'
       )
     if place.is_file():
       _check_file(place)
@@ -196,5 +196,5 @@ def _kind_of_tsv(path: Path) -> str:
     f'{path} must have 6 columns (butd_tsv), 10 (lxmert_tsv), 3 '
     '(vinvl_retrieval) or 2 (vinvl_captioning, vinvl_predictions) with tabs '
     f'between them, got {len(fields)}, beginning with {shown(line[:40], 60)}; '
-    'pass the kind, or convert it to one of these formats'
+    'pass --regions-format, or convert it to one of these formats'
   )

@@ -49,7 +49,7 @@ def test_names_of_coco(form):
   keys = [form(x) for x in _IDS]
   found = _match(_coco(_IDS), ['other', *keys[::-1], '7'])
   assert found.keys == keys
-  assert found.line.startswith('3 of 3 pictures are in a.tsv, found by name ')
+  assert found.line.startswith('3 of 3 pictures are in a.tsv')
   assert '; missing' not in found.line
 
 
@@ -82,7 +82,7 @@ def test_the_rule_that_finds_most_is_used_for_all():
   keys = ['391895', '522418', '0', '1']
   found = _match(pictures, keys)
   assert found.keys == ['391895', '522418', '0']
-  assert 'found by name 3 of the captions, the same' in found.line
+  assert found.rule == 'name 3 of the captions, the same'
 
 
 def test_missing_pictures_are_named():

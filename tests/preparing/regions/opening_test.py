@@ -101,7 +101,7 @@ def test_nan_is_named(kind, tmp_path):
   assert '\n' not in reason
 
 
-@pytest.mark.parametrize('kind', set(_HAS_BOXES))
+@pytest.mark.parametrize('kind', sorted(_HAS_BOXES))
 def test_a_box_that_is_not_finite_is_named(kind, tmp_path):
   made = making.pictures()
   list(made.values())[1].boxes[0, 0] = np.inf
@@ -114,7 +114,7 @@ def test_a_box_that_is_not_finite_is_named(kind, tmp_path):
   assert expected in store.read(_names(kind, made))[1].reason
 
 
-@pytest.mark.parametrize('kind', set(making.FORMATS) - {*_STACKED})
+@pytest.mark.parametrize('kind', sorted(set(making.FORMATS) - {*_STACKED}))
 def test_no_region_is_named(kind, tmp_path):
   made = making.pictures()
   name = list(made)[1]
@@ -131,7 +131,7 @@ def test_no_region_is_named(kind, tmp_path):
   assert [type(x) for x in read].count(Unreadable) == 1
 
 
-@pytest.mark.parametrize('kind', set(making.FORMATS) - {*_STACKED})
+@pytest.mark.parametrize('kind', sorted(set(making.FORMATS) - {*_STACKED}))
 def test_another_number_of_features_is_named(kind, tmp_path):
   made = making.pictures()
   name = list(made)[1]
