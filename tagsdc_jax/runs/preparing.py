@@ -33,6 +33,8 @@ LOCK = '.prepare.lock'
 _NOTEWORTHY = 0.01
 # Reasons that are printed, of each split; the page has more.
 _REASONS = 10
+# Photos that are read to learn the number of features.
+_SAMPLED_PHOTOS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,12 +246,14 @@ def _describe_regions(regions: Any, request: Request) -> list[Any]:
       )
     ]
   photos = [os.path.join(request.photos, name) for name in regions.names]
-  return [
-    provenance.describe('photos', request.photos, 'photos', photos),
-    provenance.describe(
-      'weights', request.encoder, regions.kind, regions.sources
-    ),
-  ]
+  found = [provenance.describe('photos', request.photos, 'photos', photos)]
+  if regions.sources:
+    found.append(
+      provenance.describe(
+        'weights', request.encoder, regions.kind, regions.sources
+      )
+    )
+  return found
 
 
 def _open_regions(request: Request) -> Any:
@@ -288,7 +292,9 @@ def _find_regions(
     for key, picture in zip(found.keys, pictures, strict=True)
     if key is not None
   }
-  convention = conventions.find(regions, sizes)
+  # Of photos it is our own, and encoding many twice would take minutes.
+  sample = conventions.SAMPLE if request.regions else _SAMPLED_PHOTOS
+  convention = conventions.find(regions, sizes, sample)
   say(f'boxes: {convention}')
   rows = iter(zip(pictures, found.keys, paths, strict=True))
   tasks: dict[str, list[making.Task]] = {}

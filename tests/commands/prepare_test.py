@@ -148,6 +148,7 @@ def test_own_photos(own, tmp_path, capsys):
   shown = capsys.readouterr().out
   assert 'train: 15 pictures, 75 captions' in shown
   assert 'validation: 3 pictures, 15 captions' in shown
+  assert 'validation or test, so they were drawn, with --seed 0' in shown
   assert f'page: {out}/page.html' in shown
   data = prepared.load_prepared(out, 'train')
   assert data.vocabulary.words == grammar.WORDS
@@ -161,7 +162,7 @@ def test_own_photos(own, tmp_path, capsys):
   before = (out / 'dataset_info.json').stat().st_mtime_ns
   assert _from_files(out, own, *PIXELS, '--validation', '3') == 0
   assert (out / 'dataset_info.json').stat().st_mtime_ns == before
-  capsys.readouterr()
+  assert f'{out} is complete already' in capsys.readouterr().out
   assert _from_files(out, own, *PIXELS, '--validation', '4') == 2
   assert 'other arguments (validation: 3.0, now 4.0)' in (
     capsys.readouterr().err
@@ -251,6 +252,7 @@ def test_a_copy_of_what_a_config_reads(root, tmp_path, capsys):
       ('x', '--captions', 'c', '--config', 'world_tags'),
       '--config and --captions, --regions or --images exclude each other',
     ),
+    (('x', '--captions', 'trian=c.csv'), "'trian' is no split: use one of"),
     (('x', '--captions', 'gs://a/c.csv'), 'gs:// is not supported'),
     (('x', '--captions', 'test=gs://a/c.csv'), 'gs:// is not supported'),
     (('x', '--captions', 'no.csv', '--images', '.'), 'no.csv is missing'),

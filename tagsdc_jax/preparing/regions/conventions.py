@@ -92,18 +92,21 @@ class Convention:
     return f'{", ".join(notes)} (found from {self.num_sampled:,} pictures)'
 
 
-def find(store: RegionStore, sizes: Sizes | None = None) -> Convention:
+def find(
+  store: RegionStore, sizes: Sizes | None = None, num_sampled: int = SAMPLE
+) -> Convention:
   """Returns how a store writes boxes.
 
   Args:
-    store: region features; its first 200 pictures are read.
+    store: region features.
     sizes: name in the store -> width and height in pixels, e.g. from captions,
       for stores that have none. Pictures may be missing, or have zeros.
+    num_sampled: number of pictures that are read, from the first.
   Raises:
     UserError: if no picture of the sample can be read, boxes follow another
       convention, or boxes are in pixels and there is no size to divide by.
   """
-  sample = list(_sampled(store))
+  sample = list(_sampled(store, num_sampled))
   columns = {_columns(regions) for _, regions in sample}
   if len(columns) > 1:
     raise errors.UserError(
@@ -163,9 +166,11 @@ def size_of(
   return (height, width) if convention.is_exchanged else (width, height)
 
 
-def _sampled(store: RegionStore) -> Iterable[tuple[str, StoredRegions]]:
+def _sampled(
+  store: RegionStore, number: int
+) -> Iterable[tuple[str, StoredRegions]]:
   """Yields the pictures of the sample, without their features."""
-  names = list(itertools.islice(store.names, SAMPLE))
+  names = list(itertools.islice(store.names, number))
   first, found = '', False
   for start in range(0, len(names), _BATCH):
     part = names[start : start + _BATCH]

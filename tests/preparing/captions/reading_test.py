@@ -184,6 +184,8 @@ BAD = {
     {'images': [{'id': 1, 'file_name': 'a', 'width': -1}], 'annotations': []},
     'width must be a whole number of pixels',
   ),
+  'empty.json': ('', 'is empty; copy'),
+  'blank.csv': (' ', 'is empty; copy'),
   'header.csv': ('a.jpg,A dog\n', 'the first line must name the columns'),
   'fields.csv': (
     'image,caption\na.jpg,red, blue\n',
@@ -218,6 +220,12 @@ def test_bad_files_are_named_with_the_place(tmp_path, name):
     reading.read(path)
   assert str(path) in str(found.value)
   assert '\n' not in str(found.value)
+
+
+def test_a_file_with_splits_of_its_own_and_another_one(tmp_path):
+  path = write(tmp_path, 'd.json', karpathy())
+  with pytest.raises(errors.UserError, match='are restval; leave out train='):
+    reading.read(path, 'train')
 
 
 def test_missing_file_and_folder(tmp_path):
