@@ -178,7 +178,7 @@ def test_only_the_first_two_hundred_are_looked_at():
 
 def test_the_sample_does_not_keep_features(monkeypatch):
   store = _store(lambda six: six)
-  kept = list(conventions._sampled(store))
+  kept = list(conventions._sampled(store, conventions.SAMPLE))
   assert len(kept) == 40
   assert all(regions.features.base is None for _, regions in kept)
 
