@@ -12,6 +12,7 @@ data of the right shape. Values that changed in a format that keeps no checksums
 import argparse
 import collections
 import hashlib
+import importlib
 import importlib.util
 import os
 import pickle
@@ -216,12 +217,14 @@ def make_good(root):
     shutil.copytree(toy / 'img_db' / 'toy' / store, place / 'img')
   # Apart: the threads of what it needs do not survive a fork.
   assert read_apart(_write_checkpoint, root)[0] == 'data'
+  # Once, not in the process of every case.
+  importlib.import_module('tagsdc_jax.data.prepared.schema')
   for kind in making.FORMATS:
     extra = making.EXTRAS.get(kind)
     if extra is not None:
       if not importlib.util.find_spec(extra):
         continue
-      importlib.import_module(extra)  # Once, not in the process of every case.
+      importlib.import_module(extra)
     assert read_apart(_write_regions(kind), root)[0] == 'data'
   for kind, (name, content) in CAPTIONS.items():
     (root / f'captions, {kind}').mkdir()

@@ -96,8 +96,9 @@ def test_free_to_change_leaves_out_what_decides_the_run():
     ),
     (
       {'data__source': 'coco'},
-      'data.source must be one of world, uniter_lmdb, or module:function for a '
-      "function of module.py beside your config file, got 'coco'",
+      'data.source must be one of world, prepared, uniter_lmdb, auto, or '
+      'module:function for a function of module.py beside your config file, '
+      "got 'coco'",
     ),
     (
       {'negatives__sources': ()},

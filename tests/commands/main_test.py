@@ -222,8 +222,8 @@ def test_a_name_that_the_encoding_lacks_is_shown(monkeypatch):
     ('train', 75),
     ('evaluate', 75),
     ('demo', 75),
+    ('prepare', 75),
     # What cannot go on where it was has not done its work.
-    ('prepare', 128 + signal.SIGTERM),
     ('convert', 128 + signal.SIGTERM),
     ('compare', 128 + signal.SIGTERM),
     ('report', 128 + signal.SIGTERM),
