@@ -58,6 +58,15 @@ class Annotator:
       return map(parsing.function_words, texts)
     return iter([None] * len(texts))
 
+  def is_usable(self, caption: dataset.Caption) -> bool:
+    """Returns whether a caption has tokens, and no special one but [UNK]."""
+    words = _vocabulary(self.vocabulary)
+    special = (words.pad, words.cls, words.sep, words.mask)
+    return (
+      len(caption.token_ids) > 0
+      and not np.isin(caption.token_ids, special).any()
+    )
+
   def count_unknown(self, caption: dataset.Caption) -> int:
     """Returns how many tokens of a caption are [UNK]."""
     unknown = _vocabulary(self.vocabulary).unk

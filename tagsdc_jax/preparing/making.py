@@ -90,10 +90,12 @@ class RecordMaker:
     kept = [
       (number, caption)
       for number, caption in enumerate(captions, task.number)
-      if len(caption.token_ids)
+      if self.annotate.is_usable(caption)
     ]
     if not kept:
-      found = store.Unreadable(f'{picture.image_id}: no caption has a token')
+      found = store.Unreadable(
+        f'{picture.image_id}: no caption has usable tokens'
+      )
     if isinstance(found, store.Unreadable):
       return found, {}
     converted = converting.convert(
@@ -122,7 +124,7 @@ class RecordMaker:
     )
     return record, tally.to_json() | {
       'captions': len(kept),
-      'captions_empty': len(captions) - len(kept),
+      'captions_unusable': len(captions) - len(kept),
       'captions_long': sum(length > self.max_tokens for length in lengths),
       'captions_bare': sum(not caption.phrases for _, caption in kept),
       'tokens': sum(lengths),

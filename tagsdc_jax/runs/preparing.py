@@ -450,7 +450,12 @@ def _noteworthy(report: dict[str, Any], phrases: str | None) -> list[str]:
         'captions have more tokens than data.max_caption_tokens; training '
         'drops them',
       ),
-      ('captions_empty', 'captions', 'captions without tokens were left out'),
+      (
+        'captions_unusable',
+        'captions',
+        'captions have no tokens, or [CLS], [SEP], [MASK] or [PAD], and were '
+        'left out',
+      ),
     ):
       count, total = counts.get(key, 0), counts.get(of, 0)
       if count > _NOTEWORTHY * total and (key, phrases) != (

@@ -191,6 +191,18 @@ def test_photos_that_cannot_be_read(own, tmp_path, capsys):
   assert names == {f'{i}.png' for i in range(20)} - {'7.png', '9.png'}
 
 
+def test_captions_with_special_tokens_are_left_out(own, tmp_path, capsys):
+  text = (own / 'captions.csv').read_text()
+  lines = text.splitlines()
+  lines[2] = '0.png,a [MASK] circle'
+  (tmp_path / 'captions.csv').write_text('\n'.join(lines))
+  captions = [str(tmp_path / 'captions.csv')]
+  assert _from_files(tmp_path / 'set', own, *PIXELS, captions=captions) == 0
+  assert '[MASK] or [PAD], and were left out' in capsys.readouterr().out
+  splits = [prepared.load_prepared(tmp_path / 'set', s) for s in opening.SPLITS]
+  assert sum(len(data.captions) for data in splits) == 99
+
+
 def _write_butd(path, number, size):
   encode = lambda values: base64.b64encode(values.tobytes()).decode()
   rng = np.random.default_rng(0)

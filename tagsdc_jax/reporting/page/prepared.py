@@ -87,10 +87,11 @@ CHANGES = {
     'Captions without phrases',
     'Each of their tokens is masked on its own.',
   ),
-  'captions_empty': Change(
+  'captions_unusable': Change(
     'captions',
-    'Captions without tokens, left out',
-    'They were empty, or of characters that the tokenizer drops.',
+    'Captions without usable tokens, left out',
+    'They contain [CLS], [SEP], [MASK] or [PAD], or only characters that the '
+    'tokenizer drops.',
   ),
 }
 
