@@ -65,7 +65,8 @@ class _Lines:
     """Writes the last line, unless the work was short."""
     seconds = time.monotonic() - self._start
     if seconds >= _AT_ONCE:
-      self._write(f'took {tqdm.format_interval(seconds)}')
+      word = 'took' if self._done >= self._total else 'stopped after'
+      self._write(f'{word} {tqdm.format_interval(seconds)}')
 
   def _write(self, text: str) -> None:
     words = [

@@ -33,7 +33,11 @@ def test_time_left_of_a_continued_run(clock, capsys):
   with progress.progress_bar(100, 'training', 'updates', initial=50) as bar:
     clock[0] += 20
     bar.update(10)
-  assert '60 of 100 updates, 01:20 left' in capsys.readouterr().err
+  lines = capsys.readouterr().err.splitlines()
+  assert lines == [
+    'training: 60 of 100 updates, 01:20 left',
+    'training: 60 of 100 updates, stopped after 00:20',
+  ]
 
 
 def test_what_is_done_at_once_says_nothing(capsys):
