@@ -224,8 +224,12 @@ def test_the_one_before_a_damaged_one_is_taken(
     jax.tree.leaves(restored), jax.tree.leaves(_at(host_state, 3)), strict=True
   ):
     np.testing.assert_array_equal(a, b)
-  shown = capsys.readouterr().err
-  assert shown.count('\n') == 1
+  # On a slow machine the time that reading takes has a line of its own.
+  [shown] = [
+    line
+    for line in capsys.readouterr().err.splitlines()
+    if not line.startswith('reading checkpoint')
+  ]
   assert f'{newest / "4"} cannot be read' in shown
   assert f'using {newest / "3"} instead' in shown
   # It is kept elsewhere, so that update 4 can be saved again.
