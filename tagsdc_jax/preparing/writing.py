@@ -160,7 +160,9 @@ def write_shards(
       _write_in_processes(folder, plan, missing, workers, bar.update)
     else:
       for shard in missing:
-        _write_shard(folder, plan, shard, bar.update)
+        _write_records(
+          folder, plan.make, _pictures(plan, shard), shard, bar.update
+        )
   return all(_note(folder, shard).is_file() for shard in shards)
 
 
@@ -304,15 +306,6 @@ def _write_as_worker(
   _write_records(
     _worker['folder'], _worker['make'], pictures, shard, lambda count: None
   )
-
-
-def _write_shard(
-  folder: Path,
-  plan: Plan,
-  shard: tuple[str, int, int],
-  update: Callable[[int], Any],
-) -> None:
-  _write_records(folder, plan.make, _pictures(plan, shard), shard, update)
 
 
 def _write_records(

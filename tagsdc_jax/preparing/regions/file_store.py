@@ -7,6 +7,7 @@ read.
 
 import abc
 import itertools
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -167,6 +168,23 @@ def check(regions: StoredRegions, feature_size: int = 0) -> None:
   for what, size in (('width', regions.width), ('height', regions.height)):
     if size < 0:
       raise DamagedError(f'{what} of the picture must be positive, got {size}')
+
+
+def read_at(descriptor: int, size: int, begin: int) -> bytes:
+  """Returns bytes of an open file; safe for threads and forked processes.
+
+  Not mapped: pages of a map would count as memory of this process.
+
+  Raises:
+    DamagedError: if the file has become shorter.
+  """
+  content = os.pread(descriptor, size, begin)
+  if len(content) != size:
+    raise DamagedError(
+      f'must be {size} bytes at {begin}, got {len(content)}: the file was '
+      'changed meanwhile'
+    )
+  return content
 
 
 def whole_number(value: Any, what: str) -> int:

@@ -19,6 +19,7 @@ from tagsdc_jax import errors
 from tagsdc_jax.preparing.regions.file_store import (
   DamagedError,
   FileStore,
+  read_at,
   shown,
 )
 from tagsdc_jax.runtime.progress import progress_bar
@@ -204,14 +205,7 @@ class LineStore(FileStore):
       )
     if self._descriptor is None:
       self._descriptor = os.open(self._file, os.O_RDONLY)
-    # Unlike seek and read, safe for threads and forked processes.
-    content = os.pread(self._descriptor, size, begin)
-    if len(content) != size:
-      raise DamagedError(
-        f'must be {size} bytes at {begin}, got {len(content)}: the file was '
-        'changed meanwhile'
-      )
-    return content
+    return read_at(self._descriptor, size, begin)
 
 
 def of_lines(

@@ -11,6 +11,7 @@ from tagsdc_jax import errors
 from tagsdc_jax.preparing.regions.file_store import (
   DamagedError,
   FileStore,
+  read_at,
   shown,
 )
 from tagsdc_jax.preparing.regions.store import StoredRegions
@@ -64,13 +65,7 @@ class _Split:
     begin = self._offset + int(self.firsts[place]) * (size // shape[0])
     if self._descriptor is None:
       self._descriptor = os.open(self.path, os.O_RDONLY)
-    # Not mapped: pages of a map would count as memory of this process.
-    content = os.pread(self._descriptor, size, begin)
-    if len(content) != size:
-      raise DamagedError(
-        f'must be {size} bytes at {begin}, got {len(content)}: the file was '
-        'changed meanwhile'
-      )
+    content = read_at(self._descriptor, size, begin)
     rows = np.frombuffer(content, self._dtype).reshape(shape)
     # Some projects store one vector per picture.
     return rows[:, None] if rows.ndim == 2 else rows

@@ -29,12 +29,6 @@ class Change:
   meaning: str
 
 
-_OVERFLOWED = Change(
-  '',
-  'Feature values beyond float16',
-  'Its largest number is 65,504, and features are usually below 100: look at '
-  'the file that they came from.',
-)
 # By their names in the counts of the data set.
 CHANGES = {
   'clipped': Change(
@@ -69,8 +63,12 @@ CHANGES = {
     'Pictures with regions not sorted by confidence',
     'They were sorted, so that a limit leaves out the least confident ones.',
   ),
-  'overflowed': _OVERFLOWED,
-  'overflown': _OVERFLOWED,
+  'overflowed': Change(
+    '',
+    'Feature values beyond float16',
+    'Its largest number is 65,504, and features are usually below 100: look at '
+    'the file that they came from.',
+  ),
   'tokens_unknown': Change(
     'tokens',
     'Tokens that are not in the vocabulary',
