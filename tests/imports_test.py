@@ -19,7 +19,7 @@ ARROW = (
   ('comparison',),
   ('runs',),
   ('reporting', 'released'),
-  ('preparing',),
+  ('preparing', 'negative_files', 'foil_files'),
   ('objectives',),
   ('training', 'evaluation', 'conversion'),
   ('negatives',),

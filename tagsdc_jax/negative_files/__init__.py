@@ -1,0 +1,1 @@
+"""Files of generated negatives: records, quality card, exports."""
