@@ -7,6 +7,7 @@ so that training on prepared token ids never loads it.
 import difflib
 import functools
 import os
+import re
 import tempfile
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -19,6 +20,11 @@ from tagsdc_jax.data.dataset import Vocabulary
 from tagsdc_jax.errors import UserError
 from tagsdc_jax.paths import local
 
+_NO_WORDS = (
+  'sentences can only be read with the words of the vocabulary, and the data '
+  'has token ids alone; set data.vocabulary to the vocab.txt that the captions '
+  'were written with'
+)
 _SPECIAL_TOKENS = ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]')
 
 
@@ -132,7 +138,7 @@ def load_tokenizer(
     options = {} if lower_case is None else {'do_lower_case': lower_case}
     return _hub_tokenizer(str(name_or_path), options)
   if lower_case is None:
-    lower_case = _is_lower_case(read_words(path))
+    lower_case = is_lower_case(read_words(path))
   from transformers import BertTokenizer
 
   return BertTokenizer(str(path), do_lower_case=lower_case)
@@ -199,11 +205,7 @@ def make_encoder(vocabulary: Vocabulary) -> Callable[[str], np.ndarray]:
   """
   words = vocabulary.words
   if not words:
-    raise UserError(
-      'sentences can only be read with the words of the vocabulary, and the '
-      'data has token ids alone; set data.vocabulary to the '
-      'vocab.txt that the captions were written with'
-    )
+    raise UserError(_NO_WORDS)
   split = (
     _make_word_piece(words)
     if any(word.startswith('##') for word in words)
@@ -228,9 +230,38 @@ def make_encoder(vocabulary: Vocabulary) -> Callable[[str], np.ndarray]:
   return encode
 
 
+def make_locator(
+  vocabulary: Vocabulary,
+) -> Callable[[str], tuple[np.ndarray, tuple[tuple[int, int], ...]]]:
+  """Returns a function from a sentence to its tokens and their characters.
+
+  Reads as `make_encoder` does, but accepts unknown words, as [UNK], and
+  sentences without words. The function returns int32 [length] and [start, end)
+  of each token.
+
+  Args:
+    vocabulary: with words.
+  Raises:
+    UserError: if the words are not known.
+  """
+  words = vocabulary.words
+  if not words:
+    raise UserError(_NO_WORDS)
+  if any(word.startswith('##') for word in words):
+    tokenizer = _word_piece(words)
+    return lambda text: tokenize_with_offsets(text, tokenizer)
+  split = _make_whole_words(vocabulary)
+
+  def locate(text: str) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
+    spans = tuple(found.span() for found in re.finditer(r'\S+', text))
+    return np.asarray(split(text), np.int32), spans
+
+  return locate
+
+
 def _make_whole_words(vocabulary: Vocabulary) -> Callable[[str], list[int]]:
   ids = {word: number for number, word in enumerate(vocabulary.words)}
-  if _is_lower_case(vocabulary.words):
+  if is_lower_case(vocabulary.words):
     # As they are first: [MASK] and the like.
     find = lambda word: ids.get(word, ids.get(word.lower(), vocabulary.unk))
   else:
@@ -239,14 +270,19 @@ def _make_whole_words(vocabulary: Vocabulary) -> Callable[[str], list[int]]:
 
 
 def _make_word_piece(words: Sequence[str]) -> Callable[[str], list[int]]:
-  with tempfile.TemporaryDirectory() as folder:
-    path = Path(folder) / 'vocab.txt'
-    path.write_text(''.join(f'{word}\n' for word in words), 'utf-8')
-    tokenizer = load_tokenizer(path)
+  tokenizer = _word_piece(words)
   return lambda text: tokenizer(text, add_special_tokens=False)['input_ids']
 
 
-def _is_lower_case(words: Sequence[str]) -> bool:
+def _word_piece(words: Sequence[str]) -> Any:
+  with tempfile.TemporaryDirectory() as folder:
+    path = Path(folder) / 'vocab.txt'
+    path.write_text(''.join(f'{word}\n' for word in words), 'utf-8')
+    return load_tokenizer(path)
+
+
+def is_lower_case(words: Sequence[str]) -> bool:
+  """Returns whether no word but the special tokens has an upper-case letter."""
   return not any(
     word != word.lower() for word in words if not word.startswith('[')
   )
