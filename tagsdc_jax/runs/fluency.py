@@ -100,7 +100,7 @@ class Reader:
       found[rows] = values
     return found
 
-  def of_sentences(
+  def log_probs(
     self, texts: Sequence[np.ndarray]
   ) -> Float32[np.ndarray, 'sentences']:
     """Returns the mean log-probability of the words of each sentence.
