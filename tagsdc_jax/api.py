@@ -23,8 +23,6 @@ from tagsdc_jax.commands import configs
 from tagsdc_jax.data import captions, dataset, naming, opening
 from tagsdc_jax.data.naming import Image, Sentence
 from tagsdc_jax.errors import UserError
-from tagsdc_jax.negatives import built_in
-from tagsdc_jax.negatives import source as source_of
 from tagsdc_jax.runs import (
   evaluation,
   example_negatives,
@@ -322,7 +320,8 @@ class Matcher:
       for one in naming.listed(sentences)
     ]
     maker = self._maker(
-      self._sources(source), next((x for x in _SHOWN if x >= number), number)
+      example_negatives.writers(self.settings, (source,) if source else ()),
+      next((x for x in _SHOWN if x >= number), number),
     )
     return [
       self._shown(caption, maker.find(caption, keys[i % len(keys)], seed))[
@@ -330,17 +329,6 @@ class Matcher:
       ]
       for i, caption in enumerate(own)
     ]
-
-  def _sources(self, source: str | None) -> tuple[source_of.Source, ...]:
-    if source is None:
-      return example_negatives.writers(self.settings)
-    found = source_of.find((source,), built_in.BUILT_IN, self.settings)
-    if not found[0].writes:
-      raise UserError(
-        f'source must be one that generates sentences, got {source!r}, which '
-        'retrieves captions or images'
-      )
-    return found
 
   def _shown(
     self, caption: dataset.Caption, found: example_negatives.Found

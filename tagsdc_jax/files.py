@@ -43,8 +43,12 @@ _CONTROL = re.compile(r'[\x00-\x08\x0e-\x1f\x7f]')
 
 def write_json(path: Path, content: Any) -> None:
   """Writes JSON-serializable content with `write_whole`."""
-  text = json.dumps(content, indent=1) + '\n'
-  write_whole(path, lambda file: file.write(text.encode('utf-8')))
+  write_bytes(path, (json.dumps(content, indent=1) + '\n').encode('utf-8'))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+  """Writes bytes with `write_whole`."""
+  write_whole(path, lambda file: file.write(content))
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:

@@ -36,6 +36,7 @@ from tagsdc_jax.commands import (  # noqa: E402
   convert,
   demo,
   evaluate,
+  generate,
   list_settings,
   prepare,
   report,
@@ -48,13 +49,14 @@ COMMANDS = {
   'prepare': prepare,
   'train': train,
   'evaluate': evaluate,
+  'generate': generate,
   'compare': compare,
   'convert': convert,
   'report': report,
   'settings': list_settings,
 }
 # Commands that resume where they were, so that being stopped is no failure.
-_CONTINUED = ('demo', 'prepare', 'train', 'evaluate')
+_CONTINUED = ('demo', 'prepare', 'train', 'evaluate', 'generate')
 
 
 def make_parser() -> argparse.ArgumentParser:

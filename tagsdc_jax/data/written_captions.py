@@ -15,6 +15,8 @@ from tagsdc_jax.data import captions as captions_lib
 from tagsdc_jax.data.dataset import Caption, Vocabulary
 
 Spans = tuple[tuple[int, int], ...]
+# If more words than this differ, words may have moved.
+_MOVED = 4
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -140,17 +142,24 @@ def find_changes(
     vocabulary: of both.
   """
   before = caption.token_ids
-  stretches = [
-    (start, end, new_start, new_end)
-    for tag, start, end, new_start, new_end in difflib.SequenceMatcher(
-      None, before.tolist(), token_ids.tolist(), autojunk=False
-    ).get_opcodes()
-    if tag != 'equal'
-  ]
-  if len(before) == len(token_ids):
+  different: list[int] = []
+  is_moved = len(before) != len(token_ids)
+  if not is_moved:
     different = np.flatnonzero(before != token_ids).tolist()
-    if len(different) <= sum(end - start for start, end, *_ in stretches):
-      stretches = [(i, i + 1, i, i + 1) for i in different]
+    stretches = [(i, i + 1, i, i + 1) for i in different]
+    is_moved = len(different) > _MOVED
+  if is_moved:
+    matched = [
+      (start, end, new_start, new_end)
+      for tag, start, end, new_start, new_end in difflib.SequenceMatcher(
+        None, before.tolist(), token_ids.tolist(), autojunk=False
+      ).get_opcodes()
+      if tag != 'equal'
+    ]
+    if not different or len(different) > sum(
+      end - start for start, end, *_ in matched
+    ):
+      stretches = matched
   is_piece = lambda ids, i: (
     i < len(ids)
     and vocabulary.words[ids[i]].startswith('##')

@@ -15,7 +15,10 @@ from tagsdc_jax import errors, files, settings
 
 FORMAT, VERSION = 'tagsdc-negatives', 1
 # Kinds of edits: those of phrases; 'token' for words that are in no phrase.
-KINDS = (*settings.PHRASE_KINDS, 'token')
+TOKEN = 'token'
+KINDS = (*settings.PHRASE_KINDS, TOKEN)
+# The kind of a negative with edits of different kinds.
+SEVERAL = 'several'
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,8 +51,9 @@ class Negative:
     edits: from left to right; at least one.
     probability: calibrated probability that it is true of the picture; None
       without a calibration.
-    fluency: lowest log-probability of a new word, read without the picture;
-      None if it was not measured.
+    fluency: lowest log-probability of a word near the edits, after the two
+      words before it, as captions are written (data/trigrams.py); None if it
+      was not measured.
     words: its tokens as words; empty before stage 2.
     replaced: probability of each of `words` to be wrong, from word
       discrimination; empty before stage 2.
@@ -73,9 +77,9 @@ class Negative:
 
   @property
   def kind(self) -> str:
-    """The kind of its edits; 'several' if they differ."""
+    """The kind of its edits; SEVERAL if they differ."""
     kinds = {edit.kind for edit in self.edits}
-    return kinds.pop() if len(kinds) == 1 else 'several'
+    return kinds.pop() if len(kinds) == 1 else SEVERAL
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tagsdc_jax import arrays, settings
+from tagsdc_jax import arrays, errors, settings
 from tagsdc_jax.data import assembling, dataset, phrases
 from tagsdc_jax.data.world import oracle
 from tagsdc_jax.data.world.scenes import Scene
@@ -187,11 +187,29 @@ class Maker:
     )
 
 
-def writers(config: settings.Settings) -> tuple[source.Source, ...]:
-  """Returns the settings' sources that write, else `mask_refill`."""
-  return tuple(one for one in built_in.of_settings(config) if one.writes) or (
-    mask_refill.MASK_REFILL,
-  )
+def writers(
+  config: settings.Settings, names: tuple[str, ...] = ()
+) -> tuple[source.Source, ...]:
+  """Returns sources that write.
+
+  Args:
+    config: settings, which locate the user's files.
+    names: see `source.find`; (): those of the settings, else `mask_refill`.
+  Raises:
+    UserError: if a name is unknown, or that of a source that retrieves.
+  """
+  if not names:
+    return tuple(one for one in built_in.of_settings(config) if one.writes) or (
+      mask_refill.MASK_REFILL,
+    )
+  found = source.find(names, built_in.BUILT_IN, config)
+  for name, one in zip(names, found, strict=True):
+    if not one.writes:
+      raise errors.UserError(
+        f'source must be one that generates sentences, got {name!r}, which '
+        'retrieves captions or images'
+      )
+  return found
 
 
 def to_words(

@@ -1,0 +1,188 @@
+"""`tagsdc generate`: writes tailored negatives of captions to a file."""
+
+import argparse
+from typing import Any
+
+from tagsdc_jax import arguments, environment, errors, settings, shipped
+from tagsdc_jax.data import opening
+from tagsdc_jax.negative_files import choosing
+from tagsdc_jax.runs import example_negatives, generating, loading
+from tagsdc_jax.runtime import distributed
+from tagsdc_jax.settings import kinds
+from tagsdc_jax.training import checkpoints
+
+HELP = 'write tailored negatives of captions: sentences with one thing wrong'
+EXAMPLES = """examples:
+  tagsdc generate runs/mine/dc negatives --split train
+  tagsdc generate runs/mine/dc negatives --max-true 0.2 --balance \\
+      --config.negatives.num_copies=20 --config.negatives.num_samples=20
+  tagsdc generate runs/mine/tags swaps --source word_swap --judge runs/mine/dc
+The folder gets negatives.jsonl (one caption per line) and page.html, which
+shows what they are like. Of a run folder, the checkpoint with the best
+validation is used. Run the same command again to continue.
+"""
+NEEDS_CONFIG = False
+# Settings that may differ from those of training.
+CHANGED = (
+  *(name for name in settings.ALL if name.startswith('negatives.')),
+  'seed',
+  'compute.dtype',
+  'compute.attention',
+  'compute.matmul_precision',
+  'compute.score_tokens',
+  'num_devices',
+  'extensions',
+)
+_LEFT = ('negatives.sources', 'negatives.num_hard', 'negatives.pool_size')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the command's own flags."""
+  parser.add_argument(
+    'model', type=arguments.location, help='run folder or checkpoint'
+  )
+  parser.add_argument(
+    'out', type=arguments.folder, metavar='OUT', help='new folder'
+  )
+  data = parser.add_argument_group('captions')
+  data.add_argument('--split', choices=opening.SPLITS, default='test')
+  data.add_argument(
+    '--data-root',
+    type=arguments.setting('data.root'),
+    metavar='FOLDER',
+    help='where the data is, if it was moved, or other prepared data',
+  )
+  sources = parser.add_argument_group('candidates')
+  sources.add_argument(
+    '--source',
+    nargs='+',
+    default=[],
+    metavar='NAME',
+    help='mask_refill, static_refill, word_swap, or your own module:function '
+    "(default: those of the run's settings that write)",
+  )
+  sources.add_argument(
+    '--start',
+    type=arguments.location,
+    metavar='RUN',
+    help='run whose language head writes for static_refill (default: the one '
+    'that the run started from)',
+  )
+  kept = parser.add_argument_group('what is kept')
+  count = arguments.of_kind(kinds.Whole(1, 10_000))
+  share = arguments.of_kind(kinds.Number(0, 1))
+  kept.add_argument(
+    '--per-caption',
+    type=count,
+    default=4,
+    metavar='NUMBER',
+    help='most negatives of a caption (default: %(default)s)',
+  )
+  kept.add_argument(
+    '--per-unit',
+    type=count,
+    default=2,
+    metavar='NUMBER',
+    help='most that change the same phrase (default: %(default)s)',
+  )
+  kept.add_argument(
+    '--balance',
+    action='store_true',
+    help='objects, attributes and relations in turn (default: those with the '
+    'highest scores)',
+  )
+  kept.add_argument(
+    '--max-true',
+    type=share,
+    metavar='P',
+    help='drop what is true of the picture with a probability above P, as '
+    'calibrated on the validation split (default: keep all)',
+  )
+  kept.add_argument(
+    '--judge',
+    type=arguments.location,
+    metavar='RUN',
+    help='another run that says what is true (default: the same)',
+  )
+  kept.add_argument(
+    '--fluency',
+    type=share,
+    default=0.01,
+    metavar='SHARE',
+    help='drop sentences with a word that fits its two predecessors worse than '
+    'all but this share of the words of captions; 0: keep all (default: '
+    '%(default)s)',
+  )
+  for name in CHANGED:
+    if name in _LEFT:
+      continue
+    parser.add_argument(
+      f'--config.{name}',
+      dest=name,
+      type=arguments.setting(name),
+      metavar='VALUE',
+      help=f'{settings.ALL[name].kind}. '
+      f'{settings.ALL[name].meaning} (Default: as trained)',
+    )
+
+
+def run(args: argparse.Namespace, config: None = None) -> None:
+  """Generates negatives."""
+  del config
+  if args.judge is not None and args.max_true is None:
+    raise errors.UserError(
+      '--judge says what is true for --max-true, which is missing; pass both, '
+      'or neither'
+    )
+  distributed.start()
+  environment.open_devices()
+  loaded = checkpoints.load(shipped.find(args.model))
+  given = {
+    name: getattr(args, name)
+    for name in CHANGED
+    if getattr(args, name, None) is not None
+  }
+  if args.data_root is not None:
+    given['data.root'] = args.data_root
+  given['data.cache_regions'] = False  # Every image is read only once.
+  used = loading.overridden(checkpoints.settings_of(loaded), given)
+  sources = example_negatives.writers(used, tuple(args.source))
+  data = opening.open_split(used.data, args.split, used.extensions)
+  generating.generate(
+    args.out,
+    generating.Request(
+      loaded,
+      used,
+      sources,
+      data,
+      *generating.find_photos(used.data, args.split),
+      choosing.Limits(
+        args.per_caption, args.per_unit, args.balance, args.max_true, None
+      ),
+      args.fluency,
+      judge=args.judge and checkpoints.load(shipped.find(args.judge)),
+      start=_start(args, sources, used),
+    ),
+    lambda line: print(line, flush=True),
+  )
+
+
+def _start(
+  args: argparse.Namespace, sources: Any, used: settings.Settings
+) -> checkpoints.Loaded | None:
+  """Returns the weights that `static_refill` writes with."""
+  needs_start = [one.name for one in sources if one.needs_start]
+  if not needs_start:
+    if args.start is not None:
+      raise errors.UserError(
+        '--start is read by static_refill only; leave it out, or add it to '
+        '--source'
+      )
+    return None
+  path = args.start or used.init_from
+  if path in ('', settings.FRESH, settings.REQUIRED):
+    raise errors.UserError(
+      f'{needs_start[0]} writes with the weights from which the run started, '
+      'and the run does not say where they are; pass --start RUN'
+    )
+  return checkpoints.load(shipped.find(path))
