@@ -6,7 +6,13 @@ from typing import Any
 from tagsdc_jax import arguments, environment, errors, settings, shipped
 from tagsdc_jax.data import opening
 from tagsdc_jax.negative_files import choosing
-from tagsdc_jax.runs import example_negatives, generating, loading
+from tagsdc_jax.preparing import annotating
+from tagsdc_jax.runs import (
+  caption_files,
+  example_negatives,
+  generating,
+  loading,
+)
 from tagsdc_jax.runtime import distributed
 from tagsdc_jax.settings import kinds
 from tagsdc_jax.training import checkpoints
@@ -46,6 +52,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   data = parser.add_argument_group('captions')
   data.add_argument('--split', choices=opening.SPLITS, default='test')
+  data.add_argument(
+    '--captions',
+    type=arguments.path,
+    metavar='FILE',
+    help='captions of pictures of the split, in a format that tagsdc prepare '
+    "reads (default: the split's own)",
+  )
+  data.add_argument(
+    '--phrases',
+    choices=annotating.PHRASES,
+    default='spacy',
+    help='what is a unit in captions of a file, see tagsdc prepare (default: '
+    '%(default)s)',
+  )
   data.add_argument(
     '--data-root',
     type=arguments.setting('data.root'),
@@ -94,9 +114,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   kept.add_argument(
     '--max-true',
     type=share,
+    default=0.5,
     metavar='P',
     help='drop what is true of the picture with a probability above P, as '
-    'calibrated on the validation split (default: keep all)',
+    'calibrated on the validation split; 1: keep all (default: %(default)s)',
   )
   kept.add_argument(
     '--judge',
@@ -129,10 +150,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: None = None) -> None:
   """Generates negatives."""
   del config
-  if args.judge is not None and args.max_true is None:
+  if args.judge is not None and args.max_true == 1:
     raise errors.UserError(
-      '--judge says what is true for --max-true, which is missing; pass both, '
-      'or neither'
+      '--judge says what is true for --max-true, which is 1; leave one out'
     )
   distributed.start()
   environment.open_devices()
@@ -148,6 +168,11 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   used = loading.overridden(checkpoints.settings_of(loaded), given)
   sources = example_negatives.writers(used, tuple(args.source))
   data = opening.open_split(used.data, args.split, used.extensions)
+  say = lambda line: print(line, flush=True)
+  if args.captions is not None:
+    data = caption_files.read(
+      args.captions, data, args.phrases, used.model.max_positions - 2, say
+    )
   generating.generate(
     args.out,
     generating.Request(
@@ -157,13 +182,17 @@ def run(args: argparse.Namespace, config: None = None) -> None:
       data,
       *generating.find_photos(used.data, args.split),
       choosing.Limits(
-        args.per_caption, args.per_unit, args.balance, args.max_true, None
+        args.per_caption,
+        args.per_unit,
+        args.balance,
+        None if args.max_true == 1 else args.max_true,
+        None,
       ),
       args.fluency,
       judge=args.judge and checkpoints.load(shipped.find(args.judge)),
       start=_start(args, sources, used),
     ),
-    lambda line: print(line, flush=True),
+    say,
   )
 
 

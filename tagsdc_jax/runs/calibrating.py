@@ -123,7 +123,7 @@ def _known(
     image = data.captions[number].image
     own = [c for c in data.captions_of_image[image] if c != number]
     drawn = rng.integers(len(data.captions), size=_RETRIEVED).tolist()
-    others = [c for c in drawn.tolist() if data.captions[c].image != image]
+    others = [c for c in drawn if data.captions[c].image != image]
     known[number] = (
       ['other'] * len(own) + ['retrieved'] * len(others),
       [data.captions[c].token_ids for c in [*own, *others]],
@@ -139,7 +139,7 @@ def _score(
 ) -> np.ndarray:
   """Returns scores of captions and sentences, [rows, 1 + sentences]."""
   count = batches.shapes.max_references - 1 + _RETRIEVED
-  padded = np.resize(np.arange(len(rows)), batches.positives)
+  padded = np.resize(np.arange(len(rows)), batches.positives).tolist()
   texts, is_there = batches.texts([sentences[i] for i in padded], count)
   repeat = lambda x: np.broadcast_to(x, (len(batches.devices), *x.shape))
   _, made = batches.make([list(rows)])

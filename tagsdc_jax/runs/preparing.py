@@ -88,14 +88,6 @@ class Work:
   max_left_out: float = 0.01
 
 
-@dataclasses.dataclass(frozen=True)
-class _Named:
-  """A folder of photos, for `matching.match`."""
-
-  path: str
-  names: Sequence[str]
-
-
 Say = Callable[[str], Any]
 
 
@@ -318,7 +310,7 @@ def _photo_paths(
   if not request.regions:
     return [key or '' for key in keys]
   names = photo_folder.photo_names(Path(request.photos))
-  found = matching.match(pictures, _Named(request.photos, names))
+  found = matching.match(pictures, matching.Names(request.photos, names))
   return [key or '' for key in found.keys]
 
 

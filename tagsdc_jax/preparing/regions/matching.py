@@ -61,6 +61,14 @@ class Store(Protocol):
     """The names of all pictures in it."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Names:
+  """What has no more than names, for `match`."""
+
+  path: str
+  names: Sequence[str]
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Match:
   """The names of pictures in a store.
