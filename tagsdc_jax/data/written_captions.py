@@ -6,6 +6,7 @@ caption as it was written, with only the changed words replaced.
 
 import dataclasses
 import difflib
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -142,35 +143,31 @@ def find_changes(
     vocabulary: of both.
   """
   before = caption.token_ids
-  different: list[int] = []
-  is_moved = len(before) != len(token_ids)
-  if not is_moved:
+  different: list[int] | None = None
+  if len(before) == len(token_ids):
     different = np.flatnonzero(before != token_ids).tolist()
-    stretches = [(i, i + 1, i, i + 1) for i in different]
-    is_moved = len(different) > _MOVED
-  if is_moved:
-    matched = [
+  if different is None or len(different) > _MOVED:
+    stretches = _swapped(caption, token_ids) or [
       (start, end, new_start, new_end)
       for tag, start, end, new_start, new_end in difflib.SequenceMatcher(
         None, before.tolist(), token_ids.tolist(), autojunk=False
       ).get_opcodes()
       if tag != 'equal'
     ]
-    if not different or len(different) > sum(
-      end - start for start, end, *_ in matched
-    ):
-      stretches = matched
-  is_piece = lambda ids, i: (
-    i < len(ids)
-    and vocabulary.words[ids[i]].startswith('##')
-    and len(vocabulary.words[ids[i]]) > 2
+  if different is not None and (
+    len(different) <= _MOVED
+    or len(different) <= sum(end - start for start, end, *_ in stretches)
+  ):
+    stretches = [(i, i + 1, i, i + 1) for i in different]
+  continues = lambda i: (
+    i < len(before) and is_piece(vocabulary.words[before[i]])
   )
   changes: list[Change] = []
   for start, end, new_start, new_end in stretches:
     phrase = phrase_of(caption, range(start, end))
-    while start and is_piece(before, start):
+    while start and continues(start):
       start, new_start = start - 1, new_start - 1
-    while end > start and is_piece(before, end):
+    while end > start and continues(end):
       end, new_end = end + 1, new_end + 1
     last = changes[-1] if changes else None
     if last and (
@@ -184,6 +181,11 @@ def find_changes(
   return changes
 
 
+def is_piece(word: str) -> bool:
+  """Returns whether a word of a vocabulary continues the one before."""
+  return word.startswith('##') and len(word) > 2
+
+
 def phrase_of(caption: Caption, positions: Sequence[int]) -> int:
   """Returns the number of the smallest phrase with all positions, or -1."""
   wanted = set(positions)
@@ -193,6 +195,34 @@ def phrase_of(caption: Caption, positions: Sequence[int]) -> int:
     if wanted and wanted <= set(phrase)
   ]
   return min(found)[1] if found else -1
+
+
+def _swapped(
+  caption: Caption, token_ids: np.ndarray
+) -> list[tuple[int, int, int, int]]:
+  """Returns the two phrases that have changed places, if that is all.
+
+  Only phrases without gaps are tried.
+  """
+  before = caption.token_ids
+  spans = sorted(
+    (min(phrase), max(phrase) + 1)
+    for phrase in caption.phrases
+    if phrase and max(phrase) - min(phrase) + 1 == len(set(phrase))
+  )
+  for (start, end), (later, last) in itertools.combinations(spans, 2):
+    if end > later:
+      continue
+    moved = last - (end - start)
+    parts = before[later:last], before[end:later], before[start:end]
+    if np.array_equal(
+      np.concatenate([before[:start], *parts, before[last:]]), token_ids
+    ):
+      return [
+        (start, end, start, start + last - later),
+        (later, last, moved, last),
+      ]
+  return []
 
 
 def _characters(caption: Written, change: Change) -> tuple[int, int]:
@@ -211,8 +241,8 @@ def _joined(
   """Returns tokens as words, and where each stands."""
   text, spans = '', []
   for token in token_ids:
-    one = captions_lib.to_words([token], vocabulary, is_padded=False)
-    if one.startswith('##') and len(one) > 2:
+    one = vocabulary.words[token]
+    if is_piece(one):
       one = one[2:]
     elif text:
       text += ' '

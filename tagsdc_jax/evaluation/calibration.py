@@ -12,7 +12,7 @@ from scipy import optimize, special
 _BINS = 10
 # Pulls weights towards zero where the classes can be separated; scores are
 # standardized, so it hardly moves others.
-_L2 = 1e-3
+_L2 = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)

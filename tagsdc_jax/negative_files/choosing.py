@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from tagsdc_jax.data import trigrams, written_captions
-from tagsdc_jax.data.captions import to_words
 from tagsdc_jax.data.dataset import Caption, Vocabulary
 from tagsdc_jax.negative_files import records
 
@@ -206,9 +205,7 @@ class Chooser:
     )
     return dataclasses.replace(
       sentence.negative,
-      words=tuple(
-        to_words([i], self._vocabulary, is_padded=False) for i in own.token_ids
-      ),
+      words=tuple(self._vocabulary.words[i] for i in own.token_ids),
       replaced=tuple(map(float, replaced)),
       corrected=corrected,
     )

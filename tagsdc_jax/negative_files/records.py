@@ -54,7 +54,7 @@ class Negative:
     fluency: lowest log-probability of a word near the edits, after the two
       words before it, as captions are written (data/trigrams.py); None if it
       was not measured.
-    words: its tokens as words; empty before stage 2.
+    words: its tokens, pieces of words as ##ing; empty before stage 2.
     replaced: probability of each of `words` to be wrong, from word
       discrimination; empty before stage 2.
     corrected: the sentence with the wrong words corrected; None before stage 2.

@@ -59,15 +59,15 @@ def calibrate(
   with progress.progress_bar(
     2 * len(numbers), 'calibrating', 'captions'
   ) as bar:
-    for place, one in enumerate(
-      sentence_batches.write(batches, writer, [judge], numbers)
-    ):
-      own, scores = one.scores[0, 0], one.scores[0, 1:]
-      valid = np.flatnonzero(one.is_valid)
-      valid = rng.permutation(valid)[:_GENERATED]
-      found += [(place, 'generated', own, scores[i]) for i in valid]
-      found.append((place, 'own', own, own))
-      bar.update(1)
+    place = 0
+    for group in sentence_batches.write(batches, writer, [judge], numbers):
+      for one in group:
+        own, scores = one.scores[0, 0], one.scores[0, 1:]
+        valid = rng.permutation(np.flatnonzero(one.is_valid))[:_GENERATED]
+        found += [(place, 'generated', own, scores[i]) for i in valid]
+        found.append((place, 'own', own, own))
+        place += 1
+      bar.update(len(group))
     for start in range(0, len(numbers), batches.positives):
       rows = numbers[start : start + batches.positives]
       scored = _score(batches, judge, rows, [known[i][1] for i in rows])

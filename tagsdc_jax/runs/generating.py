@@ -242,11 +242,11 @@ class _Maker:
       made: called with the number of captions whenever some are done.
     """
     found = []
-    for one in sentence_batches.write(
+    for group in sentence_batches.write(
       self._batches, self._matcher, self._scorers, numbers
     ):
-      found.append((one, self._choose(one)))
-      made(1)
+      found += [(one, self._choose(one)) for one in group]
+      made(len(group))
     words = self._words(found)
     return [self._record(one, chosen, words) for one, chosen in found]
 

@@ -124,8 +124,8 @@ def write(
   writer: sentence_programs.Programs,
   scorers: Sequence[sentence_programs.Programs],
   numbers: Sequence[int],
-) -> Iterator[Written]:
-  """Yields captions with sentences and scores, in order.
+) -> Iterator[list[Written]]:
+  """Yields captions with sentences and scores, in order, a few at a time.
 
   While the devices work, the sentences before are read.
 
@@ -149,10 +149,10 @@ def write(
     found = writer.write(batch)
     scores = [one.score(batch, found.texts, found.is_valid) for one in scorers]
     if waiting is not None:
-      yield from _fetched(*waiting)
+      yield _fetched(*waiting)
     waiting = [len(group) for group in own], rows, found, scores
   if waiting is not None:
-    yield from _fetched(*waiting)
+    yield _fetched(*waiting)
 
 
 def _fetched(
@@ -160,17 +160,21 @@ def _fetched(
   rows: np.ndarray,
   found: sentence_programs.Sentences,
   scores: Sequence[jax.Array],
-) -> Iterator[Written]:
+) -> list[Written]:
   whole = jax.tree.map(parallel.gather, found)
   every = np.stack([parallel.gather(x) for x in scores])
+  done = []
   for device, count in enumerate(counts):
     for place in range(count):
       own = jax.tree.map(lambda x, d=device, p=place: x[d, p], whole)
-      yield Written(
-        int(rows[device, place]),
-        own.texts.token_ids,
-        own.texts.num_tokens,
-        own.is_valid,
-        own.source,
-        every[:, device, place],
+      done.append(
+        Written(
+          int(rows[device, place]),
+          own.texts.token_ids,
+          own.texts.num_tokens,
+          own.is_valid,
+          own.source,
+          every[:, device, place],
+        )
       )
+  return done
