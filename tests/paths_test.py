@@ -153,6 +153,11 @@ def test_every_option_that_names_a_path_is_found():
     ('convert', 'target'),
     ('convert', '--model-config'),
     ('report', 'run_dir'),
+    ('generate', 'model'),
+    ('generate', 'out'),
+    ('generate', '--captions'),
+    ('generate', '--start'),
+    ('generate', '--judge'),
   }
 
 
@@ -192,6 +197,7 @@ def test_every_option_refuses_what_is_elsewhere(
     'report': ['x'],
     'demo': [],
     'prepare': [],
+    'generate': ['x', 'y'],
   }[words[0]]
   for text in (*REMOTE, '', '~no_such_user/x', 'a\0b'):
     given = (
