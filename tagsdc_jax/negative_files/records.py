@@ -142,7 +142,15 @@ def from_line(line: bytes | str) -> Captioned:
   Raises:
     ValueError: if it is not one; the message says what is wrong.
   """
-  fields = json.loads(line)
+  return from_fields(json.loads(line))
+
+
+def from_fields(fields: Any) -> Captioned:
+  """Returns the record of a line that was parsed, or of the card's examples.
+
+  Raises:
+    ValueError, KeyError, TypeError, AttributeError: if it is not one.
+  """
   if not isinstance(fields, dict):
     raise ValueError('not a JSON object')
   negatives = tuple(map(_negative, _list(fields, 'negatives')))

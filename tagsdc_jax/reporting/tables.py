@@ -70,7 +70,7 @@ def print_recalls(
     if 'equal_sentences' in result:
       equal = result['equal_sentences']
       table.add_row(EQUAL, *_cells(equal), f'{equal["rsum"]:.1f}', '')
-  _print(table, 120)
+  print_table(table, 120)
 
 
 def print_precisions(
@@ -94,7 +94,7 @@ def print_precisions(
     add(name, result)
     if 'equal_sentences' in result:
       add(EQUAL, result['equal_sentences'])
-  _print(table)
+  print_table(table)
 
 
 def print_numbers(
@@ -114,7 +114,7 @@ def print_numbers(
     table.add_row(name, style='bold')
     for key, value in _flat(numbers).items():
       table.add_row(f'  {key}', f'{value:.6g}')
-  _print(table)
+  print_table(table)
 
 
 def _flat(numbers: dict[str, Any], group: str = '') -> dict[str, float]:
@@ -151,7 +151,7 @@ def print_demo(results: dict[str, Any]) -> None:
       f'{row["mean_r1"]:.1f}',
       end_section=row['name'] != 'hard_only',
     )
-  _print(table)
+  print_table(table)
 
 
 def _print_phases(entries: Sequence[dict[str, Any]]) -> None:
@@ -178,7 +178,7 @@ def _print_phases(entries: Sequence[dict[str, Any]]) -> None:
       f'{entry["foil_accuracy"]["test"]["all"]["accuracy"]:.1f}',
       f'{entry["seconds"]:.0f}',
     )
-  _print(table)
+  print_table(table)
 
 
 def print_differences(rows: Sequence[tuple[str, ...]], title: str) -> None:
@@ -201,7 +201,7 @@ def print_differences(rows: Sequence[tuple[str, ...]], title: str) -> None:
       table.add_row(file, style='bold')
     table.add_row(f'  {name}', *cells)
     before = file
-  _print(table, 170)  # One line for each.
+  print_table(table, 170)  # One line for each.
 
 
 def chance(result: dict[str, Any]) -> dict[str, Any]:
@@ -216,11 +216,12 @@ def chance(result: dict[str, Any]) -> dict[str, Any]:
   )
 
 
+def print_table(table: Table, width: int = 110) -> None:
+  """Prints a table, in a log file with up to `width` characters a line."""
+  # Log files have no width; rich's 80 columns would cut the names.
+  Console(width=None if Console().is_terminal else width).print(table)
+
+
 def _cells(result: dict[str, Any]) -> list[str]:
   values = [result[way][f'r{k}'] for way in recall.WAYS for k in recall.CUTOFFS]
   return [f'{value:.1f}' for value in [*values, result['mean_r1']]]
-
-
-def _print(table: Table, width: int = 110) -> None:
-  # Log files have no width; rich's 80 columns would cut the names.
-  Console(width=None if Console().is_terminal else width).print(table)

@@ -16,8 +16,8 @@ from tagsdc_jax.data.world import dataset as world
 from tagsdc_jax.data.world import scenes
 from tagsdc_jax.evaluation import equal_sentences, matrix, recall
 from tagsdc_jax.models import retrieval
-from tagsdc_jax.reporting.page import content, pictures
-from tagsdc_jax.runs import example_negatives, loading, prepared_examples, setup
+from tagsdc_jax.reporting.page import content
+from tagsdc_jax.runs import example_negatives, loading, pictures, setup
 from tagsdc_jax.runtime import parallel, progress
 from tagsdc_jax.training import checkpoints, head_init
 
@@ -51,7 +51,9 @@ def gather(checkpoint: Path) -> content.Examples:
     update=update,
     data_name=data.name,
     pictures=[
-      rank_captions(data, i, scored, column, _picture(config.data, data, i))
+      rank_captions(
+        data, i, scored, column, pictures.read(config.data, data, 'test', i)
+      )
       for i, column in zip(shown, scores.T, strict=True)
     ],
     negatives=_negatives(config, params, data, update),
@@ -213,7 +215,7 @@ def _negatives(
       found.append(
         maker.make(
           number,
-          _picture(config.data, data, image),
+          pictures.read(config.data, data, 'test', image),
           known[image] if known else None,
         )
       )
@@ -229,22 +231,3 @@ def _scenes(config: settings.Data) -> list[scenes.Scene]:
     data_dir=config.root or None,
     size=config.world_size,  # type: ignore[arg-type]
   )
-
-
-def _picture(
-  config: settings.Data, data: dataset.RetrievalDataset, image: int
-) -> content.Picture:
-  file, ratio = None, 0.0
-  if config.source == 'world':
-    file = pictures.to_png(
-      world.load_picture(
-        'test',
-        image,
-        data_dir=config.root or None,
-        size=config.world_size,  # type: ignore[arg-type]
-      )
-    )
-  elif opening.resolved_source(config) == 'prepared':
-    file, ratio = prepared_examples.read_photo(config.root, 'test', image)
-  boxes = data.read_regions(image).boxes[:, :4]
-  return content.Picture(data.image_ids[image], file, boxes.tolist(), ratio)

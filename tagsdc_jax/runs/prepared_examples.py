@@ -100,11 +100,25 @@ def read_photo(root: str, split: str, image: int) -> tuple[bytes | None, float]:
   """
   report = prepared.read_metadata(root).get('report') or {}
   picture = prepared.read_picture(root, split, image)
-  photo = _open(picture.path, report.get('photos') or '')
+  file, ratio = small_photo(report.get('photos') or '', picture.path)
+  if file is None and picture.width and picture.height:
+    ratio = picture.width / picture.height
+  return file, ratio
+
+
+def small_photo(photos: str, path: str) -> tuple[bytes | None, float]:
+  """Returns a photo as a small JPEG, and width by height.
+
+  Args:
+    photos: folder of the photos.
+    path: of the photo in it.
+  Returns:
+    None and 0 if it cannot be read.
+  """
+  photo = _open(path, photos)
   if isinstance(photo, opening.Photo):
     return _to_jpeg(photo.image), photo.width / photo.height
-  known = picture.width and picture.height
-  return None, picture.width / picture.height if known else 0.0
+  return None, 0.0
 
 
 def _example(

@@ -68,6 +68,20 @@ def _drawings():
       said,
     ),
     charts.histogram([9.5, 10.5, 11.5], [25.0, 75.0], said),
+    charts.distributions(
+      [-1.0, 0.0, 2.0],
+      {'caption': [0.0, 100.0], 'negative': [50.0, 50.0]},
+      said,
+      line=0.0,
+    ),
+    charts.distributions([0.0, 1.0], {'negative': [0.0]}, said),
+    charts.reliability([(0.1, 0.0), (0.9, 1.0)], 0.2, said),
+    charts.interval_rows(
+      ['all', 'size'],
+      {'words': [(50.0, 40.0, 60.0), None], 'head': [None, (9.0, 8.0, 10.0)]},
+      50.0,
+      said,
+    ),
     charts.interval_rows(
       ['all', 'size'],
       {

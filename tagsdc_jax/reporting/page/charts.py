@@ -12,6 +12,7 @@ _LABELED_BAR, _LABEL_HEIGHT = 21, 8.0
 _ROW, _ROW_NAMES = 34, 100
 _INTERVALS = 560, 44, 72  # Width, height of a row, width of its name.
 _LABELED_SHARE = 9.0
+_SQUARE = 260
 
 
 def loss_panel(
@@ -179,9 +180,99 @@ def histogram(
   return drawing.to_svg(description)
 
 
+def distributions(
+  edges: Sequence[float],
+  series: Mapping[str, Sequence[float]],
+  description: str,
+  line: float | None = None,
+) -> str:
+  """Returns outlines of shares in percent, over numbers, one on another.
+
+  Args:
+    edges: ascending ends of the bars, one more than bars.
+    series: name in `svg.COLORS` -> height of each bar in percent.
+    description: for screen readers.
+    line: where to draw a dashed line; None draws none.
+  """
+  from matplotlib.ticker import MaxNLocator
+
+  width, height = _BARS
+  drawing = svg.Drawing(width, height, left=36, top=14, bottom=22)
+  axes = drawing.axes
+  for name, shares in series.items():
+    color = svg.COLORS[name]
+    axes.stairs(shares, edges, fill=True, color=color, alpha=0.25)
+    axes.stairs(shares, edges, color=color, linewidth=1.6, clip_on=False)
+  if line is not None and edges[0] < line < edges[-1]:
+    axes.axvline(
+      line, color=svg.INK, linewidth=1.2, dashes=(3, 2.5), clip_on=False
+    )
+  axes.set_xlim(edges[0], edges[-1])
+  axes.set_ylim(0, 1.05 * max(1e-9, *(max(one) for one in series.values())))
+  axes.xaxis.set_major_locator(MaxNLocator(7))
+  axes.yaxis.set_major_locator(MaxNLocator(4))
+  axes.yaxis.set_major_formatter(lambda value, _: f'{value:g} %')
+  axes.grid(axis='y', color=svg.LINE, linewidth=0.8, clip_on=False)
+  axes.set_axisbelow(True)
+  return drawing.to_svg(description)
+
+
+def reliability(
+  points: Sequence[tuple[float, float]],
+  threshold: float | None,
+  description: str,
+) -> str:
+  """Returns observed shares over predicted ones, in percent.
+
+  Args:
+    points: (predicted, observed) probabilities, ascending.
+    threshold: probability of the dashed upright line; None draws none.
+    description: for screen readers.
+  """
+  drawing = svg.Drawing(
+    _SQUARE, _SQUARE, font=9, left=36, right=18, top=8, bottom=22
+  )
+  axes = drawing.axes
+  axes.plot([0, 100], [0, 100], color=svg.LINE, linewidth=1.6)
+  if threshold is not None and 0 <= threshold <= 1:
+    axes.axvline(
+      100 * threshold,
+      color=svg.INK,
+      linewidth=1.2,
+      dashes=(3, 2.5),
+      clip_on=False,
+    )
+  color = svg.COLORS['negative']
+  axes.plot(
+    [100 * x for x, _ in points],
+    [100 * y for _, y in points],
+    color=color,
+    linewidth=1.6,
+    clip_on=False,
+  )
+  # Not markers: SVG draws those by reference.
+  for x, y in points:
+    axes.plot(
+      [100 * x, 100 * x],
+      [100 * y, 100 * y],
+      color=color,
+      linewidth=7,
+      solid_capstyle='round',
+      clip_on=False,
+    )
+  for axis in (axes.xaxis, axes.yaxis):
+    axis.set_ticks(range(0, 101, 25))
+    axis.set_major_formatter(lambda value, _: f'{value:g} %')
+  axes.set_xlim(0, 100)
+  axes.set_ylim(0, 100)
+  axes.grid(color=svg.LINE, linewidth=0.8, clip_on=False)
+  axes.set_axisbelow(True)
+  return drawing.to_svg(description)
+
+
 def interval_rows(
   rows: Sequence[str],
-  series: Mapping[str, Sequence[tuple[float, float, float]]],
+  series: Mapping[str, Sequence[tuple[float, float, float] | None]],
   chance: float,
   description: str,
 ) -> str:
@@ -189,7 +280,7 @@ def interval_rows(
 
   Args:
     rows: names on the left.
-    series: name -> (value, low, high) in percent, per row.
+    series: name -> (value, low, high) in percent, per row; None leaves a gap.
     chance: drawn as a dashed line.
     description: for screen readers.
   """
@@ -206,7 +297,10 @@ def interval_rows(
   axes = drawing.axes
   for place, (name, values) in enumerate(series.items()):
     color = svg.COLORS[name]
-    for row, (value, low, high) in enumerate(values):
+    for row, found in enumerate(values):
+      if found is None:
+        continue
+      value, low, high = found
       y = row + (place - (len(series) - 1) / 2) * 0.25
       for ends, thickness in (((low, high), 2.2), ((value, value), 9.0)):
         # Not a marker: SVG draws those by reference.
@@ -223,7 +317,9 @@ def interval_rows(
   axes.axvline(
     chance, color=svg.INK, linewidth=1.2, dashes=(3, 2.5), clip_on=False
   )
-  lowest = min(low for values in series.values() for _, low, _ in values)
+  lowest = min(
+    found[1] for values in series.values() for found in values if found
+  )
   axes.set_xlim(min(lowest, chance) // 10 * 10, 100)
   axes.set_ylim(len(rows) - 0.5, -0.5)
   axes.set_yticks(range(len(rows)), rows, color=svg.INK)

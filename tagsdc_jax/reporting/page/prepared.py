@@ -138,7 +138,7 @@ def render(page: Page) -> str:
       unknown_share=share_text(total.unknown, tokens_of(total)),
       left_out=[
         (
-          f'{split.name}: {_count(split.left_out, "picture")} left out',
+          f'{split.name}: {count_text(split.left_out, "picture")} left out',
           split.reasons,
           split.left_out - len(split.reasons),
         )
@@ -181,13 +181,13 @@ def lead(splits: Sequence[Split]) -> str:
   """Returns one sentence of the numbers that matter most."""
   total = total_of(splits)
   parts = [
-    f'{_count(total.pictures, "picture")} with '
-    f'{_count(total.captions, "caption")}'
+    f'{count_text(total.pictures, "picture")} with '
+    f'{count_text(total.captions, "caption")}'
   ]
   if total.left_out is not None:
     were = 'was' if total.left_out == 1 else 'were'
     parts.append(
-      f'{_count(total.left_out, "picture")} {were} left out'
+      f'{count_text(total.left_out, "picture")} {were} left out'
       if total.left_out
       else 'no picture was left out'
     )
@@ -195,7 +195,7 @@ def lead(splits: Sequence[Split]) -> str:
     were = 'was' if clipped == 1 else 'were'
     share = share_text(clipped, _all_regions(total))
     parts.append(
-      f'{_count(clipped, "box", "boxes")} {were} clipped ({share})'
+      f'{count_text(clipped, "box", "boxes")} {were} clipped ({share})'
       if clipped
       else 'nothing was clipped'
     )
@@ -263,16 +263,17 @@ def share_text(count: int, total: int) -> str:
   )
 
 
+def count_text(count: int, one: str, several: str = '') -> str:
+  """Returns a number of things, such as "1 box" and "2,000 boxes"."""
+  return f'{count:,} {one if count == 1 else several or one + "s"}'
+
+
 def _sum(counts: Iterable[Mapping]) -> Counter:
   # Counter's own addition drops what is 0.
   total: Counter = Counter()
   for each in counts:
     total.update(each)
   return total
-
-
-def _count(count: int, one: str, several: str = '') -> str:
-  return f'{count:,} {one if count == 1 else several or one + "s"}'
 
 
 def _most(counts: Mapping[int, int]) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 # Matplotlib draws in these colors; in the page they are CSS variables, so
 # that one drawing serves light, dark and print.
 INK, MUTED, LINE = '#000001', '#000002', '#000003'
-# Of phases, of what they are compared with, and of kinds of phrases.
+# Of phases, of what they are compared with, of kinds of phrases, of captions
+# and negatives, and of what reads them without the picture.
 COLORS = {
   'pretrain': '#000011',
   'tags': '#000012',
@@ -20,6 +21,10 @@ COLORS = {
   'attribute': '#000042',
   'relation': '#000043',
   'phrase': '#000044',
+  'caption': '#000051',
+  'negative': '#000052',
+  'words': '#000053',
+  'head': '#000054',
 }
 VERDICTS = {
   'false': '#000021',

@@ -1,7 +1,7 @@
 """A report's tables: rows of text from numbers, any of which may be missing."""
 
 import dataclasses
-import math
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -50,7 +50,10 @@ def value_of(values: Mapping[str, Any] | None, *path: str) -> float | None:
   found: Any = values
   for key in path:
     found = found.get(key) if isinstance(found, Mapping) else None
-  is_number = isinstance(found, (int, float)) and math.isfinite(found)
+  # Whole numbers may be larger than any float; NaN is not.
+  is_number = isinstance(found, (int, float)) and (
+    abs(found) <= sys.float_info.max
+  )
   return found if is_number else None
 
 
