@@ -1,17 +1,21 @@
 """`tagsdc generate`: writes tailored negatives of captions to a file."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from tagsdc_jax import arguments, environment, errors, settings, shipped
-from tagsdc_jax.data import opening
-from tagsdc_jax.negative_files import choosing
+from tagsdc_jax.data import dataset, opening
+from tagsdc_jax.negative_files import choosing, records
 from tagsdc_jax.preparing import annotating
+from tagsdc_jax.reporting import card_tables
 from tagsdc_jax.runs import (
   caption_files,
   example_negatives,
   generating,
   loading,
+  negatives_page,
+  pictures,
 )
 from tagsdc_jax.runtime import distributed
 from tagsdc_jax.settings import kinds
@@ -173,7 +177,7 @@ def run(args: argparse.Namespace, config: None = None) -> None:
     data = caption_files.read(
       args.captions, data, args.phrases, used.model.max_positions - 2, say
     )
-  generating.generate(
+  path = generating.generate(
     args.out,
     generating.Request(
       loaded,
@@ -194,6 +198,21 @@ def run(args: argparse.Namespace, config: None = None) -> None:
     ),
     say,
   )
+  distributed.on_first(lambda: _show(path, args.split, data, used))
+
+
+def _show(
+  path: Path,
+  split: str,
+  data: dataset.RetrievalDataset,
+  used: settings.Settings,
+) -> None:
+  """Prints the quality card and writes the page."""
+  card_tables.print_card(records.File(path).header['card'])
+  page = negatives_page.write_page(
+    path, find=pictures.by_name(used.data, data, split)
+  )
+  print(f'{path}\n{page}')
 
 
 def _start(

@@ -134,6 +134,12 @@ class Card:
         dataclasses.replace(record, negatives=(one,), dropped={})
       )
 
+  def sample(self, count: int) -> list[tuple[str, str, str]]:
+    """Returns caption, negative and kind of a few pairs, for `blind_head`."""
+    return [
+      (pair.caption, pair.text, pair.kind) for pair in self._pairs.items[:count]
+    ]
+
   def finish(
     self, blind_head: Mapping[str, float] | None = None
   ) -> dict[str, Any]:

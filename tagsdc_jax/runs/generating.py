@@ -10,7 +10,6 @@ import dataclasses
 import json
 import os
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,11 @@ from tagsdc_jax.data import assembling, dataset, opening, trigrams
 from tagsdc_jax.data import written_captions as written_captions_lib
 from tagsdc_jax.evaluation import calibration as calibration_lib
 from tagsdc_jax.evaluation import score_cache
+from tagsdc_jax.negative_files import card as cards
 from tagsdc_jax.negative_files import choosing, records
 from tagsdc_jax.negatives import source
 from tagsdc_jax.runs import (
+  blind_head,
   calibrating,
   loading,
   lock,
@@ -40,6 +41,8 @@ NEGATIVES = 'negatives.jsonl'
 _PARTS, _LOCK = '.parts', '.generate.lock'
 _REQUEST, _CALIBRATION = 'request.json', 'calibration.json'
 _SHARD = 256
+# Pairs that are read without the picture, which takes a pass per word.
+_BLIND = 1000
 
 Say = Callable[[str], Any]
 
@@ -150,28 +153,25 @@ def _finish(
   out: Path, request: Request, facts: dict[str, Any], num_shards: int
 ) -> None:
   """Joins the shards, with a header that counts them."""
-  counts: Counter[str] = Counter()
-  kinds: Counter[str] = Counter()
-  dropped: Counter[str] = Counter()
-  for place in range(num_shards):
-    with open(_part(out, place), 'rb') as file:
-      for line in file:
-        one = records.from_line(line)
-        counts['captions'] += 1
-        counts['negatives'] += len(one.negatives)
-        counts['without'] += not one.negatives
-        kinds.update(negative.kind for negative in one.negatives)
-        dropped.update(one.dropped)
+  card = cards.Card()
+  with progress.progress_bar(
+    len(request.data.captions), 'counting negatives', 'captions'
+  ) as bar:
+    for place in range(num_shards):
+      with open(_part(out, place), 'rb') as file:
+        for line in file:
+          card.add(records.from_line(line))
+          bar.update(1)
+  counted = card.finish(_blind_head(request, card))
   header = {
     **facts,
     'calibration': _calibration(out),
     'counts': {
-      **{x: counts[x] for x in ('captions', 'negatives', 'without')},
-      'kinds': {
-        x: kinds[x] for x in (*records.KINDS, records.SEVERAL) if kinds[x]
-      },
-      'dropped': {x: dropped[x] for x in choosing.REASONS if dropped[x]},
+      **{x: counted[x] for x in ('captions', 'negatives', 'without')},
+      'kinds': {kind: one['count'] for kind, one in counted['kinds'].items()},
+      'dropped': counted['dropped'],
     },
+    'card': counted,
   }
 
   def join(target: Any) -> None:
@@ -182,6 +182,22 @@ def _finish(
 
   files.write_whole(out / NEGATIVES, join)
   shutil.rmtree(out / _PARTS, ignore_errors=True)
+
+
+def _blind_head(request: Request, card: cards.Card) -> dict[str, float] | None:
+  """Returns how often the language head prefers captions, see `blind_head`."""
+  sample = card.sample(_BLIND)
+  if not sample:
+    return None
+  devices = parallel.local_devices(request.config.num_devices)
+  config, params = _open(request.matcher, request.config, request.data)
+  with progress.waiting('reading negatives without their pictures'):
+    return blind_head.Reader(
+      config,
+      parallel.replicate(params, devices),
+      request.data.vocabulary,
+      devices,
+    ).accuracy(*zip(*sample, strict=True))
 
 
 class _Maker:

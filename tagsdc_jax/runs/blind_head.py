@@ -1,8 +1,10 @@
-"""How plausible words are in their sentences, without the picture.
+"""A blind baseline: the language head reads sentences without the picture.
 
-Every word is masked in turn, and the language head reads its probability from
-the other words; the picture is left out. Its mean over a sentence is the
-pseudo-log-likelihood of Salazar et al. (2020), per word.
+Every word is masked in turn, and the head reads its probability from the other
+words. The mean over a sentence is the pseudo-log-likelihood of Salazar et al.
+(2020), per word. The head has never read a sentence without its picture, so
+this says whether negatives can be told by their words, not how well a language
+model could.
 """
 
 import functools
@@ -15,7 +17,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from tagsdc_jax import arrays, settings
-from tagsdc_jax.data import captions, dataset
+from tagsdc_jax.data import captions as captions_lib
+from tagsdc_jax.data import dataset
 from tagsdc_jax.engines import engine as engines
 from tagsdc_jax.runs import device_rows, setup
 from tagsdc_jax.runtime import parallel
@@ -78,7 +81,7 @@ class Reader:
       own = [words[i] for i in rows]
       token_ids = np.stack(
         [
-          captions.pad_caption(texts[i], length - 2, self._vocabulary)
+          captions_lib.pad_caption(texts[i], length - 2, self._vocabulary)
           for i, _ in own
         ]
       )
@@ -99,6 +102,28 @@ class Reader:
     ):
       found[rows] = values
     return found
+
+  def accuracy(
+    self, captions: Sequence[str], foils: Sequence[str], kinds: Sequence[str]
+  ) -> dict[str, float]:
+    """Returns how often the caption is more plausible than its foil.
+
+    Args:
+      captions: true sentences; at least one.
+      foils: false ones, one per caption.
+      kinds: of the foils.
+    Returns:
+      kind, or 'all' -> percent; ties count half, so 50 is chance.
+    """
+    locate = captions_lib.make_locator(self._vocabulary)
+    longest = self._longest - 2
+    texts = [locate(text)[0][:longest] for text in (*captions, *foils)]
+    true, false = np.split(self.log_probs(texts), 2)
+    right = (true > false) + (true == false) / 2
+    own = np.array(kinds)
+    return {'all': 100 * float(right.mean())} | {
+      kind: 100 * float(right[own == kind].mean()) for kind in sorted({*kinds})
+    }
 
   def log_probs(
     self, texts: Sequence[np.ndarray]
