@@ -62,6 +62,7 @@ def render(page: Page) -> str:
           if piece.kind
         }
       ),
+      has_boxes=any(item.picture.boxes for item in page.examples),
       has_words=any(
         piece.replaced is not None
         for item in page.examples

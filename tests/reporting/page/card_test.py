@@ -269,7 +269,11 @@ def test_before_stage_2_there_are_no_words():
 
 def test_pictures_are_shown_or_their_boxes():
   page = card.render(_page())
-  assert '<rect x="0.0" y="25.0"' in page and 'There are no photos' in page
+  assert '<rect x="0.0" y="25.0"' in page
+  assert 'There are no photos, so boxes are drawn on a blank.' in page
+  neither = _example(picture=content.Picture('p', None, ()))
+  page = card.render(_page(examples=[neither]))
+  assert 'class="frame' not in page and 'There are no photos.</p>' in page
   from PIL import Image
 
   shown = content.Picture('p', pictures.to_png(Image.new('RGB', (4, 4))), ())
