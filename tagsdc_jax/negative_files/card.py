@@ -54,7 +54,7 @@ class _Counts:
     count: how many.
     above: how many score higher than their caption.
     calibrated: how many have a probability.
-    expected_true: sum of their probabilities.
+    probability: sum of their probabilities.
     corrected: how many have a corrected sentence.
     restored: of how many it is the caption.
   """
@@ -62,7 +62,7 @@ class _Counts:
   count: int = 0
   above: int = 0
   calibrated: int = 0
-  expected_true: float = 0.0
+  probability: float = 0.0
   corrected: int = 0
   restored: int = 0
 
@@ -72,7 +72,7 @@ class _Counts:
     self.above += one.score > record.score
     if one.probability is not None:
       self.calibrated += 1
-      self.expected_true += one.probability
+      self.probability += one.probability
     if one.corrected is not None:
       self.corrected += 1
       self.restored += blind.words(one.corrected) == blind.words(record.text)
@@ -82,7 +82,7 @@ class _Counts:
     return {
       'count': self.count,
       'above': _percent(self.above, self.count),
-      'expected_true': _percent(self.expected_true, self.calibrated),
+      'probability': _percent(self.probability, self.calibrated),
       'restored': _percent(self.restored, self.corrected),
     }
 
@@ -136,18 +136,22 @@ class Card:
 
   def sample(self, count: int) -> list[tuple[str, str, str]]:
     """Returns caption, negative and kind of a few pairs, for `blind_head`."""
+    pairs = self._pairs.items
+    places = np.linspace(0, len(pairs) - 1, min(count, len(pairs))).astype(int)
     return [
-      (pair.caption, pair.text, pair.kind) for pair in self._pairs.items[:count]
+      (pair.caption, pair.text, pair.kind)
+      for pair in map(pairs.__getitem__, places)
     ]
 
   def finish(
-    self, blind_head: Mapping[str, float] | None = None
+    self, blind_head: Mapping[str, float] | None = None, num_head: int = 0
   ) -> dict[str, Any]:
     """Returns the card, as it is when it was read from JSON.
 
     Args:
       blind_head: how often, in percent, the language head without the picture
         prefers the caption: 'all' and kinds; None if it was not measured.
+      num_head: on how many pairs: those of `sample`.
     """
     pairs = self._pairs.items
     by_words = blind.bag_of_words(
@@ -157,6 +161,7 @@ class Card:
       [pair.image_id for pair in pairs],
     )
     by_head = dict(blind_head or {})
+    read = Counter(kind for *_, kind in self.sample(num_head))
     return {
       'captions': self._captions,
       'negatives': self._all.count,
@@ -164,14 +169,16 @@ class Card:
       'kept': {str(kept): self._kept[kept] for kept in sorted(self._kept)},
       'dropped': dict(self._dropped.most_common()),
       'sources': dict(self._sources.most_common()),
-      'all': self._row('all', self._all, pairs, by_words, by_head),
+      'all': _row(
+        self._all, pairs, by_words.get('all'), by_head.get('all'), read.total()
+      ),
       'kinds': {
-        kind: self._row(
-          kind,
+        kind: _row(
           self._kinds[kind],
           [pair for pair in pairs if pair.kind == kind],
-          by_words,
-          by_head,
+          by_words.get(kind),
+          by_head.get(kind),
+          read[kind],
         )
         for kind in _in_order(self._kinds)
       },
@@ -201,25 +208,6 @@ class Card:
       ],
     }
 
-  def _row(
-    self,
-    name: str,
-    counts: _Counts,
-    pairs: Sequence[_Pair],
-    by_words: Mapping[str, float],
-    by_head: Mapping[str, float],
-  ) -> dict[str, Any]:
-    """Returns the numbers of the negatives of a kind, or of all."""
-    return counts.shares() | {
-      'difference': _median(pair.difference for pair in pairs),
-      'fluency': _median(
-        pair.fluency for pair in pairs if pair.fluency is not None
-      ),
-      'pairs': len(pairs),
-      'blind_words': by_words.get(name),
-      'blind_head': by_head.get(name),
-    }
-
 
 def make(file: Iterable[records.Captioned]) -> dict[str, Any]:
   """Returns the card of a file, without the language head's blind baseline."""
@@ -229,8 +217,28 @@ def make(file: Iterable[records.Captioned]) -> dict[str, Any]:
   return card.finish()
 
 
+def _row(
+  counts: _Counts,
+  pairs: Sequence[_Pair],
+  by_words: float | None,
+  by_head: float | None,
+  num_head: int,
+) -> dict[str, Any]:
+  """Returns the numbers of the negatives of a kind, or of all."""
+  return counts.shares() | {
+    'difference': _median(pair.difference for pair in pairs),
+    'fluency': _median(
+      pair.fluency for pair in pairs if pair.fluency is not None
+    ),
+    'pairs': len(pairs),
+    'blind_words': by_words,
+    'blind_head': by_head,
+    'head_pairs': num_head,
+  }
+
+
 def _in_order(kinds: Iterable[str]) -> list[str]:
-  known = (*records.KINDS, 'several')
+  known = (*records.KINDS, records.SEVERAL)
   return sorted(
     kinds,
     key=lambda kind: (known.index(kind) if kind in known else len(known), kind),

@@ -162,7 +162,7 @@ def _finish(
         for line in file:
           card.add(records.from_line(line))
           bar.update(1)
-  counted = card.finish(_blind_head(request, card))
+  counted = card.finish(_blind_head(request, card), _BLIND)
   header = {
     **facts,
     'calibration': _calibration(out),

@@ -67,8 +67,11 @@ def read_page(
     content.read_calibration(header.get('calibration')),
     examples,
     any(example.picture.file for example in examples),
-    _shown(content.part(header, 'model'))
-    | _shown({'judge': header.get('judge')}),
+    {
+      name: ', '.join(f'{key} {value}' for key, value in _shown(found).items())
+      for name in ('model', 'judge', 'start')
+      if (found := content.part(header, name))
+    },
     _shown(data),
     _shown(content.part(header, 'settings')),
   )
@@ -124,8 +127,7 @@ def _probability(value: Any) -> float | None:
 
 def _name(data: Mapping[str, Any]) -> str:
   """Returns the name of the data with its split; empty if unknown."""
-  name, split = (str(data.get(key) or '') for key in ('name', 'split'))
-  return name if split in name else f'{name}/{split}'
+  return '/'.join(str(data[key]) for key in ('name', 'split') if data.get(key))
 
 
 def _listed(value: Any) -> list[Any]:

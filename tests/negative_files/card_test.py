@@ -67,17 +67,17 @@ def test_shares_and_medians(made):
   # Only 3.0 is above its caption: 4.0 is a tie.
   row = made['all']
   assert row['above'] == pytest.approx(100 / 6)
-  assert row['expected_true'] == pytest.approx(30)
+  assert row['probability'] == pytest.approx(30)
   assert row['restored'] == 50
   assert row['fluency'] == -2
   # +1, -1, 0, -4, -2, -0.5.
   assert row['difference'] == -0.75
   by_object = made['kinds']['object']
   assert by_object['above'] == 25 and by_object['pairs'] == 4
-  assert by_object['expected_true'] == pytest.approx(40)
+  assert by_object['probability'] == pytest.approx(40)
   assert by_object['restored'] == 100 and by_object['fluency'] is None
   relation = made['kinds']['relation']
-  assert relation['expected_true'] is None and relation['restored'] is None
+  assert relation['probability'] is None and relation['restored'] is None
 
 
 def test_score_distributions(made):
@@ -215,13 +215,26 @@ def test_the_blind_baseline_is_by_kind():
   made = card.Card()
   for one in many:
     made.add(one)
-  found = made.finish({'all': 70.0, 'relation': 51.0})
+  found = made.finish({'all': 70.0, 'relation': 51.0}, 10)
   assert found['all']['blind_words'] == 75
   assert found['kinds']['object']['blind_words'] == 100
   assert found['kinds']['relation']['blind_words'] == 50
   assert found['all']['blind_head'] == 70
   assert found['kinds']['object']['blind_head'] is None
   assert found['kinds']['relation']['blind_head'] == 51
+  # Ten pairs, spread over all 80.
+  assert found['all']['head_pairs'] == 10
+  assert sum(one['head_pairs'] for one in found['kinds'].values()) == 10
+
+
+def test_pairs_to_read_are_spread_over_the_file():
+  made = card.Card()
+  for number in range(100):
+    made.add(captioned(number, DOG, 0, negative(DOG, 'dog', f'x{number}', 0)))
+  found = [text for _, text, _ in made.sample(12)]
+  assert found == [f'a red x{9 * place}' for place in range(12)]
+  assert len(made.sample(1000)) == 100 and not made.sample(0)
+  assert made.sample(1) == [(DOG, 'a red x0', 'object')]
 
 
 @pytest.mark.parametrize('captions', [[], [captioned(0, DOG, 1.5)]])

@@ -77,7 +77,7 @@ def test_a_file_has_its_page(tmp_path):
   assert (tmp_path / 'page.html').read_text('utf-8') == text
   assert page.name == 'mine/test' and page.numbers.negatives == 4
   assert page.calibration is None and not page.has_photos
-  assert page.model == {'hash': 'abc', 'phase': 'dc', 'update': '7'}
+  assert page.networks == {'model': 'hash abc, phase dc, update 7'}
   assert page.settings == {'seed': '0', 'per_caption': '1'}
   # The hardest first.
   assert [one.caption_id for one in page.examples] == ['c0', 'c1', 'c2', 'c3']

@@ -45,7 +45,7 @@ def render(page: Page) -> str:
       blind_text=card_text.blind_text(numbers),
       blind_names={
         name: card_charts.BLIND_NAMES[name]
-        for name, field in card_charts.BLIND.items()
+        for name, (field, _) in card_charts.BLIND.items()
         if card_text.is_known(numbers, field)
       },
       calibration_chart=card_charts.of_calibration(page.calibration),

@@ -7,8 +7,11 @@ from tagsdc_jax.reporting.page import charts, panels, prepared_charts
 from tagsdc_jax.reporting.page.card_content import Calibration, Numbers, Row
 from tagsdc_jax.reporting.page.tables import number
 
-# Series of the blind baseline, by their fields.
-BLIND = {'words': 'blind_words', 'head': 'blind_head'}
+# Series of the blind baseline: their fields, and those with the pairs.
+BLIND = {
+  'words': ('blind_words', 'pairs'),
+  'head': ('blind_head', 'head_pairs'),
+}
 BLIND_NAMES = {
   'words': 'Bag of words',
   'head': 'Language head without the picture',
@@ -81,8 +84,8 @@ def of_blind(numbers: Numbers) -> panels.Chart | None:
   )
   series = {
     name: values
-    for name, field in BLIND.items()
-    if any(values := [interval(row, getattr(row, field)) for row in rows])
+    for name in BLIND
+    if any(values := [interval(row, name) for row in rows])
   }
   if not series:
     return None
@@ -116,23 +119,26 @@ def of_calibration(calibration: Calibration | None) -> panels.Chart | None:
     'Share that is true, over the predicted probability',
     charts.reliability(
       points,
-      calibration.threshold,
+      calibration.max_true,
       'Predicted and observed percent: '
       + ', '.join(f'{100 * x:.0f} and {100 * y:.0f}' for x, y in points),
     ),
   )
 
 
-def interval(
-  row: Row, percent: float | None
-) -> tuple[float, float, float] | None:
-  """Returns a share of a row's pairs in percent, with Wilson's 95 % interval.
+def interval(row: Row, name: str) -> tuple[float, float, float] | None:
+  """Returns a blind baseline in percent, with Wilson's 95 % interval.
 
   As if pairs did not depend on each other. None if it is unknown.
+
+  Args:
+    row: a kind, or all.
+    name: in `BLIND`.
   """
-  if percent is None or not row.pairs or not 0 <= percent <= 100:
+  percent, pairs = (getattr(row, field) for field in BLIND[name])
+  if percent is None or not pairs or not 0 <= percent <= 100:
     return None
-  found = stats.binomtest(
-    round(row.pairs * percent / 100), row.pairs
-  ).proportion_ci(method='wilson')
+  found = stats.binomtest(round(pairs * percent / 100), pairs).proportion_ci(
+    method='wilson'
+  )
   return percent, 100 * found.low, 100 * found.high

@@ -22,12 +22,13 @@ class Row:
   Attributes:
     name: "all" or the kind.
     count: how many.
-    pairs: of how many the medians and the blind baseline are.
+    pairs: of how many the medians and `blind_words` are.
+    head_pairs: of how many `blind_head` is.
     above: percentage that scores higher than the caption.
     difference: median score, less that of the caption.
-    expected_true: mean probability to be true, in percent.
+    probability: mean probability to be true, in percent.
     restored: percentage whose corrected sentence is the caption.
-    fluency: median log-probability of the least likely new word.
+    fluency: median log-probability of the least likely word near the edits.
     blind_words, blind_head: how often a bag of words, and the language head
       without the picture, prefer the caption, in percent.
   """
@@ -35,9 +36,10 @@ class Row:
   name: str
   count: int
   pairs: int = 0
+  head_pairs: int = 0
   above: float | None = None
   difference: float | None = None
-  expected_true: float | None = None
+  probability: float | None = None
   restored: float | None = None
   fluency: float | None = None
   blind_words: float | None = None
@@ -104,15 +106,21 @@ class Calibration:
 
   Attributes:
     points: (predicted, observed, sentences) of each bin; probabilities.
-    threshold: sentences above it are dropped; None if there is none.
+    max_true: sentences above it were dropped; None if it is unknown.
     ece: expected calibration error; None if unknown.
-    quantity: what is predicted; may be empty.
+    auc: how often a true sentence has a higher one than a false; None if
+      unknown.
+    split: that the sentences are of; may be empty.
+    sentences: "true", "generated", "retrieved" -> how many, with those that
+      the probabilities were fitted to.
   """
 
   points: Sequence[tuple[float, float, int]]
-  threshold: float | None = None
+  max_true: float | None = None
   ece: float | None = None
-  quantity: str = ''
+  auc: float | None = None
+  split: str = ''
+  sentences: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +182,7 @@ class Page:
     calibration: None if there is none.
     examples: hardest first.
     has_photos: whether pictures are shown.
-    model, data, settings: name -> value, how the file was made.
+    networks, data, settings: name -> value, how the file was made.
   """
 
   name: str
@@ -182,7 +190,7 @@ class Page:
   calibration: Calibration | None = None
   examples: Sequence[Example] = ()
   has_photos: bool = True
-  model: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  networks: Mapping[str, str] = dataclasses.field(default_factory=dict)
   data: Mapping[str, str] = dataclasses.field(default_factory=dict)
   settings: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -242,12 +250,16 @@ def read_calibration(fields: Any) -> Calibration | None:
       points.append((predicted, observed, int(count or 0)))
   if not points:
     return None
-  quantity = fields.get('quantity')
+  split = fields.get('split')
   return Calibration(
     points,
-    tables.value_of(fields, 'threshold'),
+    tables.value_of(fields, 'max_true'),
     tables.value_of(fields, 'ece'),
-    quantity if isinstance(quantity, str) else '',
+    tables.value_of(fields, 'auc'),
+    split if isinstance(split, str) else '',
+    _counts(
+      {key: fields.get(key) for key in ('true', 'generated', 'retrieved')}
+    ),
   )
 
 
@@ -259,12 +271,13 @@ def part(fields: Any, *path: str) -> Mapping[str, Any]:
 
 
 def _row(name: str, fields: Mapping[str, Any]) -> Row:
-  numbers = {
+  counts = 'count', 'pairs', 'head_pairs'
+  values: dict[str, Any] = {
     field.name: tables.value_of(fields, field.name)
     for field in dataclasses.fields(Row)
-    if field.name not in ('name', 'count', 'pairs')
   }
-  return Row(name, _whole(fields, 'count'), _whole(fields, 'pairs'), **numbers)
+  values |= {key: _whole(fields, key) for key in counts}
+  return Row(**values | {'name': name})
 
 
 def _whole(fields: Mapping[str, Any], key: str) -> int:

@@ -3,33 +3,20 @@
 import dataclasses
 
 from tagsdc_jax.evaluation import blind
+from tagsdc_jax.negative_files import choosing
 from tagsdc_jax.reporting.page import card_charts
 from tagsdc_jax.reporting.page.card_content import Numbers, Page, Row
 from tagsdc_jax.reporting.page.prepared import count_text, share_text
 from tagsdc_jax.reporting.page.tables import number
 
-# Why candidates are dropped, and what to think of it.
-REASONS = {
-  'repeated': (
-    'Equal to a caption of the picture or to another candidate',
-    'Most candidates, if there are few likely words for the masked ones.',
-  ),
-  'unreadable': (
-    'With special tokens or pieces that form no word',
-    'Usual of short trainings.',
-  ),
-  'odd': (
-    'With words that are improbable in their sentence',
-    'They would be told from captions without looking at the picture.',
-  ),
-  'maybe_true': (
-    'Perhaps true of the picture',
-    'Their calibrated probability is above --max-true.',
-  ),
-  'surplus': (
-    'Easier than those that were kept',
-    'Beyond --per-caption or --per-unit.',
-  ),
+# What to think of candidates that were dropped, by reason.
+MEANINGS = {
+  'repeated': 'Most candidates, if few words are likely in place of a mask.',
+  'maybe_true': 'Their calibrated probability is above --max-true.',
+  'odd': 'They would be told from captions without looking at the picture.',
+  'unreadable': 'Usual of short trainings.',
+  'same_phrase': 'Beyond --per-unit.',
+  'not_needed': 'Beyond --per-caption: those with lower scores.',
 }
 DUPLICATES = {
   'is_caption': (
@@ -50,14 +37,14 @@ DUPLICATES = {
   ),
 }
 # Percent from which a number is a finding.
-_MANY_WITHOUT, _MANY_TRUE, _BLIND, _VERY_BLIND = 10, 5, 60, 75
+_MANY_WITHOUT, _LIKELY_TRUE, _BLIND, _VERY_BLIND = 10, 25, 60, 75
 
 
 # Of the table of kinds; fields of `Row`.
 _COLUMNS = {
   'above': 'Above the caption',
   'difference': 'Score difference',
-  'expected_true': 'Expected true',
+  'probability': 'Mean probability',
   'blind_words': 'Blind, words',
   'blind_head': 'Blind, head',
   'fluency': 'Least likely word',
@@ -105,9 +92,10 @@ def lead(numbers: Numbers) -> str:
       f'the matcher prefers {number(numbers.all.above)} % of them to the '
       'caption'
     )
-  if numbers.all.expected_true is not None:
+  if numbers.all.probability is not None:
     parts.append(
-      f'{number(numbers.all.expected_true)} % are expected to be true'
+      'their mean probability to be true is '
+      f'{number(numbers.all.probability)} %'
     )
   if numbers.all.blind_words is not None:
     parts.append(
@@ -133,16 +121,16 @@ def findings(page: Page) -> list[str]:
       f'({share_text(numbers.without, numbers.captions)}) got no negative: see '
       'which filter drops most, or draw more candidates.'
     )
-  expected = numbers.all.expected_true
-  if expected is None:
+  mean = numbers.all.probability
+  if mean is None:
     found.append(
       'Nothing is known about how many negatives are true of their picture: '
-      'generate with --max-true.'
+      'generate with --max-true below 1.'
     )
-  elif expected > _MANY_TRUE:
+  elif mean > _LIKELY_TRUE:
     found.append(
-      f'{number(expected)} % of the negatives are expected to be true of their '
-      'picture: lower --max-true.'
+      f'The mean probability of the negatives to be true is {number(mean)} %: '
+      'lower --max-true.'
     )
   if numbers.duplicates.get('is_caption'):
     equal = count_text(numbers.duplicates['is_caption'], 'negative')
@@ -150,7 +138,7 @@ def findings(page: Page) -> list[str]:
   solved = [
     f'{row.name} ({number(percent)} %)'
     for row in numbers.kinds
-    if (percent := max(_told(row, row.blind_words), _told(row, row.blind_head)))
+    if (percent := max(_told(row, name) for name in card_charts.BLIND))
   ]
   if solved:
     found.append(
@@ -162,7 +150,7 @@ def findings(page: Page) -> list[str]:
 
 def blind_text(numbers: Numbers) -> str:
   """Returns what the blind baseline says."""
-  found = card_charts.interval(numbers.all, numbers.all.blind_words)
+  found = card_charts.interval(numbers.all, 'words')
   if found is None:
     return 'There are too few pictures to measure it.'
   value, low, _ = found
@@ -191,9 +179,9 @@ def dropped(numbers: Numbers) -> list[Counted]:
   return [
     Counted(
       count,
-      REASONS[reason][0] if reason in REASONS else _plain(reason),
+      _sentence(choosing.REASONS.get(reason, reason.replace('_', ' '))),
       share_text(count, candidates),
-      REASONS[reason][1] if reason in REASONS else '',
+      MEANINGS.get(reason, ''),
     )
     for reason, count in numbers.dropped.items()
   ]
@@ -213,17 +201,15 @@ def duplicates(numbers: Numbers) -> list[Counted]:
   ]
 
 
-def _told(row: Row, percent: float | None) -> float:
+def _told(row: Row, name: str) -> float:
   """Returns how often a kind is told blind; 0 if it may be by chance."""
-  found = card_charts.interval(row, percent)
+  found = card_charts.interval(row, name)
   if found is None or found[0] < _BLIND or found[1] <= blind.CHANCE:
     return 0.0
   return found[0]
 
 
-def _plain(reason: str) -> str:
-  """Returns a reason of an unknown name as a phrase."""
-  text = reason.replace('_', ' ')
+def _sentence(text: str) -> str:
   return text[:1].upper() + text[1:]
 
 
@@ -261,8 +247,8 @@ def facts(numbers: Numbers) -> list[tuple[str, str, str]]:
   ]
   for value, name, remark in (
     (numbers.all.above, 'Above the caption', 'preferred by the matcher'),
-    (numbers.all.expected_true, 'Expected true', 'mean probability'),
-    (numbers.all.blind_words, 'Told blind', f'chance {blind.CHANCE:.0f} %'),
+    (numbers.all.probability, 'Mean probability', 'to be true'),
+    (numbers.all.blind_words, 'Blind accuracy', f'chance {blind.CHANCE:.0f} %'),
   ):
     if value is not None:
       found.append((f'{number(value)} %', name, remark))

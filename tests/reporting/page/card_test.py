@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tagsdc_jax.negative_files import card as cards
+from tagsdc_jax.negative_files import choosing
 from tagsdc_jax.negative_files.records import Edit, Negative
 from tagsdc_jax.reporting.page import (
   card,
@@ -45,7 +46,7 @@ def _card(evil=''):
       if number
       else captioned(0, CAPTION, 1.5)
     )
-  return made.finish({'all': 61.0, 'object': 100.0})
+  return made.finish({'all': 61.0, 'object': 100.0}, 10)
 
 
 def _example(evil='', **changes):
@@ -73,10 +74,17 @@ def _page(evil='', **changes):
     Page(
       f'mine{evil}',
       card_content.read_numbers(_card(evil)),
-      Calibration([(0.1, 0.0, 5), (0.8, 0.9, 7)], 0.25, 0.05, f'truth{evil}'),
+      Calibration(
+        [(0.1, 0.0, 5), (0.8, 0.9, 7)],
+        0.25,
+        0.05,
+        0.9,
+        f'mine{evil}',
+        {'true': 5, 'generated': 6, 'retrieved': 7},
+      ),
       [_example(evil)],
       has_photos=False,
-      model={'hash': f'ab{evil}'},
+      networks={'model': f'ab{evil}'},
       data={'name': f'mine{evil}'},
       settings={'seed': f'0{evil}'},
     ),
@@ -108,11 +116,13 @@ def test_the_numbers_are_on_the_page():
     '10 negatives of 6 captions, 1.7 each; 1 caption got none.',
     # One of two kinds scores higher.
     'prefers 50.0 % of them',
-    '25.0 % are expected to be true',
-    '<b>15</b> <span>Equal to a caption',
-    'Of 30 candidates.',
+    'their mean probability to be true is 25.0 %',
+    '<b>15</b> <span>Equal to another candidate or a caption',
+    'Of 30 candidates, each for the first reason',
     'red → <b>blue</b>',
-    'Sentences to the right of the dashed line, at 25.0 %',
+    'Candidates to the right of the dashed line, at 25.0 %',
+    'higher one than a false one in 90.0 % of the pairs',
+    '5 captions as true ones, and as false ones 6 generated and 7 retrieved',
     'The mean distance is 5.0 points.',
   ):
     assert said in page, said
@@ -134,6 +144,7 @@ def test_the_blind_chart_has_both_rows_and_chance():
     kinds=[dataclasses.replace(x, blind_head=None) for x in numbers.kinds],
   )
   page = card.render(_page(numbers=without))
+  assert 'The language head reads' not in page
   assert '</i>Language head' not in page and '</i>Bag of words' in page
 
 
@@ -157,7 +168,6 @@ def test_findings():
   found = card_text.findings(_page())
   assert [text[:24] for text in found] == [
     '1 caption (16.7 %) got n',
-    '25.0 % of the negatives ',
     'Equal to another caption',
     'Without the picture, cap',
   ]
@@ -167,9 +177,12 @@ def test_findings():
     captions=5,
     negatives=5,
     kinds=[Row('object', 5, 5, blind_words=80.0)],
-    all=Row('all', 5, 5, expected_true=0.5),
+    all=Row('all', 5, 5, probability=25.0),
   )
   assert card_text.findings(Page('mine', few)) == []
+  likely = dataclasses.replace(few, all=Row('all', 5, 5, probability=25.5))
+  (text,) = card_text.findings(Page('mine', likely))
+  assert 'to be true is 25.5 %' in text
   unknown = dataclasses.replace(few, all=Row('all', 5, 5))
   (text,) = card_text.findings(Page('mine', unknown))
   assert '--max-true' in text
@@ -203,6 +216,7 @@ def test_damaged_parts_are_left_out(value):
   for made in damaged:
     numbers = card_content.read_numbers(made)
     assert numbers.captions in (6, 0)
+    assert all(row.count >= 0 for row in numbers.kinds)
     card_text.findings(Page('mine', numbers))
   # Drawing takes longer: of all parts at once.
   whole = _card()
@@ -218,7 +232,7 @@ def test_damaged_parts_are_left_out(value):
     {'bins': 3},
     {'bins': ['x', None, {}]},
     {'bins': [{'predicted': None, 'observed': None, 'count': 0}]},
-    {'threshold': 0.5, 'ece': 0.1},
+    {'max_true': 0.5, 'ece': 0.1},
   ],
 )
 def test_there_is_no_calibration_without_points(fields):
@@ -231,9 +245,9 @@ def test_a_calibration_is_read():
     {'low': 0.5, 'high': 1, 'predicted': None, 'observed': None, 'count': 0},
   ]
   found = card_content.read_calibration(
-    {'quantity': 'truth', 'bins': bins, 'threshold': 0.3, 'ece': 'x'}
+    {'bins': bins, 'max_true': 0.3, 'ece': 'x', 'auc': 0.9, 'true': 7}
   )
-  assert found == Calibration([(0.2, 0.25, 8)], 0.3, None, 'truth')
+  assert found == Calibration([(0.2, 0.25, 8)], 0.3, None, 0.9, '', {'true': 7})
 
 
 def test_edits_words_and_scores_are_marked():
@@ -355,10 +369,14 @@ def test_as_many_probabilities_as_words():
   assert _shown(pieces) == [('a dog', '', None)] and not below
 
 
+def test_every_reason_has_a_meaning():
+  assert set(card_text.MEANINGS) == set(choosing.REASONS)
+
+
 def test_unknown_reasons_are_shown_as_they_are():
   numbers = Numbers(negatives=1, dropped={'own_reason': 3, 'odd': 0})
   found = card_text.dropped(numbers)
   assert [(one.count, one.text, one.share) for one in found] == [
     (3, 'Own reason', '75.0 %'),
-    (0, 'With words that are improbable in their sentence', '0.0 %'),
+    (0, 'Not written like captions are', '0.0 %'),
   ]
