@@ -166,9 +166,10 @@ def from_fields(fields: Any) -> Captioned:
     raise ValueError('not a JSON object')
   negatives = tuple(map(_negative, _list(fields, 'negatives')))
   phrases = tuple(
-    Phrase(
-      str(one['kind']),
-      tuple((int(start), int(end)) for start, end in one['spans']),
+    _of(
+      Phrase,
+      one,
+      spans=tuple((int(start), int(end)) for start, end in one['spans']),
     )
     for one in _list(fields, 'phrases')
   )

@@ -50,7 +50,7 @@ def _samples(given: source.Source) -> Iterator[dict[str, Any]]:
     )
     given.count(
       'without entities',
-      'captions, from which CS-CLIP draws whole sentences only',
+      'captions, of which CS-CLIP draws whole sentences only',
       int(not sample['entities']),
     )
     yield sample

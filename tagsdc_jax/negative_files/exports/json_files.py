@@ -49,7 +49,7 @@ def _write_sugarcrepe(given: source.Source, folder: Path) -> None:
         files[name].write(f'{begin}{encoding.to_json(entry)}'.encode())
     for name, file in files.items():
       file.write(b'\n}\n')
-      given.count('wrote', f'negatives to {name}.json', counts[name])
+      given.count(f'{name}.json', 'negatives', counts[name])
 
 
 def kind_of(caption: str, negative: records.Negative) -> str:
@@ -68,12 +68,8 @@ def kind_of(caption: str, negative: records.Negative) -> str:
 
 
 def _read_sugarcrepe(given: source.Source, out: Path) -> list[str]:
-  there = {
-    what.split()[-1].removesuffix('.json')
-    for verb, what in given.counts
-    if verb == 'wrote'
-  }
-  missing = [name for name in _OPENED if name not in there]
+  there = {verb for verb, _ in given.counts}
+  missing = [name for name in _OPENED if f'{name}.json' not in there]
   lines = (
     [
       f'main_eval.py also opens {", ".join(missing)}, which are not there; '
@@ -111,8 +107,7 @@ def _write_degla(given: source.Source, file: BinaryIO) -> None:
       texts = [negative.text for negative in row.negatives]
       if len(texts) < _USED:
         given.count(
-          'filled up',
-          f'captions with fewer than {_USED} negatives, by repeating them',
+          'repeated', f"captions' negatives, which were fewer than {_USED}"
         )
       given.count(
         'not used by DeGLA',

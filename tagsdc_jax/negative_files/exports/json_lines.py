@@ -38,13 +38,12 @@ def _write_tuples(given: source.Source, file: BinaryIO) -> None:
 def _read_tuples(given: source.Source, out: Path) -> list[str]:
   most = max((size for size in given.sizes if size), default=0)
   kept = ', '.join(
-    f'{number} for {sum(n for s, n in given.sizes.items() if s >= number):,}'
+    f'{sum(n for size, n in given.sizes.items() if size >= number):,} with '
+    f'{number}'
     for number in range(1, min(most, 10) + 1)
-    if number != given.number
   )
-  lines = [f'--per-caption could be: {kept} captions'] if kept else []
   return [
-    *lines,
+    f'captions by --per-caption: {kept}',
     f"read with load_dataset('json', data_files={str(out)!r}, split='train'), "
     'for MultipleNegativesRankingLoss and a model of pictures and texts',
   ]
@@ -153,6 +152,7 @@ MS_SWIFT = source.Format(
   lost='scores, edits and all else but the texts',
   write=_write_swift,
   hints=_read_swift,
+  suffix='.jsonl',
   # MAX_NEGATIVE_SAMPLES, from which more would be drawn.
   number=7,
   most=7,

@@ -31,6 +31,7 @@ class Format:
     opens_pictures: whether the pictures' files are copied, so that all of them
       must be there.
     without_pictures: what happens to a caption whose picture is missing.
+    suffix: that the file must have because the reader goes by it; or empty.
     number: negatives per caption, unless the user says otherwise; None: all.
     most: the largest number that the reader takes.
     is_exact: whether every caption must have the same number.
@@ -48,6 +49,7 @@ class Format:
   is_folder: bool = False
   opens_pictures: bool = False
   without_pictures: str = 'its training will not find them'
+  suffix: str = ''
   number: int | None = None
   most: int | None = None
   is_exact: bool = False

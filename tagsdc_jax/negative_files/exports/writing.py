@@ -62,6 +62,11 @@ def check(
       f'{form.consumer} takes at most {form.most} negatives per caption, got '
       f'--per-caption {number}; pass a smaller number'
     )
+  if not out.name.endswith(form.suffix) and not files.is_stdout(out):
+    raise errors.UserError(
+      f'{form.consumer} goes by the suffix of a file, which must be '
+      f'{form.suffix}, got {out.name}; pass another name'
+    )
   if form.is_folder:
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
       raise errors.UserError(
@@ -115,7 +120,7 @@ def write(
       f'wrote {out} for {form.consumer}: {given.num_captions:,} captions, '
       f'{given.num_negatives:,} negatives',
       *(
-        f'{verb} {number:,}: {what}'
+        f'{verb}: {number:,} {what}'
         for (verb, what), number in sorted(given.counts.items())
       ),
       *_picture_lines(given, form),
@@ -135,14 +140,13 @@ def _write(
   """
   form.write(given, place)
   if not given.num_captions:
-    reasons = '; '.join(
-      f'{number:,}: {what}'
-      for (_, what), number in sorted(given.counts.items())
+    reasons = ', '.join(
+      f'{number:,} {what}' for (_, what), number in sorted(given.counts.items())
     )
     raise errors.UserError(
-      f'{given.file.path} has nothing for {name} (left out {reasons})'
-      if reasons
-      else f'{given.file.path} has no captions; generate more'
+      f'{given.file.path} has nothing for {name}'
+      + (f': {reasons}' if reasons else '')
+      + '; generate negatives of more captions'
     )
 
 
@@ -165,12 +169,12 @@ def _picture_lines(given: source.Source, form: source.Format) -> list[str]:
   lines = []
   if given.num_without_path:
     lines.append(
-      f'without a path {given.num_without_path:,}: captions, whose image id '
-      'stands for it'
+      f'without a path: the pictures of {given.num_without_path:,} captions; '
+      'their image ids stand for it'
     )
   if given.num_missing:
     lines.append(
-      f'missing {given.num_missing:,}: pictures of captions, the first is '
+      f'missing: the pictures of {given.num_missing:,} captions, the first is '
       f'{given.first_missing}; {form.without_pictures}; pass --images with '
       'their folder'
     )
