@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import sys
+import textwrap
 
 from tagsdc_jax import arguments, files, settings
 from tagsdc_jax.negative_files import records
@@ -20,7 +21,12 @@ EXAMPLES = (
 formats:
 """
   + '\n'.join(
-    f'  {name:{_WIDTH}}  {form.consumer}'
+    textwrap.fill(
+      f'{name:{_WIDTH}}  {form.consumer}: {form.content}',
+      initial_indent='  ',
+      subsequent_indent=' ' * (_WIDTH + 4),
+      width=80,
+    )
     for name, form in writing.FORMATS.items()
   )
   + """

@@ -126,7 +126,7 @@ def _write_mmeb(given: source.Source, folder: Path) -> None:
 
 def _read_mmeb(given: source.Source, out: Path) -> list[str]:
   return [
-    'read by VLM2Vec with {dataset_parser: mmeb, dataset_name: '
+    'read by VLM2Vec with NAME: {dataset_parser: mmeb, dataset_name: '
     f'{json.dumps(os.path.abspath(out))}, dataset_split: train, image_dir: '
     f'{json.dumps(given.images or source.NO_FOLDER)}, weight: 1}} in the file '
     'of --dataset_config'

@@ -118,7 +118,9 @@ class Source:
     if number:
       self.counts[verb, what] += number
 
-  def rows(self, verb: str = 'writing', is_last: bool = True) -> Iterator[Row]:
+  def rows(
+    self, verb: str = 'exporting', is_last: bool = True
+  ) -> Iterator[Row]:
     """Yields the captions that are written, with their negatives.
 
     Args:
@@ -161,6 +163,11 @@ class Source:
         if is_last:
           self.num_captions += 1
           self.num_negatives += len(negatives)
+          count(
+            'perhaps true',
+            'negatives that stand in another caption of their picture',
+            sum(one.is_caption or one.is_contained for one in negatives),
+          )
           self._look_for(row)
         yield row
 
@@ -185,8 +192,10 @@ class Source:
     )
 
   def _misread(self) -> str:
-    words = [f'contain {" or ".join(self._format.reserved)}']
-    return words[0] if self._format.reserved else 'are read as missing'
+    reserved = self._format.reserved
+    return (
+      f'contain {" or ".join(reserved)}' if reserved else 'are read as missing'
+    )
 
 
 def is_swap(caption: str, negative: records.Negative) -> bool:

@@ -67,15 +67,16 @@ def check(
       f'{form.consumer} goes by the suffix of a file, which must be '
       f'{form.suffix}, got {out.name}; pass another name'
     )
-  if form.is_folder:
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+  if form.is_folder and out.exists():
+    with errors.named(out):
+      is_empty = out.is_dir() and not any(out.iterdir())
+    if not is_empty:
       raise errors.UserError(
         f'{out} already exists, and {name} is written to a new folder; remove '
         'it, or pass another path'
       )
-    if out.is_dir():
-      return
-  files.check_target(out)
+  else:
+    files.check_target(out)
 
 
 def write(

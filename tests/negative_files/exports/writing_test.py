@@ -275,6 +275,23 @@ def test_what_a_reader_takes_for_something_else_is_left_out(tmp_path):
   ]
 
 
+def test_negatives_that_may_be_true_are_counted(tmp_path):
+  first, second, *rest = making.CAPTIONS[0].negatives
+  record = dataclasses.replace(
+    making.CAPTIONS[0],
+    negatives=(
+      dataclasses.replace(first, is_caption=True, is_contained=True),
+      dataclasses.replace(second, is_contained=True),
+      *rest,
+    ),
+  )
+  file = making.write(tmp_path / 'all.jsonl', [record])
+  line = 'negatives that stand in another caption of their picture'
+  assert f'perhaps true: 2 {line}' in _export(file, 'trohn')[1].lines
+  report = _export(file, 'ms-swift', per_caption=1)[1]
+  assert f'perhaps true: 1 {line}' in report.lines
+
+
 def test_pictures_that_are_missing(file, tmp_path):
   (tmp_path / 'photos' / making.CAPTIONS[0].path).unlink()
   report = _export(file, 'sentence-transformers')[1]
