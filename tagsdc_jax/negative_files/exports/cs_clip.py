@@ -120,7 +120,8 @@ def _entities(record: records.Captioned) -> list[_Span]:
   return [
     span
     for span in sorted(found, key=_place)
-    if text.find(text[span.start : span.end]) == span.start
+    if span.start < span.end
+    and text.find(text[span.start : span.end]) == span.start
     and not any(
       other != span and other.holds(span.start, span.end) for other in found
     )
@@ -129,10 +130,12 @@ def _entities(record: records.Captioned) -> list[_Span]:
 
 def _grown(text: str, span: _Span, others: Sequence[_Span]) -> _Span:
   """Returns a stretch together with all others that stand next to it."""
-  for other in others:
-    if _touches(text, span, other) and not span.holds(other.start, other.end):
-      both = _Span(min(span.start, other.start), max(span.end, other.end))
-      return _grown(text, both, others)
+  before = None
+  while span != before:
+    before = span
+    for other in others:
+      if _touches(text, span, other):
+        span = _Span(min(span.start, other.start), max(span.end, other.end))
   return span
 
 
@@ -190,7 +193,7 @@ def _changed_relation(
     text(span) for span in (triple.subject, triple.relation, triple.object)
   )
   changed = _changed(negative, triple.relation)
-  if changed is not None and changed != relation:
+  if changed is not None:
     return {
       'subject': subject,
       'relation_type': changed,

@@ -33,6 +33,7 @@ def test_a_sample():
     MAN,
     making.negative(MAN, ('object', 'dog', 'cat')),
     making.negative(MAN, ('attribute', 'white', 'black')),
+    making.negative(MAN, ('object', 'dog', 'cat')),
     making.negative(MAN, ('relation', 'holds', 'sees')),
     making.negative(MAN, ('relation', 'holds', 'sees')),
     **OF_MAN,
@@ -71,6 +72,7 @@ def test_a_sample():
     'swap_negatives': [
       {'negative': 'A man in a red coat holds a small white cat'},
       {'negative': 'A man in a red coat holds a small black dog'},
+      {'negative': 'A man in a red coat holds a small white cat'},
       {'negative': 'A man in a red coat sees a small white dog'},
       {'negative': 'A man in a red coat sees a small white dog'},
     ],
@@ -159,6 +161,10 @@ def test_objects_within_objects_and_attributes_around_them():
     text,
     object=['tennis', 'tennis balls'],
     attribute=['two', 'old', 'two tennis balls'],
+  )
+  assert sample['entities'] == ['two tennis balls']
+  sample, _ = _units(
+    text, object=['tennis balls', 'balls'], attribute=['two', 'old']
   )
   assert sample['entities'] == ['two tennis balls']
 

@@ -275,6 +275,20 @@ def test_what_a_reader_takes_for_something_else_is_left_out(tmp_path):
   ]
 
 
+@pytest.mark.parametrize('name', ['negclip', 'trohn'])
+@pytest.mark.parametrize('odd', ['\r', '\n', '\t', '"', "'", ',', '\v'])
+def test_a_field_of_a_table_with_one_odd_character(name, odd, tmp_path):
+  text = f'one{odd}two'
+  record = dataclasses.replace(
+    making.CAPTIONS[0],
+    text=text,
+    negatives=(making.negative(text, ('token', 'two', f'{odd}2')),),
+  )
+  file = making.write(tmp_path / 'all.jsonl', [record, making.CAPTIONS[2]])
+  out, _ = _export(file, name)
+  assert READERS[name](out)[0][1:] == (text, [f'one{odd}{odd}2'])
+
+
 def test_negatives_that_may_be_true_are_counted(tmp_path):
   first, second, *rest = making.CAPTIONS[0].negatives
   record = dataclasses.replace(
