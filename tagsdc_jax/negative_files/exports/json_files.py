@@ -60,9 +60,9 @@ def kind_of(caption: str, negative: records.Negative) -> str:
   """
   is_swap = source.is_swap(caption, negative)
   kind = negative.kind
-  if is_swap and kind == 'several':
+  if is_swap and kind == records.SEVERAL:
     # Words between swapped phrases of unequal length have moved.
-    kinds = {edit.kind for edit in negative.edits} - {'token'}
+    kinds = {edit.kind for edit in negative.edits} - {records.TOKEN}
     kind = kinds.pop() if len(kinds) == 1 else kind
   return f'{"swap" if is_swap else "replace"}_{_SHORT.get(kind, kind)}'
 
