@@ -33,6 +33,8 @@ from tagsdc_jax.comparison import stored
 from tagsdc_jax.conversion import reading
 from tagsdc_jax.data import opening
 from tagsdc_jax.data.prepared import dataset as prepared
+from tagsdc_jax.negative_files import records
+from tagsdc_jax.negative_files.exports import writing as exports
 from tagsdc_jax.preparing import copying, writing
 from tagsdc_jax.preparing.captions import reading as reading_captions
 from tagsdc_jax.preparing.regions import conventions, converting
@@ -40,6 +42,7 @@ from tagsdc_jax.preparing.regions import opening as regions_opening
 from tagsdc_jax.preparing.regions.store import Unreadable
 from tagsdc_jax.runs import folder, report
 from tagsdc_jax.training import checkpoints
+from tests.negative_files.exports import making as writing_negatives
 from tests.preparing.regions import making
 
 ROOT = Path(__file__).parents[1]
@@ -191,6 +194,15 @@ def _prepared(place):
   return parts
 
 
+def _negatives(place):
+  with tempfile.TemporaryDirectory() as root:
+    for name in ('negclip', 'sugarcrepe', 'cs-clip'):
+      file = records.File(place / 'negatives.jsonl')
+      exports.write(file, Path(root) / name, name)
+    made = sorted(path for path in Path(root).rglob('*') if path.is_file())
+    return [path.read_bytes() for path in made]
+
+
 # Name -> what reads it, and the share of cases.
 TARGETS = {
   'lmdb': (_lmdb, 8),
@@ -202,6 +214,7 @@ TARGETS = {
   'regions': (_regions, 12),
   'captions': (_captions, 6),
   'prepared': (_prepared, 4),
+  'negatives': (_negatives, 4),
 }
 
 
@@ -231,6 +244,8 @@ def make_good(root):
     (root / f'captions, {kind}' / name).write_text(content)
   (root / 'captions, precomp' / 'dev_ids.txt').write_text('42\n77\n')
   assert read_apart(_write_prepared, root)[0] == 'data'
+  (root / 'negatives').mkdir()
+  writing_negatives.write(root / 'negatives' / 'negatives.jsonl')
   (root / 'npz').mkdir()
   shutil.copy(RECORDED / 'forward.npz', root / 'npz')
   (root / 'config').mkdir()

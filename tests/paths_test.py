@@ -152,6 +152,9 @@ def test_every_option_that_names_a_path_is_found():
     ('convert', 'source'),
     ('convert', 'target'),
     ('convert', '--model-config'),
+    ('export', 'negatives'),
+    ('export', 'out'),
+    ('export', '--images'),
     ('report', 'run_dir'),
     ('generate', 'model'),
     ('generate', 'out'),
@@ -194,6 +197,7 @@ def test_every_option_refuses_what_is_elsewhere(
     'evaluate': ['x'],
     'compare': ['x'],
     'convert': ['x', 'y'],
+    'export': ['x', 'y', '--format', 'negclip'],
     'report': ['x'],
     'demo': [],
     'prepare': [],
@@ -203,9 +207,12 @@ def test_every_option_refuses_what_is_elsewhere(
     given = (
       [*needed, action.option_strings[0], text]
       if action.option_strings
-      else {'source': [text, 'y'], 'target': ['x', text]}.get(
-        action.dest, [text]
-      )
+      else {
+        ('convert', 'source'): [text, 'y'],
+        ('convert', 'target'): ['x', text],
+        ('export', 'negatives'): [text, *needed[1:]],
+        ('export', 'out'): ['x', text, *needed[2:]],
+      }.get((words[0], action.dest), [text])
     )
     line = _refused([*words, *given], capsys)
     assert 'cannot be used as a path' in line

@@ -7,6 +7,7 @@ fields.
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,16 @@ TOKEN = 'token'
 KINDS = (*settings.PHRASE_KINDS, TOKEN)
 # The kind of a negative with edits of different kinds.
 SEVERAL = 'several'
+# Types of JSON's values, for each type of a field.
+_ACCEPTED: dict[Any, tuple[type, ...]] = {
+  str: (str,),
+  bool: (bool,),
+  int: (int,),
+  float: (float, int),
+  str | None: (str, type(None)),
+  float | None: (float, int, type(None)),
+  Mapping[str, int]: (dict,),
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -142,7 +153,7 @@ def from_line(line: bytes | str) -> Captioned:
   Raises:
     ValueError: if it is not one; the message says what is wrong.
   """
-  return from_fields(json.loads(line))
+  return from_fields(json.loads(line, parse_constant=_no_number))
 
 
 def from_fields(fields: Any) -> Captioned:
@@ -155,9 +166,10 @@ def from_fields(fields: Any) -> Captioned:
     raise ValueError('not a JSON object')
   negatives = tuple(map(_negative, _list(fields, 'negatives')))
   phrases = tuple(
-    Phrase(
-      str(one['kind']),
-      tuple((int(start), int(end)) for start, end in one['spans']),
+    _of(
+      Phrase,
+      one,
+      spans=tuple((int(start), int(end)) for start, end in one['spans']),
     )
     for one in _list(fields, 'phrases')
   )
@@ -246,6 +258,8 @@ def _rounded(value: Any) -> Any:
 
 
 def _negative(fields: Any) -> Negative:
+  if not _list(fields, 'edits'):
+    raise ValueError('a negative has no edits')
   return _of(
     Negative,
     fields,
@@ -269,10 +283,14 @@ def _of(kind: Any, fields: Any, **converted: Any) -> Any:
     for field in dataclasses.fields(kind)
     if field.name in fields
   } | converted
-  for name, wanted in (('text', str), ('score', float), ('old', str)):
-    if (
-      name in values
-      and type(values[name]) not in (wanted, int)[: 1 + (wanted is float)]
-    ):
-      raise ValueError(f'{name} is {values[name]!r}')
+  for field in dataclasses.fields(kind):
+    value = values.get(field.name)
+    if field.name in fields and field.name not in converted:
+      accepted = _ACCEPTED[field.type]
+      if type(value) not in accepted or value in (math.inf, -math.inf):
+        raise ValueError(f'{field.name} is {value!r}')
   return kind(**values)
+
+
+def _no_number(text: str) -> None:
+  raise ValueError(f'{text} is no number')

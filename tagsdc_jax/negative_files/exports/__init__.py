@@ -1,0 +1,1 @@
+"""Files of negatives in the formats that trainings and benchmarks read."""
