@@ -31,6 +31,7 @@ import jax  # noqa: E402
 
 from tagsdc_jax import __version__, arguments, errors, settings  # noqa: E402
 from tagsdc_jax.commands import (  # noqa: E402
+  check,
   compare,
   configs,
   convert,
@@ -50,6 +51,7 @@ COMMANDS = {
   'train': train,
   'evaluate': evaluate,
   'generate': generate,
+  'check': check,
   'compare': compare,
   'convert': convert,
   'report': report,

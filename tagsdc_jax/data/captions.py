@@ -312,11 +312,21 @@ def to_words(
       word = vocabulary.words[token]
     else:
       word = f'[{token}]'
-    if word.startswith('##') and len(word) > 2:
+    if _is_piece(word):
       text += word[2:]
     else:
       text += ' ' + word
   return text.strip()
+
+
+def is_piece(token: int, vocabulary: Vocabulary) -> bool:
+  """Returns whether a token continues the word before it."""
+  known = vocabulary.words
+  return 0 <= token < len(known) and _is_piece(known[token])
+
+
+def _is_piece(word: str) -> bool:
+  return word.startswith('##') and len(word) > 2
 
 
 def is_decoding(

@@ -1,0 +1,251 @@
+"""Checks sentences against images: do they match, which words are wrong."""
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tagsdc_jax import errors, paths, settings
+from tagsdc_jax.data import captions, dataset, naming
+from tagsdc_jax.preparing.regions.store import Unreadable
+from tagsdc_jax.reporting import checked as checked_lib
+from tagsdc_jax.reporting.checked import Checked, Line, Word
+from tagsdc_jax.runs import example_negatives, loading, photo_regions, reading
+from tagsdc_jax.training import checkpoints
+
+# Pairs that are checked together.
+BATCH = 64
+# Of the unknown images, those whose message has the nearest names.
+_NEAREST = 10
+
+
+def check(
+  reader: reading.Reader,
+  pairs: Sequence[tuple[dataset.Caption, int]],
+  vocabulary: dataset.Vocabulary,
+  *,
+  with_words: bool,
+) -> list[Checked]:
+  """Returns whether each caption matches its image, and which words do not.
+
+  Args:
+    reader: runs the network.
+    pairs: at least one pair of a caption and an image number.
+    vocabulary: of the captions.
+    with_words: whether to check each word, with the heads that stage 2 trains.
+  """
+  read = reader.read(pairs, with_words=with_words)
+  rows = [
+    reading.Read(*(None if x is None else x[row] for x in read))
+    for row in range(len(pairs))
+  ]
+  corrected = {
+    row: dataclasses.replace(caption, token_ids=token_ids)
+    for row, (caption, _) in enumerate(pairs)
+    if (token_ids := _corrected(caption, rows[row])) is not None
+  }
+  scores: dict[int, float] = {}
+  if corrected:
+    again = reader.read(
+      [(caption, pairs[row][1]) for row, caption in corrected.items()],
+      with_words=with_words,
+      at_once=len(pairs),
+    )
+    scores = dict(zip(corrected, map(float, again.logits), strict=True))
+  found = []
+  for row, (caption, _) in enumerate(pairs):
+    text = caption.text or _show(caption.token_ids, vocabulary)
+    score = float(rows[row].logits)
+    found.append(
+      Checked(
+        text=text,
+        score=score,
+        probability=example_negatives.sigmoid(score),
+        words=_words(caption, rows[row], vocabulary),
+        corrected=_show(corrected[row].token_ids, vocabulary)
+        if row in corrected
+        else text,
+        corrected_score=scores.get(row),
+      )
+    )
+  return found
+
+
+def _corrected(
+  caption: dataset.Caption, read: reading.Read
+) -> np.ndarray | None:
+  """Returns int32 [length], with suggestions for words that are wrong.
+
+  Returns None if nothing changes.
+  """
+  if read.replaced_probs is None or read.corrections is None:
+    return None
+  token_ids = caption.token_ids
+  inside = slice(1, 1 + len(token_ids))
+  is_wrong = read.replaced_probs[inside] > checked_lib.THRESHOLD
+  fixed = np.where(is_wrong, read.corrections[inside], token_ids)
+  return None if np.array_equal(fixed, token_ids) else fixed
+
+
+def _words(
+  caption: dataset.Caption, read: reading.Read, vocabulary: dataset.Vocabulary
+) -> tuple[Word, ...]:
+  """Returns the outputs for each word; () without word heads."""
+  if read.replaced_probs is None or read.corrections is None:
+    return ()
+  # [CLS] comes first.
+  return tuple(
+    Word(
+      text=_show([token], vocabulary),
+      replaced=float(read.replaced_probs[place]),
+      suggestion=_show([read.corrections[place]], vocabulary),
+      is_piece=captions.is_piece(token, vocabulary),
+    )
+    for place, token in enumerate(caption.token_ids, 1)
+  )
+
+
+def _show(
+  token_ids: Sequence[int] | np.ndarray, vocabulary: dataset.Vocabulary
+) -> str:
+  return captions.to_words(token_ids, vocabulary, is_padded=False)
+
+
+class Checker:
+  """Checks captions against images as users name them.
+
+  Attributes:
+    has_words: whether the network has the word heads of stage 2.
+  """
+
+  def __init__(
+    self,
+    loaded: checkpoints.Loaded,
+    config: settings.Settings,
+    data: dataset.RetrievalDataset,
+    *,
+    encoder: str = '',
+    detector: str = '',
+  ) -> None:
+    """Opens a network.
+
+    Args:
+      loaded: its checkpoint.
+      config: its settings, perhaps changed.
+      data: the split with the images.
+      encoder, detector: of photos; see `photo_regions.PhotoReader`.
+    Raises:
+      UserError: if they do not fit together.
+    """
+    self.has_words = loaded.about['phase'] == 'dc'
+    self._network = loading.open_network(loaded, config, data)
+    self._data = data
+    max_tokens = self._network.settings.model.max_positions - 2
+    self._names = naming.Names(data, max_tokens)
+    self._open_photos = lambda: photo_regions.WithPhotos(
+      data, photo_regions.PhotoReader(config.data, encoder, detector)
+    )
+
+  def lines(self, pairs: Sequence[tuple[str, str]]) -> Iterator[list[Line]]:
+    """Yields the results of pairs in order, some at a time.
+
+    Args:
+      pairs: image and caption; an image is a name or a number, see
+        `Names.image_of_text`, or the path of a photo.
+    """
+    images = self._find([image for image, _ in pairs])
+    photos: photo_regions.WithPhotos | None = None
+    if any(isinstance(image, Path) for image in images.values()):
+      try:
+        photos = self._open_photos()
+      except errors.UserError as error:
+        images = {
+          name: str(error) if isinstance(image, Path) else image
+          for name, image in images.items()
+        }
+    reader = reading.Reader(
+      self._network.settings,
+      self._network.params,
+      photos.data if photos else self._data,
+    )
+    for start in range(0, len(pairs), BATCH):
+      batch = pairs[start : start + BATCH]
+      yield self._check(
+        reader, batch, _held(photos, {name: images[name] for name, _ in batch})
+      )
+
+  def _check(
+    self,
+    reader: reading.Reader,
+    pairs: Sequence[tuple[str, str]],
+    images: Mapping[str, int | str],
+  ) -> list[Line]:
+    """Returns the results of a few pairs.
+
+    Args:
+      reader: runs the network.
+      pairs: image and caption.
+      images: name -> number, or why there is none.
+    """
+    lines, usable = [], {}
+    for place, (name, caption) in enumerate(pairs):
+      image, error = images[name], ''
+      if isinstance(image, str):
+        error = image
+      else:
+        try:
+          usable[place] = self._names.captions(caption)[0], image
+        except errors.UserError as problem:
+          error = str(problem)
+      lines.append(Line(name, caption, None, error))
+    if usable:
+      found = check(
+        reader,
+        list(usable.values()),
+        self._data.vocabulary,
+        with_words=self.has_words,
+      )
+      for place, checked in zip(usable, found, strict=True):
+        lines[place] = dataclasses.replace(lines[place], checked=checked)
+    return lines
+
+  def _find(self, names: Sequence[str]) -> dict[str, int | Path | str]:
+    """Returns image numbers, paths of photos, or why there is neither."""
+    found: dict[str, int | Path | str] = {}
+    num_unknown = 0
+    for name in dict.fromkeys(names):
+      number = self._names.image_of_text(name)
+      if number is not None:
+        found[name] = number
+      elif not paths.problem(name) and os.path.isfile(paths.local(name)):
+        found[name] = paths.local(name)
+      else:
+        found[name] = (
+          self._names.no_image(name, is_brief=num_unknown >= _NEAREST)
+          + '; nor is it the path of a photo'
+        )
+        num_unknown += 1
+    return found
+
+
+def _held(
+  photos: photo_regions.WithPhotos | None,
+  images: Mapping[str, int | Path | str],
+) -> dict[str, int | str]:
+  """Returns numbers for photos, whose regions are then held in memory."""
+  named = {
+    name: image for name, image in images.items() if isinstance(image, Path)
+  }
+  numbers: dict[str, int | str] = {
+    name: image for name, image in images.items() if not isinstance(image, Path)
+  }
+  if photos is not None:
+    for name, number in zip(
+      named, photos.hold(list(named.values())), strict=True
+    ):
+      numbers[name] = (
+        number.reason if isinstance(number, Unreadable) else number
+      )
+  return numbers
