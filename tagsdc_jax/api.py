@@ -19,7 +19,7 @@ from jaxtyping import Float32, Int
 
 from tagsdc_jax import environment, paths, settings, shipped
 from tagsdc_jax.commands import configs
-from tagsdc_jax.data import captions, dataset, naming, opening
+from tagsdc_jax.data import captions, dataset, naming, opening, written_captions
 from tagsdc_jax.data.naming import Image, Sentence
 from tagsdc_jax.errors import UserError
 from tagsdc_jax.reporting.checked import Checked
@@ -229,6 +229,7 @@ class Matcher:
       self._reader,
       self._pairs(sentences, images),
       self.data.vocabulary,
+      self._writer,
       with_words=self.phase == 'dc' if words is None else words,
     )
 
@@ -289,6 +290,10 @@ class Matcher:
       ]
       for i, caption in enumerate(own)
     ]
+
+  @functools.cached_property
+  def _writer(self) -> written_captions.Writer | None:
+    return checking.open_writer(self.data.vocabulary)
 
   def _shown(
     self, caption: dataset.Caption, found: example_negatives.Found

@@ -199,6 +199,7 @@ def test_checked_words_are_the_reports(matcher, example):
   assert any(one.corrected != one.text for one in several)
   assert matcher.check(11, image, words=False)[0] == tagsdc.Checked(
     matcher.data.captions[11].text,
+    pytest.approx(negative.caption_score, rel=1e-3),
     pytest.approx(1 / (1 + np.exp(-negative.caption_score)), rel=1e-3),
     (),
     matcher.data.captions[11].text,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tagsdc_jax import errors, paths, settings
-from tagsdc_jax.data import captions, dataset, naming
+from tagsdc_jax.data import captions, dataset, naming, written_captions
 from tagsdc_jax.preparing.regions.store import Unreadable
 from tagsdc_jax.reporting import checked as checked_lib
 from tagsdc_jax.reporting.checked import Checked, Line, Word
@@ -25,6 +25,7 @@ def check(
   reader: reading.Reader,
   pairs: Sequence[tuple[dataset.Caption, int]],
   vocabulary: dataset.Vocabulary,
+  writer: written_captions.Writer | None,
   *,
   with_words: bool,
 ) -> list[Checked]:
@@ -34,6 +35,8 @@ def check(
     reader: runs the network.
     pairs: at least one pair of a caption and an image number.
     vocabulary: of the captions.
+    writer: of the same vocabulary, so that corrections keep what they do not
+      change as it was written; None: see `open_writer`.
     with_words: whether to check each word, with the heads that stage 2 trains.
   """
   read = reader.read(pairs, with_words=with_words)
@@ -64,13 +67,33 @@ def check(
         score=score,
         probability=example_negatives.sigmoid(score),
         words=_words(caption, rows[row], vocabulary),
-        corrected=_show(corrected[row].token_ids, vocabulary)
+        corrected=_edited(caption, corrected[row].token_ids, vocabulary, writer)
         if row in corrected
         else text,
         corrected_score=scores.get(row),
       )
     )
   return found
+
+
+def open_writer(
+  vocabulary: dataset.Vocabulary,
+) -> written_captions.Writer | None:
+  """Returns what writes corrections; None if words are not known."""
+  return written_captions.Writer(vocabulary) if vocabulary.words else None
+
+
+def _edited(
+  caption: dataset.Caption,
+  token_ids: np.ndarray,
+  vocabulary: dataset.Vocabulary,
+  writer: written_captions.Writer | None,
+) -> str:
+  """Returns a caption with other tokens as text."""
+  if writer is None:
+    return _show(token_ids, vocabulary)
+  changes = written_captions.find_changes(caption, token_ids, vocabulary)
+  return writer.edited(writer.written(caption), token_ids, changes)[0]
 
 
 def _corrected(
@@ -144,6 +167,7 @@ class Checker:
     self._data = data
     max_tokens = self._network.settings.model.max_positions - 2
     self._names = naming.Names(data, max_tokens)
+    self._writer = open_writer(data.vocabulary) if self.has_words else None
     self._open_photos = lambda: photo_regions.WithPhotos(
       data, photo_regions.PhotoReader(config.data, encoder, detector)
     )
@@ -205,6 +229,7 @@ class Checker:
         reader,
         list(usable.values()),
         self._data.vocabulary,
+        self._writer,
         with_words=self.has_words,
       )
       for place, checked in zip(usable, found, strict=True):
