@@ -10,8 +10,7 @@ from rich.table import Table
 from rich.text import Text
 from scipy import special
 
-# Words that are more probably wrong than not are marked and corrected.
-THRESHOLD = 0.5
+_DOUBTFUL_FROM = 0.5
 _DOUBTFUL, _PROPOSED, _FAILED = 'bold red underline', 'bold green', 'red'
 
 
@@ -23,13 +22,20 @@ class Word:
     text: the word, or word piece.
     replaced: probability that the word was replaced, 0 to 1.
     suggestion: the most probable word of the correction head.
+    is_corrected: whether the correction has the suggestion in its place.
     is_piece: whether it continues the word before it.
   """
 
   text: str
   replaced: float
   suggestion: str
+  is_corrected: bool = False
   is_piece: bool = False
+
+  @property
+  def is_doubtful(self) -> bool:
+    """Whether it is more probably wrong than not, or was corrected."""
+    return self.replaced > _DOUBTFUL_FROM or self.is_corrected
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +48,8 @@ class Checked:
     probability: probability that they match, 0 to 1; the logistic function of
       the score.
     words: the words of the sentence; empty before stage 2.
-    corrected: the sentence, with suggestions in place of words whose
-      probability of being replaced is above 0.5; equals `text` before stage 2.
+    corrected: the sentence with suggestions in place of up to three words, if
+      that makes a match more probable; else, and before stage 2, `text`.
     corrected_score: raw matching score of `corrected`; None if nothing was
       corrected.
   """
@@ -202,7 +208,7 @@ def _column(pieces: Sequence[Word], has_colors: bool) -> tuple[Text, Text]:
   text = ''.join(piece.text for piece in pieces)
   replaced = max(piece.replaced for piece in pieces)
   style = ''
-  if replaced > THRESHOLD:
+  if any(piece.is_doubtful for piece in pieces):
     style = _DOUBTFUL if has_colors else ''
     text = text if has_colors else f'[{text}]'
   number = f'{100 * replaced:.0f}'

@@ -4,21 +4,35 @@ import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from scipy import special
 
 from tagsdc_jax import errors, paths, settings
 from tagsdc_jax.data import captions, dataset, naming, written_captions
 from tagsdc_jax.preparing.regions.store import Unreadable
-from tagsdc_jax.reporting import checked as checked_lib
 from tagsdc_jax.reporting.checked import Checked, Line, Word
 from tagsdc_jax.runs import example_negatives, loading, photo_regions, reading
 from tagsdc_jax.training import checkpoints
 
 # Pairs that are checked together.
 BATCH = 64
+# Words that are less probably wrong are not corrected.
+_LEAST = 0.05
+# The most words that are corrected together.
+_MOST_WORDS = 3
 # Of the unknown images, those whose message has the nearest names.
 _NEAREST = 10
+
+
+class _Edit(NamedTuple):
+  """A correction that may be proposed."""
+
+  row: int  # Of the pair.
+  places: tuple[int, ...]  # Of the words that change.
+  log_odds: float  # That these words are wrong.
+  caption: dataset.Caption  # The corrected one.
 
 
 def check(
@@ -31,6 +45,11 @@ def check(
 ) -> list[Checked]:
   """Returns whether each caption matches its image, and which words do not.
 
+  A correction puts suggestions in place of one word, or of the two or three
+  most doubtful ones. It is proposed if the odds that these words are wrong,
+  times the odds of a match after it, divided by those before, are above one; of
+  several, the one with the highest product.
+
   Args:
     reader: runs the network.
     pairs: at least one pair of a caption and an image number.
@@ -40,39 +59,33 @@ def check(
     with_words: whether to check each word, with the heads that stage 2 trains.
   """
   read = reader.read(pairs, with_words=with_words)
-  rows = [
-    reading.Read(*(None if x is None else x[row] for x in read))
-    for row in range(len(pairs))
-  ]
-  corrected = {
-    row: dataclasses.replace(caption, token_ids=token_ids)
-    for row, (caption, _) in enumerate(pairs)
-    if (token_ids := _corrected(caption, rows[row])) is not None
-  }
-  scores: dict[int, float] = {}
-  if corrected:
-    again = reader.read(
-      [(caption, pairs[row][1]) for row, caption in corrected.items()],
-      with_words=with_words,
-      at_once=len(pairs),
-    )
-    scores = dict(zip(corrected, map(float, again.logits), strict=True))
-  found = []
+  found, edits = [], []
   for row, (caption, _) in enumerate(pairs):
     text = caption.text or _show(caption.token_ids, vocabulary)
-    score = float(rows[row].logits)
+    score = float(read.logits[row])
+    words: tuple[Word, ...] = ()
+    if read.replaced_probs is not None and read.corrections is not None:
+      inside = slice(1, 1 + len(caption.token_ids))  # [CLS] comes first.
+      outputs = read.replaced_probs[row, inside], read.corrections[row, inside]
+      words = _words(caption, *outputs, vocabulary)
+      edits += _edits(row, caption, *outputs, vocabulary, writer)
     found.append(
-      Checked(
-        text=text,
-        score=score,
-        probability=example_negatives.sigmoid(score),
-        words=_words(caption, rows[row], vocabulary),
-        corrected=_edited(caption, corrected[row].token_ids, vocabulary, writer)
-        if row in corrected
-        else text,
-        corrected_score=scores.get(row),
-      )
+      Checked(text, score, example_negatives.sigmoid(score), words, text)
     )
+  if not edits:
+    return found
+  scores = reader.read(
+    [(edit.caption, pairs[edit.row][1]) for edit in edits],
+    with_words=with_words,
+    at_once=len(pairs),
+  ).logits
+  gains = np.zeros(len(pairs))
+  for edit, score in zip(edits, map(float, scores), strict=True):
+    own = found[edit.row]
+    gain = edit.log_odds + score - own.score
+    if gain > gains[edit.row]:
+      gains[edit.row] = gain
+      found[edit.row] = _with_edit(own, edit, score)
   return found
 
 
@@ -83,51 +96,92 @@ def open_writer(
   return written_captions.Writer(vocabulary) if vocabulary.words else None
 
 
+def _with_edit(checked: Checked, edit: _Edit, score: float) -> Checked:
+  return dataclasses.replace(
+    checked,
+    words=tuple(
+      dataclasses.replace(word, is_corrected=place in edit.places)
+      for place, word in enumerate(checked.words)
+    ),
+    corrected=edit.caption.text,
+    corrected_score=score,
+  )
+
+
+def _words(
+  caption: dataset.Caption,
+  replaced: np.ndarray,
+  suggestions: np.ndarray,
+  vocabulary: dataset.Vocabulary,
+) -> tuple[Word, ...]:
+  """Returns the outputs for each word.
+
+  Args:
+    caption: the sentence.
+    replaced: float [tokens], probability that it was replaced.
+    suggestions: int [tokens].
+    vocabulary: of both.
+  """
+  return tuple(
+    Word(
+      text=_show([token], vocabulary),
+      replaced=float(prob),
+      suggestion=_show([suggestion], vocabulary),
+      is_piece=captions.is_piece(token, vocabulary),
+    )
+    for token, prob, suggestion in zip(
+      caption.token_ids, replaced, suggestions, strict=True
+    )
+  )
+
+
+def _edits(
+  row: int,
+  caption: dataset.Caption,
+  replaced: np.ndarray,
+  suggestions: np.ndarray,
+  vocabulary: dataset.Vocabulary,
+  writer: written_captions.Writer | None,
+) -> list[_Edit]:
+  """Returns the corrections of a caption that may be proposed.
+
+  Args:
+    row: of the pair.
+    caption, replaced, suggestions, vocabulary: see `_words`.
+    writer: see `check`.
+  """
+  log_odds = special.logit(np.clip(replaced.astype(np.float64), 1e-6, 1 - 1e-6))
+  places = np.flatnonzero(
+    (replaced > _LEAST) & (suggestions != caption.token_ids)
+  )
+  places = places[np.argsort(-log_odds[places], kind='stable')]
+  chosen = [places[i : i + 1] for i in range(len(places))]
+  chosen += [places[:n] for n in range(2, _MOST_WORDS + 1) if n <= len(places)]
+  edits = []
+  for own in chosen:
+    token_ids = caption.token_ids.copy()
+    token_ids[own] = suggestions[own]
+    text = _edited(caption, token_ids, vocabulary, writer)
+    if text is not None:
+      edited = dataclasses.replace(caption, token_ids=token_ids, text=text)
+      edits.append(
+        _Edit(row, tuple(own.tolist()), float(log_odds[own].sum()), edited)
+      )
+  return edits
+
+
 def _edited(
   caption: dataset.Caption,
   token_ids: np.ndarray,
   vocabulary: dataset.Vocabulary,
   writer: written_captions.Writer | None,
-) -> str:
-  """Returns a caption with other tokens as text."""
+) -> str | None:
+  """Returns a caption with other tokens as text; None if they are no words."""
   if writer is None:
     return _show(token_ids, vocabulary)
   changes = written_captions.find_changes(caption, token_ids, vocabulary)
-  return writer.edited(writer.written(caption), token_ids, changes)[0]
-
-
-def _corrected(
-  caption: dataset.Caption, read: reading.Read
-) -> np.ndarray | None:
-  """Returns int32 [length], with suggestions for words that are wrong.
-
-  Returns None if nothing changes.
-  """
-  if read.replaced_probs is None or read.corrections is None:
-    return None
-  token_ids = caption.token_ids
-  inside = slice(1, 1 + len(token_ids))
-  is_wrong = read.replaced_probs[inside] > checked_lib.THRESHOLD
-  fixed = np.where(is_wrong, read.corrections[inside], token_ids)
-  return None if np.array_equal(fixed, token_ids) else fixed
-
-
-def _words(
-  caption: dataset.Caption, read: reading.Read, vocabulary: dataset.Vocabulary
-) -> tuple[Word, ...]:
-  """Returns the outputs for each word; () without word heads."""
-  if read.replaced_probs is None or read.corrections is None:
-    return ()
-  # [CLS] comes first.
-  return tuple(
-    Word(
-      text=_show([token], vocabulary),
-      replaced=float(read.replaced_probs[place]),
-      suggestion=_show([read.corrections[place]], vocabulary),
-      is_piece=captions.is_piece(token, vocabulary),
-    )
-    for place, token in enumerate(caption.token_ids, 1)
-  )
+  text, _ = writer.edited(writer.written(caption), token_ids, changes)
+  return text if writer.is_readable(text, token_ids, changes) else None
 
 
 def _show(

@@ -92,12 +92,12 @@ class Reader:
     Args:
       pairs: at least one pair of a caption and an image number.
       with_words: whether to read the word heads of stage 2.
-      at_once: use the program for at least as many pairs, which may have been
-        compiled already.
+      at_once: how many to run at a time, for a program that is compiled
+        already; 0: all, if there are not too many.
     """
     length = self._length([caption for caption, _ in pairs])
     found = []
-    for rows, count in _batches(len(pairs), _size(max(len(pairs), at_once))):
+    for rows, count in _batches(len(pairs), _size(at_once or len(pairs))):
       read = _read_pairs(
         self._engine(length),
         with_words,

@@ -95,6 +95,7 @@ def _as_line(image, caption, one):
         'text': word.text,
         'replaced': pytest.approx(word.replaced, abs=2e-6),
         'suggestion': word.suggestion,
+        'is_corrected': word.is_corrected,
         'is_piece': False,
       }
       for word in one.words
@@ -136,10 +137,11 @@ def test_the_corrected_score_is_that_of_the_correction(matcher):
     if one.corrected_score is None:
       assert one.corrected == one.text
       continue
-    # Not all corrections are words of the world, such as [MASK].
-    if '[' not in one.corrected:
-      again = matcher.score(one.corrected, place % 24)[0, 0]
-      assert one.corrected_score == pytest.approx(again, rel=1e-4, abs=1e-5)
+    again = matcher.score(one.corrected, place % 24)[0, 0]
+    assert one.corrected_score == pytest.approx(again, rel=1e-4, abs=1e-5)
+    assert one.corrected.split() == [
+      word.suggestion if word.is_corrected else word.text for word in one.words
+    ]
 
 
 @pytest.mark.parametrize('kind', ['csv', 'jsonl'])

@@ -14,7 +14,7 @@ _WRONG = Checked(
   probability=0.25,
   words=(
     Word('a', 0.01, 'a'),
-    Word('blue', 0.98765432, 'red'),
+    Word('blue', 0.45678912, 'red', is_corrected=True),
     Word('sun', 0.2, 'sun'),
     Word('flower', 0.51, 'flower', is_piece=True),
     Word('.', 0, '.'),
@@ -50,7 +50,7 @@ def test_doubtful_words_are_in_brackets_without_colors():
       'A red sunflower.',
       '75.0 %',
     ],
-    ['', '-1.10', '1 99     51          0', '', '+1.10'],
+    ['', '-1.10', '1 46     51          0', '', '+1.10'],
   ]
 
 
@@ -88,27 +88,30 @@ def test_scores_only_and_what_failed():
 
 
 def test_json():
+  plain = {'is_corrected': False, 'is_piece': False}
   assert json.loads(json.dumps(checked.to_json(_LINE))) == {
     'image': 'a[b].jpg',
     'caption': 'A blue sunflower.',
     'score': -1.098612,
     'probability': 0.25,
     'words': [
-      {'text': 'a', 'replaced': 0.01, 'suggestion': 'a', 'is_piece': False},
+      {'text': 'a', 'replaced': 0.01, 'suggestion': 'a', **plain},
       {
         'text': 'blue',
-        'replaced': 0.987654,
+        'replaced': 0.456789,
         'suggestion': 'red',
+        'is_corrected': True,
         'is_piece': False,
       },
-      {'text': 'sun', 'replaced': 0.2, 'suggestion': 'sun', 'is_piece': False},
+      {'text': 'sun', 'replaced': 0.2, 'suggestion': 'sun', **plain},
       {
         'text': 'flower',
         'replaced': 0.51,
         'suggestion': 'flower',
+        'is_corrected': False,
         'is_piece': True,
       },
-      {'text': '.', 'replaced': 0, 'suggestion': '.', 'is_piece': False},
+      {'text': '.', 'replaced': 0, 'suggestion': '.', **plain},
     ],
     'corrected': 'A red sunflower.',
     'corrected_score': 1.098612,
