@@ -14,7 +14,7 @@ from pathlib import Path
 from tagsdc_jax.data.world import dataset as world
 from tagsdc_jax.data.world import oracle
 from tagsdc_jax.negative_files import records
-from tagsdc_jax.runs import generating
+from tagsdc_jax.runs import negatives_folder
 from tagsdc_jax.runs.world_measures import VERDICTS
 
 ENOUGH = 2
@@ -22,7 +22,7 @@ ENOUGH = 2
 
 def judge(folder: Path) -> tuple[dict[str, Counter[str]], float]:
   """Returns the verdicts by kind and over all, and the share of captions."""
-  file = records.File(folder / generating.NEGATIVES)
+  file = records.File(folder / negatives_folder.NEGATIVES)
   scenes = dict(
     zip(
       world.load_world(file.header['data']['split']).image_ids,

@@ -13,28 +13,29 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from absl import logging
 from jaxtyping import Float32, Int
 
 from tagsdc_jax import environment, paths, settings, shipped
 from tagsdc_jax.commands import configs
-from tagsdc_jax.data import captions, dataset, naming, opening
+from tagsdc_jax.data import captions, dataset, naming, opening, written_captions
 from tagsdc_jax.data.naming import Image, Sentence
 from tagsdc_jax.errors import UserError
+from tagsdc_jax.reporting.checked import Checked
+from tagsdc_jax.reporting.checked import Word as Word  # Part of the API.
 from tagsdc_jax.runs import (
+  checking,
   evaluation,
   example_negatives,
   loading,
   reading,
   report,
-  setup,
   training,
 )
 from tagsdc_jax.runs import folder as run_folder
 from tagsdc_jax.runtime import distributed, parallel
-from tagsdc_jax.training import checkpoints, head_init
+from tagsdc_jax.training import checkpoints
 
 # Numbers of negatives per caption that programs are compiled for.
 _SHOWN = (8, 64)
@@ -72,40 +73,6 @@ class Negative:
   edits: tuple[Edit, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class Word:
-  """A word of a sentence, with the outputs of the word heads of stage 2.
-
-  Attributes:
-    text: the word, or word piece.
-    replaced: probability that the word was replaced, 0 to 1.
-    suggestion: the most probable word of the correction head.
-  """
-
-  text: str
-  replaced: float
-  suggestion: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Checked:
-  """The result of checking a sentence against an image.
-
-  Attributes:
-    text: the sentence.
-    probability: probability that they match, 0 to 1; the logistic function of
-      the score.
-    words: the words of the sentence; empty before stage 2.
-    corrected: the sentence, with suggestions in place of words whose
-      probability of being replaced is above 0.5; equals `text` before stage 2.
-  """
-
-  text: str
-  probability: float
-  words: tuple[Word, ...]
-  corrected: str
-
-
 class Matcher:
   """A trained network and a split of its data; returned by `load`.
 
@@ -132,15 +99,12 @@ class Matcher:
     data: dataset.RetrievalDataset,
   ) -> None:
     """Uses a checkpoint, its settings, and a split; raises UserError."""
-    config, self._model = loading.open_model(loaded, config, data)
-    setup.check_positions(config.model, data)
+    config, self._model, self._parameters, params = loading.open_network(
+      loaded, config, data
+    )
     self.path, self.settings, self.data = loaded.path, config, data
     self.phase: str = loaded.about['phase']
     self.update: int = loaded.about['update']
-    self._parameters = loading.ranking_parameters(loaded, config)
-    params = jax.device_put(
-      head_init.matching_parameters(self._parameters, self.phase)
-    )
     self._reader = reading.Reader(config, params, data)
     self._names = naming.Names(data, config.model.max_positions - 2)
     # Compiled once per combination of sources, whatever their names.
@@ -261,16 +225,13 @@ class Matcher:
         f'{self.path} was trained in phase {self.phase}, which has no word '
         'heads; pass a run of phase dc, or words=False'
       )
-    pairs = self._pairs(sentences, images)
-    read = self._reader.read(
-      pairs, with_words=self.phase == 'dc' if words is None else words
+    return checking.check(
+      self._reader,
+      self._pairs(sentences, images),
+      self.data.vocabulary,
+      self._writer,
+      with_words=self.phase == 'dc' if words is None else words,
     )
-    return [
-      self._checked(
-        caption, reading.Read(*(x if x is None else x[i] for x in read))
-      )
-      for i, (caption, _) in enumerate(pairs)
-    ]
 
   def negatives(
     self,
@@ -330,6 +291,10 @@ class Matcher:
       for i, caption in enumerate(own)
     ]
 
+  @functools.cached_property
+  def _writer(self) -> written_captions.Writer | None:
+    return checking.open_writer(self.data.vocabulary)
+
   def _shown(
     self, caption: dataset.Caption, found: example_negatives.Found
   ) -> list[Negative]:
@@ -354,31 +319,6 @@ class Matcher:
         )
       )
     return shown
-
-  def _checked(self, caption: dataset.Caption, read: reading.Read) -> Checked:
-    """Returns the outputs for one pair in human-readable form."""
-    token_ids = caption.token_ids
-    text = caption.text or self._sentence(token_ids)
-    probability = example_negatives.sigmoid(float(read.logits))
-    if read.replaced_probs is None or read.corrections is None:
-      return Checked(text, probability, (), text)
-    inside = slice(1, 1 + len(token_ids))
-    probs, suggestions = read.replaced_probs[inside], read.corrections[inside]
-    is_wrong = probs > 0.5
-    corrected = self._sentence(np.where(is_wrong, suggestions, token_ids))
-    return Checked(
-      text,
-      probability,
-      tuple(
-        map(
-          Word,
-          self._words(token_ids),
-          map(float, probs),
-          self._words(suggestions),
-        )
-      ),
-      corrected if np.any(is_wrong) else text,
-    )
 
   def _pairs(
     self,

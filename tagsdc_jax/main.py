@@ -31,6 +31,7 @@ import jax  # noqa: E402
 
 from tagsdc_jax import __version__, arguments, errors, settings  # noqa: E402
 from tagsdc_jax.commands import (  # noqa: E402
+  check,
   compare,
   configs,
   convert,
@@ -52,6 +53,7 @@ COMMANDS = {
   'evaluate': evaluate,
   'generate': generate,
   'export': export,
+  'check': check,
   'compare': compare,
   'convert': convert,
   'report': report,

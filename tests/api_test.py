@@ -184,21 +184,20 @@ def test_checked_words_are_the_reports(matcher, example):
   shown = example.negatives[0]
   [checked] = matcher.check(negative.text, image)
   assert checked.probability == pytest.approx(shown.probability, rel=1e-3)
-  corrected = negative.text.split()
-  for place, (word, expected) in enumerate(
-    zip(checked.words, shown.words, strict=True)
-  ):
+  for word, expected in zip(checked.words, shown.words, strict=True):
     assert word.text == expected.text
     assert word.replaced == pytest.approx(expected.replaced_prob, rel=1e-3)
     if expected.correction:
       assert word.suggestion == expected.correction
-    if word.replaced > 0.5:
-      corrected[place] = word.suggestion
-  assert checked.corrected == ' '.join(corrected)
+  assert checked.corrected.split() == [
+    word.suggestion if word.is_corrected else word.text
+    for word in checked.words
+  ]
   several = matcher.check(range(20), image)
   assert any(one.corrected != one.text for one in several)
   assert matcher.check(11, image, words=False)[0] == tagsdc.Checked(
     matcher.data.captions[11].text,
+    pytest.approx(negative.caption_score, rel=1e-3),
     pytest.approx(1 / (1 + np.exp(-negative.caption_score)), rel=1e-3),
     (),
     matcher.data.captions[11].text,

@@ -147,6 +147,11 @@ def test_every_option_that_names_a_path_is_found():
     ('evaluate', '--scores'),
     ('evaluate', '--first-pass'),
     ('evaluate', '--work-dir'),
+    ('check', 'model'),
+    ('check', '--file'),
+    ('check', '--json'),
+    ('check', '--encoder'),
+    ('check', '--detector'),
     ('compare', 'folder'),
     ('compare', '--json'),
     ('convert', 'source'),
@@ -161,6 +166,7 @@ def test_every_option_that_names_a_path_is_found():
     ('generate', '--captions'),
     ('generate', '--start'),
     ('generate', '--judge'),
+    ('generate', '--images'),
   }
 
 
@@ -195,6 +201,7 @@ def test_every_option_refuses_what_is_elsewhere(
   needed = {
     'train': ['--config', 'world_tags', '--run-dir', 'x'],
     'evaluate': ['x'],
+    'check': ['x'],
     'compare': ['x'],
     'convert': ['x', 'y'],
     'export': ['x', 'y', '--format', 'negclip'],

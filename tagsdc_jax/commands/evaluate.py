@@ -17,6 +17,7 @@ from tagsdc_jax import (
   paths,
   settings,
 )
+from tagsdc_jax.commands import trained
 from tagsdc_jax.data import dataset, opening, overlaps
 from tagsdc_jax.evaluation import first_pass, protocols
 from tagsdc_jax.reporting import published, tables
@@ -62,13 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     'model', type=arguments.path, help='run folder or checkpoint'
   )
-  parser.add_argument('--split', choices=opening.SPLITS, default='test')
-  parser.add_argument(
-    '--data-root',
-    type=arguments.setting('data.root'),
-    metavar='FOLDER',
-    help='where the data is, if it was moved',
-  )
+  trained.add_options(parser, CHANGED)
   parser.add_argument(
     '--protocol',
     nargs='+',
@@ -111,15 +106,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     '--keep-work', action='store_true', help='do not remove the finished parts'
   )
-  for name in CHANGED:
-    parser.add_argument(
-      f'--config.{name}',
-      dest=name,
-      type=arguments.setting(name),
-      metavar='VALUE',
-      help=f'{settings.ALL[name].kind}. '
-      f'{settings.ALL[name].meaning} (Default: as trained)',
-    )
 
 
 def run(args: argparse.Namespace, config: None = None) -> None:
@@ -129,7 +115,7 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   distributed.start()
   environment.open_devices()
   loaded = checkpoints.load(args.model)
-  config_used = _settings(args, loaded)
+  config_used = trained.settings_of(args, loaded, CHANGED)
   data = opening.open_split(
     config_used.data, args.split, config_used.extensions
   )
@@ -251,27 +237,6 @@ def _check(args: argparse.Namespace) -> None:
     )
   if args.first_pass is not None:
     paths.file(str(args.first_pass))
-
-
-def _settings(
-  args: argparse.Namespace, loaded: checkpoints.Loaded
-) -> settings.Settings:
-  """Returns the settings of training, changed by the flags."""
-  given = {name: getattr(args, name) for name in CHANGED}
-  given = {name: value for name, value in given.items() if value is not None}
-  if args.data_root is not None:
-    given['data.root'] = args.data_root
-  # Every image is read only once.
-  given['data.cache_regions'] = False
-  config = loading.overridden(checkpoints.settings_of(loaded), given)
-  root = config.data.root
-  has_folder = config.data.source in ('prepared', 'uniter_lmdb', 'auto')
-  if has_folder and root and not Path(root).is_dir():
-    raise errors.UserError(
-      f'data.root = {root} is not a folder; pass --data-root FOLDER, where '
-      'the data is now'
-    )
-  return config
 
 
 def _first_pass(

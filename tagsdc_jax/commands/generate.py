@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from tagsdc_jax import arguments, environment, errors, settings, shipped
+from tagsdc_jax.commands import trained
 from tagsdc_jax.data import dataset, opening
 from tagsdc_jax.negative_files import choosing, records
+from tagsdc_jax.negative_files.exports import source as export_source
+from tagsdc_jax.negative_files.exports import writing as exports
 from tagsdc_jax.preparing import annotating
 from tagsdc_jax.reporting import card_tables
 from tagsdc_jax.runs import (
   caption_files,
   example_negatives,
   generating,
-  loading,
+  negatives_maker,
   negatives_page,
   pictures,
 )
@@ -32,9 +35,21 @@ shows what they are like. Of a run folder, the checkpoint with the best
 validation is used. Run the same command again to continue.
 """
 NEEDS_CONFIG = False
+# Settings of negatives that no sentence depends on.
+_TRAINING = (
+  'negatives.sources',
+  'negatives.num_hard',
+  'negatives.num_hard_by_source',
+  'negatives.num_in_batch',
+  'negatives.pool_size',
+)
 # Settings that may differ from those of training.
 CHANGED = (
-  *(name for name in settings.ALL if name.startswith('negatives.')),
+  *(
+    name
+    for name in settings.ALL
+    if name.startswith('negatives.') and name not in _TRAINING
+  ),
   'seed',
   'compute.dtype',
   'compute.attention',
@@ -43,7 +58,6 @@ CHANGED = (
   'num_devices',
   'extensions',
 )
-_LEFT = ('negatives.sources', 'negatives.num_hard', 'negatives.pool_size')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,27 +68,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   parser.add_argument(
     'out', type=arguments.folder, metavar='OUT', help='new folder'
   )
-  data = parser.add_argument_group('captions')
-  data.add_argument('--split', choices=opening.SPLITS, default='test')
-  data.add_argument(
+  trained.add_options(parser, CHANGED)
+  parser.add_argument(
     '--captions',
     type=arguments.path,
     metavar='FILE',
     help='captions of pictures of the split, in a format that tagsdc prepare '
     "reads (default: the split's own)",
   )
-  data.add_argument(
+  parser.add_argument(
     '--phrases',
     choices=annotating.PHRASES,
     default='spacy',
     help='what is a unit in captions of a file, see tagsdc prepare (default: '
     '%(default)s)',
-  )
-  data.add_argument(
-    '--data-root',
-    type=arguments.setting('data.root'),
-    metavar='FOLDER',
-    help='where the data is, if it was moved, or other prepared data',
   )
   sources = parser.add_argument_group('candidates')
   sources.add_argument(
@@ -138,22 +145,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     'all but this share of the words of captions; 0: keep all (default: '
     '%(default)s)',
   )
-  for name in CHANGED:
-    if name in _LEFT:
-      continue
-    parser.add_argument(
-      f'--config.{name}',
-      dest=name,
-      type=arguments.setting(name),
-      metavar='VALUE',
-      help=f'{settings.ALL[name].kind}. '
-      f'{settings.ALL[name].meaning} (Default: as trained)',
-    )
+  written = parser.add_argument_group('other formats, see tagsdc export')
+  written.add_argument(
+    '--export',
+    nargs='+',
+    default=[],
+    choices=tuple(exports.FORMATS),
+    metavar='FORMAT',
+    help=f'also write one or more of {", ".join(exports.FORMATS)} into OUT',
+  )
+  written.add_argument(
+    '--images',
+    type=arguments.folder,
+    metavar='FOLDER',
+    help='folder of the pictures (default: that of the data)',
+  )
 
 
 def run(args: argparse.Namespace, config: None = None) -> None:
   """Generates negatives."""
   del config
+  if args.images is not None and not args.export:
+    raise errors.UserError(
+      '--images is read by --export, which is missing; pass both, or neither'
+    )
   if args.judge is not None and args.max_true == 1:
     raise errors.UserError(
       '--judge says what is true for --max-true, which is 1; leave one out'
@@ -161,15 +176,7 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   distributed.start()
   environment.open_devices()
   loaded = checkpoints.load(shipped.find(args.model))
-  given = {
-    name: getattr(args, name)
-    for name in CHANGED
-    if getattr(args, name, None) is not None
-  }
-  if args.data_root is not None:
-    given['data.root'] = args.data_root
-  given['data.cache_regions'] = False  # Every image is read only once.
-  used = loading.overridden(checkpoints.settings_of(loaded), given)
+  used = trained.settings_of(args, loaded, CHANGED)
   sources = example_negatives.writers(used, tuple(args.source))
   data = opening.open_split(used.data, args.split, used.extensions)
   say = lambda line: print(line, flush=True)
@@ -179,7 +186,7 @@ def run(args: argparse.Namespace, config: None = None) -> None:
     )
   path = generating.generate(
     args.out,
-    generating.Request(
+    negatives_maker.Request(
       loaded,
       used,
       sources,
@@ -198,21 +205,30 @@ def run(args: argparse.Namespace, config: None = None) -> None:
     ),
     say,
   )
-  distributed.on_first(lambda: _show(path, args.split, data, used))
+  distributed.on_first(lambda: _show(args, path, data, used))
 
 
 def _show(
+  args: argparse.Namespace,
   path: Path,
-  split: str,
   data: dataset.RetrievalDataset,
   used: settings.Settings,
 ) -> None:
-  """Prints the quality card and writes the page."""
-  card_tables.print_card(records.File(path).header['card'])
+  """Prints the quality card, and writes the page and the exports."""
+  file = records.File(path)
+  card_tables.print_card(file.header['card'])
   page = negatives_page.write_page(
-    path, find=pictures.by_name(used.data, data, split)
+    path, find=pictures.by_name(used.data, data, args.split)
   )
   print(f'{path}\n{page}')
+  for name in args.export:
+    form = exports.FORMATS[name]
+    target = args.out / f'{name}{form.suffix}'
+    if form.is_folder and target.exists():
+      print(f'{target} is there already')
+      continue
+    options = export_source.Options(str(args.images or ''))
+    print('\n'.join(exports.write(file, target, name, options).lines))
 
 
 def _start(

@@ -217,6 +217,12 @@ def make_encoder(vocabulary: Vocabulary) -> Callable[[str], np.ndarray]:
       raise UserError(
         f'a sentence must be a str with at least one word, got {text!r}'
       )
+    try:
+      text.encode()
+    except UnicodeEncodeError as error:
+      raise UserError(
+        f'a sentence must be Unicode text, got {text!r}; pass it as UTF-8'
+      ) from error
     for word in text.split():
       if vocabulary.unk in split(word) and word != words[vocabulary.unk]:
         close = difflib.get_close_matches(word.lower(), words, 1)
@@ -225,7 +231,10 @@ def make_encoder(vocabulary: Vocabulary) -> Callable[[str], np.ndarray]:
           + (f' (nearest: {close[0]!r})' if close else '')
           + f', in the sentence {text!r}; use words of the training captions'
         )
-    return np.asarray(split(text), np.int32)
+    token_ids = np.asarray(split(text), np.int32)
+    if not len(token_ids):  # Such as U+200B, which tokenizers drop.
+      raise UserError(f'a sentence must have at least one token, got {text!r}')
+    return token_ids
 
   return encode
 
@@ -312,11 +321,21 @@ def to_words(
       word = vocabulary.words[token]
     else:
       word = f'[{token}]'
-    if word.startswith('##') and len(word) > 2:
+    if _is_piece(word):
       text += word[2:]
     else:
       text += ' ' + word
   return text.strip()
+
+
+def is_piece(token: int, vocabulary: Vocabulary) -> bool:
+  """Returns whether a token continues the word before it."""
+  known = vocabulary.words
+  return 0 <= token < len(known) and _is_piece(known[token])
+
+
+def _is_piece(word: str) -> bool:
+  return word.startswith('##') and len(word) > 2
 
 
 def is_decoding(

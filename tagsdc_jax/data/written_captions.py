@@ -160,7 +160,7 @@ def find_changes(
   ):
     stretches = [(i, i + 1, i, i + 1) for i in different]
   continues = lambda i: (
-    i < len(before) and is_piece(vocabulary.words[before[i]])
+    i < len(before) and captions_lib.is_piece(int(before[i]), vocabulary)
   )
   changes: list[Change] = []
   for start, end, new_start, new_end in stretches:
@@ -179,11 +179,6 @@ def find_changes(
     else:
       changes.append(Change(start, end, new_start, new_end, phrase))
   return changes
-
-
-def is_piece(word: str) -> bool:
-  """Returns whether a word of a vocabulary continues the one before."""
-  return word.startswith('##') and len(word) > 2
 
 
 def phrase_of(caption: Caption, positions: Sequence[int]) -> int:
@@ -242,7 +237,7 @@ def _joined(
   text, spans = '', []
   for token in token_ids:
     one = vocabulary.words[token]
-    if is_piece(one):
+    if captions_lib.is_piece(int(token), vocabulary):
       one = one[2:]
     elif text:
       text += ' '

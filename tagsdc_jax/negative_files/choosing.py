@@ -178,38 +178,6 @@ class Chooser:
     dropped['not_needed'] = left
     return written, chosen, {x: dropped[x] for x in REASONS if dropped[x]}
 
-  def with_words(
-    self,
-    sentence: Chosen,
-    replaced: np.ndarray | None,
-    suggestions: np.ndarray | None,
-  ) -> records.Negative:
-    """Returns a negative with what stage 2 says of its words.
-
-    Args:
-      sentence: the negative.
-      replaced: float [L], probability of each token to be wrong, from [CLS] on;
-        None before stage 2.
-      suggestions: int [L], tokens of the correction head; None before stage 2.
-    """
-    if replaced is None or suggestions is None:
-      return sentence.negative
-    own = Caption('', 0, sentence.token_ids, (), sentence.negative.text)
-    inside = slice(1, 1 + len(own.token_ids))
-    replaced, suggestions = replaced[inside], suggestions[inside]
-    token_ids = np.where(replaced > 0.5, suggestions, own.token_ids)
-    corrected, _ = self._writer.edited(
-      self._writer.written(own),
-      token_ids,
-      written_captions.find_changes(own, token_ids, self._vocabulary),
-    )
-    return dataclasses.replace(
-      sentence.negative,
-      words=tuple(self._vocabulary.words[i] for i in own.token_ids),
-      replaced=tuple(map(float, replaced)),
-      corrected=corrected,
-    )
-
   def _fluency(
     self, caption: Caption, candidates: Candidates, is_left: np.ndarray
   ) -> np.ndarray:

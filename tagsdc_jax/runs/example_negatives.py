@@ -339,8 +339,13 @@ def read_words(
     the probability that a word was replaced, float32 [rows, L], and the word
     that the correction head prefers, int32 [rows, L].
   """
-  # The two classes are: replaced, same word (losses/words.py).
+  # The two classes are: replaced, same word (losses/words.py). Their weights in
+  # training have shifted the log-odds, which is taken back here.
+  losses = own.task.settings.losses
+  weights = losses.kept_weight, losses.replaced_weight
+  shift = np.log(weights[0] / weights[1]) if all(weights) else 0.0
+  logits = own.read(params, 'disc_logits', states)
   return (
-    jax.nn.softmax(own.read(params, 'disc_logits', states))[..., 0],
+    jax.nn.sigmoid(logits[..., 0] - logits[..., 1] + shift),
     jnp.argmax(own.read(params, 'correction_logits', states), axis=-1),
   )

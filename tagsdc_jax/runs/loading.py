@@ -1,7 +1,9 @@
 """A checkpoint, its settings and a split of data -> a network that ranks."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
+
+import jax
 
 from tagsdc_jax import errors, settings
 from tagsdc_jax.data import dataset
@@ -54,3 +56,29 @@ def ranking_parameters(
   if config.quirks.untrained_rank_head and loaded.about['phase'] != 'pretrain':
     return head_init.reset_rank_head(loaded.parameters)
   return loaded.parameters
+
+
+class Network(NamedTuple):
+  """A trained network on one device."""
+
+  settings: settings.Settings  # With the data's sizes.
+  model: RetrievalModel
+  parameters: Any  # As it ranks, on the host.
+  params: Any  # With the matching head of its phase, on the device.
+
+
+def open_network(
+  loaded: checkpoints.Loaded,
+  config: settings.Settings,
+  data: dataset.RetrievalDataset,
+) -> Network:
+  """Returns a checkpoint's network, on one device.
+
+  Raises:
+    UserError: if checkpoint, settings and data do not fit together.
+  """
+  config, model = open_model(loaded, config, data)
+  setup.check_positions(config.model, data)
+  parameters = ranking_parameters(loaded, config)
+  params = head_init.matching_parameters(parameters, loaded.about['phase'])
+  return Network(config, model, parameters, jax.device_put(params))

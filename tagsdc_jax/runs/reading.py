@@ -85,16 +85,19 @@ class Reader:
     pairs: Sequence[tuple[dataset.Caption, int]],
     *,
     with_words: bool = False,
+    at_once: int = 0,
   ) -> Read:
     """Returns the outputs of the heads for each pair, as numpy arrays.
 
     Args:
       pairs: at least one pair of a caption and an image number.
       with_words: whether to read the word heads of stage 2.
+      at_once: how many to run at a time, for a program that is compiled
+        already; 0: all, if there are not too many.
     """
     length = self._length([caption for caption, _ in pairs])
     found = []
-    for rows, count in _batches(len(pairs), _size(len(pairs))):
+    for rows, count in _batches(len(pairs), _size(at_once or len(pairs))):
       read = _read_pairs(
         self._engine(length),
         with_words,

@@ -10,7 +10,7 @@ from tagsdc_jax import api, files, main, settings
 from tagsdc_jax.data import opening
 from tagsdc_jax.models import retrieval
 from tagsdc_jax.negative_files import records
-from tagsdc_jax.runs import generating, setup
+from tagsdc_jax.runs import generating, negatives_folder, setup
 from tagsdc_jax.training import checkpoints
 from tests import tiny
 
@@ -43,7 +43,7 @@ def _generate(*words):
 
 
 def _bytes(out):
-  return (out / generating.NEGATIVES).read_bytes()
+  return (out / negatives_folder.NEGATIVES).read_bytes()
 
 
 @pytest.fixture(scope='module', name='made')
@@ -54,7 +54,7 @@ def _made(runs, tmp_path_factory):
 
 
 def test_what_is_written(runs, made):
-  file = records.File(made / generating.NEGATIVES)
+  file = records.File(made / negatives_folder.NEGATIVES)
   captions = list(file)
   matcher = api.load(runs / 'dc', overrides={'num_devices': 1})
   assert [one.text for one in captions] == [
@@ -106,7 +106,7 @@ def test_stopped_and_continued_is_the_same_file(
   with monkeypatch.context() as patched:
     patched.setattr(files, 'write_bytes', interrupted)
     assert _generate(*words) == 130
-  assert not (tmp_path / generating.NEGATIVES).exists()
+  assert not (tmp_path / negatives_folder.NEGATIVES).exists()
   capsys.readouterr()
   assert _generate(*words) == 0
   assert 'continuing: 64 of 120 captions' in capsys.readouterr().out
@@ -139,7 +139,7 @@ def test_devices_only_divide_the_work(runs, tmp_path):
 def test_a_judge_and_swaps(runs, tmp_path):
   words = ['--source', 'word_swap', '--judge', runs / 'dc', *_FEW]
   assert _generate(runs / 'tags', tmp_path / 'out', *words) == 0
-  file = records.File(tmp_path / 'out' / generating.NEGATIVES)
+  file = records.File(tmp_path / 'out' / negatives_folder.NEGATIVES)
   assert file.header['judge']['phase'] == 'dc'
   swaps = [own for one in file for own in one.negatives]
   assert len(swaps) > 10
@@ -160,7 +160,7 @@ def test_captions_of_a_file(runs, tmp_path, capsys):
   told = capsys.readouterr().out
   assert '2 of 3 pictures are in world/test' in told
   assert 'words that are not in the vocabulary' in told
-  first, second = records.File(tmp_path / 'out' / generating.NEGATIVES)
+  first, second = records.File(tmp_path / 'out' / negatives_folder.NEGATIVES)
   assert first.text == 'A small red circle'
   assert all(
     own.text[:2] == 'A ' for own in first.negatives if own.edits[0].start
@@ -190,7 +190,7 @@ def test_bad_input_is_one_line(runs, tmp_path, capsys, words, told):
   error = capsys.readouterr().err
   assert code == 2
   assert told in error and error.count('\n') == 1
-  assert not (tmp_path / 'out' / generating.NEGATIVES).exists()
+  assert not (tmp_path / 'out' / negatives_folder.NEGATIVES).exists()
 
 
 def test_a_folder_of_something_else(runs, tmp_path, capsys):

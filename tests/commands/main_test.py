@@ -2,6 +2,7 @@
 
 import io
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -47,7 +48,7 @@ def test_examples_parse(name):
   parser = main.make_parser()
   text = main.COMMANDS[name].EXAMPLES.replace('\\\n', ' ')
   examples = [
-    line.split()[1:]
+    shlex.split(line)[1:]
     for line in text.splitlines()
     if line.startswith('  tagsdc ')
   ]

@@ -251,3 +251,7 @@ def test_sentences_of_word_pieces():
   assert found == ['red', 'star', '##s', '[MASK]', 'circle', '.']
   with pytest.raises(UserError, match="no word 'banana'"):
     encode('a banana')
+  with pytest.raises(UserError, match=r"Unicode text, got 'a .udcff'"):
+    encode('a \udcff')  # A byte that is not UTF-8, on a command line.
+  with pytest.raises(UserError, match='at least one token, got'):
+    encode('\u200b')

@@ -159,6 +159,7 @@ SUGARCREPE = source.Format(
   is_folder=True,
 )
 DEGLA = source.Format(
+  suffix='.json',
   consumer='DeGLA',
   content=f'a JSON list of image_id, original, enhanced (at least {_USED})',
   lost='scores, edits and all else but the texts; the path of the picture, of '

@@ -134,6 +134,7 @@ def _read_mmeb(given: source.Source, out: Path) -> list[str]:
 
 
 SENTENCE_TRANSFORMERS = source.Format(
+  suffix='.jsonl',
   consumer='sentence-transformers',
   content='JSON lines: anchor (the picture), positive, negative, or negative_1 '
   'to negative_N',
@@ -153,6 +154,7 @@ MS_SWIFT = source.Format(
   write=_write_swift,
   hints=_read_swift,
   suffix='.jsonl',
+  is_suffix_read=True,
   # MAX_NEGATIVE_SAMPLES, from which more would be drawn.
   number=7,
   most=7,
@@ -167,6 +169,7 @@ MS_SWIFT = source.Format(
   ),
 )
 TRL_DPO = source.Format(
+  suffix='.jsonl',
   consumer="TRL's DPOTrainer",
   content='JSON lines: images, prompt, chosen (the caption), rejected (a '
   'negative), a line per negative',

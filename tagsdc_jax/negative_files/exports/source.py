@@ -31,7 +31,9 @@ class Format:
     opens_pictures: whether the pictures' files are copied, so that all of them
       must be there.
     without_pictures: what happens to a caption whose picture is missing.
-    suffix: that the file must have because the reader goes by it; or empty.
+    suffix: of the file, if one is written.
+    is_suffix_read: whether the reader goes by it, so that the file must have
+      it.
     number: negatives per caption, unless the user says otherwise; None: all.
     most: the largest number that the reader takes.
     is_exact: whether every caption must have the same number.
@@ -50,6 +52,7 @@ class Format:
   opens_pictures: bool = False
   without_pictures: str = 'its training will not find them'
   suffix: str = ''
+  is_suffix_read: bool = False
   number: int | None = None
   most: int | None = None
   is_exact: bool = False

@@ -87,6 +87,7 @@ def _read_trohn(given: source.Source, out: Path) -> list[str]:
 
 
 NEGCLIP = source.Format(
+  suffix='.tsv',
   consumer='NegCLIP (vinid/neg_clip) and FSC-CLIP',
   content='tab-separated, a row per caption with a list of negatives',
   lost='scores, edits and all else but the texts; NegCLIP draws one negative '
@@ -96,6 +97,7 @@ NEGCLIP = source.Format(
   missing=_MISSING,
 )
 TROHN = source.Format(
+  suffix='.csv',
   consumer="BiVLC's CLIP fine-tuning (TROHN-Text)",
   content='comma-separated, all quoted, a row per negative',
   lost='scores, edits and all else but the texts; a caption stands once per '

@@ -62,7 +62,11 @@ def check(
       f'{form.consumer} takes at most {form.most} negatives per caption, got '
       f'--per-caption {number}; pass a smaller number'
     )
-  if not out.name.endswith(form.suffix) and not files.is_stdout(out):
+  if (
+    form.is_suffix_read
+    and not out.name.endswith(form.suffix)
+    and not files.is_stdout(out)
+  ):
     raise errors.UserError(
       f'{form.consumer} goes by the suffix of a file, which must be '
       f'{form.suffix}, got {out.name}; pass another name'

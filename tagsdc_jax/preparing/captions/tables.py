@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from tagsdc_jax import errors, files
 from tagsdc_jax.preparing import listing
@@ -67,6 +68,85 @@ def read_csv(path: Path) -> listing.Listing:
   Raises:
     UserError: if a column is missing or a row is malformed.
   """
+  table = _open_table(path)
+  column = {name: place for place, name in enumerate(table.header)}
+  collector = listing.Collector(str(path), 'CSV')
+  for where, row in table.rows:
+    name = row[table.image].strip()
+    if not name:
+      raise errors.UserError(f'{where}: the picture must be named, got none')
+    own = row[column['split']] if 'split' in column else None
+    picture = listing.Picture(
+      image_id=name,
+      split=listing.split_of(own, where),
+      sentences=(),
+      names=listing.names_of(
+        name, row[column['image_id']] if 'image_id' in column else None
+      ),
+    )
+    collector.add(picture)
+    ids: list[str | None] = [None] * len(table.captions)
+    if 'caption_id' in column and len(table.captions) == 1:
+      ids = [row[column['caption_id']]]
+    for place, caption_id in zip(table.captions, ids, strict=True):
+      collector.add_text(picture, row[place].strip(), caption_id)
+  return collector.listing()
+
+
+def read_pairs(path: Path) -> list[tuple[str, str]]:
+  """Returns picture and caption of every row of CSV or line of JSON.
+
+  Args:
+    path: a table as for `read_csv`, of which one column of captions is read, or
+      a JSON object per line, with texts under the names of such columns.
+  Raises:
+    UserError: if a column is missing or a row is malformed.
+  """
+  if next((line for _, line in _lines(path)), '').lstrip().startswith('{'):
+    return [_pair(where, entry) for where, entry in _objects(path)]
+  table = _open_table(path)
+  named = [name for name in _CAPTION_COLUMNS if name in table.header]
+  if named:
+    caption = table.header.index(named[0])
+  elif len(table.captions) == 1:
+    [caption] = table.captions
+  else:
+    raise errors.UserError(
+      f'{path}: expected one column of captions, got '
+      f'{", ".join(table.header[place] for place in table.captions)}; write '
+      'a row for each caption'
+    )
+  return [(row[table.image].strip(), row[caption]) for _, row in table.rows]
+
+
+def _pair(where: str, entry: Any) -> tuple[str, str]:
+  found = []
+  for names in (_IMAGE_COLUMNS, _CAPTION_COLUMNS):
+    given = entry if isinstance(entry, dict) else {}
+    name = next((name for name in names if name in given), '')
+    value = given.get(name)
+    if name and type(value) is int and names is _IMAGE_COLUMNS:
+      value = str(value)
+    if not isinstance(value, str):
+      raise errors.UserError(
+        f'{where}: expected an object with a text under one of '
+        f'{", ".join(names)}, got {json.dumps(entry)[:80]}'
+      )
+    found.append(value)
+  return found[0], found[1]
+
+
+class _Table(NamedTuple):
+  """A table of captions."""
+
+  header: list[str]  # In lower case.
+  image: int  # Column of the picture.
+  captions: list[int]  # Columns of captions.
+  rows: Iterator[tuple[str, list[str]]]  # Where, for messages, and the fields.
+
+
+def _open_table(path: Path) -> _Table:
+  """Returns the columns and rows of a CSV file; see `read_csv`."""
   text = read_text(path)
   first = text.split('\n', 1)[0]
   if not text.strip():
@@ -75,53 +155,37 @@ def read_csv(path: Path) -> listing.Listing:
   rows = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter)
   csv.field_size_limit(2**31 - 1)
   header = [name.strip().lower() for name in next(rows, [])]
-  image = next((n for n in _IMAGE_COLUMNS if n in header), None)
+  images = [n for n in _IMAGE_COLUMNS if n in header]
   captions = [
     place
     for place, name in enumerate(header)
     if re.sub(r'[ _-]?\d+$', '', name) in _CAPTION_COLUMNS
   ]
-  if image is None or not captions:
+  if not images or not captions:
     raise errors.UserError(
       f'{path}: the first line must name the columns, one of '
       f'{", ".join(_IMAGE_COLUMNS)} and one of {", ".join(_CAPTION_COLUMNS)}, '
       f'got {first.strip()[:80]!r}'
     )
-  column = {name: place for place, name in enumerate(header)}
-  collector = listing.Collector(str(path), 'CSV')
-  try:
-    for row in rows:
-      if not row:
-        continue
-      where = f'{path}: line {rows.line_num}'
-      if len(row) != len(header):
-        raise errors.UserError(
-          f'{where}: expected {len(header)} fields as in the first line, got '
-          f'{len(row)}; fields that contain {delimiter!r} need quotes'
-        )
-      name = row[column[image]].strip()
-      if not name:
-        raise errors.UserError(f'{where}: the picture must be named, got none')
-      own = row[column['split']] if 'split' in column else None
-      picture = listing.Picture(
-        image_id=name,
-        split=listing.split_of(own, where),
-        sentences=(),
-        names=listing.names_of(
-          name, row[column['image_id']] if 'image_id' in column else None
-        ),
-      )
-      collector.add(picture)
-      ids: list[str | None] = [None] * len(captions)
-      if 'caption_id' in column and len(captions) == 1:
-        ids = [row[column['caption_id']]]
-      for place, caption_id in zip(captions, ids, strict=True):
-        collector.add_text(picture, row[place].strip(), caption_id)
-  except csv.Error as error:
-    raise errors.UserError(
-      f'{path}: line {rows.line_num} is no row of a table ({error})'
-    ) from error
-  return collector.listing()
+
+  def checked() -> Iterator[tuple[str, list[str]]]:
+    try:
+      for row in rows:
+        if not row:
+          continue
+        where = f'{path}: line {rows.line_num}'
+        if len(row) != len(header):
+          raise errors.UserError(
+            f'{where}: expected {len(header)} fields as in the first line, got '
+            f'{len(row)}; fields that contain {delimiter!r} need quotes'
+          )
+        yield where, row
+    except csv.Error as error:
+      raise errors.UserError(
+        f'{path}: line {rows.line_num} is no row of a table ({error})'
+      ) from error
+
+  return _Table(header, header.index(images[0]), captions, checked())
 
 
 def read_json_lines(path: Path) -> listing.Listing:
@@ -129,19 +193,25 @@ def read_json_lines(path: Path) -> listing.Listing:
 
   Args and errors: see `read_csv`.
   """
-  entries, lines = [], []
+  entries = list(_objects(path))
+  return json_files.read_entries(
+    str(path),
+    'JSON lines',
+    [entry for _, entry in entries],
+    lambda i: entries[i][0].removeprefix(f'{path}: '),
+  )
+
+
+def _objects(path: Path) -> Iterator[tuple[str, Any]]:
+  """Yields the JSON of every line, with where it is, for messages."""
   for number, line in _lines(path):
+    where = f'{path}: line {number}'
     try:
-      entries.append(json.loads(line))
+      yield where, json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:
       raise errors.UserError(
-        f'{path}: line {number} must be a JSON object, got {line[:40]!r} '
-        f'({error})'
+        f'{where} must be a JSON object, got {line[:40]!r} ({error})'
       ) from error
-    lines.append(number)
-  return json_files.read_entries(
-    str(path), 'JSON lines', entries, lambda i: f'line {lines[i]}'
-  )
 
 
 def read_tokens(path: Path) -> listing.Listing:

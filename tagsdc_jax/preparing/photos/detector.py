@@ -51,6 +51,7 @@ class DetectorExtractor:
     kind: for messages.
     sources: files of the vision transformer's weights, and the detector's.
     label_names: of the class numbers.
+    max_regions: most regions of a photo.
   """
 
   kind = 'photos, detector'
@@ -83,7 +84,8 @@ class DetectorExtractor:
       raise errors.UserError(f'max_boxes must be at least 1, got {max_boxes}')
     self._threshold, self._max_boxes = threshold, max_boxes
     self._detector = LazyDetector(detector)
-    self._lazy = encoding.LazyEncoder(encoder, size, 1 + max_boxes)
+    self.max_regions = 1 + max_boxes
+    self._lazy = encoding.LazyEncoder(encoder, size, self.max_regions)
     self.label_names = self._detector.label_names
     self.sources = (*self._lazy.weights.files, *self._detector.files)
 

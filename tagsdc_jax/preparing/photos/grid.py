@@ -30,10 +30,12 @@ class GridExtractor:
     kind: for messages.
     sources: files of the weights.
     label_names: none.
+    max_regions: of every photo.
   """
 
   kind = 'photos, grid'
   label_names: tuple[str, ...] = ()
+  max_regions = 1 + cells.GRID**2
 
   def __init__(self, encoder: str, size: int | None = None) -> None:
     """Makes an extractor.
@@ -44,7 +46,7 @@ class GridExtractor:
     Raises:
       UserError: if the vision transformer cannot be loaded.
     """
-    self._lazy = encoding.LazyEncoder(encoder, size, 1 + cells.GRID**2)
+    self._lazy = encoding.LazyEncoder(encoder, size, self.max_regions)
     self.sources = self._lazy.weights.files
 
   @property

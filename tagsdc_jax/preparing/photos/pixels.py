@@ -25,12 +25,14 @@ class PixelExtractor:
     kind: for messages.
     sources: none.
     label_names: none.
+    max_regions: of every photo.
     batch_size: photos of a batch.
   """
 
   kind = 'photos, pixels'
   sources: tuple[str, ...] = ()
   label_names: tuple[str, ...] = ()
+  max_regions = 1 + cells.GRID**2
   batch_size = 1
 
   def decode(self, path: Path) -> StoredRegions | Unreadable:

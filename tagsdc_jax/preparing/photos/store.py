@@ -11,6 +11,7 @@ from tagsdc_jax import errors, paths
 from tagsdc_jax.preparing.photos import detector as detectors
 from tagsdc_jax.preparing.photos import folder as folders
 from tagsdc_jax.preparing.photos import grid, opening, pixels
+from tagsdc_jax.preparing.regions import conventions
 from tagsdc_jax.preparing.regions.store import StoredRegions, Unreadable
 
 EXTRACTORS = ('grid', 'detector', 'pixels')
@@ -26,11 +27,13 @@ class Extractor(Protocol):
     kind: for messages.
     sources: the files of its weights.
     label_names: of the class numbers in `StoredRegions.labels`, if any.
+    max_regions: most regions of a photo.
   """
 
   kind: str
   sources: tuple[str, ...]
   label_names: tuple[str, ...]
+  max_regions: int
 
   @property
   def batch_size(self) -> int:
@@ -84,37 +87,42 @@ class PhotoStore:
     Boxes are in pixels of the photo as it is shown, features float32. On a CPU
     the result for a photo does not depend on the others, to the last bit.
     """
-    extractor = self._extractor
-    size = extractor.batch_size
-    results: list[StoredRegions | Unreadable | None] = [None] * len(names)
-    rows: list[int] = []
-    batch: list[Any] = []
-    running: tuple[list[int], Any] | None = None
+    return read_photos(self._extractor, [self._folder / n for n in names])
 
-    def swap(started: tuple[list[int], Any] | None) -> None:
-      nonlocal running
-      finished, running = running, started
-      if finished:
-        for row, regions in zip(finished[0], extractor.finish(finished[1])):
-          results[row] = regions
 
-    workers = min(len(os.sched_getaffinity(0)), _MOST_THREADS)
-    with opening.quiet(), futures.ThreadPoolExecutor(workers) as pool:
-      paths_ = (self._folder / name for name in names)
-      ahead = _ahead(pool, extractor.decode, paths_, size + workers)
-      for row, decoded in enumerate(ahead):
-        if isinstance(decoded, Unreadable):
-          results[row] = decoded
-          continue
-        rows.append(row)
-        batch.append(decoded)
-        if len(batch) == size:
-          swap((rows, extractor.start(batch)))
-          rows, batch = [], []
-      if batch:
+def read_photos(
+  extractor: Extractor, paths_: Sequence[Path]
+) -> list[StoredRegions | Unreadable]:
+  """Returns the regions of photos; see `PhotoStore.read`."""
+  size = extractor.batch_size
+  results: list[StoredRegions | Unreadable | None] = [None] * len(paths_)
+  rows: list[int] = []
+  batch: list[Any] = []
+  running: tuple[list[int], Any] | None = None
+
+  def swap(started: tuple[list[int], Any] | None) -> None:
+    nonlocal running
+    finished, running = running, started
+    if finished:
+      for row, regions in zip(finished[0], extractor.finish(finished[1])):
+        results[row] = regions
+
+  workers = min(len(os.sched_getaffinity(0)), _MOST_THREADS)
+  with opening.quiet(), futures.ThreadPoolExecutor(workers) as pool:
+    ahead = _ahead(pool, extractor.decode, paths_, size + workers)
+    for row, decoded in enumerate(ahead):
+      if isinstance(decoded, Unreadable):
+        results[row] = decoded
+        continue
+      rows.append(row)
+      batch.append(decoded)
+      if len(batch) == size:
         swap((rows, extractor.start(batch)))
-      swap(None)
-    return [result for result in results if result is not None]
+        rows, batch = [], []
+    if batch:
+      swap((rows, extractor.start(batch)))
+    swap(None)
+  return [result for result in results if result is not None]
 
 
 def open_photos(
@@ -130,6 +138,30 @@ def open_photos(
 
   Args:
     path: of the folder; folders within are searched too.
+    extractor, encoder, detector, size, threshold, max_boxes: see
+      `make_extractor`.
+  Raises:
+    UserError: as `make_extractor`, or if there are no photos.
+  """
+  _check_options(extractor, encoder, detector, size)
+  folders.photo_names(paths.folder(path))  # Before large files are loaded.
+  return PhotoStore(
+    path,
+    make_extractor(extractor, encoder, detector, size, threshold, max_boxes),
+  )
+
+
+def make_extractor(
+  extractor: str,
+  encoder: str | None = None,
+  detector: str | None = None,
+  size: int | None = None,
+  threshold: float = detectors.THRESHOLD,
+  max_boxes: int = detectors.MAX_BOXES,
+) -> Extractor:
+  """Returns what turns photos into regions.
+
+  Args:
     extractor: "grid": regular cells; "detector": the boxes of a detector;
       "pixels": regular cells with shrunk pixels as features.
     encoder: folder or hub name of a vision transformer, which computes the
@@ -140,9 +172,39 @@ def open_photos(
     threshold: detector only: boxes must be at least this probable.
     max_boxes: detector only: the most probable boxes that are kept.
   Raises:
-    UserError: if an option is missing or does not fit, there are no photos, or
-      a model cannot be loaded.
+    UserError: if an option is missing or does not fit, or a model cannot be
+      loaded.
   """
+  _check_options(extractor, encoder, detector, size)
+  if extractor == 'grid':
+    return grid.GridExtractor(str(encoder), size)
+  if extractor == 'detector':
+    return detectors.DetectorExtractor(
+      str(encoder), str(detector), size, threshold, max_boxes
+    )
+  return pixels.PixelExtractor()
+
+
+def convention_of(
+  extractor: Extractor, feature_size: int
+) -> conventions.Convention:
+  """Returns how extractors write boxes: corners in pixels of the photo."""
+  return conventions.Convention(
+    kind=extractor.kind,
+    columns=4,
+    order=conventions.CORNERS,
+    is_divided=False,
+    has_sizes=True,
+    is_exchanged=False,
+    as_stored=False,
+    feature_size=feature_size,
+    num_sampled=0,
+  )
+
+
+def _check_options(
+  extractor: str, encoder: str | None, detector: str | None, size: int | None
+) -> None:
   needs = {'grid': ('encoder',), 'detector': ('encoder', 'detector')}
   if extractor not in EXTRACTORS:
     raise errors.UserError(
@@ -162,21 +224,10 @@ def open_photos(
         f'extractor {extractor} has no use for the {option} {value}; leave it '
         'out, or use another extractor'
       )
-  folders.photo_names(paths.folder(path))  # Before large files are loaded.
-  made: Extractor
-  if extractor == 'grid':
-    made = grid.GridExtractor(str(encoder), size)
-  elif extractor == 'detector':
-    made = detectors.DetectorExtractor(
-      str(encoder), str(detector), size, threshold, max_boxes
-    )
-  elif size is not None:
+  if extractor == 'pixels' and size is not None:
     raise errors.UserError(
       f'extractor pixels has no input size, got {size}; leave it out'
     )
-  else:
-    made = pixels.PixelExtractor()
-  return PhotoStore(path, made)
 
 
 def _ahead(

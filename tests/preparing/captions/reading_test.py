@@ -6,7 +6,7 @@ import pytest
 
 from tagsdc_jax import errors
 from tagsdc_jax.preparing import listing
-from tagsdc_jax.preparing.captions import reading
+from tagsdc_jax.preparing.captions import reading, tables
 
 
 def write(folder, name, content):
@@ -113,6 +113,38 @@ def test_tables_with_any_delimiter(tmp_path, delimiter):
   (picture,) = found.pictures
   assert picture.sentences[0].text == 'Red, or blue'
   assert picture.split == 'validation'
+
+
+def test_pairs_of_a_table(tmp_path):
+  path = write(
+    tmp_path,
+    'a.csv',
+    'Photo;caption_id;Text\n b.jpg ;1;"A ""red"";\nshoe"\n\nb.jpg;2;\n7;3;x\n',
+  )
+  # In order, one a row; what is empty stays, and so does the caption as it is.
+  assert tables.read_pairs(path) == [
+    ('b.jpg', 'A "red";\nshoe'),
+    ('b.jpg', ''),
+    ('7', 'x'),
+  ]
+  path = write(tmp_path, 'b.csv', 'sentence 1,img,caption,title\na,b,c,d\n')
+  assert tables.read_pairs(path) == [('b', 'c')]
+  path = write(tmp_path, 'c.csv', 'sentence_1,img\na,b\n')
+  assert tables.read_pairs(path) == [('b', 'a')]
+
+
+def test_pairs_of_json_lines(tmp_path):
+  entries = [
+    {'text': 'A shoe.', 'image': 'b.jpg', 'x': [1]},
+    {'caption': '', 'text': 'not this', 'file_name': 12},
+  ]
+  lines = '\n\n'.join(map(json.dumps, entries))
+  path = write(tmp_path, 'a.jsonl', f'\ufeff{lines}')
+  assert tables.read_pairs(path) == [('b.jpg', 'A shoe.'), ('12', '')]
+  for entry in ({'image': True, 'caption': 'a'}, {'image': 'a', 'caption': 1}):
+    path = write(tmp_path, 'b.jsonl', entry)
+    with pytest.raises(errors.UserError, match='b.jsonl: line 1: expected an'):
+      tables.read_pairs(path)
 
 
 def test_tables_with_several_captions_in_a_row(tmp_path):
