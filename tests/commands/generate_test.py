@@ -14,6 +14,8 @@ from tagsdc_jax.runs import generating, negatives_folder, setup
 from tagsdc_jax.training import checkpoints
 from tests import tiny
 
+# Of the 120 captions.
+_SHARD = 64
 _FEW = ['--fluency', '0', '--config.num_devices', '1']
 
 
@@ -49,7 +51,9 @@ def _bytes(out):
 @pytest.fixture(scope='module', name='made')
 def _made(runs, tmp_path_factory):
   out = tmp_path_factory.mktemp('made') / 'out'
-  assert _generate(runs / 'dc', out, '--config.num_devices', '1') == 0
+  with pytest.MonkeyPatch.context() as patched:
+    patched.setattr(generating, '_SHARD', _SHARD)
+    assert _generate(runs / 'dc', out, '--config.num_devices', '1') == 0
   return out
 
 
@@ -100,8 +104,7 @@ def test_stopped_and_continued_is_the_same_file(
       raise KeyboardInterrupt
     write(path, content)
 
-  # As many captions as a micro-batch has.
-  monkeypatch.setattr(generating, '_SHARD', 64)
+  monkeypatch.setattr(generating, '_SHARD', _SHARD)
   words = [runs / 'dc', tmp_path, '--config.num_devices', '1']
   with monkeypatch.context() as patched:
     patched.setattr(files, 'write_bytes', interrupted)
