@@ -217,8 +217,12 @@ def test_scores_and_words_are_the_networks(found, test_split, task, params):
     replaced_weight=1.0,
     kept_weight=0.0,
   )
+  # The odds are 0.11 times those, as unchanged words count in training.
+  odds = 0.11 / np.expm1(losses)
   np.testing.assert_allclose(
-    np.exp(-losses), [word.replaced_prob for word in negative.words], rtol=1e-4
+    odds / (1 + odds),
+    [word.replaced_prob for word in negative.words],
+    rtol=1e-4,
   )
   best = grammar.to_words(np.argmax(correction[1, 1:-1], axis=-1))
   assert [word.correction for word in negative.words] == [
