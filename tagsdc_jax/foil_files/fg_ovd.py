@@ -113,5 +113,6 @@ def _add(
 
 def _annotations(whole: Any) -> list[Any]:
   found = whole.get('annotations') if isinstance(whole, Mapping) else None
-  is_list = isinstance(found, list) and found and isinstance(found[0], Mapping)
-  return found if is_list else []
+  if isinstance(found, list) and found and isinstance(found[0], Mapping):
+    return found
+  return []

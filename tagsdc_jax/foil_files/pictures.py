@@ -2,9 +2,9 @@
 
 Names are compared as they are, then without folder and suffix, then by number.
 A number means nothing without the collection that it is from: picture 3968 of
-Visual Genome is not COCO's. So a number is used only if both sides are of the
-same collection, by their prefix, folder or form. COCO's val2017 and val2014 have
-the same numbers.
+Visual Genome is not COCO's. So a number is used only if both sides are of one
+collection, by their prefix, folder or form. COCO's val2017 and val2014 have the
+same numbers.
 """
 
 import itertools
