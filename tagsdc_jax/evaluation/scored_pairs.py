@@ -64,10 +64,7 @@ def score_sentences(
   """
   if not len(sentences):
     return np.zeros(0, np.float32)
-  keys = [
-    (int(image), np.asarray(tokens, np.int32).tobytes())
-    for image, tokens in zip(image_numbers, sentences, strict=True)
-  ]
+  keys = _keys(sentences, image_numbers)
   pairs = sorted(set(keys))
   scores = np.zeros(len(pairs), np.float32)
   images = [image for image, _ in pairs]
@@ -93,6 +90,23 @@ def score_sentences(
     raise _not_finite(data, scores[wrong], *pairs[wrong])
   place = {pair: number for number, pair in enumerate(pairs)}
   return scores[[place[key] for key in keys]]
+
+
+def num_different(
+  sentences: Sequence[np.ndarray], image_numbers: Sequence[int] | np.ndarray
+) -> int:
+  """Returns the number of different pairs; see `score_sentences`."""
+  return len(set(_keys(sentences, image_numbers)))
+
+
+def _keys(
+  sentences: Sequence[np.ndarray], image_numbers: Sequence[int] | np.ndarray
+) -> list[tuple[int, bytes]]:
+  """Returns pairs by what determines their scores."""
+  return [
+    (int(image), np.asarray(tokens, np.int32).tobytes())
+    for image, tokens in zip(image_numbers, sentences, strict=True)
+  ]
 
 
 def _steps(

@@ -2,17 +2,18 @@
 
 Made from phrases alone, for any prepared split (after arXiv 2602.23906, which
 found that image-text models prefer the longer one). The short caption is a part
-of a caption that stays true. The long one is the whole caption, with one object,
-attribute or relation exchanged for one of other captions that none of the
-picture's captions names.
+of a caption that stays true. The long one is the whole caption, with one
+object, attribute or relation exchanged for one of other captions that none of
+the picture's captions names.
 """
 
 import collections
 import csv
 import dataclasses
+import functools
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -85,7 +86,10 @@ def make(data: dataset.RetrievalDataset, seed: int = 0) -> records.FoilFile:
           continue
         short = _shortened(written[number], own, unit)
         new = short and inventory[kind].draw(
-          rng, lambda text: _is_foreign(text, unit, named, beside)
+          rng,
+          functools.partial(
+            _is_foreign, unit=unit, named=named, beside=beside
+          ),
         )
         if short and new:
           long = _exchanged(written[number], unit, new)
@@ -124,7 +128,9 @@ class _Inventory:
     self._texts = sorted(counts)
     self._ends = np.cumsum([counts[text] for text in self._texts])
 
-  def draw(self, rng: np.random.Generator, is_allowed) -> str:
+  def draw(
+    self, rng: np.random.Generator, is_allowed: Callable[[str], bool]
+  ) -> str:
     """Returns an allowed unit's text, '' if some tries give none."""
     if not self._texts:
       return ''
@@ -220,9 +226,7 @@ def _shortened(
   return text[: spans[max(ends) - 1][1]] if ends else ''
 
 
-def _exchanged(
-  written: written_captions.Written, unit: _Unit, new: str
-) -> str:
+def _exchanged(written: written_captions.Written, unit: _Unit, new: str) -> str:
   start, end = written.spans[unit.start][0], written.spans[unit.end - 1][1]
   if written.text[start].isupper():
     new = new[:1].upper() + new[1:]

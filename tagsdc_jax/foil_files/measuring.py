@@ -15,7 +15,7 @@ from scipy import stats
 from tagsdc_jax.evaluation import blind, foils
 from tagsdc_jax.foil_files.records import Item
 
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r'\w+')
 
 
 @dataclasses.dataclass(frozen=True)

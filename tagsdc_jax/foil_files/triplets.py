@@ -1,7 +1,7 @@
 """Records of a picture, its caption, and one or several foils.
 
-SugarCrepe, SugarCrepe++ (two captions), BiVLC's text side, tables of NegCLIP and
-CREPE (a Python list of foils), and whatever else names these three.
+SugarCrepe, SugarCrepe++ (two captions), BiVLC's text side, tables of NegCLIP
+and CREPE (a Python list of foils), and whatever else has these three.
 """
 
 from collections.abc import Mapping
