@@ -87,9 +87,7 @@ def make(data: dataset.RetrievalDataset, seed: int = 0) -> records.FoilFile:
         short = _shortened(written[number], own, unit)
         new = short and inventory[kind].draw(
           rng,
-          functools.partial(
-            _is_foreign, unit=unit, named=named, beside=beside
-          ),
+          functools.partial(_is_foreign, unit=unit, named=named, beside=beside),
         )
         if short and new:
           long = _exchanged(written[number], unit, new)
@@ -108,14 +106,15 @@ def make(data: dataset.RetrievalDataset, seed: int = 0) -> records.FoilFile:
   return collector.file()
 
 
-def to_csv(file: records.FoilFile) -> bytes:
+def to_csv(made: Sequence[records.FoilFile]) -> bytes:
   """Returns items of one caption and one foil as a table, in UTF-8."""
   stream = io.StringIO(newline='')
   writer = csv.writer(stream, lineterminator='\n')
   writer.writerow(COLUMNS)
-  for item in file.items:
-    writer.writerow(
+  for file in made:
+    writer.writerows(
       (item.names[0], item.captions[0], item.foils[0], file.family, item.kind)
+      for item in file.items
     )
   return stream.getvalue().encode('utf-8')
 

@@ -5,6 +5,7 @@ A tie is wrong: a matcher that cannot tell the two apart has not passed.
 
 import collections
 import dataclasses
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -130,7 +131,8 @@ def _row(scored: Sequence[Scored], blind_words: float | None) -> dict[str, Any]:
     `count`, `accuracy`, `low`, `high`: of items whose every caption outscores
     every foil; of two captions and two pictures, Winoground's group score, with
     `text` and `image` beside it.
-    `ties`: items that fail by a tie alone.
+    `ties`: items that fail by a tie alone. `chance`: the accuracy of random
+    scores.
     `pairs`: the same by pairs of a caption and a foil, if items have several.
     `details`: mean over the finer kinds, if items have them.
     `at_half`: items with all captions above a probability of 0.5 and all foils
@@ -144,7 +146,10 @@ def _row(scored: Sequence[Scored], blind_words: float | None) -> dict[str, Any]:
   margins = np.array([one.margin for one in scored])
   is_right = margins > 0
   is_quad = scored[0].others is not None
-  row: dict[str, Any] = share(is_right) | {'ties': int(np.sum(margins == 0))}
+  row: dict[str, Any] = share(is_right) | {
+    'ties': int(np.sum(margins == 0)),
+    'chance': _percent([_chance(one) for one in scored]),
+  }
   if is_quad:
     row['text'] = share([_text_margin(one) > 0 for one in scored])
     row['image'] = share([_image_margin(one) > 0 for one in scored])
@@ -179,6 +184,15 @@ def _row(scored: Sequence[Scored], blind_words: float | None) -> dict[str, Any]:
   )
   row['blind'] = {'words': blind_words, 'fluency': _fluency(scored)}
   return row
+
+
+def _chance(one: Scored) -> float:
+  """Returns the probability that random scores are right."""
+  if one.others is not None:
+    # Of the 24 orders of four scores, those with both captions' own first.
+    return 1 / 6
+  # All captions before all foils.
+  return 1 / math.comb(len(one.captions) + len(one.foils), len(one.foils))
 
 
 def _text_margin(one: Scored) -> float:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
+
 import numpy as np
 
 from tagsdc_jax import errors, settings
@@ -44,6 +45,13 @@ def open_splits(
   for other in opened.values():
     dataset.check_same_vocabulary(first, other)
   return opened, [f'not looked through: {error}' for error in missing]
+
+
+def bare(data: dataset.RetrievalDataset) -> dataset.RetrievalDataset:
+  """Returns a split without its captions."""
+  return dataclasses.replace(
+    data, captions=(), captions_of_image=[()] * len(data.image_ids)
+  )
 
 
 def sizes_of(config: settings.Data) -> Sizes:
@@ -120,6 +128,10 @@ class Shelf:
     """Returns the part of every picture in `data` that is meant."""
     return [corners for _, corners in self._numbers]
 
+  def split(self, name: str) -> dataset.RetrievalDataset:
+    """Returns a split by its name."""
+    return self._splits[name]
+
   def image_id(self, place: pictures.Place) -> str:
     """Returns the id of a picture."""
     return self._splits[place.split].image_ids[place.number]
@@ -191,9 +203,16 @@ def _corners(box: records.Box, width: float, height: float) -> _Corners:
 
 
 def training_contents(
-  config: settings.Settings,
+  config: settings.Settings, opened: dataset.RetrievalDataset | None
 ) -> tuple[dataset.Contents | None, str]:
-  """Returns what a network was trained on, or None and why it is unknown."""
+  """Returns what a network was trained on, or None and why it is unknown.
+
+  Args:
+    config: of the training.
+    opened: its training split, if it is open already.
+  """
+  if opened is not None:
+    return dataset.contents_of(opened), ''
   try:
     contents = opening.open_contents(config.data, 'train', config.extensions)
   except errors.UserError as error:

@@ -119,7 +119,7 @@ class Sentences:
     return (np.cumsum(starts) - starts[0]).tolist()
 
   def restores(
-    self, item: records.Item, foil: int, tokens: Sequence[int]
+    self, item: records.Item, foil: int, tokens: Sequence[int] | np.ndarray
   ) -> bool:
     """Returns whether tokens are the caption's word, or its plural."""
     target = item.swaps[foil][1].casefold()
