@@ -20,6 +20,7 @@ import numpy as np
 from tagsdc_jax import errors, settings
 from tagsdc_jax.data import dataset, phrases, written_captions
 from tagsdc_jax.foil_files import records
+from tagsdc_jax.runtime import progress
 
 FAMILY = 'half-truths'
 # The columns of BiVLC's text side, which others read as well.
@@ -72,27 +73,25 @@ def make(data: dataset.RetrievalDataset, seed: int = 0) -> records.FoilFile:
   beside = _neighbors(units)
   has_an = 'an' in data.vocabulary.words
   collector = records.Collector(f'{FAMILY} of {data.name}', FAMILY)
-  for kind, name in enumerate(settings.PHRASE_KINDS, 1):
+  with progress.progress_bar(
+    len(data.captions), f'making half-truths of {data.name}', 'captions'
+  ) as bar:
     for number, caption in enumerate(data.captions):
-      own = units[number]
       named = [
         _plain(written[other].text)
         for other in data.captions_of_image[caption.image]
       ]
-      rng = np.random.default_rng([seed, number, kind])
-      for place in rng.permutation(len(own)):
-        unit = own[place]
-        if unit.kind != kind:
-          continue
-        short = _shortened(written[number], own, unit)
-        new = short and inventory[kind].draw(
-          rng,
-          functools.partial(_is_foreign, unit=unit, named=named, beside=beside),
+      for kind, name in enumerate(settings.PHRASE_KINDS, 1):
+        pair = _pair(
+          written[number],
+          units[number],
+          inventory[kind],
+          kind,
+          functools.partial(_is_foreign, named=named, beside=beside),
+          np.random.default_rng([seed, number, kind]),
         )
-        if short and new:
-          long = _exchanged(written[number], unit, new)
-          if has_an:
-            short, long = _with_articles(short), _with_articles(long)
+        if pair is not None:
+          short, long = map(_with_articles, pair) if has_an else pair
           collector.add(
             records.Item(
               f'{caption.caption_id}-{name}',
@@ -102,7 +101,7 @@ def make(data: dataset.RetrievalDataset, seed: int = 0) -> records.FoilFile:
               (data.image_ids[caption.image],),
             )
           )
-          break
+      bar.update(1)
   return collector.file()
 
 
@@ -117,6 +116,26 @@ def to_csv(made: Sequence[records.FoilFile]) -> bytes:
       for item in file.items
     )
   return stream.getvalue().encode('utf-8')
+
+
+def _pair(
+  written: written_captions.Written,
+  units: Sequence[_Unit],
+  inventory: '_Inventory',
+  kind: int,
+  is_foreign: Callable[..., bool],
+  rng: np.random.Generator,
+) -> tuple[str, str] | None:
+  """Returns a short caption and a long one with another unit of a kind."""
+  for place in rng.permutation(len(units)):
+    unit = units[place]
+    short = _shortened(written, units, unit) if unit.kind == kind else ''
+    new = short and inventory.draw(
+      rng, functools.partial(is_foreign, unit=unit)
+    )
+    if short and new:
+      return short, _exchanged(written, unit, new)
+  return None
 
 
 class _Inventory:

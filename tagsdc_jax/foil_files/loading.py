@@ -122,7 +122,8 @@ def _broken(path: Path, error: Exception, line: int = 0) -> errors.UserError:
   where = f'{path}: line {line}' if line else f'{path}'
   if isinstance(error, json.JSONDecodeError):
     at = f'line {line or error.lineno}, column {error.colno}'
-    what = f'{error.msg[0].lower()}{error.msg[1:]} at {at}'
+    said = error.msg.removesuffix(' at')
+    what = f'{said[0].lower()}{said[1:]} at {at}'
   else:
     what = str(error)
   return errors.UserError(

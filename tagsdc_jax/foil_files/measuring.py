@@ -105,7 +105,7 @@ def measure(scored: Sequence[Scored]) -> dict[str, Any]:
   Returns:
     `kinds`: kind -> row, in the order of the items; `all`: the row of all
     items; `mean`: the unweighted mean of the kinds with at least 100 items (of
-    the largest, if none has as many); `tasks`: FOIL's, or None. See `_row`.
+    all, if none has as many); `tasks`: FOIL's, or None. See `_row`.
   """
   whole = [one for one in scored if one.item.captions and one.item.foils]
   kinds: dict[str, list[Scored]] = {}
@@ -253,8 +253,8 @@ def _bag_of_words(scored: Sequence[Scored]) -> dict[str, float]:
 def _mean(rows: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
   if not rows:
     return None
-  least = min(foils.MIN_FOILS, max(row['count'] for row in rows.values()))
-  kept = {kind: row for kind, row in rows.items() if row['count'] >= least}
+  large = [kind for kind in rows if rows[kind]['count'] >= foils.MIN_FOILS]
+  kept = {kind: rows[kind] for kind in large or rows}
   return {
     'kinds': list(kept),
     'accuracy': 100

@@ -88,11 +88,12 @@ def read_all(files: Sequence[Path]) -> list[records.FoilFile]:
   """
   seen: dict[str, Path] = {}
   for path in files:
-    before = seen.setdefault(os.path.realpath(path), path)
-    if before is not path:
+    place = os.path.realpath(path)
+    if place in seen:
       raise errors.UserError(
-        f'{before} and {path} are the same file; name it once'
+        f'{seen[place]} and {path} are the same file; name it once'
       )
+    seen[place] = path
   return with_own_kinds([read(path) for path in files])
 
 
@@ -105,20 +106,19 @@ def with_own_kinds(found: Sequence[records.FoilFile]) -> list[records.FoilFile]:
   for number, file in enumerate(found):
     for kind in dict.fromkeys(item.kind for item in file.items):
       owners[file.family, kind].append(number)
-  names = _short_names([file.path for file in found])
   changed = list(found)
   for (family, kind), numbers in owners.items():
     if len(numbers) < 2 or family not in _BY_FILE:
       continue
-    for number in numbers:
+    names = _short_names([found[number].path for number in numbers])
+    for number, name in zip(numbers, names, strict=True):
+      own = (
+        name if kind == fields.stem(found[number].path) else f'{kind}: {name}'
+      )
       changed[number] = dataclasses.replace(
         changed[number],
         items=[
-          dataclasses.replace(
-            item, kind=_joined(kind, names[number], found[number].path)
-          )
-          if item.kind == kind
-          else item
+          dataclasses.replace(item, kind=own) if item.kind == kind else item
           for item in changed[number].items
         ],
       )
@@ -126,17 +126,19 @@ def with_own_kinds(found: Sequence[records.FoilFile]) -> list[records.FoilFile]:
 
 
 # Families whose published numbers are by file.
-_BY_FILE = ('SugarCrepe', 'SugarCrepe++', 'VALSE', 'FG-OVD', 'ARO', 'FOIL') + (
+_BY_FILE = (
+  'SugarCrepe',
+  'SugarCrepe++',
+  'VALSE',
+  'FG-OVD',
+  'FOIL',
+  'ARO',
   'VL-CheckList',
   'COLA',
   'ColorSwap',
   'CREPE',
   'NegCLIP table',
 )
-
-
-def _joined(kind: str, name: str, path: str) -> str:
-  return name if kind == fields.stem(path) else f'{kind}: {name}'
 
 
 def _short_names(files: Sequence[str]) -> list[str]:

@@ -23,7 +23,8 @@ def make(
     foils.make_foils(data, drawn),
     key=lambda foil: (foils.KINDS.index(foil.kind), foil.caption),
   )
-  collector = records.Collector(f'{PREFIX}{data.name.split("/")[-1]}', FAMILY)
+  split = data.name.split('/')[-1]
+  collector = records.Collector(f'{PREFIX}{split}', f'{FAMILY} {split}')
   for foil in made:
     caption = data.captions[foil.caption]
     collector.add(

@@ -1,6 +1,7 @@
 """Scores foil files with a trained network, and counts the results."""
 
 import dataclasses
+import itertools
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -143,7 +144,7 @@ def evaluate(
         scores,
         fluent,
         # In the order of `swapped`; empty before stage 2.
-        [x for x, _ in zip(judged, item.item.swaps)],
+        list(itertools.islice(judged, len(item.item.swaps))),
         unseen,
         data.image_ids[item.image],
       )
