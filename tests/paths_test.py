@@ -153,6 +153,13 @@ def test_every_option_that_names_a_path_is_found():
     ('convert', 'target'),
     ('convert', '--model-config'),
     ('report', 'run_dir'),
+    ('foils', 'model'),
+    ('foils', 'files'),
+    ('foils', '--data'),
+    ('foils', '--vocabulary'),
+    ('foils', '--json'),
+    ('foils', '--page'),
+    ('foils', '--write'),
     ('generate', 'model'),
     ('generate', 'out'),
     ('generate', '--captions'),
@@ -197,15 +204,18 @@ def test_every_option_refuses_what_is_elsewhere(
     'report': ['x'],
     'demo': [],
     'prepare': [],
+    'foils': ['x'],
     'generate': ['x', 'y'],
   }[words[0]]
   for text in (*REMOTE, '', '~no_such_user/x', 'a\0b'):
     given = (
       [*needed, action.option_strings[0], text]
       if action.option_strings
-      else {'source': [text, 'y'], 'target': ['x', text]}.get(
-        action.dest, [text]
-      )
+      else {
+        'source': [text, 'y'],
+        'target': ['x', text],
+        'files': ['x', text],
+      }.get(action.dest, [text])
     )
     line = _refused([*words, *given], capsys)
     assert 'cannot be used as a path' in line
