@@ -161,6 +161,13 @@ def test_every_option_that_names_a_path_is_found():
     ('export', 'out'),
     ('export', '--images'),
     ('report', 'run_dir'),
+    ('foils', 'model'),
+    ('foils', 'files'),
+    ('foils', '--data'),
+    ('foils', '--vocabulary'),
+    ('foils', '--json'),
+    ('foils', '--page'),
+    ('foils', '--write'),
     ('generate', 'model'),
     ('generate', 'out'),
     ('generate', '--captions'),
@@ -208,6 +215,7 @@ def test_every_option_refuses_what_is_elsewhere(
     'report': ['x'],
     'demo': [],
     'prepare': [],
+    'foils': ['x'],
     'generate': ['x', 'y'],
   }[words[0]]
   for text in (*REMOTE, '', '~no_such_user/x', 'a\0b'):
@@ -219,6 +227,7 @@ def test_every_option_refuses_what_is_elsewhere(
         ('convert', 'target'): ['x', text],
         ('export', 'negatives'): [text, *needed[1:]],
         ('export', 'out'): ['x', text, *needed[2:]],
+        ('foils', 'files'): ['x', text],
       }.get((words[0], action.dest), [text])
     )
     line = _refused([*words, *given], capsys)

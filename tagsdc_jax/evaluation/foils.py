@@ -36,22 +36,19 @@ def foil_accuracy(
   Returns:
     see `accuracy_by_kind`. A tie counts against the model.
   """
-  captions = [c.token_ids for c in data.captions]
-  images = [c.image for c in data.captions]
+  own = [data.captions[f.caption] for f in made]
+  images = [caption.image for caption in own]
   scores = scored_pairs.score_sentences(
     model,
     params,
     data,
-    captions + [f.token_ids for f in made],
-    images + [images[f.caption] for f in made],
+    [caption.token_ids for caption in own] + [f.token_ids for f in made],
+    images * 2,
     devices=devices,
   )
-  true, false = scores[: len(captions)], scores[len(captions) :]
-  own = [f.caption for f in made]
+  true, false = np.split(scores, 2)
   return accuracy_by_kind(
-    [f.kind for f in made],
-    true[own] > false,
-    np.array([images[caption] for caption in own]),
+    [f.kind for f in made], true > false, np.array(images)
   )
 
 

@@ -32,6 +32,7 @@ _TILES_AHEAD = 4
 # filled, in transfer, being written.
 _PARTS_HELD = 3
 _Item = TypeVar('_Item')
+_Read = TypeVar('_Read')
 
 
 def score_matrix(
@@ -179,7 +180,7 @@ def score_parts(
   first_rows = plan.images.shape[2] * np.arange(len(devices))[:, None]
   first, again = equal_sentences.find(data.captions).repetitions()
   block = None
-  for part, tile, result, is_last in _ahead(
+  for part, tile, result, is_last in ahead(
     _started(model, params, data, plan, parts, table, devices, wanted),
     _TILES_AHEAD,
   ):
@@ -284,15 +285,22 @@ def _read(
       assembling.images(data, plan.images[part].reshape(-1), most),
     )
 
+  return read_ahead(read, parts)
+
+
+def read_ahead(
+  read: Callable[[_Item], _Read], items: Iterable[_Item]
+) -> Iterator[_Read]:
+  """Yields what is read for each item, prefetching one in a thread."""
   # Not grain: the benchmark runs with only JAX and few packages installed.
   with futures.ThreadPoolExecutor(1) as thread:
     yield from (
       reading.result()
-      for reading in _ahead((thread.submit(read, part) for part in parts), 1)
+      for reading in ahead((thread.submit(read, item) for item in items), 1)
     )
 
 
-def _ahead(items: Iterable[_Item], number: int) -> Iterator[_Item]:
+def ahead(items: Iterable[_Item], number: int) -> Iterator[_Item]:
   """Yields the items, consuming `number` more ahead of each."""
   taken: collections.deque[_Item] = collections.deque()
   for item in items:

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from tagsdc_jax import errors
 from tagsdc_jax.data.world import dataset as world
 from tagsdc_jax.data.world import foils, grammar, oracle, scenes
 from tagsdc_jax.evaluation import foils as foil_evaluation
@@ -170,3 +171,87 @@ def test_scores_of_sentences_are_those_of_the_matrix(split, world_dir):
   for kind, value in _numbers(expected).items():
     difference = abs(result[kind]['accuracy'] - value)
     assert difference <= 100 * (1 - clear.mean()) + 1e-6
+
+
+@pytest.fixture(scope='module')
+def scorer(split, world_dir):
+  """Scores captions by number, with images by number."""
+  data, _ = split
+  model = tiny.make_task(tiny.make_settings('tags', world_dir)).model
+  devices = parallel.local_devices(3)
+  params = parallel.replicate(tiny.large_parameters(model), devices)
+
+  def score(numbers, images, changed=lambda tokens: tokens, **more):
+    return scored_pairs.score_sentences(
+      model,
+      params,
+      more.pop('data', data),
+      [changed(data.captions[number].token_ids) for number in numbers],
+      images,
+      devices=devices,
+      **more,
+    )
+
+  return score
+
+
+def test_scores_depend_on_the_pairs_only(scorer):
+  rng = np.random.default_rng(0)
+  numbers, images = rng.integers(0, 40, 60), rng.integers(0, 12, 60)
+  scores = scorer(numbers, images)
+  assert scores.dtype == np.float32 and np.std(scores) > 0.1
+  order = rng.permutation(60)
+  again = np.concatenate([order, order[:25]])
+  # To the last bit, so that equal pairs are ties.
+  np.testing.assert_array_equal(
+    scorer(numbers[again], images[again]), scores[again]
+  )
+  assert scorer([], []).shape == (0,)
+
+
+def test_many_small_steps_give_the_same(scorer, monkeypatch):
+  # One picture has more sentences than a step, others are alone.
+  numbers = np.arange(60)
+  images = np.array([5] * 20 + list(range(12)) + [7] * 28)
+  whole = scorer(numbers, images)
+  monkeypatch.setattr(scored_pairs, '_SENTENCES', 9)
+  monkeypatch.setattr(scored_pairs, '_IMAGES', 4)
+  counts = []
+  parts = scorer(numbers, images, progress=counts.append)
+  np.testing.assert_allclose(parts, whole, rtol=1e-5, atol=1e-5)
+  assert sum(counts) == 60 and max(counts) == 9
+  assert scored_pairs.num_different([numbers[:2]] * 3, [1, 1, 2]) == 2
+
+
+def test_steps_by_hand():
+  images = [0, 0, 0, 1, 2, 2, 3]
+  assert scored_pairs._steps(images, 4, 2) == [range(4), range(4, 7)]
+  assert scored_pairs._steps(images, 2, 9) == [
+    range(2),
+    range(2, 4),
+    range(4, 6),
+    range(6, 7),
+  ]
+  assert scored_pairs._steps(images, 9, 1) == [
+    range(3),
+    range(3, 4),
+    range(4, 6),
+    range(6, 7),
+  ]
+
+
+def test_a_score_that_is_not_finite_is_named(split, scorer):
+  data, _ = split
+
+  def read(image):
+    regions = data.read_regions(image)
+    if image != 3:
+      return regions
+    features = np.full_like(regions.features, np.nan)
+    return dataclasses.replace(regions, features=features)
+
+  spoiled = dataclasses.replace(data, read_regions=read)
+  with pytest.raises(errors.UserError) as caught:
+    scorer([0, 1], [2, 3], data=spoiled)
+  assert repr(data.captions[1].text) in str(caught.value)
+  assert f'image {data.image_ids[3]} of world/validation' in str(caught.value)

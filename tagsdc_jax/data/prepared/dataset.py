@@ -140,6 +140,18 @@ def iterate_pictures(root: str | os.PathLike, split: str) -> Iterator[Picture]:
     yield store.read_captions(image)[0]
 
 
+def read_sizes(root: str | os.PathLike, split: str) -> np.ndarray:
+  """Returns width and height of the pictures of a split, int [pictures, 2].
+
+  0 where they are unknown.
+
+  Args and errors: see `iterate_pictures`.
+  """
+  return np.array(
+    [(one.width, one.height) for one in iterate_pictures(root, split)]
+  ).reshape(-1, 2)
+
+
 def read_picture(root: str | os.PathLike, split: str, image: int) -> Picture:
   """Returns one picture of a split.
 

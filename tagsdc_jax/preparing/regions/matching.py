@@ -26,25 +26,27 @@ _NUMBER = re.compile(r'(?:^|[_-])0*(\d+)$')
 _SHOWN = 3
 
 
-def _stem(name: str) -> str:
+def stem(name: str) -> str:
+  """Returns a name without folder and suffix."""
   return _SUFFIX.sub('', os.path.basename(name))
 
 
-def _bare(name: str) -> str:
-  return _PREFIX.sub('', _stem(name))
+def bare(name: str) -> str:
+  """Returns a name without folder, suffix and the name of the data set."""
+  return _PREFIX.sub('', stem(name))
 
 
 def _number(name: str) -> str | None:
   """Returns the number that a name is or ends in, without leading zeros."""
-  found = _NUMBER.search(_bare(name))
+  found = _NUMBER.search(bare(name))
   return found[1] if found else None
 
 
 # How names are compared, the most literal first. None: not comparable.
 _FORMS: dict[str, Callable[[str], str | None]] = {
   'the same': lambda name: name,
-  'the same without folder and suffix': _stem,
-  'the same without folder, suffix and the name of the data set': _bare,
+  'the same without folder and suffix': stem,
+  'the same without folder, suffix and the name of the data set': bare,
   'the same number': _number,
 }
 

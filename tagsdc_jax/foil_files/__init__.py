@@ -1,0 +1,1 @@
+"""Benchmarks of foils: readers of published files, pictures, accuracy."""
