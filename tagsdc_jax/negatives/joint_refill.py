@@ -92,7 +92,9 @@ def redraw(
   is_target, masked_ids = of_copy(masked.is_target), of_copy(masked.token_ids)
   rounds, uniforms = rounds_of(is_target, num_rounds), by_sample(uniforms)
 
-  def body(i: Int[Array, ''], token_ids: Int[Array, 'rows L']) -> Any:
+  def body(
+    i: Int[Array, ''] | int, token_ids: Int[Array, 'rows L']
+  ) -> Int[Array, 'rows L']:
     text_key, image_key, encoder_key = jax.random.split(
       jax.random.fold_in(dropout_key, _FIRST_FOLD + i), 3
     )
@@ -164,6 +166,7 @@ def _row_words(
   """Returns a loss of 0, and the words drawn; see `engine.RowLosses`."""
   del inputs
   uniforms, is_drawn = constants
+  config = engine.task.settings.negatives
 
   def draw(
     head: Any, hidden: Float[Array, 'positions D'], uniforms: Any
@@ -171,7 +174,8 @@ def _row_words(
     words = refilling.sample_tokens(
       uniforms[:, None],
       engine.read(head, 'mlm_logits', hidden),
-      engine.task.settings.negatives.temperature,
+      config.temperature,
+      config.min_p,
     )
     return jnp.float32(0), words[:, 0]
 

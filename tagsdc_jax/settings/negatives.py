@@ -94,6 +94,13 @@ class Negatives:
     Number(1e-6, 1e6),
     'Sampling temperature of refilling; divides the MLM logits.',
   )
+  min_p: float = setting(
+    0.0,
+    Number(0, 1),
+    'Refilling never draws words that the language head finds less probable '
+    'than min_p times its most probable word, before the temperature '
+    '(min-p sampling). 0: any word may be drawn, as in the paper.',
+  )
   refill_rounds: int = setting(
     1,
     Whole(1, 100),
