@@ -1,10 +1,10 @@
 """Joint refilling: adjacent masked words are drawn one after another.
 
 `masked_words.predict` draws all words of a masked copy at once, independently.
-With `negatives.refill_rounds` above 1, that is only the first round: words next
-to one already drawn are drawn again, from the sentence with the drawn words
-written in. The drawn words differ between the S samples of a copy, so that each
-later round runs up to K * S sentences, without gradient.
+With `negatives.refill_rounds` above 1, that is only the first round: it keeps
+the words of some targets, which are written in before the others are drawn. The
+written words differ between the S samples of a copy, so that each later round
+runs up to K * S sentences, without gradient.
 """
 
 import dataclasses
@@ -33,9 +33,8 @@ def rounds_of(
   """Returns the round in which each target is drawn, from 0.
 
   The targets of a run, without another word in between, take turns: every
-  `num_rounds`-th is drawn in the same round. So the words of a phrase, and of
-  phrases next to each other, are drawn together only if they are `num_rounds`
-  places apart or more.
+  `num_rounds`-th is drawn in the same round. A run may be a phrase, its part,
+  or several phrases next to each other.
 
   Args:
     is_target: which words are masked.

@@ -104,11 +104,11 @@ class Negatives:
   refill_rounds: int = setting(
     1,
     Whole(1, 100),
-    'Rounds of refilling. 1: all masked words of a copy are drawn at once, '
-    'independently, as in the paper. R: of adjacent masked words, every R-th '
-    'is drawn per round, knowing the words drawn before it; words less than R '
-    'places apart are never drawn together. Each round after the first runs '
-    'up to num_copies x num_samples sentences without gradient.',
+    'R, the number of rounds of refilling. 1: all masked words of a copy are '
+    'drawn at once, independently, as in the paper. Above 1: every R-th of '
+    'adjacent masked words is drawn at once, knowing those drawn before. Each '
+    'round after the first runs up to num_copies x num_samples sentences '
+    'without gradient.',
   )
   num_in_batch: int = setting(
     4,
