@@ -4,6 +4,7 @@ The refills come from the language head of the matcher that is being trained.
 """
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
@@ -11,26 +12,55 @@ from jaxtyping import Bool, Float, Int
 from tagsdc_jax import arrays
 from tagsdc_jax.arrays import Array
 from tagsdc_jax.engines import engine as engines
-from tagsdc_jax.negatives import masked_words, masking, refilling, source
+from tagsdc_jax.engines import work
+from tagsdc_jax.negatives import (
+  joint_refill,
+  masked_words,
+  masking,
+  refilling,
+  source,
+)
 
 
 def mask_refill(inputs: source.Inputs) -> source.Sentences:
   """Returns K * S generated sentences per caption, with the MLM loss."""
-  masked, uniforms = draw(inputs.engine.task, inputs.batch, inputs.keys)
+  mlm, sentences = write(inputs, inputs.params, has_gradient=True)
+  return dataclasses.replace(sentences, losses={'mlm': mlm})
+
+
+def write(
+  inputs: source.Inputs, params: Any, *, has_gradient: bool
+) -> tuple[Float[Array, ''], source.Sentences]:
+  """Returns the MLM loss, and K * S generated sentences per caption.
+
+  Args:
+    inputs: inputs of the source.
+    params: parameters that write, with gradient through the MLM loss.
+    has_gradient: whether the MLM loss is trained, which counts as work.
+  """
+  engine, batch, dropout_key = inputs.engine, inputs.batch, inputs.keys.dropout
+  config = engine.task.settings.negatives
+  masked, uniforms = draw(engine.task, batch, inputs.keys)
   mlm, _, sampled = masked_words.predict(
-    inputs.engine,
-    inputs.params,
-    inputs.batch,
-    masked,
-    uniforms,
-    inputs.keys.dropout,
+    engine, params, batch, masked, uniforms, dropout_key
   )
-  return dataclasses.replace(
-    refilled(inputs.batch, masked.is_target, sampled),
-    losses={'mlm': mlm},
-    work=masked_words.work_of(
-      inputs.batch, masked.is_target, has_gradient=True
-    ),
+  works = [
+    masked_words.work_of(batch, masked.is_target, has_gradient=has_gradient)
+  ]
+  if config.refill_rounds > 1:
+    sampled = joint_refill.redraw(
+      engine, params, batch, masked, uniforms, sampled, dropout_key
+    )
+    works.append(
+      joint_refill.work_of(
+        batch,
+        masked.is_target,
+        num_rounds=config.refill_rounds,
+        num_samples=config.num_samples,
+      )
+    )
+  return mlm, dataclasses.replace(
+    refilled(batch, masked.is_target, sampled), work=work.join(works)
   )
 
 

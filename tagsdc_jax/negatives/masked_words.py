@@ -125,6 +125,7 @@ def _row_losses(
   """Returns the share of some rows in L_mlm; see `engine.RowLosses`."""
   del inputs
   labels, uniforms, is_target, weights = constants
+  config = engine.task.settings.negatives
 
   def read(
     head: Any, hidden: Float[Array, 'positions D'], rows: Any
@@ -135,9 +136,7 @@ def _row_losses(
     return jnp.sum(weight * losses), (
       losses,
       refilling.sample_tokens(
-        uniform,
-        jax.lax.stop_gradient(logits),
-        engine.task.settings.negatives.temperature,
+        uniform, jax.lax.stop_gradient(logits), config.temperature, config.min_p
       ),
     )
 

@@ -1,10 +1,8 @@
 """The static generator of the paper: a frozen network refills masked words."""
 
-import dataclasses
-
 import jax
 
-from tagsdc_jax.negatives import mask_refill, masked_words, source
+from tagsdc_jax.negatives import mask_refill, source
 
 
 def static_refill(inputs: source.Inputs) -> source.Sentences:
@@ -12,23 +10,10 @@ def static_refill(inputs: source.Inputs) -> source.Sentences:
 
   Like `mask_refill`, but the generator is not trained: there is no MLM loss.
   """
-  masked, uniforms = mask_refill.draw(
-    inputs.engine.task, inputs.batch, inputs.keys
+  _, sentences = mask_refill.write(
+    inputs, jax.lax.stop_gradient(inputs.start_params), has_gradient=False
   )
-  *_, sampled = masked_words.predict(
-    inputs.engine,
-    jax.lax.stop_gradient(inputs.start_params),
-    inputs.batch,
-    masked,
-    uniforms,
-    inputs.keys.dropout,
-  )
-  return dataclasses.replace(
-    mask_refill.refilled(inputs.batch, masked.is_target, sampled),
-    work=masked_words.work_of(
-      inputs.batch, masked.is_target, has_gradient=False
-    ),
-  )
+  return sentences
 
 
 STATIC_REFILL = source.Source('static_refill', static_refill, needs_start=True)

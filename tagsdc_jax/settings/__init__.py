@@ -17,8 +17,6 @@ from tagsdc_jax.settings.freezing import (
 from tagsdc_jax.settings.groups import (
   ATTENTION,
   DTYPES,
-  EXCLUDED,
-  PHRASE_KINDS,
   PRECISIONS,
   SOURCES,
   WORLD_SIZES,
@@ -28,11 +26,11 @@ from tagsdc_jax.settings.groups import (
   Evaluation,
   Losses,
   Model,
-  Negatives,
   Optimizer,
   Quirks,
 )
 from tagsdc_jax.settings.kinds import profiled_updates
+from tagsdc_jax.settings.negatives import EXCLUDED, PHRASE_KINDS, Negatives
 from tagsdc_jax.settings.presets import PRESETS, apply_preset
 from tagsdc_jax.settings.schema import (
   ALL,

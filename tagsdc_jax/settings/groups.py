@@ -1,11 +1,13 @@
 """The groups of settings, each setting with default, range and meaning.
 
-`tagsdc settings` and docs/settings.md show the meanings to users.
+`tagsdc settings` and docs/settings.md show the meanings to users. The group
+`negatives` is in settings/negatives.py.
 """
 
 import dataclasses
 
 from tagsdc_jax.settings.kinds import (
+  MOST_ROWS,
   Choice,
   Flag,
   LocalPath,
@@ -16,22 +18,6 @@ from tagsdc_jax.settings.kinds import (
   setting,
 )
 
-# Sentences excluded from the negatives: the caption itself, all captions of its
-# image, or all sentences made only of words of those captions.
-EXCLUDED = ('caption', 'image', 'words')
-# Kinds of phrases in the scene graph, in the order of data/phrases.py.
-PHRASE_KINDS = ('object', 'attribute', 'relation')
-# Masked as a whole: phrases of the scene graph, word pieces, both, or the
-# phrases of one kind only.
-UNITS = ('phrase', 'token', 'both', *PHRASE_KINDS)
-# Built-in sources of negatives and pair losses.
-NEGATIVE_SOURCES = (
-  'images',
-  'texts',
-  'mask_refill',
-  'static_refill',
-  'word_swap',
-)
 PAIR_LOSSES = ('triplet', 'discrimination', 'correction')
 ENGINES = ('packed', 'padded')
 SOURCES = ('world', 'prepared', 'uniter_lmdb', 'auto')
@@ -47,7 +33,6 @@ PRECISIONS = ('highest', 'high', 'default')
 # Upper limits far beyond any run. Learning rates are computed in float32, which
 # represents whole numbers exactly up to this one.
 MAX_UPDATES = 2**24
-_ROWS = 2**20  # In a batch, a tile or a pool.
 _TOKENS = 2**28
 _WEIGHT = Number(0, 1e6)  # Weight of a loss; 0 turns it off.
 _FLAG, _PATH = Flag(), LocalPath()
@@ -102,13 +87,13 @@ class Data:
   )
   max_caption_tokens: int | None = setting(
     60,
-    Whole(1, _ROWS, off='no limit'),
+    Whole(1, MOST_ROWS, off='no limit'),
     'Training captions with more tokens are dropped, not truncated ([CLS] and '
     '[SEP] do not count). Evaluation keeps every caption.',
   )
   max_regions: int = setting(
     100,
-    Whole(1, _ROWS),
+    Whole(1, MOST_ROWS),
     'Maximum number of regions per image. An image keeps as many regions as '
     'have a confidence above region_confidence, but at least min_regions and '
     'at most max_regions. A folder with a fixed number of regions is not cut: '
@@ -117,7 +102,7 @@ class Data:
   )
   min_regions: int = setting(
     10,
-    Whole(1, _ROWS),
+    Whole(1, MOST_ROWS),
     'Minimum number of regions that an image keeps, if it has that many; see '
     'max_regions.',
   )
@@ -195,78 +180,6 @@ class Model:
 
 
 @dataclasses.dataclass(frozen=True)
-class Negatives:
-  """Sources of negatives, and how many are generated and selected."""
-
-  sources: tuple[str, ...] = setting(
-    ('images', 'texts', 'mask_refill'),
-    Several(Named(NEGATIVE_SOURCES)),
-    'Sources of negatives: retrieved (images, texts) or generated sentences '
-    '(mask_refill, static_refill, word_swap).',
-  )
-  pool_size: int = setting(
-    399,
-    Whole(0, _ROWS),
-    'N, the size of each retrieved pool: random images, and random captions. '
-    'Pretraining has no pool.',
-  )
-  num_hard: int = setting(
-    31,
-    Whole(1, _ROWS),
-    'h, the number of hard negatives selected from the candidates of each '
-    'source.',
-  )
-  num_hard_by_source: tuple[int, ...] = setting(
-    (),
-    Several(Whole(1, _ROWS)),
-    'h of each source, in the order of sources; empty: num_hard for all.',
-  )
-  num_copies: int = setting(
-    20, Whole(1, 10_000), 'K, the number of masked copies of each caption.'
-  )
-  num_samples: int = setting(
-    20, Whole(1, 10_000), 'S, the number of refills of each masked copy.'
-  )
-  num_swaps: int = setting(
-    16,
-    Whole(1, 10_000),
-    'Maximum number of sentences that word_swap generates per caption.',
-  )
-  unit: str = setting(
-    'phrase',
-    Choice(UNITS),
-    'What is masked as a whole. phrase: phrases of the scene graph; token: '
-    'single tokens; both: phrases and single tokens; object, attribute, '
-    'relation: phrases of that kind only (nothing is masked in a caption '
-    'without any).',
-  )
-  exclude: str = setting(
-    'image',
-    Choice(EXCLUDED),
-    'Sentences that are never negatives. caption: the caption itself; image: '
-    'all captions of its image; words: all sentences made only of words of '
-    'those captions. Repeated sentences are always left out.',
-  )
-  mask_rate: float = setting(
-    0.15,
-    Number(0, 1),
-    'Nominal share of tokens to mask; with few phrases, far more are masked '
-    '(docs/quirks.md, 11). Each copy masks at least one phrase.',
-  )
-  temperature: float = setting(
-    1.5,
-    Number(1e-6, 1e6),
-    'Sampling temperature of refilling; divides the MLM logits.',
-  )
-  num_in_batch: int = setting(
-    4,
-    Whole(0, _ROWS),
-    'Pretraining: number of other images of the micro-batch that each caption '
-    'is matched against; must be below batch.positives.',
-  )
-
-
-@dataclasses.dataclass(frozen=True)
 class Losses:
   """Losses and their weights; those that a phase does not use are ignored."""
 
@@ -326,7 +239,7 @@ class Batch:
   )
   micro_batches: int = setting(
     256,
-    Whole(1, _ROWS),
+    Whole(1, MOST_ROWS),
     'Micro-batches per update, on all devices; must be divisible by the '
     'number of devices.',
   )
@@ -477,7 +390,7 @@ class Compute:
   )
   target_chunk: int = setting(
     64,
-    Whole(1, _ROWS),
+    Whole(1, MOST_ROWS),
     'Masked positions per chunk when computing logits over the vocabulary.',
   )
   score_tokens: int = setting(
@@ -518,7 +431,7 @@ class Compute:
   )
   micro_batches_at_once: int = setting(
     0,
-    Whole(0, _ROWS),
+    Whole(0, MOST_ROWS),
     'Micro-batches whose inputs are sent to each device at once; 0 = all of '
     "the device's share of an update. Smaller values need less memory.",
   )
@@ -528,9 +441,9 @@ class Compute:
 class Evaluation:
   """Scoring of all pairs of captions and images."""
 
-  tile_texts: int = setting(32, Whole(1, _ROWS), 'Captions scored at once.')
+  tile_texts: int = setting(32, Whole(1, MOST_ROWS), 'Captions scored at once.')
   tile_images: int = setting(
-    8, Whole(1, _ROWS), 'Images scored at once on each device.'
+    8, Whole(1, MOST_ROWS), 'Images scored at once on each device.'
   )
   num_buckets: int = setting(
     12,

@@ -14,6 +14,8 @@ from typing import Any
 
 from tagsdc_jax import paths
 
+# Upper limit of rows in a batch, a tile or a pool: far beyond any run.
+MOST_ROWS = 2**20
 # Stands for None on the command line, where None is allowed.
 OFF = 'none'
 # How an empty string or list is shown.

@@ -12,7 +12,6 @@ from tagsdc_jax.settings.groups import (
   Evaluation,
   Losses,
   Model,
-  Negatives,
   Optimizer,
   Quirks,
 )
@@ -26,6 +25,7 @@ from tagsdc_jax.settings.kinds import (
   Whole,
   setting,
 )
+from tagsdc_jax.settings.negatives import Negatives
 
 PHASES = ('pretrain', 'tags', 'dc')  # In the order of training.
 # Values of init_from that are not paths.

@@ -37,7 +37,12 @@ def _task(phase, world_dir, engine, **changes):
     ('pretrain', {}),
     (
       'dc',
-      {'sources': _ALL, 'unit': 'both', 'num_hard_by_source': (1, 2, 3, 4, 2)},
+      {
+        'sources': _ALL,
+        'unit': 'both',
+        'num_hard_by_source': (1, 2, 3, 4, 2),
+        'refill_rounds': 2,
+      },
     ),
   ],
 )
