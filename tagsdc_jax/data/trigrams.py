@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from tagsdc_jax.data import dataset
 
@@ -76,13 +76,42 @@ class Model:
     Returns:
       float64; the last column is that of the sentence's end.
     """
+    return self._log_probs(self._windows(token_ids))
+
+  def lowest_near(
+    self,
+    token_ids: Int[np.ndarray, 'sentences tokens'],
+    is_changed: Bool[np.ndarray, 'sentences tokens'],
+  ) -> Float[np.ndarray, 'sentences']:
+    """Returns the lowest log-probability that a change may have moved.
+
+    These are those of changed words and of the two after each; infinite where
+    nothing is changed.
+
+    Args:
+      token_ids: see `log_probs`.
+      is_changed: which words are.
+    """
+    count, length = token_ids.shape
+    touched = np.zeros((count, length + 1), bool)
+    for shift in range(3):
+      width = min(length, length + 1 - shift)
+      touched[:, shift : shift + width] |= is_changed[:, :width]
+    found = np.full(touched.shape, np.inf)
+    found[touched] = self._log_probs(self._windows(token_ids)[touched])
+    return np.min(found, axis=1)
+
+  def _windows(self, token_ids: np.ndarray) -> np.ndarray:
+    """Returns each word, and the end, after two others, [..., tokens+1, 3]."""
     count = len(token_ids)
     fill = lambda token, columns: np.full((count, columns), token, np.int64)
     padded = np.concatenate(
       [fill(self._start, 2), token_ids, fill(self._end, 1)], axis=1
     )
-    windows = np.stack([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], -1)
-    probs = np.full(windows.shape[:2], 1 / self._size)
+    return np.stack([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], -1)
+
+  def _log_probs(self, windows: np.ndarray) -> np.ndarray:
+    probs = np.full(windows.shape[:-1], 1 / self._size)
     for length in (1, 2, 3):
       keys = self._keys(windows[..., -length:])
       seen = self._continued[length - 1].of(keys // self._size)
@@ -100,22 +129,3 @@ class Model:
     for place in range(sequences.shape[-1]):
       keys = keys * self._size + sequences[..., place]
     return keys
-
-
-def lowest_near(
-  log_probs: Float[np.ndarray, 'sentences tokens+1'], is_changed: np.ndarray
-) -> Float[np.ndarray, 'sentences']:
-  """Returns the lowest log-probability that a change may have moved.
-
-  These are those of changed words and of the two after each.
-
-  Args:
-    log_probs: from `Model.log_probs`.
-    is_changed: bool [sentences, tokens].
-  """
-  touched = np.zeros(log_probs.shape, bool)
-  length = is_changed.shape[1]
-  for shift in range(3):
-    width = min(length, length + 1 - shift)
-    touched[:, shift : shift + width] |= is_changed[:, :width]
-  return np.min(np.where(touched, log_probs, np.inf), axis=1)

@@ -192,9 +192,7 @@ class Chooser:
       is_changed = np.ones(token_ids.shape, bool)
       if len(before) == length - 2:
         is_changed = token_ids != before
-      found[rows] = trigrams.lowest_near(
-        self._language.log_probs(token_ids), is_changed
-      )
+      found[rows] = self._language.lowest_near(token_ids, is_changed)
     return found
 
   def _in_turn(

@@ -41,11 +41,15 @@ def test_probabilities_add_up():
 
 
 def test_where_an_edit_is_felt():
-  log_probs = np.array([[-1.0, -2, -3, -4, -5]])
-  at = lambda *places: np.isin(np.arange(4), places)[None]
-  assert trigrams.lowest_near(log_probs, at(0))[0] == -3
-  assert trigrams.lowest_near(log_probs, at(3))[0] == -5
-  assert trigrams.lowest_near(log_probs, at(1))[0] == -4
+  model = _model([5, 6, 7, 5], [7, 7], [6, 5, 5])
+  token_ids = np.array([[5, 7, 6, 5]])
+  every = model.log_probs(token_ids)[0]
+  assert len(set(every.round(6))) == 5
+  for place in range(4):
+    is_changed = (np.arange(4) == place)[None]
+    found = model.lowest_near(token_ids, is_changed)
+    np.testing.assert_allclose(found, every[place : place + 3].min())
+  assert model.lowest_near(token_ids, np.zeros((1, 4), bool))[0] == np.inf
 
 
 def test_sentences_do_not_run_into_each_other():
