@@ -47,7 +47,6 @@ _COLUMNS = {
 }
 # Of part of the items, whose number is shown.
 _PARTS = ('same_words', 'unseen')
-BLIND = ('words', 'fluency')
 
 
 def columns(one: Mapping[str, Any]) -> dict[str, str]:
