@@ -33,6 +33,7 @@ from tagsdc_jax.comparison import stored
 from tagsdc_jax.conversion import reading
 from tagsdc_jax.data import opening
 from tagsdc_jax.data.prepared import dataset as prepared
+from tagsdc_jax.foil_files import reading as foil_reading
 from tagsdc_jax.negative_files import records
 from tagsdc_jax.negative_files.exports import writing as exports
 from tagsdc_jax.preparing import copying, writing
@@ -42,6 +43,7 @@ from tagsdc_jax.preparing.regions import opening as regions_opening
 from tagsdc_jax.preparing.regions.store import Unreadable
 from tagsdc_jax.runs import folder, report
 from tagsdc_jax.training import checkpoints
+from tests.foil_files import files as foil_cases
 from tests.negative_files.exports import making as writing_negatives
 from tests.preparing.regions import making
 
@@ -203,6 +205,13 @@ def _negatives(place):
     return [path.read_bytes() for path in made]
 
 
+def _foils(place):
+  path = next(place.iterdir(), place / 'gone')
+  found = foil_reading.read(path)
+  assert found.items
+  return [str(found).replace(str(place), '').encode()]
+
+
 # Name -> what reads it, and the share of cases.
 TARGETS = {
   'lmdb': (_lmdb, 8),
@@ -215,6 +224,7 @@ TARGETS = {
   'captions': (_captions, 6),
   'prepared': (_prepared, 4),
   'negatives': (_negatives, 4),
+  'foils': (_foils, 4),
 }
 
 
@@ -243,6 +253,9 @@ def make_good(root):
     (root / f'captions, {kind}').mkdir()
     (root / f'captions, {kind}' / name).write_text(content)
   (root / 'captions, precomp' / 'dev_ids.txt').write_text('42\n77\n')
+  for case in foil_cases.CASES:
+    (root / f'foils, {case.family}').mkdir()
+    foil_cases.write(root / f'foils, {case.family}', case)
   assert read_apart(_write_prepared, root)[0] == 'data'
   (root / 'negatives').mkdir()
   writing_negatives.write(root / 'negatives' / 'negatives.jsonl')

@@ -47,7 +47,6 @@ _COLUMNS = {
 }
 # Of part of the items, whose number is shown.
 _PARTS = ('same_words', 'unseen')
-BLIND = ('words', 'fluency')
 
 
 def columns(one: Mapping[str, Any]) -> dict[str, str]:
@@ -83,8 +82,9 @@ def news(one: Mapping[str, Any]) -> str:
 def cell(row: Row, name: str) -> str:
   """Returns a number of a row; of a part of the items, with its size."""
   value = value_of(row, *_COLUMNS[name][1])
-  count = f' ({row[name]["count"]:,})' if name in _PARTS and value else ''
-  return f'{number(value)}{count}'
+  if value is None or name not in _PARTS:
+    return number(value)
+  return f'{number(value)} ({row[name]["count"]:,})'
 
 
 def number(value: float | None) -> str:

@@ -25,8 +25,8 @@ _MEANINGS = {
   'another order, and how many they are.',
   'unseen': 'New pictures: items with pictures outside the training split, and '
   'how many they are.',
-  'words': 'Blind, words: how often a bag of words, fitted to the other '
-  'pictures, tells the caption without seeing any.',
+  'words': 'Blind, words: how often a bag of words, fitted to other pictures, '
+  'tells a single caption from a single foil without seeing any.',
   'fluency': 'Blind, head: how often the language head, without the picture, '
   'holds the words of the caption for more probable.',
 }
@@ -68,7 +68,8 @@ class Section:
   headings: Sequence[str]
   meanings: Sequence[str]
   lines: Sequence[Line]
-  has_blind: bool
+  has_words: bool
+  has_fluency: bool
   num_more: int
   tasks: Sequence[tuple[str, str, str, str, str]]
   examples: Sequence[Example]
@@ -156,6 +157,7 @@ def _section(
     [_MEANINGS[name] for name in shown],
     lines,
     any(line.words is not None for line in lines),
+    any(line.fluency is not None for line in lines),
     max(0, len(kinds) - _MOST),
     _task_rows(one['tasks']),
     examples,
@@ -183,7 +185,8 @@ def _line(
     row['low'],
     row['high'],
     row['chance'],
-    row['blind']['words'],
+    # Of single pairs, which have another chance.
+    None if 'pairs' in row else row['blind']['words'],
     row['blind']['fluency'],
     [
       f'{row["low"]:.1f} – {row["high"]:.1f}',
