@@ -24,6 +24,8 @@ _CODE = [
   for folder in ('tagsdc_jax', 'tests', 'launch', 'configs')
   for path in sorted((_ROOT / folder).rglob('*.py'))
 ]
+# Names of files that look like settings.
+_FILES = ('data.mdb', 'negatives.jsonl')
 _METHOD = _ROOT / 'docs' / 'method.md'
 _CITATION = re.compile(r'docs/(quirks|method)\.md, (\d+)')
 _PLACE = re.compile(r'`(tagsdc_jax/[\w/]+\.py)(?::(\w+))?`')
@@ -188,7 +190,7 @@ def test_settings_that_are_named_exist():
     for name in re.findall(
       rf'`((?:{groups})\.[a-z_0-9]+)[`=]', page.read_text('utf-8')
     ):
-      assert name in settings.ALL or name == 'data.mdb', f'{page.name}: {name}'
+      assert name in settings.ALL or name in _FILES, f'{page.name}: {name}'
 
 
 def test_defaults_in_the_table_are_those_of_the_settings():
