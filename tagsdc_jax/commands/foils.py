@@ -32,9 +32,7 @@ from tagsdc_jax.runs import (
 from tagsdc_jax.runtime import distributed, memory, parallel, watchdog
 from tagsdc_jax.training import checkpoints, head_init
 
-HELP = (
-  'how often captions outscore foils: benchmarks of sentences with an error'
-)
+HELP = 'score benchmarks of foils: true captions against false ones'
 EXAMPLES = """examples:
   tagsdc foils runs/coco/dc sugar-crepe/data/*.json --json sugarcrepe.json
   tagsdc foils runs/coco/dc VALSE/data/*.json --data data/coco --page page.html
