@@ -7,15 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tagsdc_jax import (
-  arguments,
-  environment,
-  errors,
-  files,
-  paths,
-  settings,
-  shipped,
-)
+from tagsdc_jax import arguments, environment, errors, files, settings, shipped
+from tagsdc_jax.commands import trained
 from tagsdc_jax.data import dataset, opening
 from tagsdc_jax.data.world import dataset as world
 from tagsdc_jax.foil_files import half_truths, reading, records
@@ -32,9 +25,7 @@ from tagsdc_jax.runs import (
 from tagsdc_jax.runtime import distributed, memory, parallel, watchdog
 from tagsdc_jax.training import checkpoints, head_init
 
-HELP = (
-  'how often captions outscore foils: benchmarks of sentences with an error'
-)
+HELP = 'score benchmarks of foils: true captions against false ones'
 EXAMPLES = """examples:
   tagsdc foils runs/coco/dc sugar-crepe/data/*.json --json sugarcrepe.json
   tagsdc foils runs/coco/dc VALSE/data/*.json --data data/coco --page page.html
@@ -132,15 +123,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     metavar='FILE',
     help="write half-truths, or the world's foils, to this .csv file",
   )
-  for name in CHANGED:
-    parser.add_argument(
-      f'--config.{name}',
-      dest=name,
-      type=arguments.setting(name),
-      metavar='VALUE',
-      help=f'{settings.ALL[name].kind}. '
-      f'{settings.ALL[name].meaning} (Default: as trained)',
-    )
+  trained.add_settings(parser, CHANGED)
 
 
 def run(args: argparse.Namespace, config: None = None) -> None:
@@ -152,11 +135,11 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   # Before the data is opened, which takes longer.
   read = reading.read_all([Path(x) for x in args.files if not _is_made(x)])
   loaded = checkpoints.load(shipped.find(args.model))
-  trained, used = _settings(args, loaded)
+  own, used = _settings(args, loaded)
   splits, lines = foil_pictures.open_splits(used, args.split)
   made = _made(args, used, splits)
   train, unknown = foil_pictures.training_contents(
-    trained, splits.get('train') if args.data is None else None
+    own, splits.get('train') if args.data is None else None
   )
   used, model = loading.open_model(loaded, used, next(iter(splits.values())))
   # Captions take room, and are no longer needed.
@@ -265,22 +248,13 @@ def _settings(
   args: argparse.Namespace, loaded: checkpoints.Loaded
 ) -> tuple[settings.Settings, settings.Settings]:
   """Returns the settings of training, and those that name the pictures."""
-  given = {name: getattr(args, name) for name in CHANGED}
-  given = {name: value for name, value in given.items() if value is not None}
-  if args.data_root is not None:
-    given['data.root'] = args.data_root
+  own = trained.settings_of(args, loaded, CHANGED, needs_data=args.data is None)
   if args.vocabulary is not None:
-    given['data.vocabulary'] = args.vocabulary
-  given['data.cache_regions'] = False  # Every image is read only once.
-  trained = loading.overridden(checkpoints.settings_of(loaded), given)
+    own = loading.overridden(own, {'data.vocabulary': args.vocabulary})
   if args.data is None:
-    return trained, trained
-  paths.folder(str(args.data))
-  other: Mapping[str, Any] = {
-    'data.source': 'prepared',
-    'data.root': str(args.data),
-  }
-  return trained, loading.overridden(trained, other)
+    return own, own
+  other = {'data.source': 'prepared', 'data.root': str(args.data)}
+  return own, loading.overridden(own, other)
 
 
 def _made(

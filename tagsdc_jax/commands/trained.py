@@ -26,6 +26,13 @@ def add_options(
     metavar='FOLDER',
     help='where the data is, if it was moved',
   )
+  add_settings(parser, changed)
+
+
+def add_settings(
+  parser: argparse.ArgumentParser, changed: Sequence[str]
+) -> None:
+  """Adds a flag for every setting that may change; see `add_options`."""
   group = parser.add_argument_group('settings that may differ from training')
   for name in changed:
     group.add_argument(
@@ -39,12 +46,21 @@ def add_options(
 
 
 def settings_of(
-  args: argparse.Namespace, loaded: checkpoints.Loaded, changed: Sequence[str]
+  args: argparse.Namespace,
+  loaded: checkpoints.Loaded,
+  changed: Sequence[str],
+  *,
+  needs_data: bool = True,
 ) -> settings.Settings:
   """Returns the settings of training, changed by the flags of `add_options`.
 
   Regions are not cached: the commands read an image once, or a few images.
 
+  Args:
+    args: the flags.
+    loaded: the checkpoint.
+    changed: names of the settings that may differ.
+    needs_data: whether the data has to be there.
   Raises:
     UserError: if the data's folder is missing, or the checkpoint has no
       settings.
@@ -57,7 +73,7 @@ def settings_of(
   config = loading.overridden(checkpoints.settings_of(loaded), given)
   root = config.data.root
   has_folder = config.data.source in ('prepared', 'uniter_lmdb', 'auto')
-  if has_folder and root and not Path(root).is_dir():
+  if needs_data and has_folder and root and not Path(root).is_dir():
     raise errors.UserError(
       f'data.root = {root} is not a folder; pass --data-root FOLDER, where '
       'the data is now'
