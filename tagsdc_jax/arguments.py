@@ -49,6 +49,18 @@ def folder(text: str) -> Path:
   return _of(paths.folder)(text)
 
 
+def part(text: str) -> tuple[int, int]:
+  """Returns (I - 1, N) of I/N."""
+  first, _, last = text.partition('/')
+  if not (
+    first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)
+  ):
+    raise argparse.ArgumentTypeError(
+      f'it must be I/N with 1 <= I <= N, such as 2/4, got {text!r}'
+    )
+  return int(first) - 1, int(last)
+
+
 def _of(convert: Callable[[str], _T]) -> Callable[[str], _T]:
   """Returns an option type whose error messages argparse shows verbatim."""
 

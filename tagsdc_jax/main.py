@@ -43,6 +43,7 @@ from tagsdc_jax.commands import (  # noqa: E402
   list_settings,
   prepare,
   report,
+  study,
   train,
 )
 from tagsdc_jax.runtime import distributed, preemption  # noqa: E402
@@ -59,10 +60,11 @@ COMMANDS = {
   'compare': compare,
   'convert': convert,
   'report': report,
+  'study': study,
   'settings': list_settings,
 }
 # Commands that resume where they were, so that being stopped is no failure.
-_CONTINUED = ('demo', 'prepare', 'train', 'evaluate', 'generate')
+_CONTINUED = ('study', 'demo', 'prepare', 'train', 'evaluate', 'generate')
 
 
 def make_parser() -> argparse.ArgumentParser:

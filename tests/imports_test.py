@@ -16,7 +16,7 @@ MAX_LINES = 550
 ARROW = (
   ('main', 'api'),
   ('commands',),
-  ('comparison',),
+  ('comparison', 'studies'),
   ('runs',),
   ('reporting', 'released'),
   ('foil_files',),

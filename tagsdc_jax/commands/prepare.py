@@ -155,7 +155,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   work.add_argument(
     '--part',
-    type=_part,
+    type=arguments.part,
     default=(0, 1),
     metavar='I/N',
     help='do the I-th of N parts, e.g. on several machines that share a disk; '
@@ -250,18 +250,6 @@ def _amount(text: str) -> float:
       f'it must be a whole number, or a share below 1, got {text!r}'
     )
   return number
-
-
-def _part(text: str) -> tuple[int, int]:
-  """Returns (I - 1, N) of I/N."""
-  first, _, last = text.partition('/')
-  if not (
-    first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)
-  ):
-    raise argparse.ArgumentTypeError(
-      f'it must be I/N with 1 <= I <= N, such as 2/4, got {text!r}'
-    )
-  return int(first) - 1, int(last)
 
 
 def _check(config: settings.Settings) -> None:

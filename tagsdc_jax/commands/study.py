@@ -1,0 +1,79 @@
+"""`tagsdc study`: experiments as commands, with seeds and intervals."""
+
+import argparse
+import textwrap
+
+from tagsdc_jax import arguments, environment, settings
+from tagsdc_jax.settings import kinds
+from tagsdc_jax.studies import built_in, running, study, summary
+
+HELP = 'run an experiment of the paper: trainings, table, intervals, page'
+_WIDTH = max(map(len, built_in.STUDIES))
+EXAMPLES = (
+  """examples:
+  tagsdc study ablation --out runs/studies --seeds 5
+  tagsdc study ablation length_bias --out runs/mine --seeds 3 \\
+      --phases own_small --config.data.root=data/mine
+studies:
+"""
+  + '\n'.join(
+    textwrap.fill(
+      f'{name:{_WIDTH}}  {one.question}',
+      initial_indent='  ',
+      subsequent_indent=' ' * (_WIDTH + 4),
+      width=80,
+    )
+    for name, one in built_in.STUDIES.items()
+  )
+  + """
+Runs are kept in OUT/runs and shared between studies in the same folder. Run the
+same command again to continue. --config.NAME=VALUE applies to all runs.
+"""
+)
+NEEDS_CONFIG = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+  """Adds the command's own flags."""
+  parser.add_argument(
+    'names',
+    nargs='+',
+    choices=tuple(built_in.STUDIES),
+    metavar='STUDY',
+    help='one or more of the studies below',
+  )
+  parser.add_argument(
+    '--out', type=arguments.folder, required=True, help='folder of the runs'
+  )
+  parser.add_argument(
+    '--seeds',
+    type=arguments.of_kind(kinds.Whole(1, 1000)),
+    default=3,
+    help='trainings of every arm (default: %(default)s)',
+  )
+  parser.add_argument(
+    '--phases',
+    default='world',
+    metavar='NAME|FILE',
+    help='settings that the arms change, NAME_tags and NAME_dc, and '
+    'NAME_pretrain if NAME_tags does not name its weights (default: '
+    '%(default)s)',
+  )
+  parser.add_argument(
+    '--part',
+    type=arguments.part,
+    default=(0, 1),
+    metavar='I/N',
+    help='do the I-th of N parts of the seeds, for several processes on one '
+    'folder',
+  )
+
+
+def run(args: argparse.Namespace, config: dict[str, settings.Settings]) -> None:
+  """Runs studies and prints their tables."""
+  environment.open_devices()
+  runner = running.Runner(
+    args.out, study.Base(config), lambda line: print(line, flush=True)
+  )
+  for path in summary.run(args.names, runner, args.seeds, args.part):
+    print(path)

@@ -1,0 +1,71 @@
+"""What each departure of the PyTorch release changes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tagsdc_jax import settings
+from tagsdc_jax.studies.study import Arm, Base, Run, Study
+
+_STAGE_1 = (
+  'first_word_positive',
+  'last_text_offset',
+  'other_caption',
+  'penalties',
+  'last_copy',
+  'fill_up',
+  'equal_texts',
+)
+_STAGE_2 = (
+  'first_word_positive',
+  'penalties',
+  'clamped_words',
+  'reset_rank_head',
+)
+_WITHOUT, _TOGETHER = 'none', 'all'
+
+
+def _changes(base: Base, phase: str, name: str) -> dict[str, Any]:
+  """Returns the settings of a quirk; the release has one positive at a time."""
+  if name == _TOGETHER:
+    return dict(settings.PRESETS['as_released']) | {'preset': 'as_released'}
+  batch = base.phases[phase].batch
+  own = {} if name == _WITHOUT else {f'quirks.{name}': True}
+  return own | {
+    'quirks.plain_step': True,
+    'batch.positives': 1,
+    'batch.micro_batches': batch.positives * batch.micro_batches,
+  }
+
+
+def _arms(base: Base) -> Sequence[Arm]:
+  arms = [Arm('pretraining', None)]
+  first = {
+    name: Run(f'quirk_1_{name}', 'tags', _changes(base, 'tags', name))
+    for name in (_WITHOUT, *_STAGE_1, _TOGETHER)
+  }
+  second = {
+    name: Run(
+      f'quirk_2_{name}',
+      'dc',
+      _changes(base, 'dc', name),
+      # With all quirks, stage 1 was trained with all of them, too.
+      first[_TOGETHER if name == _TOGETHER else _WITHOUT],
+    )
+    for name in (_WITHOUT, *_STAGE_2, _TOGETHER)
+  }
+  for stage, runs in ((1, first), (2, second)):
+    label = lambda name, stage=stage: f'stage {stage}: {name}'
+    arms += [
+      Arm(label(name), run, label(_WITHOUT) if name != _WITHOUT else '')
+      for name, run in runs.items()
+    ]
+  return arms
+
+
+STUDY = Study(
+  'quirks',
+  'Quirks of the PyTorch release',
+  'docs/quirks.md lists where the release computes something else than the '
+  'paper describes. What does each of them change, alone and together?',
+  _arms,
+)

@@ -1,0 +1,116 @@
+"""What a study is: trainings, what is measured of each, and what is shown."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tagsdc_jax import errors, settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Base:
+  """The settings that a study changes.
+
+  Attributes:
+    phases: settings of 'tags' and 'dc'; also of 'pretrain', if the weights that
+      stage 1 starts from have to be trained first.
+  """
+
+  phases: Mapping[str, settings.Settings]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """A training.
+
+  Attributes:
+    name: of its folder; runs of other studies with equal settings and start are
+      the same run, whatever their names.
+    phase: whose settings it has, 'pretrain', 'tags' or 'dc'.
+    changes: other values of settings, by dotted name.
+    start: the run whose weights it starts from; None: pretraining.
+    equal_flop: the number of updates is chosen so that it takes as many FLOP as
+      the first of these runs; the second has this run's settings, and the
+      number of updates that is scaled. None: the number of its settings.
+  """
+
+  name: str
+  phase: str
+  changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  start: 'Run | None' = None
+  equal_flop: 'tuple[Run, Run] | None' = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+  """A row of the table.
+
+  Attributes:
+    label: what it is, for readers.
+    run: the training; None: the pretraining that all start from.
+    reference: label of the arm that it is compared with; '' for none.
+  """
+
+  label: str
+  run: Run | None
+  reference: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+  """A question, and the trainings that answer it.
+
+  Attributes:
+    name: on the command line.
+    title: of the page.
+    question: what it asks, a sentence or two.
+    arms: the base -> its arms.
+    measures: names of `measures.MEASURES`.
+    notes: what readers should know of the numbers.
+  """
+
+  name: str
+  title: str
+  question: str
+  arms: Callable[[Base], Sequence[Arm]]
+  measures: tuple[str, ...] = ('recall', 'foils')
+  notes: str = ''
+
+
+def settings_of(
+  base: Base, run: Run, seed: int, start: str
+) -> settings.Settings:
+  """Returns the settings of a run.
+
+  Args:
+    base: the study's.
+    run: the training.
+    seed: of its draws.
+    start: the weights that it starts from; '': those of the base.
+  Raises:
+    UserError: if a setting is unknown or out of its range.
+  """
+  flat = settings.flatten(base.phases[run.phase]) | dict(run.changes)
+  flat['seed'] = seed
+  if start:
+    flat['init_from'] = start
+  try:
+    return settings.from_flat(flat)
+  except ValueError as error:
+    raise errors.UserError(f'run {run.name}: {error}') from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+  """A run that is done, or the weights that a study starts from.
+
+  Attributes:
+    path: run folder or weights.
+    config: its settings.
+    results: contents of `results.json`; empty for shipped weights.
+  """
+
+  path: Path
+  config: settings.Settings
+  results: Mapping[str, Any]
