@@ -26,12 +26,13 @@ _WITHOUT, _TOGETHER = 'none', 'all'
 
 def _changes(base: Base, phase: str, name: str) -> dict[str, Any]:
   """Returns the settings of a quirk; the release has one positive at a time."""
-  if name == _TOGETHER:
-    return dict(settings.PRESETS['as_released']) | {'preset': 'as_released'}
   batch = base.phases[phase].batch
-  own = {} if name == _WITHOUT else {f'quirks.{name}': True}
+  own: dict[str, Any] = {'quirks.plain_step': True}
+  if name == _TOGETHER:
+    own = {'preset': 'as_released', **settings.PRESETS['as_released']}
+  elif name != _WITHOUT:
+    own[f'quirks.{name}'] = True
   return own | {
-    'quirks.plain_step': True,
     'batch.positives': 1,
     'batch.micro_batches': batch.positives * batch.micro_batches,
   }

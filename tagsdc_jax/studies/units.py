@@ -12,7 +12,7 @@ _VALUES: dict[str, tuple[Any, ...]] = {
   'negatives.mask_rate': (0.05, 0.15, 0.3, 0.5),
   'negatives.temperature': (0.5, 1.0, 1.5, 2.0),
   'negatives.num_copies': (1, 2, 4),
-  'negatives.num_samples': (2, 6, 12),
+  'negatives.num_samples': (3, 6, 12),
   'negatives.num_hard': (1, 3, 5),
   'losses.synthetic': (0.3, 1.0, 3.0),
 }
