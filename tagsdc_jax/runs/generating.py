@@ -7,7 +7,7 @@ same.
 
 import dataclasses
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,14 @@ from tagsdc_jax.runs import (
 from tagsdc_jax.runtime import distributed, hashing, parallel, progress
 from tagsdc_jax.training import checkpoints
 
+# Settings of negatives that no sentence depends on, and values that fit any
+# number of candidates.
+OF_TRAINING: Mapping[str, Any] = {
+  'negatives.num_hard': 1,
+  'negatives.num_hard_by_source': (),
+  'negatives.num_in_batch': 1,
+  'negatives.pool_size': 1,
+}
 _SHARD = 256
 # Pairs that are read without the picture, which takes a pass per word.
 _BLIND = 1000
@@ -188,7 +196,9 @@ def _facts(request: negatives_maker.Request) -> dict[str, Any]:
       **{
         key: value
         for key, value in flat.items()
-        if key.startswith('negatives.') and key != 'negatives.sources'
+        if key.startswith('negatives.')
+        and key != 'negatives.sources'
+        and key not in OF_TRAINING
       },
       'compute.dtype': flat['compute.dtype'],
       'compute.matmul_precision': flat['compute.matmul_precision'],
