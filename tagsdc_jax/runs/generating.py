@@ -92,12 +92,17 @@ def _write(
     for place, own in enumerate(shards)
     if not negatives_folder.part(out, place).is_file()
   ]
-  own = missing[jax.process_index() :: jax.process_count()]
+  # By number: another process may have written some before this one looked.
+  own = [
+    (place, numbers)
+    for place, numbers in missing
+    if place % jax.process_count() == jax.process_index()
+  ]
   if len(missing) < len(shards) and distributed.is_first():
     left = sum(len(x) for _, x in missing)
     say(
-      f'continuing: {len(numbers) - left:,} of {len(numbers):,} captions are '
-      'done'
+      f'continuing: {len(data.captions) - left:,} of {len(data.captions):,} '
+      'captions are done'
     )
   maker = negatives_maker.Maker(out, request)
   count = sum(len(x) for _, x in own)
