@@ -71,10 +71,6 @@ def test_overrides_come_after_the_preset():
       'quirks.plain_step needs negatives.refill_rounds = 1, got 2',
     ),
     (
-      ['--config.preset=as_released', '--config.negatives.min_p=0.1'],
-      'quirks.plain_step needs negatives.min_p = 0.0, got 0.1',
-    ),
-    (
       ['--config.negatives.exclude=all'],
       'negatives.exclude must be one of caption, image, words',
     ),

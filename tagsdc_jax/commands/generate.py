@@ -35,20 +35,14 @@ shows what they are like. Of a run folder, the checkpoint with the best
 validation is used. Run the same command again to continue.
 """
 NEEDS_CONFIG = False
-# Settings of negatives that no sentence depends on.
-_TRAINING = (
-  'negatives.sources',
-  'negatives.num_hard',
-  'negatives.num_hard_by_source',
-  'negatives.num_in_batch',
-  'negatives.pool_size',
-)
 # Settings that may differ from those of training.
 CHANGED = (
   *(
     name
     for name in settings.ALL
-    if name.startswith('negatives.') and name not in _TRAINING
+    if name.startswith('negatives.')
+    and name != 'negatives.sources'
+    and name not in generating.OF_TRAINING
   ),
   'seed',
   'compute.dtype',
@@ -176,7 +170,9 @@ def run(args: argparse.Namespace, config: None = None) -> None:
   distributed.start()
   environment.open_devices()
   loaded = checkpoints.load(shipped.find(args.model))
-  used = trained.settings_of(args, loaded, CHANGED)
+  used = trained.settings_of(
+    args, loaded, CHANGED, fixed=generating.OF_TRAINING
+  )
   sources = example_negatives.writers(used, tuple(args.source))
   data = opening.open_split(used.data, args.split, used.extensions)
   say = lambda line: print(line, flush=True)

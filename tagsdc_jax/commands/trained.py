@@ -1,8 +1,10 @@
 """Options of commands that use a trained network: its data, and settings."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from tagsdc_jax import arguments, errors, settings
 from tagsdc_jax.data import opening
@@ -51,6 +53,7 @@ def settings_of(
   changed: Sequence[str],
   *,
   needs_data: bool = True,
+  fixed: Mapping[str, Any] = MappingProxyType({}),
 ) -> settings.Settings:
   """Returns the settings of training, changed by the flags of `add_options`.
 
@@ -61,12 +64,14 @@ def settings_of(
     loaded: the checkpoint.
     changed: names of the settings that may differ.
     needs_data: whether the data has to be there.
+    fixed: other settings, whatever training had.
   Raises:
     UserError: if the data's folder is missing, or the checkpoint has no
       settings.
   """
   given = {name: getattr(args, name) for name in changed}
   given = {name: value for name, value in given.items() if value is not None}
+  given |= fixed
   if args.data_root is not None:
     given['data.root'] = args.data_root
   given['data.cache_regions'] = False

@@ -165,7 +165,6 @@ def _row_words(
   """Returns a loss of 0, and the words drawn; see `engine.RowLosses`."""
   del inputs
   uniforms, is_drawn = constants
-  config = engine.task.settings.negatives
 
   def draw(
     head: Any, hidden: Float[Array, 'positions D'], uniforms: Any
@@ -173,8 +172,7 @@ def _row_words(
     words = refilling.sample_tokens(
       uniforms[:, None],
       engine.read(head, 'mlm_logits', hidden),
-      config.temperature,
-      config.min_p,
+      engine.task.settings.negatives.temperature,
     )
     return jnp.float32(0), words[:, 0]
 

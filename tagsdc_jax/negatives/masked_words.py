@@ -125,7 +125,6 @@ def _row_losses(
   """Returns the share of some rows in L_mlm; see `engine.RowLosses`."""
   del inputs
   labels, uniforms, is_target, weights = constants
-  config = engine.task.settings.negatives
 
   def read(
     head: Any, hidden: Float[Array, 'positions D'], rows: Any
@@ -136,7 +135,9 @@ def _row_losses(
     return jnp.sum(weight * losses), (
       losses,
       refilling.sample_tokens(
-        uniform, jax.lax.stop_gradient(logits), config.temperature, config.min_p
+        uniform,
+        jax.lax.stop_gradient(logits),
+        engine.task.settings.negatives.temperature,
       ),
     )
 

@@ -1,7 +1,5 @@
 """Refilling: samples words from the language head at masked positions."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, Key
@@ -25,7 +23,6 @@ def sample_tokens(
   uniforms: Float[Array, 'targets S 2'],
   logits: Float[Array, 'targets V'],
   temperature: float,
-  min_p: float = 0.0,
 ) -> Int[Array, 'targets S']:
   """Returns samples from softmax(logits / temperature), by inverse CDF.
 
@@ -39,8 +36,6 @@ def sample_tokens(
     uniforms: from `draw_uniforms`.
     logits: logits of the language head.
     temperature: > 0; 1.5 or 2.0 in the reference's scripts.
-    min_p: words less probable than this share of the most probable word, both
-      before the temperature, are never drawn; 0: all words may be.
   Returns:
     Token ids, drawn independently with replacement.
   Raises:
@@ -48,12 +43,8 @@ def sample_tokens(
   """
   num_targets, vocab_size = logits.shape
   arrays.check_shape('uniforms', uniforms, (num_targets, None, 2))
-  logits = logits.astype(jnp.float32)
-  scaled = logits / temperature
+  scaled = logits.astype(jnp.float32) / temperature
   weights = jnp.exp(scaled - jnp.max(scaled, axis=-1, keepdims=True))
-  if min_p > 0:
-    least = jnp.max(logits, axis=-1, keepdims=True) + math.log(min_p)
-    weights = jnp.where(logits >= least, weights, 0)
   weights = jnp.pad(weights, ((0, 0), (0, -vocab_size % BLOCK)))
   blocks = weights.reshape(num_targets, -1, BLOCK)
   block = _invert(jnp.sum(blocks, axis=-1)[:, None], uniforms[..., 0])

@@ -7,7 +7,7 @@ same.
 
 import dataclasses
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,14 @@ from tagsdc_jax.runs import (
 from tagsdc_jax.runtime import distributed, hashing, parallel, progress
 from tagsdc_jax.training import checkpoints
 
+# Settings of negatives that no sentence depends on, and values that fit any
+# number of candidates.
+OF_TRAINING: Mapping[str, Any] = {
+  'negatives.num_hard': 1,
+  'negatives.num_hard_by_source': (),
+  'negatives.num_in_batch': 1,
+  'negatives.pool_size': 1,
+}
 _SHARD = 256
 # Pairs that are read without the picture, which takes a pass per word.
 _BLIND = 1000
@@ -84,12 +92,17 @@ def _write(
     for place, own in enumerate(shards)
     if not negatives_folder.part(out, place).is_file()
   ]
-  own = missing[jax.process_index() :: jax.process_count()]
+  # By number: another process may have written some before this one looked.
+  own = [
+    (place, numbers)
+    for place, numbers in missing
+    if place % jax.process_count() == jax.process_index()
+  ]
   if len(missing) < len(shards) and distributed.is_first():
     left = sum(len(x) for _, x in missing)
     say(
-      f'continuing: {len(numbers) - left:,} of {len(numbers):,} captions are '
-      'done'
+      f'continuing: {len(data.captions) - left:,} of {len(data.captions):,} '
+      'captions are done'
     )
   maker = negatives_maker.Maker(out, request)
   count = sum(len(x) for _, x in own)
@@ -188,7 +201,9 @@ def _facts(request: negatives_maker.Request) -> dict[str, Any]:
       **{
         key: value
         for key, value in flat.items()
-        if key.startswith('negatives.') and key != 'negatives.sources'
+        if key.startswith('negatives.')
+        and key != 'negatives.sources'
+        and key not in OF_TRAINING
       },
       'compute.dtype': flat['compute.dtype'],
       'compute.matmul_precision': flat['compute.matmul_precision'],

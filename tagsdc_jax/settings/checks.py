@@ -168,7 +168,6 @@ def _check_quirks(s: Settings) -> None:
     ('negatives.sources', s.negatives.sources, standard.negatives.sources),
     ('negatives.num_hard_by_source', s.negatives.num_hard_by_source, ()),
     ('negatives.unit', s.negatives.unit, standard.negatives.unit),
-    ('negatives.min_p', s.negatives.min_p, 0.0),
     ('negatives.refill_rounds', s.negatives.refill_rounds, 1),
     ('losses.pairs', s.losses.pairs, ()),
     ('losses.weight_by_source', s.losses.weight_by_source, ()),

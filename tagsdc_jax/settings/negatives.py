@@ -94,14 +94,6 @@ class Negatives:
     Number(1e-6, 1e6),
     'Sampling temperature of refilling; divides the MLM logits.',
   )
-  min_p: float = setting(
-    0.0,
-    Number(0, 1),
-    'Refilling never draws words that the language head finds less probable '
-    'than min_p times its most probable word, before the temperature (min-p '
-    'sampling). 0: any word may be drawn, as in the paper. Not for training: '
-    'fewer words are left that the picture shows to be false.',
-  )
   refill_rounds: int = setting(
     1,
     Whole(1, 100),

@@ -196,6 +196,15 @@ def test_bad_input_is_one_line(runs, tmp_path, capsys, words, told):
   assert not (tmp_path / 'out' / negatives_folder.NEGATIVES).exists()
 
 
+def test_fewer_candidates_than_training_had_hard_ones(runs, tmp_path):
+  words = ['--config.negatives.num_copies', '1', '--max-true', '1', *_FEW]
+  words += ['--config.negatives.num_samples', '2']
+  assert _generate(runs / 'tags', tmp_path / 'out', *words) == 0
+  file = records.File(tmp_path / 'out' / negatives_folder.NEGATIVES)
+  assert max(len(one.negatives) for one in file) <= 2
+  assert 'negatives.num_hard' not in file.header['settings']
+
+
 def test_a_folder_of_something_else(runs, tmp_path, capsys):
   (tmp_path / 'mine.txt').write_text('mine')
   assert _generate(runs / 'tags', tmp_path) == 2
