@@ -161,6 +161,7 @@ def test_every_option_that_names_a_path_is_found():
     ('export', 'out'),
     ('export', '--images'),
     ('report', 'run_dir'),
+    ('study', '--out'),
     ('foils', 'model'),
     ('foils', 'files'),
     ('foils', '--data'),
@@ -215,6 +216,7 @@ def test_every_option_refuses_what_is_elsewhere(
     'report': ['x'],
     'demo': [],
     'prepare': [],
+    'study': ['ablation', '--out', 'x'],
     'foils': ['x'],
     'generate': ['x', 'y'],
   }[words[0]]
