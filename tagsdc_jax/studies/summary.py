@@ -115,6 +115,7 @@ def _write(
     place.mkdir(parents=True, exist_ok=True)
   files.write_json(place / RESULTS, dataclasses.asdict(shown))
   files.write_bytes(place / PAGE, page.render(shown).encode('utf-8'))
+  page.print_table(shown)
   return place / PAGE
 
 

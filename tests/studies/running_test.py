@@ -65,7 +65,7 @@ def _runner(path, lines=None):
   )
 
 
-def test_a_study_from_runs_to_the_page(trained, tmp_path):
+def test_a_study_from_runs_to_the_page(trained, tmp_path, capsys):
   [page] = summary.run(['ablation'], _runner(tmp_path), 2, (0, 1))
   names = [name.partition('-')[0] for name, _ in trained]
   # Two seeds of nine arms; each is trained once.
@@ -78,7 +78,9 @@ def test_a_study_from_runs_to_the_page(trained, tmp_path):
   assert tailored['cells']['foils']['value'][0] == pytest.approx(37.5)
   assert tailored['cells']['foils']['change'][0] == pytest.approx(37.5)
   assert rows['pretraining']['cells']['foils']['change'] is None
+  assert '+37.5' in capsys.readouterr().out
   text = page.read_text('utf-8')
+  assert '<svg' in text and '&lt;svg' not in text
   assert 'stage 2: + both (DC)' in text and '+37.5' in text
   # An update with tailored negatives takes twice the FLOP of one without.
   assert rows['stage 1: hard retrieved only, FLOP of TAGS']['updates'] == 240

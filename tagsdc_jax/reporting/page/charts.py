@@ -10,6 +10,8 @@ _BARS = 350, 200
 # Narrower bars are not labeled with their number.
 _LABELED_BAR, _LABEL_HEIGHT = 21, 8.0
 _ROW, _ROW_NAMES = 34, 100
+# Width of a letter, on average.
+_LETTER = 7.2
 _INTERVALS = 560, 44, 72  # Width, height of a row, width of its name.
 _LABELED_SHARE = 9.0
 _SQUARE = 260
@@ -285,6 +287,9 @@ def interval_rows(
     description: for screen readers.
   """
   width, row_height, left = _INTERVALS
+  names = round(_LETTER * max(map(len, rows)))
+  if names > left:
+    width, left = width + names - left, names
   drawing = svg.Drawing(
     width,
     row_height * len(rows) + 24,
