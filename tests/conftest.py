@@ -33,6 +33,7 @@ from tests import shapes  # noqa: E402
 jaxtyping.install_import_hook(shapes.ROOMS, 'tests.shapes.check')
 
 from tagsdc_jax.data.world import dataset as world  # noqa: E402
+from tests.sharing import shared_updates  # noqa: E402, F401
 
 
 def _cache_dir() -> str:
