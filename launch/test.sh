@@ -9,5 +9,7 @@ export JAX_PLATFORMS=cpu
 "$VENV/bin/python" -m ruff check --quiet
 "$VENV/bin/python" -m ruff format --check --quiet
 "$VENV/bin/python" -m mypy tagsdc_jax
-# All tests of a file run in one process, because they share fixtures.
-exec "$VENV/bin/python" -m pytest -n 2 --dist loadfile "$@"
+# All tests of a file run in one process, because they share fixtures; the
+# longest files first, see tests/conftest.py.
+exec "$VENV/bin/python" -m pytest -n 2 --dist loadfile \
+  --no-loadscope-reorder "$@"

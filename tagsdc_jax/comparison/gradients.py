@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from tagsdc_jax import settings
 from tagsdc_jax.comparison import hard_negatives, items, replaying, synthetic
@@ -103,14 +102,16 @@ def _compare_total(
 ) -> Iterator[items.Item]:
   """Compares the weighted sum; its gradient follows by the chain rule."""
   parts = {
-    ours: jnp.reshape(losses[term], 1)
+    ours: np.reshape(losses[term], 1)
     for term, ours in TERMS.items()
     if term in losses
   }
   lambdas = parts_of.of_settings(
     settings.Settings(phase=phase, losses=config)
   ).weights
-  loss, factors = jax.value_and_grad(total.weighted_sum)(parts, lambdas)
+  loss, factors = jax.device_get(
+    jax.value_and_grad(total.weighted_sum)(parts, lambdas)
+  )
   names = [term for term in TERMS if term in losses]
   grad = jax.tree.map(
     lambda *xs: sum(factors[TERMS[term]][0] * x for term, x in zip(names, xs)),
@@ -131,7 +132,7 @@ def _compare_total(
   yield items.close(
     FILE,
     key,
-    optax.tree.norm(grad),
+    np.linalg.norm([np.linalg.norm(x) for x in jax.tree.leaves(grad)]),
     recorded[key],
     atol=_ABSOLUTE,
     rtol=_RELATIVE,
@@ -179,7 +180,7 @@ def _rank_term(
     recorded, f'{stage}/in/{path}/', path, regions
   )
   used = {key: params[key] for key in params if key not in _WORD_HEADS}
-  outcome = hard_negatives.rank(engine, path, used, batch)
+  outcome = jax.device_get(hard_negatives.rank(engine, path, used, batch))
   zeros = jax.tree.map(
     np.zeros_like, {key: params[key] for key in params if key in _WORD_HEADS}
   )
@@ -212,7 +213,7 @@ def _sentence_terms(
     recorded[f'{prefix}input_ids'].shape[1],
     len(recorded[f'{prefix}img_feat']),
   )
-  losses, grads = _sentence_gradients(engine, params, example)
+  losses, grads = jax.device_get(_sentence_gradients(engine, params, example))
   names = [term for term, ours in TERMS.items() if ours in losses]
   # `_sentence_gradients` stacks them by sorted name.
   places = {ours: i for i, ours in enumerate(sorted(losses))}

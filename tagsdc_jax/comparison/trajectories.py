@@ -222,13 +222,11 @@ def _details(
   key = jax.random.key(0)  # Unused: there is no dropout.
   batch = example.batch
   own = objective.positive_of(batch, 0)
-  other = objective.positive_of(batch, -1)
   completed = replaying.complete(engine, params, example, key)
   written = completed.sentences
-  loss, found, _ = objective.losses_of(
+  loss, found, (images, texts, sentences) = objective.losses_of(
     engine, params, batch, written, completed.mlm, key
   )
-  sentences, _ = objective.rank_sentences(engine, params, own, written, key)
   penalties = selection.penalties(
     filters.is_reference(written.token_ids, own.texts.token_ids[:, None]),
     selection.is_repeated(
@@ -238,10 +236,12 @@ def _details(
   scores = _scores(engine, sentences.match_logits)
   return Details(
     found | {'loss': loss},
-    objective.rank_images(engine, params, own, key),
-    objective.rank_texts(engine, params, other, key),
+    images,
+    texts,
     sentences,
-    objective.text_rows(engine.task.settings.quirks, other),
+    objective.text_rows(
+      engine.task.settings.quirks, objective.positive_of(batch, -1)
+    ),
     scores[1:] - penalties[0],
   )
 

@@ -225,20 +225,23 @@ def init_parameters(model: RetrievalModel, key: Key[Array, '']) -> dict:
   The initialization is the release's except for the bias of the box projection,
   see `uniter.centering_bias`.
   """
-  c = model.config
-  variables = jax.jit(
-    functools.partial(model.init, method=RetrievalModel.every_output)
-  )(
-    key,
-    jnp.zeros((1, 2), jnp.int32),
-    jnp.zeros((1, 1, c.feature_size)),
-    jnp.zeros((1, 1, 7)),
-  )
-  params = variables['params']
+  params = _init(model, key)['params']
   images = params['image_embeddings']
   projection = images['box_projection']
   centered = projection | {'bias': uniter.centering_bias(projection['kernel'])}
   return params | {'image_embeddings': images | {'box_projection': centered}}
+
+
+# Of the module, so that a network of the same sizes is not compiled again.
+@functools.partial(jax.jit, static_argnums=0)
+def _init(model: RetrievalModel, key: Key[Array, '']) -> Any:
+  return model.init(
+    key,
+    jnp.zeros((1, 2), jnp.int32),
+    jnp.zeros((1, 1, model.config.feature_size)),
+    jnp.zeros((1, 1, 7)),
+    method=RetrievalModel.every_output,
+  )
 
 
 def parameter_shapes(model: RetrievalModel) -> dict:

@@ -31,7 +31,9 @@ def test_a_run_tells_its_source(my_run, my_config):
   assert results['in_train']['test']['images'] == 0
 
 
-def test_stopped_and_continued_is_the_same_run(my_run, my_config, tmp_path):
+def test_stopped_and_continued_is_the_same_run(
+  my_run, my_config, tmp_path, shared_updates
+):
   command = ['train', '--config', str(my_config), '--run-dir', str(tmp_path)]
   assert main.main([*command, '--config.stop_at_update=2']) == 0
   assert _results(tmp_path)['updates'] == 2

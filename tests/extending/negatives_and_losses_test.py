@@ -54,7 +54,7 @@ def _results(run_dir):
 
 
 @pytest.mark.parametrize('name', _OWN)
-def test_from_config_to_page(name, tmp_path, world_dir):
+def test_from_config_to_page(name, tmp_path, world_dir, shared_updates):
   changes, names = _OWN[name]
   path = _folder(tmp_path, world_dir, changes)
   run, stopped = tmp_path / 'run', tmp_path / 'stopped'

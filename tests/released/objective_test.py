@@ -37,9 +37,8 @@ def _with_own_captions(batch):
   return dataclasses.replace(batch, pool_texts=arrays.Texts(ids, lengths))
 
 
-@functools.cache
-def _value_and_grad(phase, data_dir, **quirks):
-  """Returns loss, parts and gradient of the first micro-batch."""
+def _inputs(phase, data_dir, **quirks):
+  """Returns task, objective, and its arguments for the first micro-batch."""
   config = _config(phase, data_dir, **quirks)
   task = tiny.make_task(config)
   _, state = tiny.make_state(task)
@@ -55,15 +54,33 @@ def _value_and_grad(phase, data_dir, **quirks):
     )
   batch = _with_own_captions(source[number])
   draws = keys.micro_batch_keys(0, jnp.int32(0), batch.number)
+  return (
+    task,
+    setup.make_phase(task).objective,
+    (state.params, None, batch, draws),
+  )
+
+
+def _value_and_grad(phase, data_dir, **quirks):
+  """Returns loss, parts and gradient of the first micro-batch."""
+  task, minimized, arguments = _inputs(phase, data_dir, **quirks)
   (loss, (parts, work)), grads = jax.jit(
-    jax.value_and_grad(setup.make_phase(task).objective, has_aux=True)
-  )(state.params, None, batch, draws)
+    jax.value_and_grad(minimized, has_aux=True)
+  )(*arguments)
   parts['gflop'] = mfu.gflop(task.model.config, work)
   return (
     float(loss),
     {k: float(v) for k, v in parts.items()},
     jax.tree.map(np.asarray, grads),
   )
+
+
+@functools.cache
+def _parts(data_dir, **quirks):
+  """Returns the parts of stage 1's loss of the first micro-batch."""
+  _, minimized, arguments = _inputs('tags', data_dir, plain_step=True, **quirks)
+  _, (parts, _) = jax.jit(minimized)(*arguments)
+  return {k: float(v) for k, v in parts.items()}
 
 
 def test_without_quirks_both_steps_minimize_the_same(world_dir):
@@ -92,10 +109,7 @@ def test_without_quirks_both_steps_minimize_the_same(world_dir):
   ],
 )
 def test_a_quirk_moves_its_part_only(quirk, moved, world_dir):
-  _, parts, _ = _value_and_grad('tags', world_dir, plain_step=True)
-  _, changed, _ = _value_and_grad(
-    'tags', world_dir, plain_step=True, **{quirk: True}
-  )
+  parts, changed = _parts(world_dir), _parts(world_dir, **{quirk: True})
   for name in ('triplet_images', 'triplet_texts', 'triplet_mask_refill', 'mlm'):
     before, after = parts[f'loss/{name}'], changed[f'loss/{name}']
     same = np.isclose(after, before, rtol=1e-5, atol=1e-7)
@@ -106,9 +120,7 @@ def test_filling_up_makes_all_negatives_count(world_dir):
   config = _config('tags', world_dir)
   candidates = config.negatives.num_copies * config.negatives.num_samples
   assert config.negatives.num_hard < candidates
-  _, parts, _ = _value_and_grad(
-    'tags', world_dir, plain_step=True, fill_up=True
-  )
+  parts = _parts(world_dir, fill_up=True)
   assert parts['mask_refill_filled'] == 1.0
 
 

@@ -26,7 +26,6 @@ def _settings(phase, data_dir, **changes):
     data_dir,
     preset='as_released',
     quirks=quirks,
-    num_updates=3,
     num_devices=1,
     batch=settings.Batch(positives=1, micro_batches=4),
     **changes,
@@ -36,23 +35,30 @@ def _settings(phase, data_dir, **changes):
   )
 
 
+def _stage_1(data_dir, stop_at_update):
+  # Three of four updates: stage 2 has the evaluation that follows the last.
+  return _settings(
+    'tags', data_dir, eval_every=0, stop_at_update=stop_at_update
+  )
+
+
 @pytest.fixture(scope='module')
-def tags_run(world_dir, tmp_path_factory):
+def tags_run(world_dir, tmp_path_factory, shared_updates):
   folder = tmp_path_factory.mktemp('released') / 'tags'
-  return folder, training.train(_settings('tags', world_dir), folder)
+  return folder, training.train(_stage_1(world_dir, 3), folder)
 
 
 @pytest.fixture(scope='module')
-def stopped_run(world_dir, tmp_path_factory):
+def stopped_run(world_dir, tmp_path_factory, shared_updates):
   folder = tmp_path_factory.mktemp('stopped') / 'tags'
-  training.train(_settings('tags', world_dir, stop_at_update=1), folder)
+  training.train(_stage_1(world_dir, 1), folder)
   return folder
 
 
 def test_stage_1_resumes_exactly(tags_run, stopped_run, world_dir, tmp_path):
   _, whole = tags_run
   shutil.copytree(stopped_run, tmp_path / 'run')
-  continued = training.train(_settings('tags', world_dir), tmp_path / 'run')
+  continued = training.train(_stage_1(world_dir, 3), tmp_path / 'run')
   assert continued['parameters_sha256'] == whole['parameters_sha256']
 
 
@@ -61,7 +67,7 @@ def test_goes_on_with_inputs_in_slices(
 ):
   folder, _ = tags_run
   shutil.copytree(stopped_run, tmp_path / 'run')
-  config = _settings('tags', world_dir, stop_at_update=2)
+  config = _stage_1(world_dir, 2)
   training.train(
     dataclasses.replace(
       config,
@@ -83,7 +89,8 @@ def test_goes_on_with_inputs_in_slices(
 def test_stage_2_follows(tags_run, world_dir, tmp_path):
   folder, _ = tags_run
   results = training.train(
-    _settings('dc', world_dir, init_from=str(folder)), tmp_path / 'dc'
+    _settings('dc', world_dir, num_updates=3, init_from=str(folder)),
+    tmp_path / 'dc',
   )
   assert results['updates'] == 3
   assert results['evaluation']['image_retrieval']['r10'] > 0

@@ -14,9 +14,11 @@ from tagsdc_jax.runtime import hashing, memory
 from tagsdc_jax.training import checkpoints
 from tests import tiny
 
+pytestmark = pytest.mark.usefixtures('shared_updates')
+
 
 @pytest.fixture(scope='module')
-def runs(world_dir, tmp_path_factory):
+def runs(world_dir, tmp_path_factory, shared_updates):
   """The demo's folder: the three phases, each from the one before."""
   root = tmp_path_factory.mktemp('runs') / 'demo'
   demo.run_demo(root, _demo_configs(world_dir), is_from_scratch=True)
