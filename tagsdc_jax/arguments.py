@@ -44,6 +44,11 @@ def location(text: str) -> str:
   return _of(paths.expanded)(text)
 
 
+def listed(text: str) -> str:
+  """Returns `location` of a word that argparse left over; raises UserError."""
+  return paths.expanded(text)
+
+
 def folder(text: str) -> Path:
   """See `paths.folder`."""
   return _of(paths.folder)(text)

@@ -168,6 +168,13 @@ def _run(args: argparse.Namespace, rest: list[str]) -> int:
     word for word in rest if takes_config and word.startswith('--config.')
   ]
   unknown = [word for word in rest if word not in overrides]
+  # Argparse takes a list of positional words in one piece only.
+  more = getattr(module, 'LISTED', None)
+  if more is not None:
+    getattr(args, more).extend(
+      arguments.listed(word) for word in unknown if not word.startswith('-')
+    )
+    unknown = [word for word in unknown if word.startswith('-')]
   config: Any = None
   if name is not None:
     config = configs.load(name, overrides)

@@ -209,7 +209,7 @@ def _output(
       print(text, end='', flush=True)
   else:
     files.write_whole(
-      args.json, lambda file: file.writelines(map(str.encode, texts))
+      args.json, lambda file: [file.write(text.encode()) for text in texts]
     )
 
 

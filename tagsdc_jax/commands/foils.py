@@ -39,6 +39,8 @@ in the run's data, or in other prepared data. Of a run folder, the checkpoint
 with the best validation is used.
 """
 NEEDS_CONFIG = False
+# Files may stand behind options, too; see main.py.
+LISTED = 'files'
 # Settings that may differ from those of training.
 CHANGED = (
   'compute.dtype',

@@ -1,6 +1,7 @@
 """`tagsdc generate`: writes tailored negatives of captions to a file."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,11 +175,18 @@ def run(args: argparse.Namespace, config: None = None) -> None:
     args, loaded, CHANGED, fixed=generating.OF_TRAINING
   )
   sources = example_negatives.writers(used, tuple(args.source))
+  pictures_of = generating.find_photos(used.data, args.split)
+  _check_exports(args, *pictures_of)
   data = opening.open_split(used.data, args.split, used.extensions)
   say = lambda line: print(line, flush=True)
   if args.captions is not None:
     data = caption_files.read(
       args.captions, data, args.phrases, used.model.max_positions - 2, say
+    )
+  if args.balance and not any(one.phrase_kinds for one in data.captions):
+    say(
+      '--balance has no effect: the phrases of the captions are of no known '
+      'kind'
     )
   path = generating.generate(
     args.out,
@@ -187,7 +195,7 @@ def run(args: argparse.Namespace, config: None = None) -> None:
       used,
       sources,
       data,
-      *generating.find_photos(used.data, args.split),
+      *pictures_of,
       choosing.Limits(
         args.per_caption,
         args.per_unit,
@@ -202,6 +210,36 @@ def run(args: argparse.Namespace, config: None = None) -> None:
     say,
   )
   distributed.on_first(lambda: _show(args, path, data, used))
+
+
+def _check_exports(
+  args: argparse.Namespace, names: Sequence[str], photos: str
+) -> None:
+  """Raises UserError if formats cannot be written, before the work.
+
+  Args:
+    args: the flags.
+    names: paths of the pictures, see `generating.find_photos`.
+    photos: their folder.
+  """
+  folder = str(args.images or photos)
+  for name in args.export:
+    form = exports.FORMATS[name]
+    if args.images is not None and not args.images.is_dir():
+      raise errors.UserError(
+        f'--images {args.images} is not a folder; pass the folder of the '
+        'pictures'
+      )
+    missing = not names or not folder
+    if form.opens_pictures and (
+      missing
+      or not all(name and (Path(folder) / name).is_file() for name in names)
+    ):
+      raise errors.UserError(
+        f'--export {name} contains the pictures, and the data '
+        + ('has none' if missing else f'has some that are not in {folder}')
+        + '; leave it out, or pass --images with their folder'
+      )
 
 
 def _show(

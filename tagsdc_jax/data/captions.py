@@ -194,9 +194,10 @@ def make_encoder(vocabulary: Vocabulary) -> Callable[[str], np.ndarray]:
   """Returns a function from a sentence to int32 token ids [length].
 
   By WordPiece if the vocabulary has pieces of words ("##s"), else by the words
-  between spaces. Text is lower-cased if no word of the vocabulary has an
-  upper-case letter. [CLS] and [SEP] are not added. The function raises
-  UserError for an empty sentence and for unknown words.
+  between spaces, and by WordPiece where the vocabulary lacks one. Text is
+  lower-cased if no word of the vocabulary has an upper-case letter. [CLS] and
+  [SEP] are not added. The function raises UserError for an empty sentence and
+  for unknown words.
 
   Args:
     vocabulary: with words.
@@ -206,11 +207,8 @@ def make_encoder(vocabulary: Vocabulary) -> Callable[[str], np.ndarray]:
   words = vocabulary.words
   if not words:
     raise UserError(_NO_WORDS)
-  split = (
-    _make_word_piece(words)
-    if any(word.startswith('##') for word in words)
-    else _make_whole_words(vocabulary)
-  )
+  locate = make_locator(vocabulary)
+  split = lambda text: locate(text)[0].tolist()
 
   def encode(text: str) -> np.ndarray:
     if not isinstance(text, str) or not text.strip():
@@ -262,25 +260,45 @@ def make_locator(
   split = _make_whole_words(vocabulary)
 
   def locate(text: str) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
-    spans = tuple(found.span() for found in re.finditer(r'\S+', text))
-    return np.asarray(split(text), np.int32), spans
+    found = split(text)
+    token_ids = np.array([token for token, *_ in found], np.int32)
+    return token_ids, tuple((start, end) for _, start, end in found)
 
   return locate
 
 
-def _make_whole_words(vocabulary: Vocabulary) -> Callable[[str], list[int]]:
-  ids = {word: number for number, word in enumerate(vocabulary.words)}
-  if is_lower_case(vocabulary.words):
+def _make_whole_words(
+  vocabulary: Vocabulary,
+) -> Callable[[str], list[tuple[int, int, int]]]:
+  """Returns a function from a sentence to (token, start, end) of its words.
+
+  Words that the vocabulary lacks are read by WordPiece, as `tagsdc prepare`
+  reads all: "room." as "room" and ".".
+  """
+  words = vocabulary.words
+  ids = {word: number for number, word in enumerate(words)}
+  if is_lower_case(words):
     # As they are first: [MASK] and the like.
     find = lambda word: ids.get(word, ids.get(word.lower(), vocabulary.unk))
   else:
     find = lambda word: ids.get(word, vocabulary.unk)
-  return lambda text: [find(word) for word in text.split()]
+  pieces = functools.cache(lambda: _word_piece(vocabulary.words))
 
+  def split(text: str) -> list[tuple[int, int, int]]:
+    found = []
+    for word in re.finditer(r'\S+', text):
+      token = find(word[0])
+      if token != vocabulary.unk or word[0] == words[vocabulary.unk]:
+        found.append((token, *word.span()))
+        continue
+      ids, spans = tokenize_with_offsets(word[0], pieces())
+      found += [
+        (int(one), word.start() + start, word.start() + end)
+        for one, (start, end) in zip(ids, spans, strict=True)
+      ]
+    return found
 
-def _make_word_piece(words: Sequence[str]) -> Callable[[str], list[int]]:
-  tokenizer = _word_piece(words)
-  return lambda text: tokenizer(text, add_special_tokens=False)['input_ids']
+  return split
 
 
 def _word_piece(words: Sequence[str]) -> Any:

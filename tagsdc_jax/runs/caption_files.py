@@ -35,7 +35,10 @@ def read(
   """
   listed = reading.read(path)
   found = matching.match(
-    listed.pictures, matching.Names(data.name, list(data.image_ids))
+    listed.pictures,
+    matching.Names(data.name, list(data.image_ids)),
+    # The file may be of other pictures.
+    with_numbers=False,
   )
   say(found.line)
   numbers = {name: number for number, name in enumerate(data.image_ids)}

@@ -14,6 +14,8 @@ from tagsdc_jax.runtime import distributed
 
 NEGATIVES = 'negatives.jsonl'
 PARTS, _LOCK = '.parts', '.generate.lock'
+# Of a header: settings first, whose differences say most.
+_GROUPS = ('settings', 'data', 'model', 'judge', 'start')
 _REQUEST, _CALIBRATION = 'request.json', 'calibration.json'
 
 
@@ -31,7 +33,7 @@ def held(out: Path, facts: dict[str, Any]) -> Iterator[None]:
 
     def hold() -> None:
       with errors.named(out):
-        (out / PARTS).mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
       remedy = 'wait for it or stop it, or pass another folder'
       stack.enter_context(lock.Lock(out / _LOCK, remedy, option='OUT').held())
       _claim(out, facts)
@@ -46,7 +48,8 @@ def _claim(out: Path, facts: dict[str, Any]) -> None:
   Raises:
     UserError: if the folder holds something else.
   """
-  now = json.loads(json.dumps(facts))
+  # As a header has it: numbers are rounded.
+  now = json.loads(records.header_line(facts))
   before = _known(out)
   if before is None:
     others = sorted(
@@ -57,19 +60,29 @@ def _claim(out: Path, facts: dict[str, Any]) -> None:
         f'{out} is not empty and holds no negatives, but {others[0]}; pass a '
         'new folder'
       )
+    with errors.named(out):
+      (out / PARTS).mkdir(exist_ok=True)
     files.write_json(out / PARTS / _REQUEST, now)
     return
   changed = [
-    f'{name}: {before.get(group, {}).get(name)!r}, now {value!r}'
-    for group in now
-    for name, value in (now[group] or {}).items()
-    if (before.get(group) or {}).get(name) != value
+    f'{group}: {_shown(old)}, now {_shown(new)}'
+    if name == 'hash'
+    else f'{name}: {old!r}, now {new!r}'
+    for group in _GROUPS
+    for was, now_is in [(before.get(group) or {}, now.get(group) or {})]
+    for name in sorted({*was, *now_is})
+    for old, new in [(was.get(name), now_is.get(name))]
+    if old != new
   ]
   if changed:
     raise errors.UserError(
       f'{out} holds negatives of another request ({"; ".join(changed[:3])}); '
       'pass a new folder, or the same arguments'
     )
+
+
+def _shown(digest: str | None) -> str:
+  return 'none' if digest is None else f'{digest[:8]}...'
 
 
 def _known(out: Path) -> dict[str, Any] | None:

@@ -335,3 +335,9 @@ def test_bad_input_is_one_line(
 def test_no_such_run(model, capsys):
   code, _, said = _check(capsys, model, '--image', '0', '--caption', TRUE)
   assert code == 2 and model in said and said.count('\n') == 1
+
+
+def test_json_to_a_stream(run, capfd):
+  words = ['--image', '0', '--caption', 'a red star', '--json', '/dev/stdout']
+  assert main.main(['check', str(run), *words]) == 0
+  assert json.loads(capfd.readouterr().out)['caption'] == 'a red star'

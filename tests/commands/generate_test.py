@@ -209,3 +209,20 @@ def test_a_folder_of_something_else(runs, tmp_path, capsys):
   (tmp_path / 'mine.txt').write_text('mine')
   assert _generate(runs / 'tags', tmp_path) == 2
   assert 'holds no negatives, but mine.txt' in capsys.readouterr().err
+
+
+def test_pictures_are_asked_for_before_the_work(runs, tmp_path, capsys):
+  words = ['--export', 'webdataset', *_FEW]
+  assert _generate(runs / 'tags', tmp_path / 'out', *words) == 2
+  assert 'contains the pictures, and the data has none' in (
+    capsys.readouterr().err
+  )
+  assert not (tmp_path / 'out').exists()
+
+
+def test_a_file_of_other_pictures_is_refused(runs, tmp_path, capsys):
+  path = tmp_path / 'mine.csv'
+  path.write_text('image,caption\npicture_00.png,a red star\n')
+  words = ['--captions', path, '--phrases', 'words', *_FEW]
+  assert _generate(runs / 'tags', tmp_path / 'out', *words) == 2
+  assert 'check that they belong together' in capsys.readouterr().err

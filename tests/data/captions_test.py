@@ -255,3 +255,16 @@ def test_sentences_of_word_pieces():
     encode('a \udcff')  # A byte that is not UTF-8, on a command line.
   with pytest.raises(UserError, match='at least one token, got'):
     encode('\u200b')
+
+
+def test_words_and_punctuation_without_pieces(tmp_path):
+  path = tmp_path / 'vocab.txt'
+  words = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
+  words += ['a', 'room', '.', 'e-mail']
+  path.write_text('\n'.join(words), 'utf-8')
+  vocabulary = captions_lib.load_vocabulary(path)
+  # As `tagsdc prepare` reads it, but for words that have punctuation in them.
+  assert captions_lib.make_encoder(vocabulary)('A room.').tolist() == [5, 6, 7]
+  token_ids, spans = captions_lib.make_locator(vocabulary)('a  ROOM. e-mail x!')
+  assert token_ids.tolist() == [5, 6, 7, 8, 1, 1]
+  assert spans == ((0, 1), (3, 7), (7, 8), (9, 15), (16, 17), (17, 18))

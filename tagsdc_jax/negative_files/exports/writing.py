@@ -57,6 +57,11 @@ def check(
     options: what the user chose.
   """
   form, number = FORMATS[name], options.per_caption
+  if options.images and not os.path.isdir(options.images):
+    raise errors.UserError(
+      f'--images {options.images} is not a folder; pass the folder of the '
+      'pictures'
+    )
   if number is not None and form.most is not None and number > form.most:
     raise errors.UserError(
       f'{form.consumer} takes at most {form.most} negatives per caption, got '
@@ -150,8 +155,12 @@ def _write(
     )
     raise errors.UserError(
       f'{given.file.path} has nothing for {name}'
-      + (f': {reasons}' if reasons else '')
-      + '; generate negatives of more captions'
+      + (
+        f': {reasons}; pass a smaller --per-caption, or generate more '
+        'negatives per caption'
+        if reasons
+        else '; generate negatives of more captions'
+      )
     )
 
 
@@ -183,7 +192,9 @@ def _picture_lines(given: source.Source, form: source.Format) -> list[str]:
       f'{given.first_missing}; {form.without_pictures}; pass --images with '
       'their folder'
     )
-  elif given.images and not os.path.isabs(given.images):
+  elif (
+    given.images and not os.path.isabs(given.images) and not form.opens_pictures
+  ):
     lines.append(
       f'paths are relative to {os.getcwd()}; start the reader there, or pass '
       '--images with a full path'

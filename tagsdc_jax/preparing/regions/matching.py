@@ -86,12 +86,19 @@ class Match:
   line: str
 
 
-def match(pictures: Sequence[Picture], store: Store) -> Match:
+def match(
+  pictures: Sequence[Picture], store: Store, *, with_numbers: bool = True
+) -> Match:
   """Returns the name of each picture in a store.
 
   The rule that finds most pictures is chosen, of equal ones the most literal.
   A rule with which one name could be two pictures is not used.
 
+  Args:
+    pictures: to look for.
+    store: where.
+    with_numbers: whether equal numbers in names may be enough, as they may be
+      if both are known to belong together.
   Raises:
     UserError: if there is no picture, or no rule finds one.
   """
@@ -101,7 +108,7 @@ def match(pictures: Sequence[Picture], store: Store) -> Match:
     )
   best: tuple[int, str, list[str | None]] = (0, '', [])
   ambiguous = ''
-  for rule, keys, fault in _tried(pictures, store):
+  for rule, keys, fault in _tried(pictures, store, with_numbers):
     if fault:
       ambiguous = ambiguous or fault
       continue
@@ -133,10 +140,12 @@ def match(pictures: Sequence[Picture], store: Store) -> Match:
 
 
 def _tried(
-  pictures: Sequence[Picture], store: Store
+  pictures: Sequence[Picture], store: Store, with_numbers: bool
 ) -> Iterator[tuple[str, list[str | None], str]]:
   """Yields each rule, the names that it finds, and why it cannot be used."""
   for form, change in _FORMS.items():
+    if change is _number and not with_numbers:
+      continue
     known: dict[str, str] = {}
     doubtful: dict[str, str] = {}
     for key in store.names:
