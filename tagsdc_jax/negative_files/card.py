@@ -137,7 +137,10 @@ class Card:
   def sample(self, count: int) -> list[tuple[str, str, str]]:
     """Returns caption, negative and kind of a few pairs, for `blind_head`."""
     pairs = self._pairs.items
-    places = np.linspace(0, len(pairs) - 1, min(count, len(pairs))).astype(int)
+    # At random: equal steps would meet the same places of captions.
+    places = np.sort(
+      np.random.default_rng(_SEED).permutation(len(pairs))[:count]
+    )
     return [
       (pair.caption, pair.text, pair.kind)
       for pair in map(pairs.__getitem__, places)
