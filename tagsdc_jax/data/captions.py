@@ -339,7 +339,7 @@ def to_words(
       word = vocabulary.words[token]
     else:
       word = f'[{token}]'
-    if _is_piece(word):
+    if continues_word(word):
       text += word[2:]
     else:
       text += ' ' + word
@@ -349,10 +349,11 @@ def to_words(
 def is_piece(token: int, vocabulary: Vocabulary) -> bool:
   """Returns whether a token continues the word before it."""
   known = vocabulary.words
-  return 0 <= token < len(known) and _is_piece(known[token])
+  return 0 <= token < len(known) and continues_word(known[token])
 
 
-def _is_piece(word: str) -> bool:
+def continues_word(word: str) -> bool:
+  """Returns whether an entry of a vocabulary continues the word before it."""
   return word.startswith('##') and len(word) > 2
 
 

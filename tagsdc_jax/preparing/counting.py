@@ -3,10 +3,10 @@
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 
+from tagsdc_jax.data import captions as captions_lib
 from tagsdc_jax.data import dataset, phrases
 from tagsdc_jax.data.prepared import dataset as prepared
 
@@ -98,7 +98,7 @@ def unknown_words(
   starts = [
     int(token)
     for token in caption.token_ids
-    if not is_piece(int(token), vocabulary.words)
+    if not captions_lib.is_piece(int(token), vocabulary)
   ]
   for words in (_WORD.findall(caption.text), caption.text.split()):
     if vocabulary.words and len(words) == len(starts):
@@ -125,12 +125,3 @@ def winners(caption: dataset.Caption) -> list[int | None]:
         for position in positions:
           found[position] = number
   return found
-
-
-def is_piece(token: int, words: Sequence[str]) -> bool:
-  """Returns whether a token continues the word before."""
-  return (
-    0 <= token < len(words)
-    and words[token].startswith('##')
-    and len(words[token]) > 2
-  )

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tagsdc_jax import arrays, errors, settings
-from tagsdc_jax.data import assembling, dataset, phrases
+from tagsdc_jax.data import assembling, captions, dataset, phrases
 from tagsdc_jax.data.world import oracle
 from tagsdc_jax.data.world.scenes import Scene
 from tagsdc_jax.engines import engine
@@ -236,7 +236,7 @@ def to_words(
   words = []
   for place, (token, before) in enumerate(zip(sentence, caption, strict=True)):
     text = show(token)
-    is_piece = text.startswith('##') and len(text) > 2
+    is_piece = captions.is_piece(int(token), vocabulary)
     is_replaced = token != before
     words.append(
       content.Word(

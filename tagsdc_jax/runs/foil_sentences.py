@@ -109,10 +109,9 @@ class Sentences:
 
   def words(self, text: str) -> list[int]:
     """Returns the number of the word that each token of a sentence is of."""
-    known = self._vocabulary.words
     starts = np.array(
       [
-        not (known[token].startswith('##') and len(known[token]) > 2)
+        not captions.is_piece(int(token), self._vocabulary)
         for token in self.tokens(text)
       ]
     )

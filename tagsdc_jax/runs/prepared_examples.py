@@ -218,7 +218,7 @@ def runs_of(
         captions_lib.to_words(tokens, vocabulary, is_padded=False),
         '' if phrase is None else KINDS[kinds[phrase]],
         is_unknown,
-        counting.is_piece(tokens[0], vocabulary.words),
+        captions_lib.is_piece(tokens[0], vocabulary),
       )
     )
   return runs

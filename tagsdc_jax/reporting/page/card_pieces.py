@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from tagsdc_jax.data import captions
 from tagsdc_jax.negative_files import records
 from tagsdc_jax.reporting.page.card_content import Piece
 
@@ -31,7 +32,12 @@ def of_negative(one: records.Negative) -> tuple[list[Piece], list[Piece]]:
   spans = _find(one.words, one.text)
   if spans is None:
     return _cut(one.text, edits), [
-      Piece(('' if not place or _is_piece(word) else ' ') + _bare(word), '', p)
+      Piece(
+        ('' if not place or captions.continues_word(word) else ' ')
+        + _bare(word),
+        '',
+        p,
+      )
       for place, (word, p) in enumerate(zip(one.words, one.replaced))
     ]
   pieces, done = [], 0
@@ -77,12 +83,8 @@ def _find(words: Sequence[str], text: str) -> list[tuple[int, int]] | None:
   return None if text[place:].strip() else spans
 
 
-def _is_piece(word: str) -> bool:
-  return word.startswith('##') and len(word) > 2
-
-
 def _bare(word: str) -> str:
-  return word[2:] if _is_piece(word) else word
+  return word[2:] if captions.continues_word(word) else word
 
 
 def _plain(text: str) -> str:
