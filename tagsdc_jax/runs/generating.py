@@ -18,13 +18,8 @@ from tagsdc_jax.data import opening
 from tagsdc_jax.evaluation import score_cache
 from tagsdc_jax.negative_files import card as cards
 from tagsdc_jax.negative_files import records
-from tagsdc_jax.runs import (
-  blind_head,
-  loading,
-  negatives_folder,
-  negatives_maker,
-)
-from tagsdc_jax.runtime import distributed, hashing, parallel, progress
+from tagsdc_jax.runs import negatives_folder, negatives_maker
+from tagsdc_jax.runtime import distributed, hashing, progress
 from tagsdc_jax.training import checkpoints
 
 # Settings of negatives that no sentence depends on, and values that fit any
@@ -115,26 +110,30 @@ def _write(
       files.write_bytes(negatives_folder.part(out, place), lines)
   # All processes have written their shards once this is known.
   distributed.total(0)
-  distributed.on_first(lambda: _finish(out, request, facts, len(shards)))
+  distributed.on_first(lambda: _finish(out, maker, facts, len(shards)))
 
 
 def _finish(
   out: Path,
-  request: negatives_maker.Request,
+  maker: negatives_maker.Maker,
   facts: dict[str, Any],
   num_shards: int,
 ) -> None:
   """Joins the shards, with a header that counts them."""
   card = cards.Card()
   with progress.progress_bar(
-    len(request.data.captions), 'counting negatives', 'captions'
+    facts['data']['captions'], 'counting negatives', 'captions'
   ) as bar:
     for place in range(num_shards):
       with open(negatives_folder.part(out, place), 'rb') as file:
         for line in file:
           card.add(records.from_line(line))
           bar.update(1)
-  counted = card.finish(_blind_head(request, card), _BLIND)
+  blind = None
+  if sample := card.sample(_BLIND):
+    with progress.waiting('reading negatives without their pictures'):
+      blind = maker.read_blind(sample)
+  counted = card.finish(blind, _BLIND)
   header = {
     **facts,
     'calibration': negatives_folder.read_calibration(out),
@@ -154,24 +153,6 @@ def _finish(
 
   files.write_whole(out / negatives_folder.NEGATIVES, join)
   shutil.rmtree(out / negatives_folder.PARTS, ignore_errors=True)
-
-
-def _blind_head(
-  request: negatives_maker.Request, card: cards.Card
-) -> dict[str, float] | None:
-  """Returns how often the language head prefers captions, see `blind_head`."""
-  sample = card.sample(_BLIND)
-  if not sample:
-    return None
-  devices = parallel.local_devices(request.config.num_devices)
-  network = loading.open_network(request.matcher, request.config, request.data)
-  with progress.waiting('reading negatives without their pictures'):
-    return blind_head.Reader(
-      network.settings,
-      parallel.replicate(network.params, devices),
-      request.data.vocabulary,
-      devices,
-    ).accuracy(*zip(*sample, strict=True))
 
 
 def _facts(request: negatives_maker.Request) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from tagsdc_jax.evaluation import calibration as calibration_lib
 from tagsdc_jax.negative_files import choosing, records
 from tagsdc_jax.negatives import source
 from tagsdc_jax.runs import (
+  blind_head,
   calibrating,
   checking,
   loading,
@@ -78,21 +79,23 @@ class Maker:
     data, config = request.data, request.config
     limits = request.limits
     is_judged = limits.max_probability is not None
-    language, lowest = None, None
-    if request.fluency:
-      language, lowest = _language(config, request.fluency)
-    self._chooser = choosing.Chooser(
-      dataclasses.replace(limits, min_fluency=lowest), data.vocabulary, language
-    )
     held_out = None
-    shapes = assembling.shapes_of(data)
-    if is_judged:
+    if is_judged or request.fluency:
       held_out = opening.open_split(
         config.data, 'validation', config.extensions
       )
       dataset.check_same_vocabulary(held_out, data)
+    language, lowest = None, None
+    if held_out is not None and request.fluency:
+      language, lowest = _language(config, held_out, request.fluency)
+    self._chooser = choosing.Chooser(
+      dataclasses.replace(limits, min_fluency=lowest), data.vocabulary, language
+    )
+    shapes = assembling.shapes_of(data)
+    if held_out is not None and is_judged:
       shapes = _widest(shapes, assembling.shapes_of(held_out))
     network = self._network(request.matcher)
+    self._network_of_matcher = network
     self._matcher = self._programs(network, shapes, request)
     self._scorers = [self._matcher]
     if is_judged and request.judge is not None:
@@ -107,7 +110,7 @@ class Maker:
       data, shapes, positives, self._devices
     )
     self._calibration: calibration_lib.Calibration | None = None
-    if held_out is not None:
+    if held_out is not None and is_judged:
       self._calibration = self._calibrate(
         out, dataclasses.replace(self._batches, data=held_out)
       )
@@ -135,6 +138,22 @@ class Maker:
       made(len(group))
     negatives = self._negatives([(one.number, own[1]) for one, own in found])
     return [self._record(one, own, negatives) for one, own in found]
+
+  def read_blind(
+    self, pairs: Sequence[tuple[str, str, str]]
+  ) -> dict[str, float]:
+    """Returns how often the language head prefers captions without pictures.
+
+    Args:
+      pairs: caption, negative and kind of each; at least one.
+    """
+    network = self._network_of_matcher
+    return blind_head.Reader(
+      network.config,
+      network.params,
+      self._request.data.vocabulary,
+      self._devices,
+    ).accuracy(*zip(*pairs, strict=True))
 
   def _choose(self, one: sentence_batches.Written) -> _Found:
     data = self._request.data
@@ -282,18 +301,16 @@ class Maker:
 
 
 def _language(
-  config: settings.Settings, share: float
+  config: settings.Settings, held_out: dataset.RetrievalDataset, share: float
 ) -> tuple[trigrams.Model, float]:
   """Returns a model of the training captions, and the lowest fluency.
 
   Args:
     config: with the data.
-    share: of the words of validation captions that are less fluent.
+    held_out: the validation split.
+    share: of the words of its captions that are less fluent.
   """
-  train, held_out = (
-    opening.open_split(config.data, split, config.extensions)
-    for split in ('train', 'validation')
-  )
+  train = opening.open_split(config.data, 'train', config.extensions)
   model = trigrams.Model(
     [caption.token_ids for caption in train.captions], train.vocabulary
   )
