@@ -5,7 +5,8 @@ Errors are one line.
 """
 
 import argparse
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -44,11 +45,6 @@ def location(text: str) -> str:
   return _of(paths.expanded)(text)
 
 
-def listed(text: str) -> str:
-  """Returns `location` of a word that argparse left over; raises UserError."""
-  return paths.expanded(text)
-
-
 def folder(text: str) -> Path:
   """See `paths.folder`."""
   return _of(paths.folder)(text)
@@ -64,6 +60,20 @@ def part(text: str) -> tuple[int, int]:
       f'it must be I/N with 1 <= I <= N, such as 2/4, got {text!r}'
     )
   return int(first) - 1, int(last)
+
+
+def described(items: Mapping[str, str]) -> str:
+  """Returns lines of names and what they are, aligned, for a command's help."""
+  width = max(map(len, items))
+  return '\n'.join(
+    textwrap.fill(
+      f'{name:{width}}  {text}',
+      initial_indent='  ',
+      subsequent_indent=' ' * (width + 4),
+      width=80,
+    )
+    for name, text in items.items()
+  )
 
 
 def _of(convert: Callable[[str], _T]) -> Callable[[str], _T]:

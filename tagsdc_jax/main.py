@@ -29,7 +29,7 @@ environment.import_jax('tagsdc')
 
 import jax  # noqa: E402
 
-from tagsdc_jax import __version__, arguments, errors, settings  # noqa: E402
+from tagsdc_jax import __version__, arguments, errors, paths, settings  # noqa: E402
 from tagsdc_jax.commands import (  # noqa: E402
   check,
   compare,
@@ -172,7 +172,7 @@ def _run(args: argparse.Namespace, rest: list[str]) -> int:
   more = getattr(module, 'LISTED', None)
   if more is not None:
     getattr(args, more).extend(
-      arguments.listed(word) for word in unknown if not word.startswith('-')
+      paths.expanded(word) for word in unknown if not word.startswith('-')
     )
     unknown = [word for word in unknown if word.startswith('-')]
   config: Any = None

@@ -30,13 +30,7 @@ gets an "error", and the rest is checked.
 """
 NEEDS_CONFIG = False
 # Settings that may differ from those of training.
-CHANGED = (
-  'compute.dtype',
-  'compute.attention',
-  'compute.matmul_precision',
-  'extensions',
-  'quirks.untrained_rank_head',
-)
+CHANGED = trained.SCORING
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -44,15 +44,11 @@ same command again to continue an interrupted evaluation.
 NEEDS_CONFIG = False
 # Settings that may differ from those of training.
 CHANGED = (
+  *trained.SCORING,
   'evaluation.tile_texts',
   'evaluation.tile_images',
-  'compute.dtype',
-  'compute.attention',
-  'compute.matmul_precision',
   'num_devices',
   'hang_seconds',
-  'extensions',
-  'quirks.untrained_rank_head',
   'quirks.float16_scores',
   'quirks.overcounted_recall',
 )

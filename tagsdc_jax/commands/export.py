@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import sys
-import textwrap
 
 from tagsdc_jax import arguments, files, settings
 from tagsdc_jax.negative_files import records
@@ -11,7 +10,6 @@ from tagsdc_jax.negative_files.exports import source, writing
 from tagsdc_jax.settings import kinds
 
 HELP = 'write generated negatives as other trainings and benchmarks read them'
-_WIDTH = max(map(len, writing.FORMATS))
 EXAMPLES = (
   """examples:
   tagsdc export negatives/negatives.jsonl train.tsv --format negclip \\
@@ -20,14 +18,11 @@ EXAMPLES = (
       --format sentence-transformers --images photos --per-caption 3
 formats:
 """
-  + '\n'.join(
-    textwrap.fill(
-      f'{name:{_WIDTH}}  {form.consumer}: {form.content}',
-      initial_indent='  ',
-      subsequent_indent=' ' * (_WIDTH + 4),
-      width=80,
-    )
-    for name, form in writing.FORMATS.items()
+  + arguments.described(
+    {
+      name: f'{form.consumer}: {form.content}'
+      for name, form in writing.FORMATS.items()
+    }
   )
   + """
 What is left out, what a format has no place for, and how to read the result is

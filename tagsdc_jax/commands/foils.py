@@ -42,15 +42,7 @@ NEEDS_CONFIG = False
 # Files may stand behind options, too; see main.py.
 LISTED = 'files'
 # Settings that may differ from those of training.
-CHANGED = (
-  'compute.dtype',
-  'compute.attention',
-  'compute.matmul_precision',
-  'num_devices',
-  'hang_seconds',
-  'extensions',
-  'quirks.untrained_rank_head',
-)
+CHANGED = (*trained.SCORING, 'num_devices', 'hang_seconds')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -224,12 +224,8 @@ def _check_exports(
   """
   folder = str(args.images or photos)
   for name in args.export:
+    exports.check_options(name, _options(args))
     form = exports.FORMATS[name]
-    if args.images is not None and not args.images.is_dir():
-      raise errors.UserError(
-        f'--images {args.images} is not a folder; pass the folder of the '
-        'pictures'
-      )
     missing = not names or not folder
     if form.opens_pictures and (
       missing
@@ -261,8 +257,12 @@ def _show(
     if form.is_folder and target.exists():
       print(f'{target} is there already')
       continue
-    options = export_source.Options(str(args.images or ''))
-    print('\n'.join(exports.write(file, target, name, options).lines))
+    report = exports.write(file, target, name, _options(args))
+    print('\n'.join(report.lines))
+
+
+def _options(args: argparse.Namespace) -> export_source.Options:
+  return export_source.Options(str(args.images or ''))
 
 
 def _start(

@@ -1,14 +1,12 @@
 """`tagsdc study`: experiments as commands, with seeds and intervals."""
 
 import argparse
-import textwrap
 
 from tagsdc_jax import arguments, environment, settings
 from tagsdc_jax.settings import kinds
 from tagsdc_jax.studies import built_in, running, study, summary
 
 HELP = 'run an experiment of the paper: trainings, table, intervals, page'
-_WIDTH = max(map(len, built_in.STUDIES))
 EXAMPLES = (
   """examples:
   tagsdc study ablation --out runs/studies --seeds 5
@@ -16,14 +14,8 @@ EXAMPLES = (
       --phases own_small --config.data.root=data/mine
 studies:
 """
-  + '\n'.join(
-    textwrap.fill(
-      f'{name:{_WIDTH}}  {one.question}',
-      initial_indent='  ',
-      subsequent_indent=' ' * (_WIDTH + 4),
-      width=80,
-    )
-    for name, one in built_in.STUDIES.items()
+  + arguments.described(
+    {name: one.question for name, one in built_in.STUDIES.items()}
   )
   + """
 Runs are kept in OUT/runs and shared between studies in the same folder. Run the

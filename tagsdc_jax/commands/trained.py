@@ -11,6 +11,15 @@ from tagsdc_jax.data import opening
 from tagsdc_jax.runs import loading
 from tagsdc_jax.training import checkpoints
 
+# Settings of a network that scores, which may differ from those of training.
+SCORING = (
+  'compute.dtype',
+  'compute.attention',
+  'compute.matmul_precision',
+  'extensions',
+  'quirks.untrained_rank_head',
+)
+
 
 def add_options(
   parser: argparse.ArgumentParser, changed: Sequence[str]

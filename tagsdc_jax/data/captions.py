@@ -204,10 +204,7 @@ def make_encoder(vocabulary: Vocabulary) -> Callable[[str], np.ndarray]:
   Raises:
     UserError: if the words are not known.
   """
-  words = vocabulary.words
-  if not words:
-    raise UserError(_NO_WORDS)
-  locate = make_locator(vocabulary)
+  locate, words = make_locator(vocabulary), vocabulary.words
   split = lambda text: locate(text)[0].tolist()
 
   def encode(text: str) -> np.ndarray:

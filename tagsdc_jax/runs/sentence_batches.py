@@ -65,10 +65,11 @@ class Batches:
       caption numbers, int [devices, B], those that fill up repeated; and the
       micro-batches, numpy arrays [devices, ...].
     """
+    missing = len(self.devices) - len(numbers)
     rows = np.stack(
       [
         np.resize(own, self.positives)
-        for own in [*numbers, *[numbers[-1]] * self._missing(numbers)]
+        for own in [*numbers, *[numbers[-1]] * missing]
       ]
     )
     # Draws depend on the number of the first caption, not on the devices.
@@ -84,9 +85,6 @@ class Batches:
       for own in rows
     ]
     return rows, jax.tree.map(lambda *x: np.stack(x), *made)
-
-  def _missing(self, numbers: Sequence[Sequence[int]]) -> int:
-    return len(self.devices) - len(numbers)
 
   def texts(
     self, sentences: Sequence[Sequence[np.ndarray]], count: int

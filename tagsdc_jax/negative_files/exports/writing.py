@@ -46,13 +46,10 @@ class Report:
   lines: tuple[str, ...]
 
 
-def check(
-  out: Path, name: str, options: source.Options = source.Options()
-) -> None:
-  """Raises UserError if a format cannot be written; call it before the work.
+def check_options(name: str, options: source.Options) -> None:
+  """Raises UserError if a format cannot be written with these options.
 
   Args:
-    out: file or folder, as the format has it.
     name: a key of FORMATS.
     options: what the user chose.
   """
@@ -67,6 +64,20 @@ def check(
       f'{form.consumer} takes at most {form.most} negatives per caption, got '
       f'--per-caption {number}; pass a smaller number'
     )
+
+
+def check(
+  out: Path, name: str, options: source.Options = source.Options()
+) -> None:
+  """Raises UserError if a format cannot be written; call it before the work.
+
+  Args:
+    out: file or folder, as the format has it.
+    name: a key of FORMATS.
+    options: what the user chose.
+  """
+  check_options(name, options)
+  form = FORMATS[name]
   if (
     form.is_suffix_read
     and not out.name.endswith(form.suffix)
