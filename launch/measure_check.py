@@ -21,7 +21,6 @@ from scipy import stats
 
 import tagsdc_jax as tagsdc
 from tagsdc_jax import arguments, errors
-from tagsdc_jax.data.world import dataset as world
 from tagsdc_jax.data.world import foils, grammar
 from tagsdc_jax.reporting import tables
 from tagsdc_jax.settings import kinds
@@ -79,12 +78,7 @@ def main() -> None:
 
 
 def _foils(matcher: tagsdc.Matcher) -> list[foils.Foil]:
-  data = matcher.settings.data
-  scenes = world.load_scenes(
-    'test',
-    data_dir=data.root or None,
-    size=data.world_size,  # type: ignore[arg-type]
-  )
+  scenes = opening.load_scenes(matcher.settings.data, 'test')
   return foils.make_foils(matcher.data, scenes)
 
 

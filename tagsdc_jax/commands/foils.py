@@ -10,7 +10,6 @@ from typing import Any
 from tagsdc_jax import arguments, environment, errors, files, settings, shipped
 from tagsdc_jax.commands import trained
 from tagsdc_jax.data import dataset, opening
-from tagsdc_jax.data.world import dataset as world
 from tagsdc_jax.foil_files import half_truths, reading, records
 from tagsdc_jax.foil_files import world as world_foils
 from tagsdc_jax.reporting import foils as tables
@@ -194,8 +193,7 @@ def _show(
       if args.json is not None:
         files.write_json(args.json, results | {'notes': notes})
       if args.write is not None:
-        table = half_truths.to_csv(made)
-        files.write_whole(args.write, lambda file: file.write(table))
+        files.write_bytes(args.write, half_truths.to_csv(made))
       if args.page is not None:
         foil_pages.write(
           args.page, config.data, results, benchmarks, shelf, notes
@@ -268,14 +266,7 @@ def _made(
     if split not in splits:
       raise errors.UserError(f'{name} needs --split {split}')
     made.append(
-      world_foils.make(
-        splits[split],
-        world.load_scenes(
-          split,
-          data_dir=config.data.root or None,
-          size=config.data.world_size,  # type: ignore[arg-type]
-        ),
-      )
+      world_foils.make(splits[split], opening.load_scenes(config.data, split))
     )
   if args.half_truths:
     chosen = args.split or ['test']

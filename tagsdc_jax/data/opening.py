@@ -56,6 +56,22 @@ def _open_world(config: settings.Data, split: str) -> dataset.RetrievalDataset:
   return _shortened(data, config, split)
 
 
+def load_scenes(config: settings.Data, split: str) -> list[Any]:
+  """Returns the scenes of the embedded world's pictures, for its oracle.
+
+  Args:
+    config: with the source 'world'.
+    split: name of the split.
+  """
+  from tagsdc_jax.data.world import dataset as world
+
+  return world.load_scenes(
+    split,
+    data_dir=config.root or None,
+    size=config.world_size,  # type: ignore[arg-type]
+  )
+
+
 def _shortened(
   data: dataset.RetrievalDataset, config: settings.Data, split: str
 ) -> dataset.RetrievalDataset:

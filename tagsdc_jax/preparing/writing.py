@@ -199,9 +199,8 @@ def finish(
   words = fields.pop('words')
   about = metadata | {'vocabulary': fields, 'request': plan.request}
   if words:
-    files.write_whole(
-      folder / schema.VOCABULARY_FILE,
-      lambda file: file.write(''.join(f'{w}\n' for w in words).encode()),
+    files.write_bytes(
+      folder / schema.VOCABULARY_FILE, ''.join(f'{w}\n' for w in words).encode()
     )
   # The folder itself last: it is what tells that the data set is whole.
   for path in (folder / schema.CAPTIONS_FOLDER, folder):

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from tagsdc_jax.evaluation import matrix
 from tagsdc_jax.runtime import parallel
 
 
@@ -32,19 +33,21 @@ def run(
     which rows, and a tree of arrays [rows, ...].
   """
   step = size * len(devices)
-  waiting: tuple[slice, Any] | None = None
-  for start in range(0, count, step):
-    # The rest repeats the last row, and is dropped.
-    rows = np.minimum(np.arange(start, start + step), count - 1)
-    made = jax.tree.map(
-      lambda x: x.reshape(len(devices), size, *x.shape[1:]), make(rows)
-    )
-    found = program(params, parallel.put(made, devices))
-    if waiting is not None:
-      yield _fetched(*waiting)
-    waiting = slice(start, min(start + step, count)), found
-  if waiting is not None:
-    yield _fetched(*waiting)
+
+  def started() -> Iterator[tuple[slice, Any]]:
+    for start in range(0, count, step):
+      # The rest repeats the last row, and is dropped.
+      rows = np.minimum(np.arange(start, start + step), count - 1)
+      made = jax.tree.map(
+        lambda x: x.reshape(len(devices), size, *x.shape[1:]), make(rows)
+      )
+      yield (
+        slice(start, min(start + step, count)),
+        program(params, parallel.put(made, devices)),
+      )
+
+  for rows, found in matrix.ahead(started(), 1):
+    yield _fetched(rows, found)
 
 
 def _fetched(rows: slice, found: Any) -> tuple[slice, Any]:

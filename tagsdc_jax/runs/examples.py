@@ -12,7 +12,6 @@ import numpy as np
 
 from tagsdc_jax import settings
 from tagsdc_jax.data import captions, dataset, opening
-from tagsdc_jax.data.world import dataset as world
 from tagsdc_jax.data.world import scenes
 from tagsdc_jax.evaluation import equal_sentences, matrix, recall
 from tagsdc_jax.models import retrieval
@@ -226,8 +225,4 @@ def _negatives(
 def _scenes(config: settings.Data) -> list[scenes.Scene]:
   if config.source != 'world':
     return []
-  return world.load_scenes(
-    'test',
-    data_dir=config.root or None,
-    size=config.world_size,  # type: ignore[arg-type]
-  )
+  return opening.load_scenes(config, 'test')

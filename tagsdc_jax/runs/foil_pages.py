@@ -60,7 +60,7 @@ def write(
       },
     )
   ).encode('utf-8')
-  files.write_whole(path, lambda file: file.write(text))
+  files.write_bytes(path, text)
 
 
 def choose(scored: Sequence[measuring.Scored]) -> list[int]:

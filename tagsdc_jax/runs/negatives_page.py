@@ -37,7 +37,7 @@ def write_page(
   file = records.File(path)
   files.check_target(target)
   page = rendering.render(read_page(file, find)).encode('utf-8', 'replace')
-  files.write_whole(target, lambda stream: stream.write(page))
+  files.write_bytes(target, page)
   return target
 
 

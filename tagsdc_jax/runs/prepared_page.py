@@ -34,7 +34,7 @@ def write_page(folder: Path, findings: Sequence[str] = ()) -> Path:
   if folder.is_dir():
     files.check_target(path)
   page = rendering.render(read_page(folder, findings)).encode('utf-8')
-  files.write_whole(path, lambda file: file.write(page))
+  files.write_bytes(path, page)
   return path
 
 

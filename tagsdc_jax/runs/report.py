@@ -29,7 +29,7 @@ def write_report(run_dir: Path) -> Path:
   if run_dir.is_dir():
     files.check_target(path)
   page = rendering.render(read_report(run_dir)).encode('utf-8')
-  files.write_whole(path, lambda file: file.write(page))
+  files.write_bytes(path, page)
   return path
 
 

@@ -2,13 +2,14 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from tagsdc_jax import arrays
 from tagsdc_jax.data import assembling, captions, dataset
+from tagsdc_jax.evaluation import matrix
 from tagsdc_jax.runs import sentence_programs
 from tagsdc_jax.runtime import parallel
 
@@ -139,18 +140,20 @@ def write(
     for start in range(0, len(numbers), size)
   ]
   num_devices = len(batches.devices)
-  waiting = None
-  for start in range(0, len(groups), num_devices):
-    own = groups[start : start + num_devices]
-    rows, made = batches.make(own)
-    batch = parallel.put(made, batches.devices)
-    found = writer.write(batch)
-    scores = [one.score(batch, found.texts, found.is_valid) for one in scorers]
-    if waiting is not None:
-      yield _fetched(*waiting)
-    waiting = [len(group) for group in own], rows, found, scores
-  if waiting is not None:
-    yield _fetched(*waiting)
+
+  def started() -> Iterator[tuple[Any, ...]]:
+    for start in range(0, len(groups), num_devices):
+      own = groups[start : start + num_devices]
+      rows, made = batches.make(own)
+      batch = parallel.put(made, batches.devices)
+      found = writer.write(batch)
+      scores = [
+        one.score(batch, found.texts, found.is_valid) for one in scorers
+      ]
+      yield [len(group) for group in own], rows, found, scores
+
+  for one in matrix.ahead(started(), 1):
+    yield _fetched(*one)
 
 
 def _fetched(

@@ -15,7 +15,6 @@ import numpy as np
 
 from tagsdc_jax import arrays, settings
 from tagsdc_jax.data import assembling, dataset, loader, opening
-from tagsdc_jax.data.world import dataset as world
 from tagsdc_jax.data.world import foils, oracle
 from tagsdc_jax.data.world import scenes as world_scenes
 from tagsdc_jax.engines import engine
@@ -102,11 +101,7 @@ def measure(
   splits = {
     split: (
       opening.open_split(config.data, split),
-      world.load_scenes(
-        split,
-        data_dir=config.data.root or None,
-        size=config.data.world_size,  # type: ignore[arg-type]
-      ),
+      opening.load_scenes(config.data, split),
     )
     for split in FOIL_SPLITS
   }

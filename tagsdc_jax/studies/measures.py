@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from tagsdc_jax.data import opening
-from tagsdc_jax.data.world import dataset as world
 from tagsdc_jax.data.world import foils as world_foils
 from tagsdc_jax.evaluation import equal_sentences, matrix, recall, scored_pairs
 from tagsdc_jax.foil_files import half_truths
@@ -58,11 +57,7 @@ def foils(trained: study.Trained) -> Items:
   network, data = _open(trained)
   config = network.settings
   if config.data.source == 'world':
-    scenes = world.load_scenes(
-      _SPLIT,
-      data_dir=config.data.root or None,
-      size=config.data.world_size,  # type: ignore[arg-type]
-    )
+    scenes = opening.load_scenes(config.data, _SPLIT)
     made = world_foils.make_foils(data, scenes, _SEED)
     own = [data.captions[one.caption] for one in made]
     return _foils(
