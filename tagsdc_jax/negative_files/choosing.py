@@ -223,8 +223,7 @@ class Chooser:
       return
     queues: dict[str, list[tuple[int, list[written_captions.Change]]]] = {}
     for number, changes in changed:
-      kinds = {_kind(caption, change) for change in changes}
-      kind = kinds.pop() if len(kinds) == 1 else records.SEVERAL
+      kind = records.joined_kind(_kind(caption, change) for change in changes)
       queues.setdefault(kind, []).append((number, changes))
     while queues:
       counts = Counter(one.negative.kind for one in chosen)

@@ -8,7 +8,7 @@ fields.
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,12 @@ _ACCEPTED: dict[Any, tuple[type, ...]] = {
   float | None: (float, int, type(None)),
   Mapping[str, int]: (dict,),
 }
+
+
+def joined_kind(kinds: Iterable[str]) -> str:
+  """Returns the kind of all edits of a negative; SEVERAL if they differ."""
+  found = set(kinds)
+  return found.pop() if len(found) == 1 else SEVERAL
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -89,8 +95,7 @@ class Negative:
   @property
   def kind(self) -> str:
     """The kind of its edits; SEVERAL if they differ."""
-    kinds = {edit.kind for edit in self.edits}
-    return kinds.pop() if len(kinds) == 1 else SEVERAL
+    return joined_kind(edit.kind for edit in self.edits)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -108,7 +113,7 @@ class Phrase:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Captioned:
-  """A caption with its negatives, best first.
+  """A caption with its negatives, best first, or kinds of edits in turn.
 
   Attributes:
     caption_id: unique within the split.

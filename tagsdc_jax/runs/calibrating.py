@@ -49,8 +49,8 @@ def calibrate(
   if len(pictures) < 4:
     raise errors.UserError(
       f'{data.name} has {len(pictures)} pictures with captions, and '
-      'calibrating needs at least 4; leave out --max-true, or prepare a larger '
-      'split'
+      'calibrating needs at least 4; pass --max-true 1, which keeps all, or '
+      'prepare a larger split'
     )
   numbers = [data.captions_of_image[image][0] for image in pictures]
   known = _known(data, numbers)
