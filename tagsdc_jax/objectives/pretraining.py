@@ -1,22 +1,25 @@
 """The loss of pretraining: masked language modeling, image-text matching."""
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Int, Key
+from jaxtyping import Bool, Float, Int, Key
 
 from tagsdc_jax import arrays
 from tagsdc_jax.arrays import Array
 from tagsdc_jax.engines import engine as engines
 from tagsdc_jax.engines import work
 from tagsdc_jax.losses import matching, total, words
+from tagsdc_jax.models import heads as heads_of
 from tagsdc_jax.negatives import masked_words, masking
 from tagsdc_jax.objectives import count_work
 from tagsdc_jax.training import step
 from tagsdc_jax.training.keys import MicroBatchKeys
 
-TRAINED_HEADS = ('pooler', 'itm_output', 'mlm_output')
+_MATCHING_HEADS = ('pooler', 'itm_output')
+TRAINED_HEADS = (*_MATCHING_HEADS, 'mlm_output')
 
 
 def loss(
@@ -39,7 +42,7 @@ def loss(
   """
   del start_params
   task = engine.task
-  config, weights = task.settings.negatives, task.settings.losses
+  config, loss_weights = task.settings.negatives, task.settings.losses
   mlm_key, text_key, image_key, encoder_key = jax.random.split(
     batch_keys.dropout, 4
   )
@@ -65,39 +68,73 @@ def loss(
     batch_keys.pairing, batch.texts.num_tokens.shape[0], config.num_in_batch
   )
   pairs = jnp.concatenate([jnp.arange(len(partners))[:, None], partners], 1)
-  texts = engine.embed_text(params, batch.texts, text_key)
-  images = engine.embed_image(params, batch.images, image_key)
-  states = engine.encode(
-    params,
-    jax.tree.map(lambda x: jnp.repeat(x, pairs.shape[1], axis=0), texts),
-    jax.tree.map(lambda x: x[pairs.reshape(-1)], images),
-    num_outputs=1,
-    dropout_key=encoder_key,
-  )
-  logits = engine.read(params, 'itm_logits', states).reshape(*pairs.shape, 2)
-  is_match = jnp.arange(pairs.shape[1])[None] == 0
-  losses = matching.matching_loss(
-    logits, jnp.broadcast_to(is_match, pairs.shape)
-  )
-  # The same image with another caption is not a negative. The positive and the
-  # mean of the negatives have equal weight.
+  is_match = jnp.broadcast_to(jnp.arange(pairs.shape[1]) == 0, pairs.shape)
+  # The same image with another caption is not a negative.
   is_other = batch.image_numbers[pairs] != batch.image_numbers[:, None]
-  per_positive = 0.5 * (
-    losses[:, 0] + words.masked_mean(losses[:, 1:], is_other[:, 1:], 1)
-  )
-
-  is_right = (jnp.argmax(logits, -1) == 1) == is_match
   is_counted = is_match | is_other
-  parts = {'matching': per_positive, 'mlm': mlm}
-  return total.weighted_sum(parts, {'matching': 1.0, 'mlm': weights.mlm}), (
+  weights = jax.grad(
+    lambda losses: jnp.mean(_matching_means(losses, is_other))
+  )(jnp.zeros(pairs.shape))
+  flat = lambda x: x.reshape(-1)
+  matching_loss, (losses, is_right) = engine.loss(
+    functools.partial(_matching_losses, engine),
+    params,
+    heads_of.parameters(params, _MATCHING_HEADS),
+    engine.embed_text(params, batch.texts, text_key),
+    engine.embed_image(params, batch.images, image_key),
+    engines.Rows(
+      jnp.repeat(jnp.arange(len(pairs)), pairs.shape[1]),
+      flat(pairs),
+      flat(is_counted),
+      jnp.ones(pairs.size, bool),
+      (),
+      (flat(is_match), flat(weights)),
+    ),
+    encoder_key,
+    num_outputs=1,
+  )
+  losses, is_right = (x.reshape(pairs.shape) for x in (losses, is_right))
+
+  weighted_sum = total.weighted_sum(
+    {'matching': matching_loss, 'mlm': mlm},
+    {'matching': 1.0, 'mlm': loss_weights.mlm},
+  )
+  return weighted_sum, (
     step.means(
-      parts,
-      matching_accuracy=words.masked_mean(
-        is_right.astype(jnp.float32), is_counted, (0, 1)
-      ),
+      {'matching': _matching_means(losses, is_other), 'mlm': mlm},
+      matching_accuracy=words.masked_mean(is_right, is_counted, (0, 1)),
     ),
     count_work.of_pretraining(batch, masked.is_target, pairs, is_counted),
   )
+
+
+def _matching_means(
+  losses: Float[Array, 'B pairs'], is_other: Bool[Array, 'B pairs']
+) -> Float[Array, 'B']:
+  """Returns each caption's loss.
+
+  The positive, which comes first, and the mean of the negatives have equal
+  weight.
+  """
+  return 0.5 * (
+    losses[:, 0] + words.masked_mean(losses[:, 1:], is_other[:, 1:], 1)
+  )
+
+
+def _matching_losses(
+  engine: engines.Engine,
+  heads: Any,
+  states: Float[Array, 'rows 1 D'],
+  inputs: tuple,
+  constants: tuple[Bool[Array, 'rows'], Float[Array, 'rows']],
+) -> tuple[Float[Array, ''], Any]:
+  """Returns the share of some pairs in the loss; see `engine.RowLosses`."""
+  del inputs
+  is_match, weights = constants
+  logits = engine.read(heads, 'itm_logits', states)
+  losses = matching.matching_loss(logits, is_match)
+  is_right = (jnp.argmax(logits, -1) == 1) == is_match
+  return jnp.sum(weights * losses), (losses, is_right.astype(jnp.float32))
 
 
 def in_batch_partners(
