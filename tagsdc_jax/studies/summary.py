@@ -1,6 +1,5 @@
 """Runs a study and counts its table: means, intervals, differences."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -113,7 +112,7 @@ def _write(
   place = runner.out / one.name
   with errors.named(place):
     place.mkdir(parents=True, exist_ok=True)
-  files.write_json(place / RESULTS, dataclasses.asdict(shown))
+  files.write_json(place / RESULTS, content.to_json(shown))
   files.write_bytes(place / PAGE, page.render(shown).encode('utf-8'))
   page.print_table(shown)
   return place / PAGE

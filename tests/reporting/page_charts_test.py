@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from tagsdc_jax.reporting.page import charts, curves, svg
+from tagsdc_jax.reporting.page import charts, curves, line_charts, svg
 
 
 def _lines(values):
@@ -90,6 +90,23 @@ def _drawings():
       },
       50.0,
       said,
+    ),
+    charts.interval_rows(['all'], {'dc': [(3.5, 3, 4)]}, 3.0, said, False),
+    charts.distributions(
+      [0.0, 0.5, 1.0],
+      {'series_1': [0.0, 100.0], 'series_2': [50.0, 50.0]},
+      said,
+      x_label='probability',
+    ),
+    *(
+      line_charts.lines(
+        {name: [(0, 1, 0, 2), (9, 2, 1, 3)] for name in svg.SERIES},
+        'k',
+        'percent',
+        is_log,
+        said,
+      )
+      for is_log in (False, True)
     ),
     charts.stacked_bars(
       {'Stage 1': [('false', 95.0), ('still_true', 5.0)]}, said

@@ -11,8 +11,10 @@ _BARS = 350, 200
 _LABELED_BAR, _LABEL_HEIGHT = 21, 8.0
 _ROW, _ROW_NAMES = 34, 100
 # Width of a letter, on average.
-_LETTER = 7.2
+LETTER = 7.2
 _INTERVALS = 560, 44, 72  # Width, height of a row, width of its name.
+_OUTLINES = 660, 280
+STEPS = [1, 2, 2.5, 5, 10]
 _LABELED_SHARE = 9.0
 _SQUARE = 260
 
@@ -187,6 +189,7 @@ def distributions(
   series: Mapping[str, Sequence[float]],
   description: str,
   line: float | None = None,
+  x_label: str = '',
 ) -> str:
   """Returns outlines of shares in percent, over numbers, one on another.
 
@@ -195,23 +198,42 @@ def distributions(
     series: name in `svg.COLORS` -> height of each bar in percent.
     description: for screen readers.
     line: where to draw a dashed line; None draws none.
+    x_label: below a drawing that is as wide as the page; '': half as wide.
   """
   from matplotlib.ticker import MaxNLocator
 
-  width, height = _BARS
-  drawing = svg.Drawing(width, height, left=36, top=14, bottom=22)
+  width, height = _OUTLINES if x_label else _BARS
+  drawing = svg.Drawing(
+    width,
+    height,
+    font=13 if x_label else 11,
+    left=50 if x_label else 36,
+    right=16 if x_label else 6,
+    top=14,
+    bottom=46 if x_label else 22,
+  )
   axes = drawing.axes
+  if x_label:
+    axes.set_xlabel(x_label, color=svg.MUTED, fontsize=13, labelpad=7)
+    axes.tick_params(axis='x', pad=7)
   for name, shares in series.items():
     color = svg.COLORS[name]
     axes.stairs(shares, edges, fill=True, color=color, alpha=0.25)
-    axes.stairs(shares, edges, color=color, linewidth=1.6, clip_on=False)
+    axes.stairs(
+      shares,
+      edges,
+      color=color,
+      linewidth=2.0 if x_label else 1.6,
+      linestyle=svg.line_style(name),
+      clip_on=False,
+    )
   if line is not None and edges[0] < line < edges[-1]:
     axes.axvline(
       line, color=svg.INK, linewidth=1.2, dashes=(3, 2.5), clip_on=False
     )
   axes.set_xlim(edges[0], edges[-1])
   axes.set_ylim(0, 1.05 * max(1e-9, *(max(one) for one in series.values())))
-  axes.xaxis.set_major_locator(MaxNLocator(7))
+  axes.xaxis.set_major_locator(MaxNLocator(10 if x_label else 7, steps=STEPS))
   axes.yaxis.set_major_locator(MaxNLocator(4))
   axes.yaxis.set_major_formatter(lambda value, _: f'{value:g} %')
   axes.grid(axis='y', color=svg.LINE, linewidth=0.8, clip_on=False)
@@ -277,17 +299,19 @@ def interval_rows(
   series: Mapping[str, Sequence[tuple[float, float, float] | None]],
   chance: float,
   description: str,
+  is_percent: bool = True,
 ) -> str:
   """Returns a row per name with a dot and its interval for each series.
 
   Args:
     rows: names on the left.
-    series: name -> (value, low, high) in percent, per row; None leaves a gap.
+    series: name -> (value, low, high), per row; None leaves a gap.
     chance: drawn as a dashed line.
     description: for screen readers.
+    is_percent: whether the axis ends at 100; else it fits the numbers.
   """
   width, row_height, left = _INTERVALS
-  names = round(_LETTER * max(map(len, rows)))
+  names = round(LETTER * max(map(len, rows)))
   if names > left:
     width, left = width + names - left, names
   drawing = svg.Drawing(
@@ -322,15 +346,28 @@ def interval_rows(
   axes.axvline(
     chance, color=svg.INK, linewidth=1.2, dashes=(3, 2.5), clip_on=False
   )
-  lowest = min(
-    found[1] for values in series.values() for found in values if found
-  )
-  axes.set_xlim(min(lowest, chance) // 10 * 10, 100)
+  numbers = [chance] + [
+    number
+    for values in series.values()
+    for found in values
+    if found
+    for number in found
+  ]
+  if is_percent:
+    axes.set_xlim(min(90, min(numbers) // 10 * 10), 100)
+  else:
+    axes.set_xlim(*around(min(numbers), max(numbers)))
   axes.set_ylim(len(rows) - 0.5, -0.5)
   axes.set_yticks(range(len(rows)), rows, color=svg.INK)
   axes.grid(axis='x', color=svg.LINE, linewidth=0.8, clip_on=False)
   axes.set_axisbelow(True)
   return drawing.to_svg(description)
+
+
+def around(low: float, high: float) -> tuple[float, float]:
+  """Returns the ends of an axis of these numbers."""
+  room = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
+  return low - room, high + room
 
 
 def _above_line(value: float, chance: float | None) -> float:

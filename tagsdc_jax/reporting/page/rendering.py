@@ -8,7 +8,7 @@ import base64
 
 import jinja2
 
-from tagsdc_jax.reporting.page import comparison, content, panels, tables
+from tagsdc_jax.reporting.page import comparison, content, panels, svg, tables
 
 LABELS = tables.LABELS
 
@@ -58,6 +58,7 @@ def environment() -> jinja2.Environment:
     'data_url': data_url,
     'share': share,
     'file_size': file_size,
+    'dashes': dashes,
   }
   return made
 
@@ -70,6 +71,11 @@ def percent(probability: float) -> str:
 def share(value: float) -> str:
   """Returns a share as a CSS length in percent."""
   return f'{100 * value:.2f}%'
+
+
+def dashes(series: str, width: float = 2.4) -> str:
+  """Returns strokes and gaps of a series of a chart; empty if it is solid."""
+  return ' '.join(f'{width * part:.2f}' for part in svg.DASHES.get(series, ()))
 
 
 def file_size(size: int) -> str:

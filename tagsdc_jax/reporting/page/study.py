@@ -3,17 +3,27 @@
 from rich.table import Table
 
 from tagsdc_jax.reporting import tables
-from tagsdc_jax.reporting.page import charts, rendering
-from tagsdc_jax.reporting.page.study_content import Cell, Interval, Row, Study
+from tagsdc_jax.reporting.page import charts, rendering, study_figures
+from tagsdc_jax.reporting.page.study_content import (
+  Cell,
+  Interval,
+  Row,
+  Study,
+  is_percent,
+)
 
 _WIDTH = 150
 
 
 def render(study: Study) -> str:
-  """Returns the page as self-contained HTML."""
+  """Returns the page as self-contained HTML.
+
+  Raises:
+    ValueError: if a figure has more labels than there are colors.
+  """
   numbers = numbers_of(study)
-  compared = [row for row in study.rows if row.reference]
-  return (
+  shown = shown_of(study)
+  page = (
     rendering.environment()
     .get_template('study.html')
     .render(
@@ -21,14 +31,20 @@ def render(study: Study) -> str:
       title=study.title,
       lead=lead(study),
       numbers=numbers,
-      main=_main(numbers),
-      charts=[(number, _chart(study, number)) for number in _main(numbers)],
-      changes=compared,
+      shown=shown,
+      charts=[(number, _chart(study, number)) for number in shown],
+      figures=study_figures.draw(study.figures),
+      examples=study.examples,
+      changes=[row for row in study.rows if row.reference],
+      units=_units(numbers),
+      over=_over(study),
+      is_percent=is_percent,
       value=show,
       change=show_change,
       flop=show_flop,
     )
   )
+  return page.rstrip() + '\n'
 
 
 def numbers_of(study: Study) -> list[str]:
@@ -38,44 +54,61 @@ def numbers_of(study: Study) -> list[str]:
   )
 
 
-def lead(study: Study) -> str:
-  """Returns what the comparisons say, made from the numbers."""
+def shown_of(study: Study) -> list[str]:
+  """Returns the numbers that are compared and drawn with their intervals."""
+  numbers = numbers_of(study)
+  if study.shown:
+    return [number for number in study.shown if number in numbers]
+  return [number for number in numbers if ': ' not in number]
+
+
+def lead(study: Study) -> list[str]:
+  """Returns what the comparisons with the references say, in sentences."""
+  if not any(row.reference for row in study.rows):
+    return ['Nothing is compared.']
   said = []
-  for number in _main(numbers_of(study)):
-    better, worse = (
-      [
+  for number in shown_of(study):
+    words = ('better', 'worse') if is_percent(number) else ('higher', 'lower')
+    for word, sign in zip(words, (1, -1)):
+      labels = [
         row.label
         for row in study.rows
         if number in row.cells
         and row.cells[number].is_clear
         and (row.cells[number].change or (0.0,))[0] * sign > 0
       ]
-      for sign in (1, -1)
-    )
-    for word, labels in (('better', better), ('worse', worse)):
       if labels:
         said.append(
-          f'{number} is clearly {word} than of what it is compared with for: '
+          f'{number[0].upper()}{number[1:]}: clearly {word} for '
           f'{"; ".join(labels)}.'
         )
-  if not any(row.reference for row in study.rows):
-    return 'Nothing is compared.'
-  return ' '.join(said) or (
-    'No arm differs clearly from what it is compared with: all intervals '
-    'include zero.'
-  )
+  return said or ['No clear difference: all intervals include zero.']
 
 
-def show(cell: Cell) -> str:
-  """Returns a mean with its interval."""
-  mean, low, high = cell.value
-  return f'{mean:.1f} ({low:.1f} to {high:.1f})'
+def show(number: str, cell: Cell | None) -> str:
+  """Returns a mean with its interval; empty if it is unknown.
+
+  Args:
+    number: its name, which says the unit.
+    cell: the value.
+  """
+  if cell is None:
+    return ''
+  mean, low, high = (f'{x:.{_decimals(number)}f}' for x in cell.value)
+  return f'{mean} ({low} to {high})'
 
 
-def show_change(interval: Interval) -> str:
-  """Returns a difference with its interval."""
-  mean, low, high = interval
-  return f'{mean:+.1f} ({low:+.1f} to {high:+.1f})'
+def show_change(number: str, interval: Interval | None) -> str:
+  """Returns a difference with its interval; empty if it is unknown.
+
+  Args:
+    number: name of what differs, which says the unit.
+    interval: the difference.
+  """
+  if interval is None:
+    return ''
+  mean, low, high = (f'{x:+.{_decimals(number)}f}' for x in interval)
+  return f'{mean} ({low} to {high})'
 
 
 def show_flop(row: Row) -> str:
@@ -85,35 +118,70 @@ def show_flop(row: Row) -> str:
 
 def print_table(study: Study) -> None:
   """Prints the arms with means, and differences from what they compare with."""
-  main = _main(numbers_of(study))
-  table = Table(title=f'{study.title}, percent, {study.num_seeds} seeds')
+  shown = shown_of(study)
+  table = Table(
+    title=f'{study.title}, {_units(shown)}, {study.num_seeds} '
+    + ('seed' if study.num_seeds == 1 else 'seeds')
+  )
+  is_compared = any(row.reference for row in study.rows)
   table.add_column('', no_wrap=True)
-  for number in main:
+  for number in shown:
     table.add_column(number, justify='right')
-    table.add_column('change', justify='right')
+    if is_compared:
+      table.add_column('change', justify='right')
   for row in study.rows:
     cells = []
-    for number in main:
-      cell = row.cells[number]
-      cells += [
-        f'{cell.value[0]:.1f}',
-        '' if cell.change is None else show_change(cell.change),
-      ]
+    for number in shown:
+      cell = row.cells.get(number)
+      cells.append(
+        '' if cell is None else f'{cell.value[0]:.{_decimals(number)}f}'
+      )
+      if is_compared:
+        cells.append(show_change(number, cell.change if cell else None))
     table.add_row(row.label, *cells)
   tables.print_table(table, _WIDTH)
 
 
-def _main(numbers: list[str]) -> list[str]:
-  """Returns the numbers that are no parts of others."""
-  return [number for number in numbers if ': ' not in number]
+def _decimals(number: str) -> int:
+  return 1 if is_percent(number) else 2
+
+
+def _units(numbers: list[str]) -> str:
+  """Returns what numbers are in, together."""
+  if all(map(is_percent, numbers)):
+    return 'percent'
+  if any(map(is_percent, numbers)):
+    return 'percent, but means in their own units'
+  return 'means in their own units'
+
+
+def _over(study: Study) -> str:
+  """Returns what values are means of, and what their intervals are."""
+  if study.num_seeds == 1:
+    return (
+      'one seed, with 95 % intervals of a bootstrap over test pictures, which '
+      'do not include the differences between seeds'
+    )
+  return (
+    f'mean over {study.num_seeds} seeds, with 95 % intervals of a bootstrap '
+    'over seeds and test pictures'
+  )
 
 
 def _chart(study: Study, number: str) -> str:
   """Returns a drawing of the arms' intervals."""
-  rows = [row for row in study.rows if number in row.cells]
+  found = {
+    row.label: row.cells[number].value
+    for row in study.rows
+    if number in row.cells
+  }
+  unit = ', percent' if is_percent(number) else ''
+  decimals = _decimals(number)
   return charts.interval_rows(
-    [row.label for row in rows],
-    {'tags': [row.cells[number].value for row in rows]},
-    rows[0].cells[number].value[0],
-    f'{number} of every arm with 95 % intervals, percent',
+    list(found),
+    {'tags': list(found.values())},
+    next(iter(found.values()))[0],
+    f'{number} of every arm with 95 % intervals{unit}. '
+    + ', '.join(f'{label} {x[0]:.{decimals}f}' for label, x in found.items()),
+    is_percent(number),
   )

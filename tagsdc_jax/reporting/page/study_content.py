@@ -4,7 +4,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-Interval = tuple[float, float, float]  # Mean, low, high; percent.
+from tagsdc_jax.reporting.page import content
+
+Interval = tuple[float, float, float]  # Mean, low, high; see `is_percent`.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +49,60 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True)
+class Line:
+  """A line of a figure.
+
+  Attributes:
+    label: what it is, usually an arm.
+    points: x, mean, and low and high end of the 95 % interval; ascending x, at
+      least one point. Where the ends are equal, no interval is known.
+  """
+
+  label: str
+  points: Sequence[tuple[float, float, float, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Lines:
+  """A figure of at most eight lines.
+
+  Attributes:
+    title: a few words.
+    x_label, y_label: what the axes are, with units.
+    lines: those that are drawn.
+    note: what readers should know; may be empty.
+    is_log: whether large x are closer to each other, with ticks at the points'
+      x; 0 may be among them.
+  """
+
+  title: str
+  x_label: str
+  y_label: str
+  lines: Sequence[Line]
+  note: str = ''
+  is_log: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Distributions:
+  """A figure of at most eight distributions over the same bins.
+
+  Attributes:
+    title: a few words.
+    x_label: what is distributed, with its unit.
+    edges: ascending ends of the bins, one more than bins.
+    shares: label -> percent in each bin.
+    note: what readers should know; may be empty.
+  """
+
+  title: str
+  x_label: str
+  edges: Sequence[float]
+  shares: Mapping[str, Sequence[float]]
+  note: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
 class Study:
   """Everything on the page.
 
@@ -57,6 +113,10 @@ class Study:
     num_seeds: of every arm.
     rows: the arms, in order.
     about: data, start and versions.
+    figures: shown in order.
+    shown: numbers that are compared and drawn with their intervals; empty: all
+      that are no parts of others. All are in the last table.
+    examples: negatives of an arm; None: none.
   """
 
   title: str
@@ -65,3 +125,22 @@ class Study:
   num_seeds: int
   rows: Sequence[Row]
   about: Mapping[str, Any]
+  figures: Sequence[Lines | Distributions] = ()
+  shown: Sequence[str] = ()
+  examples: content.Examples | None = None
+
+
+def is_percent(number: str) -> bool:
+  """Whether a number is in percent; else it is a mean in its own unit.
+
+  Args:
+    number: its name.
+  """
+  return not number.startswith('mean ')
+
+
+def to_json(study: Study) -> dict[str, Any]:
+  """Returns the study for a JSON file, without the examples' pictures."""
+  fields = dataclasses.asdict(dataclasses.replace(study, examples=None))
+  del fields['examples']
+  return fields

@@ -11,7 +11,8 @@ from typing import Any
 # that one drawing serves light, dark and print.
 INK, MUTED, LINE = '#000001', '#000002', '#000003'
 # Of phases, of what they are compared with, of kinds of phrases, of captions
-# and negatives, and of what reads them without the picture.
+# and negatives, of what reads them without the picture, and of any other
+# series, which the color-blind can tell apart.
 COLORS = {
   'pretrain': '#000011',
   'tags': '#000012',
@@ -25,6 +26,18 @@ COLORS = {
   'negative': '#000052',
   'words': '#000053',
   'head': '#000054',
+  **{f'series_{number}': f'#00006{number}' for number in range(1, 9)},
+}
+SERIES = tuple(name for name in COLORS if name.startswith('series_'))
+# Lengths of strokes and gaps by line width, for those who see no colors; others
+# are solid.
+DASHES = {
+  'series_2': (5.0, 2.0),
+  'series_3': (1.2, 1.4),
+  'series_4': (5.0, 1.5, 1.2, 1.5),
+  'series_6': (5.0, 2.0),
+  'series_7': (1.2, 1.4),
+  'series_8': (5.0, 1.5, 1.2, 1.5),
 }
 VERDICTS = {
   'false': '#000021',
@@ -135,6 +148,11 @@ class Drawing:
         metadata={'Date': None, 'Creator': None, 'Format': None, 'Type': None},
       )
     return _clean(stream.getvalue(), description)
+
+
+def line_style(name: str) -> Any:
+  """Returns how matplotlib dashes a series, by its name in `COLORS`."""
+  return (0, DASHES[name]) if name in DASHES else 'solid'
 
 
 def _clean(text: str, description: str) -> str:
