@@ -1,6 +1,5 @@
 """Four CPU devices, quick compilation, and no silent broadcasting of ranks."""
 
-import gc
 import getpass
 import os
 import tempfile
@@ -33,6 +32,7 @@ from tests import shapes  # noqa: E402
 jaxtyping.install_import_hook(shapes.ROOMS, 'tests.shapes.check')
 
 from tagsdc_jax.data.world import dataset as world  # noqa: E402
+from tagsdc_jax.runtime import programs  # noqa: E402
 from tests.sharing import shared_updates  # noqa: E402, F401
 
 
@@ -87,19 +87,7 @@ def world_dir(tmp_path_factory) -> str:
   return path
 
 
-# Linux gives a process 65,530 memory mappings unless told otherwise. Every
-# compiled program takes some; beyond that XLA dies of a segmentation fault.
-_MANY_MAPPINGS = 20_000
-
-
-def _num_mappings() -> int:
-  path = Path('/proc/self/maps')
-  return path.read_bytes().count(b'\n') if path.exists() else 0
-
-
 @pytest.fixture(autouse=True)
 def _few_programs():
   yield
-  if _num_mappings() > _MANY_MAPPINGS:
-    jax.clear_caches()
-    gc.collect()
+  programs.drop_if_many()

@@ -3,8 +3,10 @@
 import argparse
 
 from tagsdc_jax import arguments, environment, settings
+from tagsdc_jax.runtime import programs
 from tagsdc_jax.settings import kinds
 from tagsdc_jax.studies import built_in, running, study, summary
+from tagsdc_jax.studies.measures import judges
 
 HELP = 'run an experiment of the paper: trainings, table, intervals, page'
 EXAMPLES = (
@@ -60,12 +62,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     'folder',
   )
 
+  parser.add_argument(
+    '--judge',
+    type=arguments.folder,
+    metavar='FOLDER',
+    help='faithfulness: a causal language model and its tokenizer, as '
+    'transformers saves them, instead of a trigram model of the training '
+    'captions; needs tagsdc_jax[torch]',
+  )
+
 
 def run(args: argparse.Namespace, config: dict[str, settings.Settings]) -> None:
   """Runs studies and prints their tables."""
   environment.open_devices()
+  # Runs differ in settings more than in programs.
+  programs.keep(args.out / 'programs')
+  judge = str(args.judge or '')
+  judges.about(judge)  # A wrong folder is named before hours of training.
   runner = running.Runner(
-    args.out, study.Base(config), lambda line: print(line, flush=True)
+    args.out, study.Base(config), lambda line: print(line, flush=True), judge
   )
   for path in summary.run(args.names, runner, args.seeds, args.part):
     print(path)

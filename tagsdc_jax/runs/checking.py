@@ -161,22 +161,29 @@ def _edits(
   for own in chosen:
     token_ids = caption.token_ids.copy()
     token_ids[own] = suggestions[own]
-    text = _edited(caption, token_ids, vocabulary, writer)
+    text = edited(caption, token_ids, vocabulary, writer)
     if text is not None:
-      edited = dataclasses.replace(caption, token_ids=token_ids, text=text)
+      changed = dataclasses.replace(caption, token_ids=token_ids, text=text)
       edits.append(
-        _Edit(row, tuple(own.tolist()), float(log_odds[own].sum()), edited)
+        _Edit(row, tuple(own.tolist()), float(log_odds[own].sum()), changed)
       )
   return edits
 
 
-def _edited(
+def edited(
   caption: dataset.Caption,
   token_ids: np.ndarray,
   vocabulary: dataset.Vocabulary,
   writer: written_captions.Writer | None,
 ) -> str | None:
-  """Returns a caption with other tokens as text; None if they are no words."""
+  """Returns a caption with other tokens as text; None if they are no words.
+
+  Args:
+    caption: as it was written.
+    token_ids: int [tokens], as many as the caption's.
+    vocabulary: of both.
+    writer: see `open_writer`.
+  """
   if writer is None:
     return _show(token_ids, vocabulary)
   changes = written_captions.find_changes(caption, token_ids, vocabulary)

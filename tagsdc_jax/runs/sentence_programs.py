@@ -5,7 +5,8 @@ leave their results there.
 """
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -74,8 +75,8 @@ class Programs:
     own = setup.make_engine(setup.make_task(network.config, data, shapes))
     self._network = network
     self._writer = _Writer(own, tuple(sources), draw)
-    self._write = parallel.pmap_function(self._writer, network.devices)
-    self._score = parallel.pmap_function(_Scorer(own), network.devices)
+    self._write = _over_devices(self._writer, network.devices)
+    self._score = _over_devices(_Scorer(own), network.devices)
 
   def num_sentences(self, batch: arrays.MicroBatch) -> int:
     """Returns G, for a micro-batch of one device."""
@@ -111,6 +112,14 @@ class Programs:
       the score of each caption, then those of its sentences.
     """
     return self._score(self._network.params, batch, texts, is_needed)
+
+
+@functools.lru_cache(maxsize=8)
+def _over_devices(
+  program: Callable, devices: tuple[jax.Device, ...]
+) -> Callable:
+  """Returns the same for networks that differ in their parameters only."""
+  return parallel.pmap_function(program, devices)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What each part of the method adds, at equal updates and at equal FLOP."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from tagsdc_jax.studies.study import Arm, Base, Run, Study
 
@@ -23,25 +24,37 @@ def tags() -> Run:
   return Run('tags', 'tags')
 
 
-def _arms(base: Base) -> Sequence[Arm]:
-  without, tailored = hard_only(base), tags()
+DISCRIMINATION, CORRECTION = 'discrimination', 'correction'
+
+
+def part(name: str) -> Run:
+  """Returns stage 2 with one of its two losses."""
+  other = CORRECTION if name == DISCRIMINATION else DISCRIMINATION
+  return Run(name, 'dc', {f'losses.{other}': 0.0}, tags())
+
+
+def second_stage(base: Base) -> tuple[Run, Run]:
+  """Returns stage 2 with hard retrieved negatives only, and DC's."""
+  first = hard_only(base)
+  return (
+    Run('hard_only_2', 'tags', {**first.changes, **_longer(base)}, first),
+    Run('dc', 'dc', {}, tags()),
+  )
+
+
+def _longer(base: Base) -> dict[str, Any]:
+  """Returns what stage 2 has besides its losses."""
   dc = base.phases['dc']
-  longer = {
+  return {
     'num_updates': dc.num_updates,
     'checkpoint_every': dc.checkpoint_every,
     'optimizer.learning_rate': dc.optimizer.learning_rate,
   }
-  second = Run('hard_only_2', 'tags', {**without.changes, **longer}, without)
-  continued = Run('tags_2', 'tags', longer, tailored)
-  parts = {
-    'discrimination': Run(
-      'discrimination', 'dc', {'losses.correction': 0.0}, tailored
-    ),
-    'correction': Run(
-      'correction', 'dc', {'losses.discrimination': 0.0}, tailored
-    ),
-    'both': Run('dc', 'dc', {}, tailored),
-  }
+
+
+def _arms(base: Base) -> Sequence[Arm]:
+  without, tailored = hard_only(base), tags()
+  second, both = second_stage(base)
   hard_label, label = 'stage 1: hard retrieved only', 'stage 2: hard only'
   return (
     Arm('pretraining', None),
@@ -58,10 +71,14 @@ def _arms(base: Base) -> Sequence[Arm]:
       hard_label,
     ),
     Arm(label, second),
-    Arm('stage 2: tailored (TAGS), continued', continued, label),
-    Arm('stage 2: + discrimination', parts['discrimination'], label),
-    Arm('stage 2: + correction', parts['correction'], label),
-    Arm('stage 2: + both (DC)', parts['both'], label),
+    Arm(
+      'stage 2: tailored (TAGS), continued',
+      Run('tags_2', 'tags', _longer(base), tailored),
+      label,
+    ),
+    Arm('stage 2: + discrimination', part(DISCRIMINATION), label),
+    Arm('stage 2: + correction', part(CORRECTION), label),
+    Arm('stage 2: + both (DC)', both, label),
     Arm(
       'stage 2: hard only, FLOP of DC',
       Run(
@@ -69,7 +86,7 @@ def _arms(base: Base) -> Sequence[Arm]:
         'tags',
         second.changes,
         without,
-        equal_flop=(parts['both'], second),
+        equal_flop=(both, second),
       ),
       label,
     ),

@@ -2,10 +2,15 @@
 
 from tagsdc_jax.studies import (
   ablation,
+  cases,
+  difficulty,
+  discrimination,
+  faithfulness,
   filters,
   generator,
   length_bias,
   quirks,
+  robustness,
   units,
 )
 
@@ -15,8 +20,13 @@ STUDIES = {
     ablation.STUDY,
     generator.STUDY,
     units.STUDY,
-    filters.STUDY,
+    robustness.STUDY,
+    faithfulness.STUDY,
+    discrimination.STUDY,
+    difficulty.STUDY,
     length_bias.STUDY,
+    cases.STUDY,
+    filters.STUDY,
     quirks.STUDY,
   )
 }

@@ -31,7 +31,7 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-  """A mean in percent and its interval."""
+  """A mean and its interval."""
 
   mean: float
   low: float
@@ -41,22 +41,28 @@ class Estimate:
 class Sample:
   """A number of one arm: the mean over parts of the mean over their items."""
 
-  def __init__(self, parts: Sequence[Sequence[Outcome]], pictures: int) -> None:
+  def __init__(
+    self,
+    parts: Sequence[Sequence[Outcome]],
+    pictures: int,
+    scale: float = 100.0,
+  ) -> None:
     """Counts the items of every picture.
 
     Args:
-      parts: for each part, such as a kind of foils, the outcome of every seed;
-        all seeds have the same items.
+      parts: for each part, such as a kind of foils, the outcome of every seed.
       pictures: number of pictures of the split.
+      scale: of the result; 100 for percent of shares.
     """
-    add = lambda one, weights: np.bincount(
+    count = lambda one, weights: np.bincount(
       one.pictures, weights, minlength=pictures
     )
+    self._scale = scale
     self._sums = np.array(
-      [[add(one, one.values) for one in part] for part in parts]
+      [[count(one, one.values) for one in part] for part in parts]
     )
     self._counts = np.array(
-      [add(part[0], np.ones(len(part[0].values))) for part in parts]
+      [[count(one, np.ones(len(one.values))) for one in part] for part in parts]
     )
 
   def estimate(self) -> Estimate:
@@ -84,11 +90,11 @@ class Sample:
 
   def _means(self, seeds: np.ndarray, pictures: np.ndarray) -> np.ndarray:
     """Returns means, [draws], for how often each seed and picture is drawn."""
+    over = lambda x: np.einsum('rp,ksp->rks', pictures, x)
     # A draw may have no item of a rare part.
-    counts = np.maximum(pictures @ self._counts.T, 1)
-    shares = np.einsum('rp,ksp->rks', pictures, self._sums) / counts[..., None]
+    shares = over(self._sums) / np.maximum(over(self._counts), 1)
     weights = seeds / seeds.sum(axis=1, keepdims=True)
-    return 100 * np.einsum('rks,rs->rk', shares, weights).mean(axis=1)
+    return self._scale * np.einsum('rks,rs->rk', shares, weights).mean(axis=1)
 
 
 def _estimate(mean: float, drawn: np.ndarray) -> Estimate:

@@ -16,10 +16,12 @@ import numpy as np
 
 from tagsdc_jax import errors, files, settings, shipped
 from tagsdc_jax.runs import chain, folder, report
-from tagsdc_jax.studies import measures, study
+from tagsdc_jax.runtime import programs
+from tagsdc_jax.studies import study
+from tagsdc_jax.studies.measures import items, judges, networks, registry
 
 RUNS = 'runs'
-# What a measure was when it was stored; raised if measures.py changes.
+# What a measure was when it was stored; raised if one of them changes.
 _MEASURES_VERSION = 1
 
 
@@ -31,11 +33,13 @@ class Runner:
     out: the folder.
     base: settings that runs change.
     say: called with a line about each training.
+    judge: folder of a causal language model; '': see `judges.about`.
   """
 
   out: Path
   base: study.Base
   say: Callable[[str], Any]
+  judge: str = ''
 
   def start(self) -> study.Trained:
     """Returns the weights that stage 1 starts from, trained if necessary."""
@@ -57,6 +61,7 @@ class Runner:
     place, config = self._place(run, seed)
     if not (place / folder.RESULTS).is_file():
       self.say(f'training {place.name}')
+      programs.drop_if_many()
     results = chain.train_from('', config, place)
     if 'evaluation' not in results:
       raise errors.UserError(
@@ -71,20 +76,27 @@ class Runner:
       return False
     return (self._place(run, seed)[0] / folder.RESULTS).is_file()
 
-  def measure(self, trained: study.Trained, name: str) -> measures.Items:
+  def measure(self, trained: study.Trained, name: str) -> items.Items:
     """Returns a measure of a run, stored beside it."""
-    path = self.out / 'measures' / f'{self._name_of(trained)}-{name}.json'
+    of = name
+    if name in registry.JUDGED and self.judge:
+      of += f'-{_digest(judges.about(self.judge))}'
+    path = self.out / 'measures' / f'{self._name_of(trained)}-{of}.json'
     try:
       stored = json.loads(path.read_text('utf-8'))
       if stored['version'] == _MEASURES_VERSION:
         return stored['items']
     except (OSError, ValueError, KeyError, TypeError):
       pass
-    items = measures.MEASURES[name](trained)
+    programs.drop_if_many()
+    self.say(f'measuring {name} of {self._name_of(trained)}')
+    found = registry.MEASURES[name](
+      networks.Subject(trained, self.start(), self.judge)
+    )
     with errors.named(path):
       path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_json(path, {'version': _MEASURES_VERSION, 'items': items})
-    return items
+    files.write_json(path, {'version': _MEASURES_VERSION, 'items': found})
+    return found
 
   def _name_of(self, trained: study.Trained) -> str:
     if trained.results:

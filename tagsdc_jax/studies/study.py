@@ -5,7 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tagsdc_jax import errors, settings
+from tagsdc_jax.reporting.page import study_content as content
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +61,24 @@ class Arm:
 
 
 @dataclasses.dataclass(frozen=True)
+class Found:
+  """What a study found.
+
+  Attributes:
+    trained: label of an arm -> its runs, one per seed.
+    items: label of an arm -> number -> the values of all seeds' items.
+    numbers: label of an arm -> number -> mean, low, high.
+  """
+
+  trained: Mapping[str, Sequence['Trained']]
+  items: Mapping[str, Mapping[str, np.ndarray]]
+  numbers: Mapping[str, Mapping[str, content.Interval]]
+
+
+Figure = content.Lines | content.Distributions
+
+
+@dataclasses.dataclass(frozen=True)
 class Study:
   """A question, and the trainings that answer it.
 
@@ -66,8 +87,12 @@ class Study:
     title: of the page.
     question: what it asks, a sentence or two.
     arms: the base -> its arms.
-    measures: names of `measures.MEASURES`.
+    measures: names of `registry.MEASURES`.
     notes: what readers should know of the numbers.
+    shown: numbers that are drawn and printed; (): all.
+    figures: draws what was found.
+    has_examples: whether the page shows captions, negatives and what the last
+      arm says of their words.
   """
 
   name: str
@@ -76,6 +101,9 @@ class Study:
   arms: Callable[[Base], Sequence[Arm]]
   measures: tuple[str, ...] = ('recall', 'foils')
   notes: str = ''
+  shown: tuple[str, ...] = ()
+  figures: Callable[[Found], Sequence[Figure]] = lambda found: ()
+  has_examples: bool = False
 
 
 def settings_of(

@@ -9,8 +9,9 @@ import numpy as np
 from tagsdc_jax import errors, files
 from tagsdc_jax.reporting.page import study as page
 from tagsdc_jax.reporting.page import study_content as content
-from tagsdc_jax.runs import folder
-from tagsdc_jax.studies import built_in, intervals, measures, running, study
+from tagsdc_jax.runs import examples, folder
+from tagsdc_jax.studies import built_in, intervals, running, study
+from tagsdc_jax.studies.measures import items, judges, registry
 
 PAGE, RESULTS = 'page.html', 'results.json'
 
@@ -62,13 +63,13 @@ def _all_done(
 
 def _measured(
   one: study.Study, arm: study.Arm, runner: running.Runner, seed: int
-) -> tuple[study.Trained, measures.Items]:
+) -> tuple[study.Trained, items.Items]:
   """Returns a trained arm and all its measures."""
   trained = runner.start() if arm.run is None else runner.train(arm.run, seed)
-  items: measures.Items = {}
+  found: items.Items = {}
   for name in one.measures:
-    items |= runner.measure(trained, name)
-  return trained, items
+    found |= runner.measure(trained, name)
+  return trained, found
 
 
 def _write(
@@ -78,36 +79,30 @@ def _write(
   num_seeds: int,
 ) -> Path:
   """Writes `results.json` and the page of a study whose runs are done."""
-  rows: dict[str, dict[str, intervals.Sample]] = {}
-  updates, flop = {}, {}
+  trained, measured = {}, {}
   for arm in arms:
-    found = [_measured(one, arm, runner, seed) for seed in range(num_seeds)]
-    rows[arm.label] = _samples([items for _, items in found])
-    updates[arm.label] = [
-      trained.results.get('updates', 0) for trained, _ in found
-    ]
-    flop[arm.label] = [
-      runner.flop(trained) if trained.results else 0.0 for trained, _ in found
-    ]
+    trained[arm.label], measured[arm.label] = zip(
+      *(_measured(one, arm, runner, seed) for seed in range(num_seeds)),
+      strict=True,
+    )
+  samples = _samples(measured)
+  rows = [_row(arm, trained[arm.label], samples, runner) for arm in arms]
+  numbers = {
+    row.label: {number: cell.value for number, cell in row.cells.items()}
+    for row in rows
+  }
   shown = content.Study(
     one.title,
     one.question,
     one.notes,
     num_seeds,
-    [
-      content.Row(
-        arm.label,
-        arm.reference,
-        float(np.mean(updates[arm.label])),
-        float(np.mean(flop[arm.label])),
-        {
-          number: _cell(sample, rows.get(arm.reference, {}).get(number))
-          for number, sample in rows[arm.label].items()
-        },
-      )
-      for arm in arms
-    ],
-    _about(runner.base),
+    rows,
+    _about(one, runner),
+    one.figures(study.Found(trained, _values(measured), numbers)),
+    one.shown,
+    examples.gather(trained[arms[-1].label][0].path)
+    if one.has_examples
+    else None,
   )
   place = runner.out / one.name
   with errors.named(place):
@@ -118,29 +113,82 @@ def _write(
   return place / PAGE
 
 
-def _samples(found: Sequence[measures.Items]) -> dict[str, intervals.Sample]:
-  """Returns the numbers of an arm: of each measure, and of its parts.
+def _row(
+  arm: study.Arm,
+  trained: Sequence[study.Trained],
+  samples: Mapping[str, Mapping[str, intervals.Sample]],
+  runner: running.Runner,
+) -> content.Row:
+  reference = samples.get(arm.reference, {})
+  return content.Row(
+    arm.label,
+    arm.reference,
+    float(np.mean([one.results.get('updates', 0) for one in trained])),
+    float(
+      np.mean([runner.flop(one) if one.results else 0.0 for one in trained])
+    ),
+    {
+      number: _cell(sample, reference.get(number))
+      for number, sample in samples[arm.label].items()
+    },
+  )
+
+
+def _samples(
+  measured: Mapping[str, Sequence[items.Items]],
+) -> dict[str, dict[str, intervals.Sample]]:
+  """Returns the numbers of every arm: of each measure, and of its parts.
 
   Args:
-    found: of every seed.
+    measured: label of an arm -> the items of every seed.
   """
-  samples = {}
-  for number, parts in found[0].items():
-    outcomes = {
-      part: [_outcome(one[number][part]) for one in found] for part in parts
-    }
-    pictures = 1 + max(int(one[0].pictures.max()) for one in outcomes.values())
-    samples[number] = intervals.Sample(list(outcomes.values()), pictures)
-    if len(parts) > 1:
-      samples |= {
-        f'{number}: {part}': intervals.Sample([one], pictures)
-        for part, one in outcomes.items()
+  pictures = 1 + max(
+    int(picture)
+    for seeds in measured.values()
+    for one in seeds
+    for parts in one.values()
+    for values in parts.values()
+    for _, picture in values
+  )
+  found: dict[str, dict[str, intervals.Sample]] = {}
+  for label, seeds in measured.items():
+    own = found[label] = {}
+    for number in dict.fromkeys(name for one in seeds for name in one):
+      parts = dict.fromkeys(
+        part for one in seeds for part in one.get(number, {})
+      )
+      scale = 100.0 if content.is_percent(number) else 1.0
+      outcomes = {
+        part: [_outcome(one.get(number, {}).get(part, ())) for one in seeds]
+        for part in parts
       }
-  return samples
+      own[number] = intervals.Sample(list(outcomes.values()), pictures, scale)
+      if len(parts) > 1:
+        own |= {
+          f'{number}: {part}': intervals.Sample([one], pictures, scale)
+          for part, one in outcomes.items()
+        }
+  return found
 
 
-def _outcome(items: Sequence[Sequence[float]]) -> intervals.Outcome:
-  values, pictures = np.array(items, float).reshape(-1, 2).T
+def _values(
+  measured: Mapping[str, Sequence[items.Items]],
+) -> dict[str, dict[str, np.ndarray]]:
+  """Returns the values of all seeds' items, by arm and number."""
+  found: dict[str, dict[str, np.ndarray]] = {}
+  for label, seeds in measured.items():
+    values: dict[str, list[float]] = {}
+    for one in seeds:
+      for number, parts in one.items():
+        values.setdefault(number, []).extend(
+          value for own in parts.values() for value, _ in own
+        )
+    found[label] = {number: np.array(own) for number, own in values.items()}
+  return found
+
+
+def _outcome(found: Sequence[Sequence[float]]) -> intervals.Outcome:
+  values, pictures = np.array(found, float).reshape(-1, 2).T
   return intervals.Outcome(values, pictures.astype(int))
 
 
@@ -157,11 +205,15 @@ def _triple(found: intervals.Estimate) -> tuple[float, float, float]:
   return found.mean, found.low, found.high
 
 
-def _about(base: study.Base) -> Mapping[str, Any]:
+def _about(one: study.Study, runner: running.Runner) -> Mapping[str, Any]:
   """Returns what the page says of data and versions."""
-  data = base.phases['tags'].data
+  tags = runner.base.phases['tags']
+  judged = registry.JUDGED & set(one.measures)
   return {
-    'data': data.source if data.source == 'world' else Path(data.root).name,
-    'start': base.phases['tags'].init_from,
+    'data': tags.data.source
+    if tags.data.source == 'world'
+    else Path(tags.data.root).name,
+    'start': tags.init_from,
+    **({'judge': judges.about(runner.judge)} if judged else {}),
     **folder.versions(),
   }

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tagsdc_jax import settings
-from tagsdc_jax.studies.study import Arm, Base, Run, Study
+from tagsdc_jax.reporting.page import study_content as content
+from tagsdc_jax.studies.study import Arm, Base, Found, Run, Study
 
 _CHOSEN = 'as chosen'
 _VALUES: dict[str, tuple[Any, ...]] = {
@@ -35,6 +36,36 @@ def _arms(base: Base) -> Sequence[Arm]:
   return arms
 
 
+def _figures(found: Found) -> Sequence[content.Lines]:
+  """Returns curves over the settings that are numbers."""
+  chosen = settings.flatten(found.trained[_CHOSEN][0].config)
+  figures = []
+  for name, values in _VALUES.items():
+    if isinstance(values[0], str):
+      continue
+    short = name.partition('.')[2]
+    lines = []
+    for number in next(iter(found.numbers.values())):
+      if ': ' in number:
+        continue
+      lines.append(
+        content.Line(
+          number,
+          [
+            (
+              float(value),
+              *found.numbers[
+                _CHOSEN if value == chosen[name] else f'{short} = {value}'
+              ][number],
+            )
+            for value in sorted({*values, chosen[name]})
+          ],
+        )
+      )
+    figures.append(content.Lines(short, name, 'percent', lines, is_log=True))
+  return figures
+
+
 STUDY = Study(
   'units',
   'How the negatives are made',
@@ -42,4 +73,5 @@ STUDY = Study(
   'temperature they are refilled, how many candidates there are, how many of '
   'them become negatives, and how much these weigh?',
   _arms,
+  figures=_figures,
 )

@@ -8,14 +8,8 @@ import pytest
 from tagsdc_jax import settings
 from tagsdc_jax.commands import configs
 from tagsdc_jax.runs import chain, folder
-from tagsdc_jax.studies import (
-  ablation,
-  built_in,
-  measures,
-  running,
-  study,
-  summary,
-)
+from tagsdc_jax.studies import ablation, built_in, running, study, summary
+from tagsdc_jax.studies.measures import registry
 
 
 def _base():
@@ -47,14 +41,17 @@ def _trained(monkeypatch):
 
   monkeypatch.setattr(chain, 'train_from', train_from)
 
-  def measure(one):
-    is_tags = one.results and one.config.losses.synthetic
-    right = (one.config.seed + 1) if is_tags else 0
+  def measure(subject):
+    config = subject.trained.config
+    is_tags = subject.trained.results and config.losses.synthetic
+    right = (config.seed + 1) if is_tags else 0
     values = [[float(i < right), i // 2] for i in range(4)]
     return {'image R@1': {'all': values}, 'foils': {'a': values, 'b': values}}
 
   monkeypatch.setattr(
-    measures, 'MEASURES', {'recall': measure, 'foils': measure}
+    registry,
+    'MEASURES',
+    dict.fromkeys(('recall', 'foils', 'half_truths'), measure),
   )
   return asked
 
@@ -108,29 +105,18 @@ def test_equal_runs_of_other_studies_are_shared(trained, tmp_path):
 
 def test_parts_divide_the_seeds(trained, tmp_path):
   lines = []
-  assert not summary.run(
-    ['length_bias'], _with_measures(tmp_path, lines), 2, (0, 2)
-  )
+  assert not summary.run(['length_bias'], _runner(tmp_path, lines), 2, (0, 2))
   assert 'others are missing' in lines[-1]
-  [page] = summary.run(
-    ['length_bias'], _with_measures(tmp_path, lines), 2, (1, 2)
-  )
-  [whole] = summary.run(
-    ['length_bias'], _with_measures(tmp_path / 'x', []), 2, (0, 1)
-  )
+  [page] = summary.run(['length_bias'], _runner(tmp_path, lines), 2, (1, 2))
+  [whole] = summary.run(['length_bias'], _runner(tmp_path / 'x'), 2, (0, 1))
   assert page.read_bytes() == whole.read_bytes()
 
 
-def _with_measures(path, lines):
-  measures.MEASURES['half_truths'] = measures.MEASURES['foils']
-  return _runner(path, lines)
-
-
-def test_measures_are_stored(trained, tmp_path):
+def test_measures_are_stored(trained, tmp_path, monkeypatch):
   runner = _runner(tmp_path)
   done = runner.train(study.Run('tags', 'tags'), 0)
   first = runner.measure(done, 'foils')
-  measures.MEASURES = {}
+  monkeypatch.setattr(registry, 'MEASURES', {})
   assert runner.measure(done, 'foils') == json.loads(json.dumps(first))
 
 
@@ -143,7 +129,7 @@ def test_every_arm_has_settings_and_its_reference(name, family):
   labels = [arm.label for arm in arms]
   assert len(set(labels)) == len(labels)
   assert {arm.reference for arm in arms} <= {*labels, ''}
-  assert set(one.measures) <= {'recall', 'foils', 'half_truths'}
+  assert set(one.measures) <= set(registry.MEASURES)
   for arm in arms:
     if arm.run is not None:
       config = study.settings_of(base, arm.run, 1, 'x')

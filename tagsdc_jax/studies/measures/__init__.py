@@ -1,0 +1,1 @@
+"""What is measured of a trained network, item by item of the test split."""

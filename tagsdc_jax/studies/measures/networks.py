@@ -1,0 +1,162 @@
+"""Opens the network of a run with the test split, and what it writes."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from tagsdc_jax import settings
+from tagsdc_jax.data import assembling, dataset, opening
+from tagsdc_jax.runs import (
+  example_negatives,
+  generating,
+  loading,
+  sentence_batches,
+  sentence_programs,
+)
+from tagsdc_jax.runtime import parallel, progress
+from tagsdc_jax.studies import study
+from tagsdc_jax.training import checkpoints
+
+SPLIT = 'test'
+# Sentences written for each caption: copies, and refills of each.
+COPIES = SAMPLES = 10
+# Of the draws of sentences; the same for all networks.
+_DRAW = 0
+# Parts of the settings that decide what is written.
+_DECISIVE = ('model.', 'negatives.', 'compute.', 'extensions')
+
+
+class Subject(NamedTuple):
+  """What is measured.
+
+  Attributes:
+    trained: the network.
+    start: that which all trainings of the study started from.
+    judge: folder of a causal language model; '': a trigram model of the
+      training captions.
+  """
+
+  trained: study.Trained
+  start: study.Trained
+  judge: str
+
+
+class Opened(NamedTuple):
+  """A trained network with the test split."""
+
+  network: loading.Network
+  data: dataset.RetrievalDataset
+  devices: list[jax.Device]
+
+  @property
+  def params(self) -> Any:
+    """Parameters, replicated over the devices."""
+    return parallel.replicate(self.network.params, self.devices)
+
+
+class Captioned(NamedTuple):
+  """A caption with sentences written for it.
+
+  Attributes:
+    number: of the caption.
+    image: number of its picture.
+    score: raw matching score of the caption.
+    sentences: token ids of each, without [CLS] and [SEP].
+    scores: float32 [sentences], raw matching scores.
+  """
+
+  number: int
+  image: int
+  score: float
+  sentences: list[np.ndarray]
+  scores: np.ndarray
+
+  @property
+  def hardest(self) -> int:
+    """Place of the sentence that matches best; there must be one."""
+    return int(np.argmax(self.scores))
+
+
+def open_test(trained: study.Trained) -> Opened:
+  """Returns a run's best checkpoint and the test split."""
+  loaded = checkpoints.load(trained.path)
+  config = trained.config
+  data = opening.open_split(config.data, SPLIT, config.extensions)
+  network = loading.open_network(loaded, config, data)
+  return Opened(network, data, parallel.local_devices(config.num_devices))
+
+
+def write(
+  opened: Opened, writer: Opened | None = None, source: str = 'mask_refill'
+) -> Iterator[Captioned]:
+  """Yields all captions with sentences, distinct and none the picture's own.
+
+  Args:
+    opened: scores them.
+    writer: writes them; None: `opened`.
+    source: the source of negatives that writes.
+  """
+  data = opened.data
+  writer = writer or opened
+  shapes = assembling.shapes_of(data)
+  programs = [
+    sentence_programs.Programs(
+      sentence_programs.Network(
+        _for_writing(one), one.params, None, tuple(one.devices)
+      ),
+      data,
+      shapes,
+      example_negatives.writers(one.network.settings, (source,)),
+      _DRAW,
+    )
+    for one in ([opened] if writer is opened else [writer, opened])
+  ]
+  one = sentence_batches.Batches(data, shapes, 1, opened.devices[:1])
+  batch = jax.tree.map(lambda x: x[0], one.make([[0]])[1])
+  batches = dataclasses.replace(
+    one,
+    positives=sentence_batches.positives_of(programs[0].num_sentences(batch)),
+    devices=opened.devices,
+  )
+  count = len(data.captions)
+  with progress.progress_bar(count, f'writing with {source}', 'captions') as (
+    bar
+  ):
+    for group in sentence_batches.write(
+      batches, programs[0], programs[-1:], range(count)
+    ):
+      yield from (_captioned(data, found) for found in group)
+      bar.update(len(group))
+
+
+def _for_writing(opened: Opened) -> settings.Settings:
+  """Returns settings that write as many sentences whatever the run's are.
+
+  Without what does not decide them, so that runs share compiled programs.
+  """
+  flat = settings.flatten(opened.network.settings)
+  return loading.overridden(
+    settings.Settings(),
+    {
+      **{name: flat[name] for name in flat if name.startswith(_DECISIVE)},
+      **generating.OF_TRAINING,
+      'negatives.num_copies': COPIES,
+      'negatives.num_samples': SAMPLES,
+    },
+  )
+
+
+def _captioned(
+  data: dataset.RetrievalDataset, found: sentence_batches.Written
+) -> Captioned:
+  rows = np.flatnonzero(found.is_valid)
+  return Captioned(
+    found.number,
+    data.captions[found.number].image,
+    float(found.scores[-1, 0]),
+    [found.token_ids[row, 1 : found.num_tokens[row] - 1] for row in rows],
+    found.scores[-1, 1 + rows],
+  )
