@@ -91,16 +91,14 @@ def to_start(source: Path, target: Path, hints: release.Hints) -> list[str]:
 
 
 def _flags(target: Path, model: settings.Model) -> str:
-  """Returns the flags of a run that starts from the checkpoint."""
-  standard = settings.Model()
+  """Returns the flags of a run that starts from the checkpoint.
+
+  All of them: a config may have other sizes than the standard ones.
+  """
   return ' '.join(
     [
       f'--config.init_from={target}',
-      *(
-        f'--config.model.{name}={getattr(model, name)}'
-        for name in _SIZES
-        if getattr(model, name) != getattr(standard, name)
-      ),
+      *(f'--config.model.{name}={getattr(model, name)}' for name in _SIZES),
     ]
   )
 

@@ -136,7 +136,7 @@ def test_the_lines_and_the_settings(tmp_path, capsys):
   assert shown[-1].endswith(
     '--config.model.num_layers=3 --config.model.hidden_size=16 '
     '--config.model.num_heads=4 --config.model.intermediate_size=32 '
-    '--config.model.max_positions=12'
+    '--config.model.max_positions=12 --config.model.num_token_types=2'
   )
   config = checkpoints.settings_of(loaded)
   assert (config.phase, config.init_from) == ('pretrain', '')
