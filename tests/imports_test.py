@@ -38,6 +38,7 @@ HEIGHT = {room: -i for i, rooms in enumerate(ARROW) for room in rooms}
 # The files that may import an extra, and only when they need it.
 TORCH_FILE = PACKAGE / 'conversion' / 'reading.py'
 DETECTOR_FILE = PACKAGE / 'preparing' / 'photos' / 'detector.py'
+JUDGE_FILE = PACKAGE / 'studies' / 'measures' / 'judges.py'
 ECCV_FILE = PACKAGE / 'evaluation' / 'coco_truths.py'
 H5_FILE = PACKAGE / 'preparing' / 'regions' / 'up_down_h5.py'
 SPACY_FILE = PACKAGE / 'data' / 'scene_graph' / 'parsing.py'
@@ -218,6 +219,7 @@ def test_every_import_is_declared():
   imported -= {
     ('torch', TORCH_FILE),
     ('torch', DETECTOR_FILE),
+    ('torch', JUDGE_FILE),
     ('eccv_caption', ECCV_FILE),
     ('h5py', H5_FILE),
     ('spacy', SPACY_FILE),
@@ -253,7 +255,7 @@ def test_every_package_is_listed():
   }
 
 
-def test_nothing_of_ours_imports_tensorflow_and_two_files_torch():
+def test_nothing_of_ours_imports_tensorflow_and_three_files_torch():
   found = {
     (name.split('.')[0], path)
     for folder in (PACKAGE, CONFIGS)
@@ -261,10 +263,11 @@ def test_nothing_of_ours_imports_tensorflow_and_two_files_torch():
     for name in _imported(path)
     if name.split('.')[0] in ('tensorflow', 'torch')
   }
-  assert found == {('torch', TORCH_FILE), ('torch', DETECTOR_FILE)}
+  files = (TORCH_FILE, DETECTOR_FILE, JUDGE_FILE)
+  assert found == {('torch', file) for file in files}
   assert not any(
     name.split('.')[0] == 'torch'
-    for file in (TORCH_FILE, DETECTOR_FILE)
+    for file in files
     for name in _imported_at_once(file)
   )
 

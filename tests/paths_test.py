@@ -162,6 +162,7 @@ def test_every_option_that_names_a_path_is_found():
     ('export', '--images'),
     ('report', 'run_dir'),
     ('study', '--out'),
+    ('study', '--judge'),
     ('foils', 'model'),
     ('foils', 'files'),
     ('foils', '--data'),

@@ -78,7 +78,9 @@ def run(args: argparse.Namespace, config: dict[str, settings.Settings]) -> None:
   # Runs differ in settings more than in programs.
   programs.keep(args.out / 'programs')
   judge = str(args.judge or '')
-  judges.about(judge)  # A wrong folder is named before hours of training.
+  if judge:  # What is wrong with it is said before hours of training.
+    judges.about(judge)
+    judges.Causal(judge)
   runner = running.Runner(
     args.out, study.Base(config), lambda line: print(line, flush=True), judge
   )

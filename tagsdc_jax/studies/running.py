@@ -8,14 +8,14 @@ folder: each does every n-th seed.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tagsdc_jax import errors, files, settings, shipped
-from tagsdc_jax.runs import chain, folder, report
+from tagsdc_jax.runs import chain, folder, loading, report
 from tagsdc_jax.runtime import programs
 from tagsdc_jax.studies import study
 from tagsdc_jax.studies.measures import items, judges, networks, registry
@@ -76,12 +76,28 @@ class Runner:
       return False
     return (self._place(run, seed)[0] / folder.RESULTS).is_file()
 
-  def measure(self, trained: study.Trained, name: str) -> items.Items:
-    """Returns a measure of a run, stored beside it."""
-    of = name
+  def measure(
+    self,
+    trained: study.Trained,
+    name: str,
+    ranking: Mapping[str, Any] | None = None,
+  ) -> items.Items:
+    """Returns a measure of a run, stored beside it.
+
+    Args:
+      trained: the run.
+      name: of the measure.
+      ranking: other values of settings, by dotted name.
+    """
+    of = [self._name_of(trained), name]
     if name in registry.JUDGED and self.judge:
-      of += f'-{_digest(judges.about(self.judge))}'
-    path = self.out / 'measures' / f'{self._name_of(trained)}-{of}.json'
+      of.append(_digest(judges.about(self.judge)))
+    if ranking:
+      of.append(_digest(dict(ranking)))
+      trained = dataclasses.replace(
+        trained, config=loading.overridden(trained.config, ranking)
+      )
+    path = self.out / 'measures' / f'{"-".join(of)}.json'
     try:
       stored = json.loads(path.read_text('utf-8'))
       if stored['version'] == _MEASURES_VERSION:
@@ -89,7 +105,7 @@ class Runner:
     except (OSError, ValueError, KeyError, TypeError):
       pass
     programs.drop_if_many()
-    self.say(f'measuring {name} of {self._name_of(trained)}')
+    self.say(f'measuring {name} of {of[0]}')
     found = registry.MEASURES[name](
       networks.Subject(trained, self.start(), self.judge)
     )

@@ -53,11 +53,13 @@ class Arm:
     label: what it is, for readers.
     run: the training; None: the pretraining that all start from.
     reference: label of the arm that it is compared with; '' for none.
+    ranking: other values of settings while it is measured, by dotted name.
   """
 
   label: str
   run: Run | None
   reference: str = ''
+  ranking: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -68,7 +68,7 @@ def _measured(
   trained = runner.start() if arm.run is None else runner.train(arm.run, seed)
   found: items.Items = {}
   for name in one.measures:
-    found |= runner.measure(trained, name)
+    found |= runner.measure(trained, name, arm.ranking)
   return trained, found
 
 

@@ -57,3 +57,14 @@ def test_differences_are_of_pairs():
 def test_one_seed_and_one_picture():
   found = intervals.Sample([[_outcome([1, 0], [0, 0])]], 1).estimate()
   assert (found.mean, found.low, found.high) == (50, 50, 50)
+
+
+def test_seeds_may_have_other_items():
+  """Each seed's mean is over its own items; a seed without any counts as 0."""
+  outcome = lambda values, pictures: intervals.Outcome(
+    np.array(values, float), np.array(pictures, int)
+  )
+  sample = intervals.Sample(
+    [[outcome([1, 1, 0], [0, 0, 1]), outcome([1], [1])]], 2, scale=1.0
+  )
+  assert sample.estimate().mean == pytest.approx((2 / 3 + 1) / 2)

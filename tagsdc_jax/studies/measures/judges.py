@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import safetensors
 
 from tagsdc_jax import errors
 from tagsdc_jax.data import dataset, trigrams
@@ -63,7 +64,14 @@ class Causal:
       self._model = transformers.AutoModelForCausalLM.from_pretrained(
         folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
       ).eval()
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (
+      OSError,
+      ValueError,
+      KeyError,
+      ImportError,
+      RuntimeError,
+      safetensors.SafetensorError,
+    ) as error:
       raise errors.UserError(
         f'{folder} must be the folder of a causal language model with its '
         f'tokenizer, in safetensors, got: {str(error).splitlines()[0]}'

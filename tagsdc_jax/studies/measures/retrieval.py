@@ -18,7 +18,7 @@ def score_all(opened: networks.Opened) -> np.ndarray:
   network, data, devices = opened
   pairs = len(data.captions) * len(data.image_ids)
   with progress.progress_bar(pairs, f'ranking {data.name}', 'pairs') as bar:
-    return matrix.score_matrix(
+    scores = matrix.score_matrix(
       network.model,
       opened.params,
       data,
@@ -26,6 +26,9 @@ def score_all(opened: networks.Opened) -> np.ndarray:
       devices=devices,
       progress=bar.update,
     )
+  if network.settings.quirks.float16_scores:
+    return recall.as_float16(scores)
+  return scores
 
 
 def recall_at_1(subject: networks.Subject) -> items.Items:
