@@ -9,6 +9,7 @@ import pytest
 from tagsdc_jax import settings
 from tagsdc_jax.runs import chain, folder
 from tagsdc_jax.studies import built_in, running, study, summary
+from tagsdc_jax.studies.measures import networks
 from tests import tiny
 
 EXPECTED = {
@@ -67,6 +68,8 @@ def _runner(world_dir, trained, tmp_path, monkeypatch):
     return json.loads((run_dir / folder.RESULTS).read_text())
 
   monkeypatch.setattr(chain, 'train_from', train_from)
+  for name in ('COPIES', 'SAMPLES'):
+    monkeypatch.setattr(networks, name, 3)
   return running.Runner(tmp_path, _base(world_dir), lambda line: None)
 
 
@@ -97,7 +100,7 @@ def test_every_study(name, runner, capsys):
 def test_a_study_that_is_killed_and_continued_gives_the_same(
   runner, tmp_path, monkeypatch
 ):
-  [whole] = summary.run(['difficulty'], runner, 2, (0, 1))
+  [whole] = summary.run(['discrimination'], runner, 2, (0, 1))
   expected = (whole.parent / summary.RESULTS).read_bytes()
   asked = []
 
@@ -112,7 +115,7 @@ def test_a_study_that_is_killed_and_continued_gives_the_same(
   again = running.Runner(tmp_path / 'again', runner.base, say)
   for _ in range(len(asked) + 100):
     try:
-      [page] = summary.run(['difficulty'], again, 2, (0, 1))
+      [page] = summary.run(['discrimination'], again, 2, (0, 1))
       break
     except Killed:
       pass
