@@ -6,6 +6,7 @@ folder: each does every n-th seed.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -106,9 +107,7 @@ class Runner:
       pass
     programs.drop_if_many()
     self.say(f'measuring {name} of {of[0]}')
-    found = registry.MEASURES[name](
-      networks.Subject(trained, self.start(), self.judge)
-    )
+    found = registry.MEASURES[name](_subject(trained, self.start(), self.judge))
     with errors.named(path):
       path.parent.mkdir(parents=True, exist_ok=True)
     files.write_json(path, {'version': _MEASURES_VERSION, 'items': found})
@@ -176,6 +175,14 @@ class Runner:
     config = trained.config
     positives = config.batch.positives * config.batch.micro_batches
     return float(np.mean(per_positive)) * positives * config.num_updates
+
+
+@functools.lru_cache(maxsize=1)
+def _subject(
+  trained: study.Trained, start: study.Trained, judge: str
+) -> networks.Subject:
+  """Returns the same subject for all measures of a run in a row."""
+  return networks.Subject(trained, start, judge)
 
 
 def own_seeds(count: int, part: tuple[int, int]) -> Sequence[int]:

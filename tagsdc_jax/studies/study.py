@@ -143,4 +143,4 @@ class Trained:
 
   path: Path
   config: settings.Settings
-  results: Mapping[str, Any]
+  results: Mapping[str, Any] = dataclasses.field(hash=False)

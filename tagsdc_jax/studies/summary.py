@@ -33,21 +33,44 @@ def run(
   Raises:
     UserError, Stopped: as training does.
   """
+  studies = {
+    one: one.arms(runner.base) for one in (built_in.STUDIES[x] for x in names)
+  }
+  for seed in running.own_seeds(num_seeds, part):
+    _measure_all(studies, runner, seed)
   pages = []
-  for name in names:
-    one = built_in.STUDIES[name]
-    arms = one.arms(runner.base)
-    for seed in running.own_seeds(num_seeds, part):
-      for arm in arms:
-        _measured(one, arm, runner, seed)
+  for one, arms in studies.items():
     if part[1] > 1 and not _all_done(arms, runner, num_seeds):
       runner.say(
-        f'{name}: part {part[0] + 1}/{part[1]} is done, others are missing; '
-        'the part that is done last writes the page'
+        f'{one.name}: part {part[0] + 1}/{part[1]} is done, others are '
+        'missing; the part that is done last writes the page'
       )
       continue
     pages.append(_write(one, arms, runner, num_seeds))
   return pages
+
+
+def _measure_all(
+  studies: Mapping[study.Study, Sequence[study.Arm]],
+  runner: running.Runner,
+  seed: int,
+) -> None:
+  """Trains and measures all arms; each run's measures one after the other."""
+  wanted: dict[study.Trained, dict[tuple, study.Arm]] = {}
+  for one, arms in studies.items():
+    for arm in arms:
+      of_run = wanted.setdefault(_trained(arm, runner, seed), {})
+      for name in one.measures:
+        of_run[tuple(arm.ranking.items()), name] = arm
+  for trained, measures in wanted.items():
+    for (_, name), arm in measures.items():
+      runner.measure(trained, name, arm.ranking)
+
+
+def _trained(
+  arm: study.Arm, runner: running.Runner, seed: int
+) -> study.Trained:
+  return runner.start() if arm.run is None else runner.train(arm.run, seed)
 
 
 def _all_done(
@@ -65,7 +88,7 @@ def _measured(
   one: study.Study, arm: study.Arm, runner: running.Runner, seed: int
 ) -> tuple[study.Trained, items.Items]:
   """Returns a trained arm and all its measures."""
-  trained = runner.start() if arm.run is None else runner.train(arm.run, seed)
+  trained = _trained(arm, runner, seed)
   found: items.Items = {}
   for name in one.measures:
     found |= runner.measure(trained, name, arm.ranking)

@@ -13,7 +13,6 @@ from tagsdc_jax.studies.measures import (
   items,
   judges,
   networks,
-  retrieval,
   words,
 )
 
@@ -70,19 +69,22 @@ def test_attacks_are_distinct_and_in_an_order_of_their_own():
   np.testing.assert_array_equal(found[0], again[0])
 
 
-def test_gaps_of_the_hardest_refill_and_the_hardest_caption(monkeypatch):
-  scores = np.array([[2, 0], [1, 0], [-1, 5], [0, 4]], np.float32)
-  monkeypatch.setattr(networks, 'open_test', lambda trained: _opened())
-  monkeypatch.setattr(retrieval, 'score_all', lambda opened: scores)
-  monkeypatch.setattr(
-    networks,
-    'write',
-    lambda opened: [
-      networks.Captioned(0, 0, 2.0, [np.array([1])] * 2, np.array([1.0, 3.0])),
-      networks.Captioned(2, 1, 5.0, [], np.array([])),
-    ],
+def _subject(scores, written=()):
+  return types.SimpleNamespace(
+    opened=_opened(), scores=np.array(scores, np.float32), written=written
   )
-  found = gaps.gaps(networks.Subject(None, None, ''))
+
+
+def test_gaps_of_the_hardest_refill_and_the_hardest_caption():
+  found = gaps.gaps(
+    _subject(
+      [[2, 0], [1, 0], [-1, 5], [0, 4]],
+      [
+        networks.Captioned(0, 0, 2.0, [np.array([1])] * 2, np.array([1, 3])),
+        networks.Captioned(2, 1, 5.0, [], np.array([])),
+      ],
+    )
+  )
   sigmoid = lambda x: 1 / (1 + np.exp(-x))
   tailored = found[gaps.gap_name(gaps.TAILORED)][items.ALL]
   assert tailored == [[pytest.approx(sigmoid(3) - sigmoid(2)), 0]]
@@ -116,13 +118,9 @@ def test_words_that_are_found_and_mended():
   }
 
 
-def test_words_of_a_retrieved_caption_are_wrong_if_no_own_caption_has_them(
-  monkeypatch,
-):
+def test_words_of_a_retrieved_caption_are_wrong_if_no_own_caption_has_them():
   # Picture 0's best-matching other caption is number 2.
-  scores = np.array([[9, 0], [9, 8], [3, 5], [2, 4]], np.float32)
-  monkeypatch.setattr(retrieval, 'score_all', lambda opened: scores)
-  first, second = words._retrieved(_opened())
+  first, second = words._retrieved(_subject([[9, 0], [9, 8], [3, 5], [2, 4]]))
   assert first.token_ids.tolist() == [8, 6]
   assert first.is_wrong.tolist() == [True, False] and first.originals is None
   assert (second.image, second.token_ids.tolist()) == (1, [5, 7])

@@ -8,7 +8,7 @@ import numpy as np
 from tagsdc_jax.data import opening
 from tagsdc_jax.data.world import oracle
 from tagsdc_jax.evaluation import equal_sentences, recall
-from tagsdc_jax.studies.measures import items, networks, retrieval
+from tagsdc_jax.studies.measures import items, networks
 
 # Attack sentences added per picture.
 NUMBERS = (0, 1, 5, 10, 20, 50, 100, 200, 400)
@@ -23,16 +23,13 @@ def attacks(subject: networks.Subject) -> items.Items:
   training started from, dynamic ones by the network itself. On the world those
   that the oracle finds true of the picture are left out.
   """
-  opened = networks.open_test(subject.trained)
-  scores = retrieval.score_all(opened)
+  opened = subject.opened
   found: items.Items = {}
-  for kind, writer in (
-    ('static', networks.open_test(subject.start)),
-    ('dynamic', None),
+  for kind, written in (
+    ('static', networks.write(opened, networks.open_test(subject.start))),
+    ('dynamic', subject.written),
   ):
-    found |= _ranks(
-      kind, opened, scores, _by_picture(opened, networks.write(opened, writer))
-    )
+    found |= _ranks(kind, opened, subject.scores, _by_picture(opened, written))
   return found
 
 

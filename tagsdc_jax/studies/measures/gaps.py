@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import special
 
-from tagsdc_jax.studies.measures import items, networks, retrieval
+from tagsdc_jax.studies.measures import items, networks
 
 TAILORED, RETRIEVED = 'tailored', "the data set's captions"
 KINDS = (TAILORED, RETRIEVED)
@@ -21,11 +21,11 @@ def gaps(subject: networks.Subject) -> items.Items:
   refill of a caption is compared with the hardest of the split's captions of
   other pictures.
   """
-  opened = networks.open_test(subject.trained)
-  scores = special.expit(retrieval.score_all(opened).astype(np.float64))
-  images = np.array([caption.image for caption in opened.data.captions])
+  scores = special.expit(subject.scores.astype(np.float64))
+  captions = subject.opened.data.captions
+  images = np.array([caption.image for caption in captions])
   found = []
-  for one in networks.write(opened):
+  for one in subject.written:
     own = special.expit(one.score)
     negatives = {RETRIEVED: scores[images != one.image, one.image].max()}
     if one.sentences:

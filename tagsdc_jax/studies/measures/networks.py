@@ -1,6 +1,7 @@
 """Opens the network of a run with the test split, and what it writes."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from tagsdc_jax import settings
 from tagsdc_jax.data import assembling, dataset, opening
+from tagsdc_jax.evaluation import matrix, recall
 from tagsdc_jax.runs import (
   example_negatives,
   generating,
@@ -27,21 +29,6 @@ COPIES = SAMPLES = 10
 _DRAW = 0
 # Parts of the settings that decide what is written.
 _DECISIVE = ('model.', 'negatives.', 'compute.', 'extensions')
-
-
-class Subject(NamedTuple):
-  """What is measured.
-
-  Attributes:
-    trained: the network.
-    start: that which all trainings of the study started from.
-    judge: folder of a causal language model; '': a trigram model of the
-      training captions.
-  """
-
-  trained: study.Trained
-  start: study.Trained
-  judge: str
 
 
 class Opened(NamedTuple):
@@ -78,6 +65,50 @@ class Captioned(NamedTuple):
   def hardest(self) -> int:
     """Place of the sentence that matches best; there must be one."""
     return int(np.argmax(self.scores))
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+  """What is measured; what several measures need is computed once.
+
+  Attributes:
+    trained: the network.
+    start: that which all trainings of the study started from.
+    judge: folder of a causal language model; '': a trigram model of the
+      training captions.
+  """
+
+  trained: study.Trained
+  start: study.Trained
+  judge: str
+
+  @functools.cached_property
+  def opened(self) -> Opened:
+    """The network and the test split."""
+    return open_test(self.trained)
+
+  @functools.cached_property
+  def scores(self) -> np.ndarray:
+    """Raw matching scores, float32 [captions, images]."""
+    network, data, devices = self.opened
+    pairs = len(data.captions) * len(data.image_ids)
+    with progress.progress_bar(pairs, f'ranking {data.name}', 'pairs') as bar:
+      scores = matrix.score_matrix(
+        network.model,
+        self.opened.params,
+        data,
+        network.settings.evaluation,
+        devices=devices,
+        progress=bar.update,
+      )
+    if network.settings.quirks.float16_scores:
+      return recall.as_float16(scores)
+    return scores
+
+  @functools.cached_property
+  def written(self) -> list[Captioned]:
+    """All captions with refills of this network."""
+    return list(write(self.opened))
 
 
 def open_test(trained: study.Trained) -> Opened:

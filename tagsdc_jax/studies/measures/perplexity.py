@@ -26,7 +26,7 @@ def perplexity(subject: networks.Subject) -> items.Items:
   support/ppl_solver.py, and so do the three averages: of perplexities, and the
   logarithms of the other two, over sentences and over words.
   """
-  opened = networks.open_test(subject.trained)
+  opened = subject.opened
   config, data = opened.network.settings, opened.data
   judge = (
     judges.Causal(subject.judge)
@@ -37,9 +37,7 @@ def perplexity(subject: networks.Subject) -> items.Items:
   )
   first = {own[0] for own in data.captions_of_image if own}
   written = [
-    one
-    for one in networks.write(opened)
-    if one.number in first and one.sentences
+    one for one in subject.written if one.number in first and one.sentences
   ]
   hardest = [one.sentences[one.hardest] for one in written]
   kinds: dict[str, list[dataset.Caption]] = {

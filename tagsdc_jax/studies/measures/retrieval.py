@@ -4,37 +4,17 @@ import numpy as np
 
 from tagsdc_jax.data import opening
 from tagsdc_jax.data.world import foils as world_foils
-from tagsdc_jax.evaluation import equal_sentences, matrix, recall, scored_pairs
+from tagsdc_jax.evaluation import equal_sentences, recall, scored_pairs
 from tagsdc_jax.foil_files import half_truths
 from tagsdc_jax.runs import foil_sentences
-from tagsdc_jax.runtime import progress
 from tagsdc_jax.studies.measures import items, networks
 
 _SEED = 0
 
 
-def score_all(opened: networks.Opened) -> np.ndarray:
-  """Returns raw matching scores, float32 [captions, images]."""
-  network, data, devices = opened
-  pairs = len(data.captions) * len(data.image_ids)
-  with progress.progress_bar(pairs, f'ranking {data.name}', 'pairs') as bar:
-    scores = matrix.score_matrix(
-      network.model,
-      opened.params,
-      data,
-      network.settings.evaluation,
-      devices=devices,
-      progress=bar.update,
-    )
-  if network.settings.quirks.float16_scores:
-    return recall.as_float16(scores)
-  return scores
-
-
 def recall_at_1(subject: networks.Subject) -> items.Items:
   """Returns whether each caption finds its image, and the other way round."""
-  opened = networks.open_test(subject.trained)
-  scores, data = score_all(opened), opened.data
+  scores, data = subject.scores, subject.opened.data
   images = np.array([caption.image for caption in data.captions])
   image_ranks = recall.image_ranks(scores, images)
   twins = equal_sentences.find(data.captions)
@@ -53,7 +33,7 @@ def foils(subject: networks.Subject) -> items.Items:
   On the embedded world its own foils; on other data half-truths
   (foil_files/half_truths.py), which need phrases.
   """
-  opened = networks.open_test(subject.trained)
+  opened = subject.opened
   data = opened.data
   config = opened.network.settings
   if config.data.source == 'world':
@@ -73,7 +53,7 @@ def foils(subject: networks.Subject) -> items.Items:
 
 def half_truth_foils(subject: networks.Subject) -> items.Items:
   """Returns whether short true captions outscore longer half-truths."""
-  opened = networks.open_test(subject.trained)
+  opened = subject.opened
   data = opened.data
   made = half_truths.make(data, _SEED)
   sentences = foil_sentences.Sentences(

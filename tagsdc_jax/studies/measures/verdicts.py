@@ -15,13 +15,12 @@ def verdicts(subject: networks.Subject) -> items.Items:
 
   On data without an oracle, nothing.
   """
-  opened = networks.open_test(subject.trained)
-  config = opened.network.settings.data
+  config = subject.opened.network.settings.data
   if config.source != 'world':
     return {}
   scenes = opening.load_scenes(config, networks.SPLIT)
   found = []
-  for one in networks.write(opened):
+  for one in subject.written:
     judged = [
       oracle.judge_ids(tokens, scenes[one.image]) for tokens in one.sentences
     ]

@@ -1,13 +1,13 @@
 """Discrimination and correction: what stage 2's heads say of words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from tagsdc_jax.data import dataset
 from tagsdc_jax.runs import reading
-from tagsdc_jax.studies.measures import items, networks, retrieval
+from tagsdc_jax.studies.measures import items, networks
 
 _BATCH = 64
 
@@ -30,7 +30,7 @@ def words(subject: networks.Subject) -> items.Items:
   caption of the picture. A word is called replaced if the head says so as it
   was trained, where replaced words weigh more.
   """
-  opened = networks.open_test(subject.trained)
+  opened = subject.opened
   losses = opened.network.settings.losses
   # The reader's probabilities are without the class weights of training.
   threshold = losses.kept_weight / (losses.kept_weight + losses.replaced_weight)
@@ -39,9 +39,12 @@ def words(subject: networks.Subject) -> items.Items:
   )
   found: list[tuple[str, bool, int]] = []
   for kind, sentences in (
-    ('tailored', _written(opened, 'mask_refill')),
-    ('two phrases swapped', _written(opened, 'word_swap')),
-    ('retrieved', _retrieved(opened)),
+    ('tailored', _hardest(opened, subject.written)),
+    (
+      'two phrases swapped',
+      _hardest(opened, networks.write(opened, source='word_swap')),
+    ),
+    ('retrieved', _retrieved(subject)),
   ):
     made = list(sentences)
     for start in range(0, len(made), _BATCH):
@@ -49,16 +52,18 @@ def words(subject: networks.Subject) -> items.Items:
   return items.join(found)
 
 
-def _written(opened: networks.Opened, source: str) -> Iterator[_Sentence]:
-  for one in networks.write(opened, source=source):
+def _hardest(
+  opened: networks.Opened, written: Iterable[networks.Captioned]
+) -> Iterator[_Sentence]:
+  for one in written:
     if one.sentences:
       original = opened.data.captions[one.number].token_ids
       sentence = one.sentences[one.hardest]
       yield _Sentence(one.image, sentence, sentence != original, original)
 
 
-def _retrieved(opened: networks.Opened) -> Iterator[_Sentence]:
-  scores, data = retrieval.score_all(opened), opened.data
+def _retrieved(subject: networks.Subject) -> Iterator[_Sentence]:
+  scores, data = subject.scores, subject.opened.data
   for image, own in enumerate(data.captions_of_image):
     if not own:
       continue
