@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Bool, Float, Float32, Int, Int8, Int32
+from jaxtyping import Bool, Float, Float32, Int, Int8, Int32, UInt32
 
 # A jax.Array inside the graph, a numpy array before the transfer to a device.
 Array = Any
@@ -46,13 +46,14 @@ class Images:
 
 @struct.dataclass
 class MicroBatch:
-  """B positives and their shared pool; a pure function of its number.
+  """B positives and their shared pool; a pure function of seed and number.
 
   No pool row belongs to any of the B images, so every pool row is a negative
   of every positive, unless its text equals one of the references. Several
   micro-batches are stacked along leading axes.
   """
 
+  seed: UInt32[Array, '...']  # The run's; not a part of compiled programs.
   number: Int32[Array, '...']  # Counted over the whole run.
   texts: Texts  # [..., B, L]
   images: Images  # [..., B, R, .]

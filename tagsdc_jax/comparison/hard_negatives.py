@@ -77,6 +77,7 @@ def batch_of(
   )
   one = np.zeros(1, np.int32)
   return arrays.MicroBatch(
+    seed=np.uint32(0),
     number=np.int32(0),
     texts=own[0],
     images=own[1],

@@ -149,6 +149,7 @@ def example_of(
   empty = jax.tree.map(lambda x: x[:0], (own, images))
   count = len(texts.num_tokens)
   batch = arrays.MicroBatch(
+    seed=np.uint32(0),
     number=np.int32(0),
     texts=texts,
     images=images,

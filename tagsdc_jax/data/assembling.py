@@ -107,6 +107,7 @@ def references(
 def micro_batch(
   data: dataset.RetrievalDataset,
   shapes: Shapes,
+  seed: int,
   number: int,
   numbers: Numbers,
   pool_texts: Numbers,
@@ -117,6 +118,7 @@ def micro_batch(
   Args:
     data: the split.
     shapes: static sizes.
+    seed: of the run.
     number: index of the micro-batch within the run.
     numbers: numbers of B captions, the positives.
     pool_texts: numbers of N captions of other images.
@@ -126,6 +128,7 @@ def micro_batch(
   """
   image_numbers = [data.captions[i].image for i in numbers]
   return arrays.MicroBatch(
+    seed=np.uint32(seed),
     number=np.int32(number),
     texts=texts(data, numbers, shapes.max_tokens),
     images=images(data, image_numbers, shapes.max_regions),

@@ -56,7 +56,13 @@ class MicroBatches:
       number, [self.data.captions[i].image for i in numbers]
     )
     return assembling.micro_batch(
-      self.data, self.shapes, number, numbers, pool_texts, pool_images
+      self.data,
+      self.shapes,
+      self.seed,
+      number,
+      numbers,
+      pool_texts,
+      pool_images,
     )
 
   @property
@@ -167,6 +173,7 @@ def update_shapes(
     )
 
   return arrays.MicroBatch(
+    seed=of(dtype=np.uint32),
     number=of(),
     texts=texts(positives),
     images=images(positives),

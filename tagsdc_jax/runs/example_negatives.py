@@ -167,6 +167,7 @@ class Maker:
     texts = assembling.texts(data, [0], shapes.max_tokens)
     regions = assembling.images(data, images, shapes.max_regions)
     return arrays.MicroBatch(
+      seed=np.uint32(0),
       number=np.int32(0),
       texts=texts,
       images=regions,

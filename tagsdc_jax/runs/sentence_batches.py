@@ -78,6 +78,7 @@ class Batches:
       assembling.micro_batch(
         self.data,
         self.shapes,
+        0,  # Not read: programs that write have a seed of their own.
         int(own[0]),
         own.tolist(),
         own[:1].tolist(),

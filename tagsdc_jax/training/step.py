@@ -60,7 +60,7 @@ def make_train_step(
   """Returns train_step(state, batches) -> (state, metrics).
 
   Args:
-    config: its seed and schedule are used.
+    config: its schedule is used.
     minimized: the objective, see `objectives`.
     tx: the optimizer.
     axis_name: the devices' axis, None for a single device without one.
@@ -168,7 +168,7 @@ def _add_up(
 
   def accumulate(total, batch):
     batch_keys = keys.micro_batch_keys(
-      config.seed, train_state.update, batch.number
+      batch.seed, train_state.update, batch.number
     )
     (loss, (metrics, work)), grads = gradient(
       params, train_state.start_params, batch, batch_keys

@@ -69,7 +69,17 @@ def test_candidates_by_hand(benchmark):
   pool_texts = arrays.Texts(None, np.array([4, 6]))
   pool_images = arrays.Images(None, None, np.array([1, 2]))
   batch = arrays.MicroBatch(
-    None, texts, images, None, None, None, pool_texts, pool_images, None, None
+    None,
+    None,
+    texts,
+    images,
+    None,
+    None,
+    None,
+    pool_texts,
+    pool_images,
+    None,
+    None,
   )
   lengths = benchmark.counting.candidate_lengths(batch, np.array([2]))
   assert lengths.tolist() == [7, 9, 6, 7, 8, 8]

@@ -99,6 +99,7 @@ def _batch(phrases, num_positives=2):
     jnp.asarray,
     arrays.MicroBatch(
       nothing,
+      nothing,
       texts,
       images,
       counts,

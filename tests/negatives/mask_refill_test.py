@@ -29,6 +29,7 @@ def _batch():
   kinds = np.ones((2, 4), np.int8)
   return arrays.MicroBatch(
     nothing,
+    nothing,
     texts,
     images,
     counts,

@@ -22,6 +22,7 @@ def _inputs(positions, kinds, num_swaps=4, seed=0):
   counts = phrases.phrase_counts(positions, 8, len(kinds), 11)[None]
   batch = arrays.MicroBatch(
     None,
+    None,
     arrays.Texts(jnp.array([_CAPTION], jnp.int32), jnp.array([10])),
     None,
     jnp.asarray(counts),

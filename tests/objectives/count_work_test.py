@@ -32,7 +32,7 @@ def _batch():
   """Two positives, of 3 tokens and 2 regions and of 4 and 1."""
   texts = arrays.Texts(jnp.zeros((2, 6), jnp.int32), jnp.array([3, 4]))
   images = arrays.Images(None, None, jnp.array([2, 1]))
-  return arrays.MicroBatch(None, texts, images, *[None] * 7)
+  return arrays.MicroBatch(None, None, texts, images, *[None] * 7)
 
 
 def _scored(*lengths):

@@ -51,7 +51,13 @@ class Problem:
       ]
     )
     return assembling.micro_batch(
-      data, self.shapes, number, numbers, pool_texts, pool_images
+      data,
+      self.shapes,
+      self.config.seed,
+      number,
+      numbers,
+      pool_texts,
+      pool_images,
     )
 
 
