@@ -146,15 +146,21 @@ def test_losses_are_finite_and_complete(phase, world_dir):
     assert values['loss/mlm'] > 0
 
 
-def test_no_host_callback_in_the_step(world_dir):
-  task = tiny.make_task(tiny.make_settings('dc', world_dir))
+def _program(seed, world_dir):
+  task = tiny.make_task(tiny.make_settings('dc', world_dir, seed=seed))
   tx, state = tiny.make_state(task)
   [batch] = tiny.make_updates(task.settings, 1, 1)
   batch = jax.tree.map(lambda x: x[0], batch)
-  lowered = jax.jit(_make_step(task, tx, None)).lower(state, batch)
-  text = lowered.as_text()
+  assert int(batch.seed[0]) == seed
+  return jax.jit(_make_step(task, tx, None)).lower(state, batch).as_text()
+
+
+def test_the_step_has_no_host_callback_and_no_seed(world_dir):
+  text = _program(0, world_dir)
   assert 'while' in text  # it is the program that we mean
   assert 'callback' not in text and 'infeed' not in text
+  # Runs that differ in their seed find it in the compilation cache.
+  assert _program(7, world_dir) == text
 
 
 def test_draws_are_exactly_equal_on_any_number_of_devices(world_dir):
