@@ -44,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   )
   parser.add_argument(
     '--image',
+    action='append',
+    default=[],
     metavar='ID|NUMBER|PHOTO',
     help="an image's id in the split, its number there, or a photo, if the "
     'data was prepared from photos',
@@ -120,12 +122,17 @@ def _pairs(args: argparse.Namespace) -> list[tuple[str, str]]:
     files.check_target(args.json)
     folder.check_not_of_a_run(args.json)
   if args.file is None:
-    if args.image is None or not args.caption:
+    if not args.image or not args.caption:
       raise errors.UserError(
         'pass --image and --caption, or --file with a table of both'
       )
-    return [(args.image, caption) for caption in args.caption]
-  if args.image is not None or args.caption:
+    if len(args.image) > 1:
+      raise errors.UserError(
+        f'--image must be given once, got {len(args.image)} of them; pass '
+        '--file with a table of images and captions'
+      )
+    return [(args.image[0], caption) for caption in args.caption]
+  if args.image or args.caption:
     raise errors.UserError(
       '--file has images and captions of its own; leave out --image and '
       '--caption'

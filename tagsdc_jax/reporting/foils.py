@@ -136,7 +136,7 @@ def _table(one: Mapping[str, Any]) -> Table:
   if len(kinds) > 1:
     mean = one['mean']
     table.add_row(
-      f'mean of {len(mean["kinds"])} kinds',
+      mean_of(mean),
       '',
       bar(mean['accuracy'], whole['chance']),
       f'{mean["accuracy"]:.1f}',
@@ -244,6 +244,12 @@ def notes(
       f'lacks, read as [UNK]: {_quoted(unknown["first"])}'
     )
   return lines
+
+
+def mean_of(mean: Mapping[str, Any]) -> str:
+  """Returns what the mean over kinds is called."""
+  count = len(mean['kinds'])
+  return f'mean of {count} kind{"s" if count != 1 else ""}'
 
 
 def shown_kind(kind: str) -> str:

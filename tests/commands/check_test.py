@@ -280,6 +280,10 @@ def test_data_that_was_moved(photo_run, tmp_path, capsys):
   [
     ([], 'pass --image and --caption, or --file with a table'),
     (['--image', '0'], 'pass --image and --caption'),
+    (
+      ['--image', '0', '--image', '1', '--caption', TRUE],
+      'must be given once, got 2',
+    ),
     (['--caption', TRUE], 'pass --image and --caption'),
     (['--image', '0', '--file', 'good.csv'], 'leave out --image and'),
     (['--image', 'test-0003', '--caption', TRUE], "or 'test-00003', got 't"),

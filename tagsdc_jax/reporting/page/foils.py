@@ -136,7 +136,7 @@ def _section(
     mean = one['mean']
     lines += [
       Line(
-        f'mean of {len(mean["kinds"])} kinds',
+        foils.mean_of(mean),
         '',
         mean['accuracy'],
         None,
