@@ -76,6 +76,7 @@ def _figures(found: Found) -> Sequence[content.Lines]:
       'better than the caption: mean, least and most of the seeds. If matcher '
       'and generator improve together, this share stays high with the shared '
       'generator, and falls with the others.',
+      band='least to most of the seeds',
     )
   ]
 

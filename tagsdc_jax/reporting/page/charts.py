@@ -11,7 +11,7 @@ _BARS = 350, 200
 _LABELED_BAR, _LABEL_HEIGHT = 21, 8.0
 _ROW, _ROW_NAMES = 34, 100
 # Width of a letter, on average.
-LETTER = 7.2
+LETTER = 7.8
 _INTERVALS = 560, 44, 72  # Width, height of a row, width of its name.
 _OUTLINES = 660, 280
 STEPS = [1, 2, 2.5, 5, 10]

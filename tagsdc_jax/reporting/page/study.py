@@ -68,8 +68,8 @@ def lead(study: Study) -> list[str]:
     return ['Nothing is compared.']
   said = []
   for number in shown_of(study):
-    words = ('better', 'worse') if is_percent(number) else ('higher', 'lower')
-    for word, sign in zip(words, (1, -1)):
+    # Not better and worse: of some numbers, less is better.
+    for word, sign in (('higher', 1), ('lower', -1)):
       labels = [
         row.label
         for row in study.rows

@@ -54,8 +54,8 @@ class Line:
 
   Attributes:
     label: what it is, usually an arm.
-    points: x, mean, and low and high end of the 95 % interval; ascending x, at
-      least one point. Where the ends are equal, no interval is known.
+    points: x, mean, and low and high end of its band; ascending x, at least one
+      point. Where the ends are equal, no band is known.
   """
 
   label: str
@@ -73,6 +73,7 @@ class Lines:
     note: what readers should know; may be empty.
     is_log: whether large x are closer to each other, with ticks at the points'
       x; 0 may be among them.
+    band: what the bands are.
   """
 
   title: str
@@ -81,6 +82,7 @@ class Lines:
   lines: Sequence[Line]
   note: str = ''
   is_log: bool = False
+  band: str = '95 % interval'
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ class Drawn:
     title, note: see `Lines`.
     drawing: the `<svg>` element.
     legend: (name in `svg.COLORS`, label).
-    has_bands: whether there are intervals.
+    band: what the bands are; '' if there are none.
     head, body: a table of the numbers: x or bins, and for each label those
       and the label first.
     meaning: what the table's numbers are.
@@ -27,7 +27,7 @@ class Drawn:
   note: str
   drawing: str
   legend: Sequence[tuple[str, str]]
-  has_bands: bool
+  band: str
   head: Sequence[str]
   body: Sequence[Sequence[str]]
   meaning: str
@@ -102,12 +102,12 @@ def _lines(figure: Lines, series: dict[str, str]) -> Drawn:
       description,
     ),
     [(series[line.label], line.label) for line in figure.lines],
-    has_bands,
+    figure.band if has_bands else '',
     [figure.x_label, *(f'{x:g}' for x in xs)],
     body,
     figure.y_label[:1].upper()
     + figure.y_label[1:]
-    + (', with 95 % intervals' if has_bands else ''),
+    + (f', with {figure.band}' if has_bands else ''),
   )
 
 
@@ -131,7 +131,7 @@ def _distributions(figure: Distributions, series: dict[str, str]) -> Drawn:
       x_label=figure.x_label,
     ),
     [(series[label], label) for label in figure.shares],
-    False,
+    '',
     [figure.x_label, *bins],
     [
       [label, *(f'{share:.1f}' for share in shares)]

@@ -105,10 +105,10 @@ def test_the_page_is_one_valid_file_that_loads_nothing(page):
   assert study.render(_study()) == page
   headings = re.findall('<h2>(.*?)</h2>', page)
   assert headings == [
-    'mean rank',
-    'foils',
     'By k of tailored',
     'Truth',
+    'mean rank',
+    'foils',
     'Generated negatives',
     'Differences',
     'All numbers',
@@ -133,7 +133,7 @@ def test_means_have_their_own_unit(page):
   assert 'Percent, but means in their own units. Half are new.' in text
   assert study.lead(_study()) == [
     'Mean rank: clearly lower for tailored.',
-    'Foils: clearly better for tailored.',
+    'Foils: clearly higher for tailored.',
   ]
 
 
@@ -217,7 +217,7 @@ def test_a_label_has_one_color_in_all_figures():
   lines, shares = study_figures.draw(_study().figures)
   assert lines.legend == [('series_1', 'tailored'), ('series_2', 'flat')]
   assert shares.legend == [('series_3', 'longer'), ('series_1', 'tailored')]
-  assert lines.has_bands and not shares.has_bands
+  assert (lines.band, shares.band) == ('95 % interval', '')
   assert list(lines.body[0]) == [
     'tailored',
     '50.0 (49.0 to 51.0)',
