@@ -65,7 +65,7 @@ def shown_of(study: Study) -> list[str]:
 def lead(study: Study) -> list[str]:
   """Returns what the comparisons with the references say, in sentences."""
   if not any(row.reference for row in study.rows):
-    return ['Nothing is compared.']
+    return []
   said = []
   for number in shown_of(study):
     # Not better and worse: of some numbers, less is better.
