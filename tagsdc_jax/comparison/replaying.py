@@ -76,6 +76,11 @@ class Example:
   sampled: jax.Array  # int32 [1, K, L, S]
 
   @property
+  def seed(self) -> jax.Array:
+    """The micro-batch's seed, which the train step reads."""
+    return self.batch.seed
+
+  @property
   def number(self) -> jax.Array:
     """The micro-batch's number, which the train step reads."""
     return self.batch.number
