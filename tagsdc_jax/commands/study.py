@@ -2,7 +2,7 @@
 
 import argparse
 
-from tagsdc_jax import arguments, environment, settings
+from tagsdc_jax import arguments, environment, errors, settings
 from tagsdc_jax.runtime import programs
 from tagsdc_jax.settings import kinds
 from tagsdc_jax.studies import built_in, running, study, summary
@@ -37,7 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help='one or more of the studies below',
   )
   parser.add_argument(
-    '--out', type=arguments.folder, required=True, help='folder of the runs'
+    '--out',
+    type=arguments.folder,
+    required=True,
+    help='folder of the runs, and of a page per study',
   )
   parser.add_argument(
     '--seeds',
@@ -76,13 +79,21 @@ def run(args: argparse.Namespace, config: dict[str, settings.Settings]) -> None:
   """Runs studies and prints their tables."""
   environment.open_devices()
   # Runs differ in settings more than in programs.
-  programs.keep(args.out / 'programs')
+  programs.keep(args.out.resolve() / 'programs')
+  if any(one.seed for one in config.values()):
+    raise errors.UserError(
+      'seed is set by the study: --seeds N trains with seeds 0 to N - 1; leave '
+      '--config.seed out'
+    )
   judge = str(args.judge or '')
   if judge:  # What is wrong with it is said before hours of training.
     judges.about(judge)
     judges.Causal(judge)
   runner = running.Runner(
-    args.out, study.Base(config), lambda line: print(line, flush=True), judge
+    args.out.resolve(),
+    study.Base(config),
+    lambda line: print(line, flush=True),
+    judge,
   )
   for path in summary.run(args.names, runner, args.seeds, args.part):
     print(path)

@@ -26,8 +26,7 @@ STUDY = Study(
   notes='A word is called replaced if the head says so as it was trained, with '
   'the class weights of training: often, as replaced words weigh more. Of a '
   'caption of another picture, the words count as replaced that are in no '
-  'caption of the picture: a word may be in one, and still be wrong. A head '
-  'that an arm does not train is as stage 2 initializes it.',
+  'caption of the picture: a word may be in one, and still be wrong.',
   shown=(
     *(
       f'{number}, tailored'

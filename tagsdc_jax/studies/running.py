@@ -23,7 +23,7 @@ from tagsdc_jax.studies.measures import items, judges, networks, registry
 
 RUNS = 'runs'
 # What a measure was when it was stored; raised if one of them changes.
-_MEASURES_VERSION = 1
+_MEASURES_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,10 +60,11 @@ class Runner:
       UserError, Stopped: as `training.train`.
     """
     place, config = self._place(run, seed)
-    if not (place / folder.RESULTS).is_file():
-      self.say(f'training {place.name}')
+    results = _finished(place)
+    if results is None:
+      self.say(f'{"continuing" if place.exists() else "training"} {place.name}')
       programs.drop_if_many()
-    results = chain.train_from('', config, place)
+      results = chain.train_from('', config, place)
     if 'evaluation' not in results:
       raise errors.UserError(
         f'{place} stopped early (stop_at_update); a study needs whole runs'
@@ -166,7 +167,7 @@ class Runner:
     return max(1, round(alike.config.num_updates * share))
 
   def flop(self, trained: study.Trained) -> float:
-    """Returns the FLOP of a run, as its metrics count them."""
+    """Returns the FLOP of a run, as its metrics count the needed ones."""
     per_positive = [
       line['gflop_per_positive']
       for line in report.read_metrics(trained.path / folder.METRICS)
@@ -174,7 +175,7 @@ class Runner:
     ]
     config = trained.config
     positives = config.batch.positives * config.batch.micro_batches
-    return float(np.mean(per_positive)) * positives * config.num_updates
+    return 1e9 * float(np.mean(per_positive)) * positives * config.num_updates
 
 
 @functools.lru_cache(maxsize=1)
@@ -183,6 +184,20 @@ def _subject(
 ) -> networks.Subject:
   """Returns the same subject for all measures of a run in a row."""
   return networks.Subject(trained, start, judge)
+
+
+def _finished(place: Path) -> dict[str, Any] | None:
+  """Returns the results of a finished run; None if there are none.
+
+  Its name says what its settings are: its own notes of them have the paths of
+  where the folder was when it was trained.
+  """
+  try:
+    results = json.loads((place / folder.RESULTS).read_text('utf-8'))
+  except (OSError, ValueError):
+    return None
+  is_whole = isinstance(results, dict) and 'evaluation' in results
+  return results if is_whole else None
 
 
 def own_seeds(count: int, part: tuple[int, int]) -> Sequence[int]:

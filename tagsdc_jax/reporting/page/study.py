@@ -1,5 +1,6 @@
 """Renders the page of a study, and prints its table."""
 
+from rich import markup
 from rich.table import Table
 
 from tagsdc_jax.reporting import tables
@@ -39,6 +40,7 @@ def render(study: Study) -> str:
       units=_units(numbers),
       over=_over(study),
       is_percent=is_percent,
+      marked=_marked(study),
       value=show,
       change=show_change,
       flop=show_flop,
@@ -113,32 +115,36 @@ def show_change(number: str, interval: Interval | None) -> str:
 
 def show_flop(row: Row) -> str:
   """Returns the FLOP of an arm's last phase."""
-  return f'{row.flop / 1e3:,.1f}' if row.flop else ''
+  return f'{row.flop / 1e12:,.1f}' if row.flop else ''
 
 
 def print_table(study: Study) -> None:
-  """Prints the arms with means, and differences from what they compare with."""
+  """Prints every arm's numbers, and differences from what they compare with."""
   shown = shown_of(study)
+  is_compared = any(row.reference for row in study.rows)
   table = Table(
     title=f'{study.title}, {_units(shown)}, {study.num_seeds} '
     + ('seed' if study.num_seeds == 1 else 'seeds')
   )
-  is_compared = any(row.reference for row in study.rows)
-  table.add_column('', no_wrap=True)
+  table.add_column('')
+  table.add_column('mean, 95 % interval', justify='right')
+  if is_compared:
+    table.add_column('difference', justify='right')
+    table.add_column('from')
   for number in shown:
-    table.add_column(number, justify='right')
-    if is_compared:
-      table.add_column('change', justify='right')
-  for row in study.rows:
-    cells = []
-    for number in shown:
+    table.add_row(f'[bold]{markup.escape(number)}[/]')
+    for row in study.rows:
       cell = row.cells.get(number)
-      cells.append(
-        '' if cell is None else f'{cell.value[0]:.{_decimals(number)}f}'
-      )
-      if is_compared:
-        cells.append(show_change(number, cell.change if cell else None))
-    table.add_row(row.label, *cells)
+      if cell is None:
+        continue
+      cells = [markup.escape(row.label), show(number, cell)]
+      if is_compared and cell.change is not None:
+        cells += [
+          show_change(number, cell.change),
+          markup.escape(row.reference),
+        ]
+      table.add_row(*cells)
+    table.add_section()
   tables.print_table(table, _WIDTH)
 
 
@@ -168,6 +174,12 @@ def _over(study: Study) -> str:
   )
 
 
+def _marked(study: Study) -> str:
+  """Returns the label of the arm that charts mark with a dashed line."""
+  references = {row.reference for row in study.rows if row.reference}
+  return references.pop() if len(references) == 1 else study.rows[0].label
+
+
 def _chart(study: Study, number: str) -> str:
   """Returns a drawing of the arms' intervals."""
   found = {
@@ -180,7 +192,7 @@ def _chart(study: Study, number: str) -> str:
   return charts.interval_rows(
     list(found),
     {'tags': list(found.values())},
-    next(iter(found.values()))[0],
+    found.get(_marked(study), next(iter(found.values())))[0],
     f'{number} of every arm with 95 % intervals{unit}. '
     + ', '.join(f'{label} {x[0]:.{decimals}f}' for label, x in found.items()),
     is_percent(number),

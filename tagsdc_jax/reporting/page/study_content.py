@@ -37,7 +37,7 @@ class Row:
     label: what it is.
     reference: label of the arm that it is compared with; may be empty.
     updates: of its last phase, mean over seeds; 0: none.
-    flop: likewise, as counted; 0: unknown.
+    flop: likewise, those that are needed; 0: unknown.
     cells: name of a number -> its value.
   """
 

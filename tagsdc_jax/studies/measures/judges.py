@@ -109,14 +109,12 @@ def about(folder: str) -> str:
   """
   if not folder:
     return 'a trigram model of the training captions'
-  path = Path(folder) / 'config.json'
-  with errors.named(path):
-    text = path.read_text('utf-8')
   try:
-    config = json.loads(text)
-    name = f'{Path(folder).name} ({config["model_type"]})'
-  except (ValueError, KeyError, TypeError) as error:
+    config = json.loads((Path(folder) / 'config.json').read_text('utf-8'))
+    return f'{Path(folder).name} ({config["model_type"]})'
+  except (OSError, ValueError, KeyError, TypeError) as error:
     raise errors.UserError(
-      f'{path} must describe a language model, with a model_type'
+      f'--judge {folder} must be the folder of a causal language model, as '
+      'save_pretrained of transformers writes it, but it has no config.json '
+      'with a model_type'
     ) from error
-  return name

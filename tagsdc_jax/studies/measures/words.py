@@ -24,11 +24,12 @@ class _Sentence(NamedTuple):
 def words(subject: networks.Subject) -> items.Items:
   """Returns precision and recall of both classes, and correction accuracy.
 
-  Of three kinds of sentences: each caption's hardest refill; its hardest
-  sentence with two phrases swapped; and for each picture the best-matching
-  caption of another picture, where the words count as wrong that are in no
-  caption of the picture. A word is called replaced if the head says so as it
-  was trained, where replaced words weigh more.
+  Without those of a head that the run has not trained. Of three kinds of
+  sentences: each caption's hardest refill; its hardest sentence with two
+  phrases swapped; and for each picture the best-matching caption of another
+  picture, where the words count as wrong that are in no caption of the picture.
+  A word is called replaced if the head says so as it was trained, where
+  replaced words weigh more.
   """
   opened = subject.opened
   losses = opened.network.settings.losses
@@ -49,7 +50,15 @@ def words(subject: networks.Subject) -> items.Items:
     made = list(sentences)
     for start in range(0, len(made), _BATCH):
       found += _read(reader, threshold, kind, made[start : start + _BATCH])
-  return items.join(found)
+  untrained = [
+    *(['precision', 'recall'] if not losses.discrimination else []),
+    *(['corrected'] if not losses.correction else []),
+  ]
+  return {
+    number: parts
+    for number, parts in items.join(found).items()
+    if not number.startswith(tuple(untrained))
+  }
 
 
 def _hardest(

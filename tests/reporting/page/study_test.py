@@ -41,9 +41,9 @@ def _rows(evil=''):
   # The last one was not ranked.
   return [
     Row(f'start{evil}', '', 0, 0, start),
-    Row(f'tailored{evil}', f'start{evil}', 1200, 5500, better),
+    Row(f'tailored{evil}', f'start{evil}', 1200, 5.5e12, better),
     Row(
-      f'longer{evil}', f'start{evil}', 2400, 11000, {'foils': start['foils']}
+      f'longer{evil}', f'start{evil}', 2400, 11e12, {'foils': start['foils']}
     ),
   ]
 
