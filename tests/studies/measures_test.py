@@ -45,7 +45,10 @@ def test_the_rank_among_captions_and_attacks():
   # Picture 0: its best caption has 2; one other caption has 3.
   scores = np.array([[2, 0], [1, 0], [3, 5], [0, 4]], np.float32)
   sentences = {0: np.array([2.0, 1.5, 9.0]), 1: np.array([4.9])}
-  found = attacks._ranks('static', _opened(), scores, sentences)
+  subject = networks.Subject(None, None, '')
+  # The cached properties, without a network.
+  vars(subject).update(opened=_opened(), scores=scores)
+  found = attacks._ranks('static', subject, sentences)
   of = lambda name, picture, k: _value(
     found, f'{name}, static, k = {k}', picture
   )

@@ -7,7 +7,6 @@ import numpy as np
 
 from tagsdc_jax.data import opening
 from tagsdc_jax.data.world import oracle
-from tagsdc_jax.evaluation import equal_sentences, recall
 from tagsdc_jax.studies.measures import items, networks
 
 # Attack sentences added per picture.
@@ -29,7 +28,7 @@ def attacks(subject: networks.Subject) -> items.Items:
     ('static', networks.write(opened, networks.open_test(subject.start))),
     ('dynamic', subject.written),
   ):
-    found |= _ranks(kind, opened, subject.scores, _by_picture(opened, written))
+    found |= _ranks(kind, subject, _by_picture(opened, written))
   return found
 
 
@@ -60,21 +59,14 @@ def _by_picture(
 
 
 def _ranks(
-  kind: str,
-  opened: networks.Opened,
-  scores: np.ndarray,
-  sentences: dict[int, np.ndarray],
+  kind: str, subject: networks.Subject, sentences: dict[int, np.ndarray]
 ) -> items.Items:
   """Returns R@1 and the mean rank for every number of attacks."""
-  captions_of_image = opened.data.captions_of_image
-  twins = equal_sentences.find(opened.data.captions)
-  ranks = recall.text_ranks(
-    scores, captions_of_image, [twins.twins(own) for own in captions_of_image]
-  )
-  pictures = [image for image, own in enumerate(captions_of_image) if own]
+  captions_of_image = subject.opened.data.captions_of_image
+  pictures, ranks = subject.text_ranks
   found = []
   for image, rank in zip(pictures, ranks, strict=True):
-    best = scores[captions_of_image[image], image].max()
+    best = subject.scores[captions_of_image[image], image].max()
     # Ties count against the model, as in evaluation.
     is_above = sentences.get(image, np.zeros(0)) >= best
     for number in NUMBERS:

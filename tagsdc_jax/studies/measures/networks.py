@@ -10,7 +10,7 @@ import numpy as np
 
 from tagsdc_jax import settings
 from tagsdc_jax.data import assembling, dataset, opening
-from tagsdc_jax.evaluation import matrix, recall
+from tagsdc_jax.evaluation import equal_sentences, matrix, recall
 from tagsdc_jax.runs import (
   example_negatives,
   generating,
@@ -104,6 +104,15 @@ class Subject:
     if network.settings.quirks.float16_scores:
       return recall.as_float16(scores)
     return scores
+
+  @functools.cached_property
+  def text_ranks(self) -> tuple[list[int], np.ndarray]:
+    """Numbers of pictures with captions; rank of each one's best, from 0."""
+    data = self.opened.data
+    own = data.captions_of_image
+    twins = equal_sentences.find(data.captions)
+    ranks = recall.text_ranks(self.scores, own, [twins.twins(x) for x in own])
+    return [image for image, captions in enumerate(own) if captions], ranks
 
   @functools.cached_property
   def written(self) -> list[Captioned]:

@@ -4,7 +4,7 @@ import numpy as np
 
 from tagsdc_jax.data import opening
 from tagsdc_jax.data.world import foils as world_foils
-from tagsdc_jax.evaluation import equal_sentences, recall, scored_pairs
+from tagsdc_jax.evaluation import recall, scored_pairs
 from tagsdc_jax.foil_files import half_truths
 from tagsdc_jax.runs import foil_sentences
 from tagsdc_jax.studies.measures import items, networks
@@ -17,10 +17,7 @@ def recall_at_1(subject: networks.Subject) -> items.Items:
   scores, data = subject.scores, subject.opened.data
   images = np.array([caption.image for caption in data.captions])
   image_ranks = recall.image_ranks(scores, images)
-  twins = equal_sentences.find(data.captions)
-  own = data.captions_of_image
-  text_ranks = recall.text_ranks(scores, own, [twins.twins(x) for x in own])
-  with_captions = [i for i, captions in enumerate(own) if captions]
+  with_captions, text_ranks = subject.text_ranks
   return {
     'image R@1': {items.ALL: items.items(image_ranks == 0, images)},
     'text R@1': {items.ALL: items.items(text_ranks == 0, with_captions)},
