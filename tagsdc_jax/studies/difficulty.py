@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tagsdc_jax.reporting.page import study_content as content
-from tagsdc_jax.studies import robustness
+from tagsdc_jax.studies import robustness, study
 from tagsdc_jax.studies.measures import gaps
 from tagsdc_jax.studies.study import Found, Study
 
@@ -13,24 +13,14 @@ _EDGES = np.linspace(-1, 1, 41)
 
 
 def _figures(found: Found) -> Sequence[content.Distributions]:
-  return [
-    content.Distributions(
-      f'Differences: {label}',
-      'matching probability of the hardest negative, less that of the caption',
-      _EDGES.tolist(),
-      {
-        kind: (
-          100
-          * np.histogram(numbers[gaps.gap_name(kind)], _EDGES)[0]
-          / len(numbers[gaps.gap_name(kind)])
-        ).tolist()
-        for kind in gaps.KINDS
-        if gaps.gap_name(kind) in numbers
-      },
-      'To the right of zero, the negative is preferred to the caption.',
-    )
-    for label, numbers in found.items.items()
-  ]
+  return study.distributions(
+    found,
+    'Differences',
+    'matching probability of the hardest negative, less that of the caption',
+    _EDGES,
+    {kind: gaps.gap_name(kind) for kind in gaps.KINDS},
+    'To the right of zero, the negative is preferred to the caption.',
+  )
 
 
 STUDY = Study(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tagsdc_jax.reporting.page import study_content as content
-from tagsdc_jax.studies import robustness
+from tagsdc_jax.studies import robustness, study
 from tagsdc_jax.studies.measures import perplexity, verdicts
 from tagsdc_jax.studies.study import Found, Study
 
@@ -24,22 +24,13 @@ def _figures(found: Found) -> Sequence[content.Distributions]:
       if name in numbers
     ]
   )
-  edges = np.histogram_bin_edges(every, _BINS)
-  return [
-    content.Distributions(
-      f'Log-perplexity of sentences: {label}',
-      'log-perplexity; the release plots perplexities',
-      edges.tolist(),
-      {
-        kind: (
-          100 * np.histogram(numbers[name], edges)[0] / len(numbers[name])
-        ).tolist()
-        for kind, name in names.items()
-        if name in numbers
-      },
-    )
-    for label, numbers in found.items.items()
-  ]
+  return study.distributions(
+    found,
+    'Log-perplexity of sentences',
+    'log-perplexity; the release plots perplexities',
+    np.histogram_bin_edges(every, _BINS),
+    names,
+  )
 
 
 STUDY = Study(

@@ -77,6 +77,43 @@ class Found:
   numbers: Mapping[str, Mapping[str, content.Interval]]
 
 
+def distributions(
+  found: Found,
+  title: str,
+  x_label: str,
+  edges: np.ndarray,
+  names: Mapping[str, str],
+  note: str = '',
+) -> list[content.Distributions]:
+  """Returns a figure per arm: how the values of some numbers are distributed.
+
+  Args:
+    found: what the study found.
+    title: of the figures, before the arm.
+    x_label: what is distributed, with its unit.
+    edges: float [bins + 1], ascending.
+    names: label of a distribution -> its number; those that an arm lacks are
+      left out.
+    note: what readers should know.
+  """
+  return [
+    content.Distributions(
+      f'{title}: {arm}',
+      x_label,
+      edges.tolist(),
+      {
+        label: (
+          100 * np.histogram(values[name], edges)[0] / len(values[name])
+        ).tolist()
+        for label, name in names.items()
+        if name in values
+      },
+      note,
+    )
+    for arm, values in found.items.items()
+  ]
+
+
 Figure = content.Lines | content.Distributions
 
 
