@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from tagsdc_jax import files, settings
@@ -101,13 +100,8 @@ class Maker:
     if is_judged and request.judge is not None:
       judge = self._network(request.judge)
       self._scorers.append(self._programs(judge, shapes, request))
-    one = sentence_batches.Batches(data, shapes, 1, self._devices[:1])
-    batch = jax.tree.map(lambda x: x[0], one.make([[0]])[1])
-    positives = sentence_batches.positives_of(
-      self._matcher.num_sentences(batch)
-    )
-    self._batches = sentence_batches.Batches(
-      data, shapes, positives, self._devices
+    self._batches = sentence_batches.for_writing(
+      data, shapes, self._devices, self._matcher
     )
     self._calibration: calibration_lib.Calibration | None = None
     if held_out is not None and is_judged:

@@ -119,6 +119,27 @@ def positives_of(num_sentences: int) -> int:
   return min(max(1, _SENTENCES // num_sentences), _MOST_CAPTIONS)
 
 
+def for_writing(
+  data: dataset.RetrievalDataset,
+  shapes: assembling.Shapes,
+  devices: Sequence[jax.Device],
+  writer: sentence_programs.Programs,
+) -> Batches:
+  """Returns micro-batches of as many captions as suit what is written.
+
+  Args:
+    data: the captions.
+    shapes: static sizes.
+    devices: this process's.
+    writer: writes.
+  """
+  one = Batches(data, shapes, 1, devices[:1])
+  batch = jax.tree.map(lambda x: x[0], one.make([[0]])[1])
+  return Batches(
+    data, shapes, positives_of(writer.num_sentences(batch)), devices
+  )
+
+
 def write(
   batches: Batches,
   writer: sentence_programs.Programs,

@@ -10,7 +10,6 @@ from tagsdc_jax.studies.measures import perplexity, verdicts
 from tagsdc_jax.studies.study import Found, Study
 
 _BINS = 40
-_HARDEST = 'the ten hardest'
 
 
 def _figures(found: Found) -> Sequence[content.Distributions]:
@@ -46,7 +45,7 @@ STUDY = Study(
   'release prints three averages: of perplexities; over sentences; over words. '
   'The last two are exponentials of the numbers here.',
   shown=(
-    *(f'{verdict}, {_HARDEST}' for verdict in verdicts.VERDICTS),
+    *(f'{verdict}, {verdicts.HARDEST}' for verdict in verdicts.VERDICTS),
     *(perplexity.log_name(kind) for kind in perplexity.KINDS),
   ),
   figures=_figures,

@@ -154,12 +154,8 @@ def write(
     )
     for one in ([opened] if writer is opened else [writer, opened])
   ]
-  one = sentence_batches.Batches(data, shapes, 1, opened.devices[:1])
-  batch = jax.tree.map(lambda x: x[0], one.make([[0]])[1])
-  batches = dataclasses.replace(
-    one,
-    positives=sentence_batches.positives_of(programs[0].num_sentences(batch)),
-    devices=opened.devices,
+  batches = sentence_batches.for_writing(
+    data, shapes, opened.devices, programs[0]
   )
   count = len(data.captions)
   with progress.progress_bar(count, f'writing with {source}', 'captions') as (

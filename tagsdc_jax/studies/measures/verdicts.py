@@ -1,12 +1,15 @@
 """Faithfulness on the world: the oracle judges what a network writes."""
 
+import typing
+
 import numpy as np
 
 from tagsdc_jax.data import opening
 from tagsdc_jax.data.world import oracle
 from tagsdc_jax.studies.measures import items, networks
 
-VERDICTS = ('false', 'still true', 'not a sentence')
+VERDICTS: tuple[str, ...] = typing.get_args(oracle.Verdict)
+HARDEST = 'the ten hardest'
 _HARDEST = 10
 
 
@@ -25,10 +28,7 @@ def verdicts(subject: networks.Subject) -> items.Items:
       oracle.judge_ids(tokens, scenes[one.image]) for tokens in one.sentences
     ]
     hardest = np.argsort(-one.scores, kind='stable')[:_HARDEST]
-    for name, rows in (
-      ('all refills', range(len(judged))),
-      ('the ten hardest', hardest),
-    ):
+    for name, rows in (('all refills', range(len(judged))), (HARDEST, hardest)):
       found += [
         (f'{verdict}, {name}', judged[row] == verdict, one.image)
         for row in rows
