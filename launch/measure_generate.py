@@ -84,7 +84,9 @@ def _sides(
   )
   programs = sentence_programs.Programs(network, data, shapes, _SOURCES, 0)
   positives = sentence_batches.positives_of(400)
-  batches = sentence_batches.Batches(data, shapes, positives, devices)
+  batches = sentence_batches.Batches(
+    data, shapes, config.seed, positives, devices
+  )
   numbers = list(range(count))
   choose = choosing.Chooser(
     choosing.Limits(4, 2, True, None, -10.0),
@@ -116,7 +118,7 @@ def _sides(
   )
   # As many positives as training has.
   train = sentence_batches.Batches(
-    data, shapes, config.batch.positives, devices
+    data, shapes, config.seed, config.batch.positives, devices
   )
 
   def training() -> None:

@@ -101,7 +101,7 @@ class Maker:
       judge = self._network(request.judge)
       self._scorers.append(self._programs(judge, shapes, request))
     self._batches = sentence_batches.for_writing(
-      data, shapes, self._devices, self._matcher
+      data, shapes, config.seed, self._devices, self._matcher
     )
     self._calibration: calibration_lib.Calibration | None = None
     if held_out is not None and is_judged:

@@ -45,12 +45,14 @@ class Batches:
   Attributes:
     data: the captions.
     shapes: static sizes.
+    seed: draws are a function of it.
     positives: captions of a micro-batch.
     devices: this process's.
   """
 
   data: dataset.RetrievalDataset
   shapes: assembling.Shapes
+  seed: int
   positives: int
   devices: Sequence[jax.Device]
 
@@ -78,7 +80,7 @@ class Batches:
       assembling.micro_batch(
         self.data,
         self.shapes,
-        0,  # Not read: programs that write have a seed of their own.
+        self.seed,
         int(own[0]),
         own.tolist(),
         own[:1].tolist(),
@@ -122,6 +124,7 @@ def positives_of(num_sentences: int) -> int:
 def for_writing(
   data: dataset.RetrievalDataset,
   shapes: assembling.Shapes,
+  seed: int,
   devices: Sequence[jax.Device],
   writer: sentence_programs.Programs,
 ) -> Batches:
@@ -130,13 +133,14 @@ def for_writing(
   Args:
     data: the captions.
     shapes: static sizes.
+    seed: draws are a function of it.
     devices: this process's.
     writer: writes.
   """
-  one = Batches(data, shapes, 1, devices[:1])
+  one = Batches(data, shapes, seed, 1, devices[:1])
   batch = jax.tree.map(lambda x: x[0], one.make([[0]])[1])
   return Batches(
-    data, shapes, positives_of(writer.num_sentences(batch)), devices
+    data, shapes, seed, positives_of(writer.num_sentences(batch)), devices
   )
 
 

@@ -69,8 +69,8 @@ class Programs:
       data: whose lengths determine the length buckets.
       shapes: static sizes of the micro-batches.
       sources: that write.
-      draw: sentences are a function of it, of the seed of the settings, and of
-        the number of the micro-batch.
+      draw: sentences are a function of it, and of the seed and number of the
+        micro-batch.
     """
     own = setup.make_engine(setup.make_task(network.config, data, shapes))
     self._network = network
@@ -131,9 +131,7 @@ class _Writer:
   def __call__(
     self, params: Any, start_params: Any, batch: arrays.MicroBatch
   ) -> Sentences:
-    own = keys.micro_batch_keys(
-      self.engine.task.settings.seed, jnp.int32(self.draw), batch.number
-    )
+    own = keys.micro_batch_keys(batch.seed, jnp.int32(self.draw), batch.number)
     _, proposed = candidates_of.propose(
       self.sources,
       source.Inputs(

@@ -26,7 +26,7 @@ SPLIT = 'test'
 # Sentences written for each caption: copies, and refills of each.
 COPIES = SAMPLES = 10
 # Of the draws of sentences; the same for all networks.
-_DRAW = 0
+_SEED = _DRAW = 0
 # Parts of the settings that decide what is written.
 _DECISIVE = ('model.', 'negatives.', 'compute.', 'extensions')
 
@@ -155,7 +155,7 @@ def write(
     for one in ([opened] if writer is opened else [writer, opened])
   ]
   batches = sentence_batches.for_writing(
-    data, shapes, opened.devices, programs[0]
+    data, shapes, _SEED, opened.devices, programs[0]
   )
   count = len(data.captions)
   with progress.progress_bar(count, f'writing with {source}', 'captions') as (
