@@ -57,6 +57,8 @@ def load_phases(
 ) -> dict[str, settings.Settings]:
   """Returns the settings of each phase: of FAMILY_pretrain, _tags and _dc.
 
+  The first may be missing, where stage 1 starts from weights made elsewhere.
+
   Args:
     family: name of built-in configs without the phase at its end, or path of
       files, such as mine.py for mine_pretrain.py.
@@ -68,9 +70,16 @@ def load_phases(
   """
   stem = family.removesuffix('.py')
   ending = family[len(stem) :]
+  every = {phase: f'{stem}_{phase}{ending}' for phase in settings.PHASES}
+  if not any(map(_exists, every.values())):
+    raise errors.UserError(
+      f'--phases {family}: no config is named {every["tags"]} or '
+      f'{every["dc"]}; built-in: {", ".join(families())}'
+    )
   found = {}
-  for phase in settings.PHASES:
-    name = f'{stem}_{phase}{ending}'
+  for phase, name in every.items():
+    if phase == 'pretrain' and not _exists(name):
+      continue
     found[phase] = load(name, overrides)
     if found[phase].phase != phase:
       raise errors.UserError(
@@ -81,14 +90,11 @@ def load_phases(
 
 def families() -> list[str]:
   """Returns the names that `load_phases` takes for built-in configs."""
-  known = names()
-  ending = f'_{settings.PHASES[0]}'
-  stems = [n.removesuffix(ending) for n in known if n.endswith(ending)]
-  return [
-    stem
-    for stem in stems
-    if all(f'{stem}_{phase}' in known for phase in settings.PHASES)
+  endings = tuple(f'_{phase}' for phase in settings.PHASES[1:])
+  stems = [
+    {n.removesuffix(end) for n in names() if n.endswith(end)} for end in endings
   ]
+  return sorted(set.intersection(*stems))
 
 
 def add_option(target: Any, is_required: bool = False) -> None:
@@ -166,15 +172,21 @@ def find(name: str) -> Path:
       'pools; pass that, and earlier numbers as --config.NAME=VALUE'
     )
   if short in families():
+    own = [f'{short}_{phase}' for phase in settings.PHASES]
+    own = [one for one in own if one in names()]
     raise errors.UserError(
-      f'config {name} is one per phase: pass {short}_pretrain, {short}_tags or '
-      f'{short}_dc, or, to train all of them, tagsdc train --phases {short}'
+      f'config {name} is one per phase: pass {" or ".join(own)}, or, to train '
+      f'all of them, tagsdc train --phases {short}'
     )
   close = difflib.get_close_matches(short, names(), 1, 0)
   raise errors.UserError(
     f'config {name} is neither a file nor a built-in config; '
     f'nearest: {close[0]} (built-in: {", ".join(names())})'
   )
+
+
+def _exists(name: str) -> bool:
+  return paths.local(name).is_file() or Path(name).stem in names()
 
 
 def _run_file(path: Path, name: str) -> ml_collections.ConfigDict:

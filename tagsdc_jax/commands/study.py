@@ -1,8 +1,10 @@
 """`tagsdc study`: experiments as commands, with seeds and intervals."""
 
 import argparse
+from pathlib import Path
 
 from tagsdc_jax import arguments, environment, errors, settings
+from tagsdc_jax.commands import configs
 from tagsdc_jax.runtime import programs
 from tagsdc_jax.settings import kinds
 from tagsdc_jax.studies import built_in, running, study, summary
@@ -52,9 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--phases',
     default='world',
     metavar='NAME|FILE',
-    help='settings that the arms change, NAME_tags and NAME_dc, and '
-    'NAME_pretrain if NAME_tags does not name its weights (default: '
-    '%(default)s)',
+    help=f'settings that the arms change: {", ".join(configs.families())}, or '
+    'your own files, NAME_tags.py and NAME_dc.py; also NAME_pretrain.py, '
+    'unless --config.init_from names the weights (default: %(default)s)',
   )
   parser.add_argument(
     '--part',
@@ -94,6 +96,21 @@ def run(args: argparse.Namespace, config: dict[str, settings.Settings]) -> None:
     study.Base(config),
     lambda line: print(line, flush=True),
     judge,
+    _named(args.phases, config),
   )
   for path in summary.run(args.names, runner, args.seeds, args.part):
     print(path)
+
+
+def _named(family: str, config: dict[str, settings.Settings]) -> str:
+  """Returns the name of the settings, with what --config.NAME changed."""
+  plain = configs.load_phases(family, [])
+  changed = {
+    f'{name}={value}'
+    for phase, one in config.items()
+    for name, value in settings.flatten(one).items()
+    # The page names the data anyway, and paths are of this machine only.
+    if not name.startswith('data.')
+    and value != settings.flatten(plain[phase])[name]
+  }
+  return ' '.join([Path(family).name, *sorted(changed)])

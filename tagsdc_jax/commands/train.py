@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     '--phases',
     metavar='NAME|FILE',
     help='instead of --config: train pretraining, stage 1 and stage 2, with '
-    f'the three configs of a name: {", ".join(configs.families())}, or your '
-    'own files',
+    f'the configs of a name: {", ".join(configs.families())}, or your own '
+    'files',
   )
   parser.add_argument(
     '--run-dir',

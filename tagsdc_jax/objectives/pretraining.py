@@ -11,7 +11,7 @@ from tagsdc_jax import arrays
 from tagsdc_jax.arrays import Array
 from tagsdc_jax.engines import engine as engines
 from tagsdc_jax.engines import work
-from tagsdc_jax.losses import matching, total, words
+from tagsdc_jax.losses import alignment, matching, total, words
 from tagsdc_jax.models import heads as heads_of
 from tagsdc_jax.negatives import masked_words, masking
 from tagsdc_jax.objectives import count_work
@@ -31,7 +31,8 @@ def loss(
 ) -> tuple[Float[Array, ''], tuple[step.Metrics, work.Work]]:
   """Returns the loss of a micro-batch, its metrics, and the work it needs.
 
-  The sum of the MLM loss and of image-text matching within the micro-batch.
+  The sum of the MLM loss, of image-text matching within the micro-batch and, if
+  it has a weight, of alignment.
 
   Args:
     engine: runs the network.
@@ -76,12 +77,14 @@ def loss(
     lambda losses: jnp.mean(_matching_means(losses, is_other))
   )(jnp.zeros(pairs.shape))
   flat = lambda x: x.reshape(-1)
+  texts = engine.embed_text(params, batch.texts, text_key)
+  images = engine.embed_image(params, batch.images, image_key)
   matching_loss, (losses, is_right) = engine.loss(
     functools.partial(_matching_losses, engine),
     params,
     heads_of.parameters(params, _MATCHING_HEADS),
-    engine.embed_text(params, batch.texts, text_key),
-    engine.embed_image(params, batch.images, image_key),
+    texts,
+    images,
     engines.Rows(
       jnp.repeat(jnp.arange(len(pairs)), pairs.shape[1]),
       flat(pairs),
@@ -95,16 +98,41 @@ def loss(
   )
   losses, is_right = (x.reshape(pairs.shape) for x in (losses, is_right))
 
+  more = {'mlm': mlm}
+  if loss_weights.alignment:
+    more['alignment'] = _alignment(texts, images, batch)
   weighted_sum = total.weighted_sum(
-    {'matching': matching_loss, 'mlm': mlm},
-    {'matching': 1.0, 'mlm': loss_weights.mlm},
+    {'matching': matching_loss, **more},
+    {
+      'matching': 1.0,
+      'mlm': loss_weights.mlm,
+      'alignment': loss_weights.alignment,
+    },
   )
   return weighted_sum, (
     step.means(
-      {'matching': _matching_means(losses, is_other), 'mlm': mlm},
+      {'matching': _matching_means(losses, is_other), **more},
       matching_accuracy=words.masked_mean(is_right, is_counted, (0, 1)),
     ),
     count_work.of_pretraining(batch, masked.is_target, pairs, is_counted),
+  )
+
+
+def _alignment(
+  texts: engines.Embedded, images: engines.Embedded, batch: arrays.MicroBatch
+) -> Float[Array, 'B']:
+  """Returns the alignment loss of each caption (docs/method.md, 5)."""
+  length, num_regions = texts.states.shape[1], images.states.shape[1]
+  # Words are what [CLS] and [SEP] enclose.
+  is_word = arrays.length_mask(texts.lengths - 1, length) & (
+    jnp.arange(length) > 0
+  )
+  return alignment.alignment_loss(
+    texts.states,
+    is_word,
+    images.states,
+    arrays.length_mask(images.lengths, num_regions),
+    batch.image_numbers,
   )
 
 

@@ -35,21 +35,33 @@ class Runner:
     base: settings that runs change.
     say: called with a line about each training.
     judge: folder of a causal language model; '': see `judges.about`.
+    named: the settings, for readers of the page.
   """
 
   out: Path
   base: study.Base
   say: Callable[[str], Any]
   judge: str = ''
+  named: str = ''
 
   def start(self) -> study.Trained:
-    """Returns the weights that stage 1 starts from, trained if necessary."""
+    """Returns the weights that stage 1 starts from, trained if necessary.
+
+    Raises:
+      UserError, Stopped: as `train`; also if no weights are named, and no
+        settings to train them with.
+    """
     tags = self.base.phases['tags']
     if tags.init_from not in ('', settings.FRESH, settings.REQUIRED):
       return study.Trained(
         shipped.find(tags.init_from),
         dataclasses.replace(tags, phase='pretrain'),
         {},
+      )
+    if 'pretrain' not in self.base.phases:
+      raise errors.UserError(
+        'these phases have no pretraining of their own; name the weights that '
+        'stage 1 starts from: --config.init_from=RUN_DIR|FILE'
       )
     return self.train(study.Run('pretrain', 'pretrain'), 0)
 

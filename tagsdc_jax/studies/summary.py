@@ -1,10 +1,14 @@
 """Runs a study and counts its table: means, intervals, differences."""
 
+import itertools
+import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from tagsdc_jax import errors, files
 from tagsdc_jax.reporting.page import study as page
@@ -14,6 +18,8 @@ from tagsdc_jax.studies import built_in, intervals, running, study
 from tagsdc_jax.studies.measures import items, judges, registry
 
 PAGE, RESULTS = 'page.html', 'results.json'
+# Seconds; what takes less was done before, and says nothing of what is left.
+_AT_ONCE = 2.0
 
 
 def run(
@@ -36,8 +42,7 @@ def run(
   studies = {
     one: one.arms(runner.base) for one in (built_in.STUDIES[x] for x in names)
   }
-  for seed in running.own_seeds(num_seeds, part):
-    _measure_all(studies, runner, seed)
+  _measure_all(studies, runner, running.own_seeds(num_seeds, part))
   pages = []
   for one, arms in studies.items():
     if part[1] > 1 and not _all_done(arms, runner, num_seeds):
@@ -53,18 +58,35 @@ def run(
 def _measure_all(
   studies: Mapping[study.Study, Sequence[study.Arm]],
   runner: running.Runner,
-  seed: int,
+  seeds: Sequence[int],
 ) -> None:
-  """Trains and measures all arms; each run's measures one after the other."""
-  wanted: dict[study.Trained, dict[tuple, study.Arm]] = {}
+  """Trains and measures all arms, and says how many are left."""
+  # A run is measured once it is trained, for all studies that read it.
+  wanted: list[tuple[study.Arm, dict[tuple, study.Arm]]] = []
   for one, arms in studies.items():
     for arm in arms:
-      of_run = wanted.setdefault(_trained(arm, runner, seed), {})
+      measures = next((m for first, m in wanted if first.run == arm.run), None)
+      if measures is None:
+        measures = {}
+        wanted.append((arm, measures))
       for name in one.measures:
-        of_run[tuple(arm.ranking.items()), name] = arm
-  for trained, measures in wanted.items():
-    for (_, name), arm in measures.items():
-      runner.measure(trained, name, arm.ranking)
+        measures[tuple(arm.ranking.items()), name] = arm
+  total, took = len(seeds) * len(wanted), []
+  for number, (seed, (arm, measures)) in enumerate(
+    itertools.product(seeds, wanted)
+  ):
+    left = ''
+    if took:
+      seconds = float(np.mean(took)) * (total - number)
+      left = f', about {tqdm.format_interval(seconds)} left'
+    runner.say(f'{number + 1} of {total}{left}: {arm.label}, seed {seed}')
+    start = time.monotonic()
+    trained = _trained(arm, runner, seed)
+    for (_, name), own in measures.items():
+      runner.measure(trained, name, own.ranking)
+    seconds = time.monotonic() - start
+    if seconds > _AT_ONCE:
+      took.append(seconds)
 
 
 def _trained(
@@ -126,14 +148,35 @@ def _write(
     examples.gather(trained[arms[-1].label][0].path)
     if one.has_examples
     else None,
+    registry.MEANINGS,
   )
   place = runner.out / one.name
   with errors.named(place):
     place.mkdir(parents=True, exist_ok=True)
-  files.write_json(place / RESULTS, content.to_json(shown))
+  results = content.to_json(shown)
+  _tell_replaced(place / RESULTS, results, runner)
+  files.write_json(place / RESULTS, results)
   files.write_bytes(place / PAGE, page.render(shown).encode('utf-8'))
   page.print_table(shown)
   return place / PAGE
+
+
+def _tell_replaced(
+  path: Path, results: Mapping[str, Any], runner: running.Runner
+) -> None:
+  """Says if results of other settings are there, and about to go."""
+  try:
+    old = json.loads(path.read_text('utf-8'))
+    was, now = (
+      (one['num_seeds'], one['about'].get('settings')) for one in (old, results)
+    )
+  except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    return
+  if was != now:
+    runner.say(
+      f'{path.parent} is replaced: it was of {was[0]} seeds of {was[1]}; give '
+      'another --out to keep such a page'
+    )
 
 
 def _row(
@@ -236,6 +279,7 @@ def _about(one: study.Study, runner: running.Runner) -> Mapping[str, Any]:
     'data': tags.data.source
     if tags.data.source == 'world'
     else Path(tags.data.root).name,
+    'settings': runner.named,
     'start': tags.init_from,
     **({'judge': judges.about(runner.judge)} if judged else {}),
     **folder.versions(),

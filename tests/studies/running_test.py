@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from tagsdc_jax import settings
+from tagsdc_jax import errors, settings
 from tagsdc_jax.commands import configs
+from tagsdc_jax.commands import study as study_command
 from tagsdc_jax.runs import chain, folder
 from tagsdc_jax.studies import ablation, built_in, running, study, summary
 from tagsdc_jax.studies.measures import registry
@@ -110,6 +111,45 @@ def test_parts_divide_the_seeds(trained, tmp_path):
   [page] = summary.run(['length_bias'], _runner(tmp_path, lines), 2, (1, 2))
   [whole] = summary.run(['length_bias'], _runner(tmp_path / 'x'), 2, (0, 1))
   assert page.read_bytes() == whole.read_bytes()
+
+
+def test_how_many_are_left_is_said(trained, tmp_path, monkeypatch):
+  clock = iter(range(0, 10_000, 60))
+  monkeypatch.setattr(summary.time, 'monotonic', lambda: float(next(clock)))
+  lines = []
+  summary.run(['length_bias'], _runner(tmp_path, lines), 2, (0, 1))
+  left = [line for line in lines if ' of 8' in line]
+  assert len(left) == 8
+  assert left[0] == '1 of 8: pretraining, seed 0'
+  # Each took one minute.
+  assert left[5] == (
+    '6 of 8, about 03:00 left: hard retrieved negatives only, seed 1'
+  )
+
+
+def test_results_of_other_settings_are_not_replaced_silently(trained, tmp_path):
+  lines = []
+  runner = dataclasses.replace(_runner(tmp_path, lines), named='world x=1')
+  summary.run(['length_bias'], runner, 2, (0, 1))
+  summary.run(['length_bias'], runner, 2, (0, 1))
+  assert not any('replaced' in line for line in lines)
+  [page] = summary.run(['length_bias'], runner, 1, (0, 1))
+  assert 'is replaced: it was of 2 seeds of world x=1; give' in lines[-1]
+  assert 'settings world x=1' in page.read_text('utf-8')
+
+
+def test_the_settings_have_a_name():
+  config = configs.load_phases(
+    'world', ['--config.losses.mlm=7', '--config.data.root=/x']
+  )
+  assert study_command._named('world', config) == 'world losses.mlm=7.0'
+
+
+def test_weights_that_nobody_named(trained, tmp_path):
+  base = study.Base(configs.load_phases('flickr30k_base', ()))
+  runner = dataclasses.replace(_runner(tmp_path), base=base)
+  with pytest.raises(errors.UserError, match='name the weights'):
+    runner.train(study.Run('tags', 'tags'), 0)
 
 
 def test_measures_are_stored(trained, tmp_path, monkeypatch):

@@ -68,8 +68,12 @@ def lead(study: Study) -> list[str]:
   """Returns what the comparisons with the references say, in sentences."""
   if not any(row.reference for row in study.rows):
     return []
-  said = []
+  said, count = [], 0
   for number in shown_of(study):
+    count += sum(
+      number in row.cells and row.cells[number].change is not None
+      for row in study.rows
+    )
     # Not better and worse: of some numbers, less is better.
     for word, sign in (('higher', 1), ('lower', -1)):
       labels = [
@@ -84,7 +88,12 @@ def lead(study: Study) -> list[str]:
           f'{number[0].upper()}{number[1:]}: clearly {word} for '
           f'{"; ".join(labels)}.'
         )
-  return said or ['No clear difference: all intervals include zero.']
+  if not said:
+    return ['No clear difference: all intervals include zero.']
+  return [
+    *said,
+    f'Of {count} such intervals, one in twenty leaves out zero by mere chance.',
+  ]
 
 
 def show(number: str, cell: Cell | None) -> str:

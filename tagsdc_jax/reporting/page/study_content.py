@@ -119,6 +119,7 @@ class Study:
     shown: numbers that are compared and drawn with their intervals; empty: all
       that are no parts of others. All are in the last table.
     examples: negatives of an arm; None: none.
+    meanings: what some of the numbers are, by name.
   """
 
   title: str
@@ -130,6 +131,7 @@ class Study:
   figures: Sequence[Lines | Distributions] = ()
   shown: Sequence[str] = ()
   examples: content.Examples | None = None
+  meanings: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def is_percent(number: str) -> bool:

@@ -24,5 +24,14 @@ MEASURES: Mapping[str, Callable[[networks.Subject], items.Items]] = {
   'words': words.words,
   'gaps': gaps.gaps,
 }
+# Of numbers whose names do not say what they are.
+MEANINGS = {
+  'image R@1': 'captions whose picture comes first',
+  'text R@1': 'pictures for which one of their captions comes first',
+  'foils': 'captions that outscore a foil, in which one detail is made false; '
+  'by chance 50 %',
+  'half-truths': 'short true captions that outscore a longer half-truth; by '
+  'chance 50 %',
+}
 # Those that ask a language model.
 JUDGED = frozenset({'perplexity'})

@@ -134,7 +134,13 @@ def test_means_have_their_own_unit(page):
   assert study.lead(_study()) == [
     'Mean rank: clearly lower for tailored.',
     'Foils: clearly higher for tailored.',
+    'Of 2 such intervals, one in twenty leaves out zero by mere chance.',
   ]
+
+
+def test_what_numbers_are_is_said_beside_them():
+  page = _text(study.render(_study(meanings={'foils': 'captions that win'})))
+  assert page.count('Counted are captions that win.') == 1
 
 
 def test_plain_numbers_are_as_before(capsys):
