@@ -379,6 +379,10 @@ def test_the_message_for_no_clipping_says_how(value):
       {'phase': 'pretrain', 'negatives.num_in_batch': 8},
       'negatives.num_in_batch must be below batch.positives = 8, got 8',
     ),
+    (
+      {'phase': 'pretrain', 'negatives.num_in_batch': 0, 'losses.mlm': 0.0},
+      'pretraining needs a loss, got negatives.num_in_batch, losses.mlm and',
+    ),
   ],
 )
 def test_what_does_not_go_together(changes, message):

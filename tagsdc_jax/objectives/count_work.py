@@ -11,7 +11,7 @@ from tagsdc_jax.arrays import Array
 from tagsdc_jax.engines import work
 from tagsdc_jax.losses.pair_losses import PairLoss, Words
 from tagsdc_jax.negatives import candidates as candidates_of
-from tagsdc_jax.negatives import masked_words, mining
+from tagsdc_jax.negatives import mining
 
 
 def of_negatives(
@@ -82,28 +82,25 @@ def of_negatives(
   )
 
 
-def of_pretraining(
+def of_matching(
   batch: arrays.MicroBatch,
-  is_target: Bool[Array, 'B K L'],
   pairs: Int[Array, 'B images'],
   is_counted: Bool[Array, 'B images'],
 ) -> work.Work:
-  """Returns the work of a micro-batch in pretraining.
+  """Returns the work of pretraining's matching, without that of the images.
 
   Args:
     batch: captions and images.
-    is_target: which words are masked.
     pairs: row of each image that a caption is paired with.
     is_counted: which of these pairs count in the loss.
   """
-  regions = batch.images.num_regions
-  lengths = batch.texts.num_tokens[:, None] + regions[pairs]
-  rows = work.rows(lengths, is_counted, has_gradient=True)
-  return work.join(
-    [
-      masked_words.work_of(batch, is_target, has_gradient=True),
-      dataclasses.replace(
-        rows, regions=work.REGIONS_WITH_GRADIENT * jnp.sum(regions)
-      ),
-    ]
+  lengths = batch.texts.num_tokens[:, None] + batch.images.num_regions[pairs]
+  return work.rows(lengths, is_counted, has_gradient=True)
+
+
+def of_images(batch: arrays.MicroBatch) -> work.Work:
+  """Returns the work of embedding the images of a micro-batch once."""
+  return dataclasses.replace(
+    work.rows(jnp.zeros(0, jnp.int32)),
+    regions=work.REGIONS_WITH_GRADIENT * jnp.sum(batch.images.num_regions),
   )

@@ -1,7 +1,7 @@
 """The loss of pretraining: masked language modeling, image-text matching."""
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,14 @@ _MATCHING_HEADS = ('pooler', 'itm_output')
 TRAINED_HEADS = (*_MATCHING_HEADS, 'mlm_output')
 
 
+class _Term(NamedTuple):
+  """A part of the loss."""
+
+  loss: Float[Array, '']  # Mean over the captions, with gradient.
+  metrics: step.Metrics
+  needed: work.Work | None = None  # None: next to none.
+
+
 def loss(
   engine: engines.Engine,
   params: Any,
@@ -31,8 +39,8 @@ def loss(
 ) -> tuple[Float[Array, ''], tuple[step.Metrics, work.Work]]:
   """Returns the loss of a micro-batch, its metrics, and the work it needs.
 
-  The sum of the MLM loss, of image-text matching within the micro-batch and, if
-  it has a weight, of alignment.
+  The sum of the MLM loss, of image-text matching within the micro-batch and of
+  alignment. What has no weight, or no negatives, is not computed.
 
   Args:
     engine: runs the network.
@@ -42,15 +50,51 @@ def loss(
     batch_keys: PRNG keys of the micro-batch.
   """
   del start_params
-  task = engine.task
-  config, loss_weights = task.settings.negatives, task.settings.losses
+  config, weights = engine.task.settings.negatives, engine.task.settings.losses
   mlm_key, text_key, image_key, encoder_key = jax.random.split(
     batch_keys.dropout, 4
   )
+  terms = {}
+  if weights.mlm:
+    terms['mlm'] = _mlm(engine, params, batch, batch_keys.mask, mlm_key)
+  # Embedded once for both terms.
+  texts = engine.embed_text(params, batch.texts, text_key)
+  images = engine.embed_image(params, batch.images, image_key)
+  if config.num_in_batch:
+    partners = in_batch_partners(
+      batch_keys.pairing, batch.texts.num_tokens.shape[0], config.num_in_batch
+    )
+    terms['matching'] = _matching(
+      engine, params, texts, images, batch, partners, encoder_key
+    )
+  if weights.alignment:
+    terms['alignment'] = _alignment(texts, images, batch)
+  weighted_sum = total.weighted_sum(
+    {name: term.loss for name, term in terms.items()},
+    {'matching': 1.0, 'mlm': weights.mlm, 'alignment': weights.alignment},
+  )
+  return weighted_sum, (
+    {key: x for term in terms.values() for key, x in term.metrics.items()},
+    work.join(
+      [
+        count_work.of_images(batch),
+        *(one.needed for one in terms.values() if one.needed is not None),
+      ]
+    ),
+  )
 
-  # Masked language modeling (docs/method.md, 4).
+
+def _mlm(
+  engine: engines.Engine,
+  params: Any,
+  batch: arrays.MicroBatch,
+  mask_key: Key[Array, ''],
+  dropout_key: Key[Array, ''],
+) -> _Term:
+  """Returns masked language modeling (docs/method.md, 4)."""
+  task, config = engine.task, engine.task.settings.negatives
   masked = masking.mask_tokens(
-    batch_keys.mask,
+    mask_key,
     batch.texts.token_ids,
     masking.units(config.unit, batch),
     num_copies=config.num_copies,
@@ -60,14 +104,28 @@ def loss(
   )
   no_samples = jnp.zeros((*masked.is_target.shape, 0, 2))
   mlm, *_ = masked_words.predict(
-    engine, params, batch, masked, no_samples, mlm_key
+    engine, params, batch, masked, no_samples, dropout_key
+  )
+  return _Term(
+    jnp.mean(mlm),
+    step.means({'mlm': mlm}),
+    masked_words.work_of(batch, masked.is_target, has_gradient=True),
   )
 
-  # Image-text matching (docs/method.md, 5): each caption with its own image and
-  # with other images of the batch.
-  partners = in_batch_partners(
-    batch_keys.pairing, batch.texts.num_tokens.shape[0], config.num_in_batch
-  )
+
+def _matching(
+  engine: engines.Engine,
+  params: Any,
+  texts: engines.Embedded,
+  images: engines.Embedded,
+  batch: arrays.MicroBatch,
+  partners: Int[Array, 'B num_partners'],
+  dropout_key: Key[Array, ''],
+) -> _Term:
+  """Returns image-text matching (docs/method.md, 5).
+
+  Each caption meets its own image, and those of its partners.
+  """
   pairs = jnp.concatenate([jnp.arange(len(partners))[:, None], partners], 1)
   is_match = jnp.broadcast_to(jnp.arange(pairs.shape[1]) == 0, pairs.shape)
   # The same image with another caption is not a negative.
@@ -77,9 +135,7 @@ def loss(
     lambda losses: jnp.mean(_matching_means(losses, is_other))
   )(jnp.zeros(pairs.shape))
   flat = lambda x: x.reshape(-1)
-  texts = engine.embed_text(params, batch.texts, text_key)
-  images = engine.embed_image(params, batch.images, image_key)
-  matching_loss, (losses, is_right) = engine.loss(
+  loss_sum, (losses, is_right) = engine.loss(
     functools.partial(_matching_losses, engine),
     params,
     heads_of.parameters(params, _MATCHING_HEADS),
@@ -93,47 +149,38 @@ def loss(
       (),
       (flat(is_match), flat(weights)),
     ),
-    encoder_key,
+    dropout_key,
     num_outputs=1,
   )
   losses, is_right = (x.reshape(pairs.shape) for x in (losses, is_right))
-
-  more = {'mlm': mlm}
-  if loss_weights.alignment:
-    more['alignment'] = _alignment(texts, images, batch)
-  weighted_sum = total.weighted_sum(
-    {'matching': matching_loss, **more},
-    {
-      'matching': 1.0,
-      'mlm': loss_weights.mlm,
-      'alignment': loss_weights.alignment,
-    },
-  )
-  return weighted_sum, (
+  return _Term(
+    loss_sum,
     step.means(
-      {'matching': _matching_means(losses, is_other), **more},
+      {'matching': _matching_means(losses, is_other)},
       matching_accuracy=words.masked_mean(is_right, is_counted, (0, 1)),
     ),
-    count_work.of_pretraining(batch, masked.is_target, pairs, is_counted),
+    count_work.of_matching(batch, pairs, is_counted),
   )
 
 
 def _alignment(
   texts: engines.Embedded, images: engines.Embedded, batch: arrays.MicroBatch
-) -> Float[Array, 'B']:
-  """Returns the alignment loss of each caption (docs/method.md, 5)."""
+) -> _Term:
+  """Returns alignment (docs/method.md, 5)."""
   length, num_regions = texts.states.shape[1], images.states.shape[1]
   # Words are what [CLS] and [SEP] enclose.
-  is_word = arrays.length_mask(texts.lengths - 1, length) & (
-    jnp.arange(length) > 0
+  is_word = (
+    arrays.length_mask(texts.lengths - 1, length)
+    & (jnp.arange(length) > 0)[None]
   )
-  return alignment.alignment_loss(
+  losses = alignment.alignment_loss(
     texts.states,
     is_word,
     images.states,
     arrays.length_mask(images.lengths, num_regions),
     batch.image_numbers,
   )
+  return _Term(jnp.mean(losses), step.means({'alignment': losses}))
 
 
 def _matching_means(

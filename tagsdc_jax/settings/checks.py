@@ -111,6 +111,11 @@ def _check_counts(s: Settings) -> None:
         f'batch.positives = {b.positives}, '
         f'got {n.num_in_batch}'
       )
+    if not (n.num_in_batch or s.losses.mlm or s.losses.alignment):
+      raise ValueError(
+        'pretraining needs a loss, got negatives.num_in_batch, losses.mlm and '
+        'losses.alignment of 0'
+      )
     return
   _check_sources(s)
 

@@ -107,5 +107,5 @@ class Negatives:
     4,
     Whole(0, MOST_ROWS),
     'Pretraining: number of other images of the micro-batch that each caption '
-    'is matched against; must be below batch.positives.',
+    'is matched against; must be below batch.positives; 0: no matching.',
   )

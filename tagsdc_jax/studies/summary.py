@@ -71,7 +71,8 @@ def _measure_all(
         wanted.append((arm, measures))
       for name in one.measures:
         measures[tuple(arm.ranking.items()), name] = arm
-  total, took = len(seeds) * len(wanted), []
+  total = len(seeds) * len(wanted)
+  took: list[float] = []
   for number, (seed, (arm, measures)) in enumerate(
     itertools.product(seeds, wanted)
   ):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tagsdc_jax import arrays, settings
+from tagsdc_jax.engines import work
 from tagsdc_jax.engines.packed import chunks, targets
 from tagsdc_jax.losses import pair_losses
 from tagsdc_jax.models import flop, retrieval
@@ -180,7 +181,13 @@ def test_stage_2_reads_all_words_of_its_sentences():
 def test_pretraining_by_hand():
   partners = jnp.array([[0, 1], [1, 0]])
   is_counted = jnp.array([[True, True], [True, False]])
-  needed = count_work.of_pretraining(_batch(), _targets(), partners, is_counted)
+  needed = work.join(
+    [
+      masked_words.work_of(_batch(), _targets(), has_gradient=True),
+      count_work.of_matching(_batch(), partners, is_counted),
+      count_work.of_images(_batch()),
+    ]
+  )
   pairs = _scored(3 + 2, 3 + 1, 4 + 1)
   np.testing.assert_allclose(
     1e9 * float(mfu.gflop(_MODEL, needed)),

@@ -11,6 +11,7 @@ from tagsdc_jax.reporting.page import charts, content, curves, svg, tables
 _LOSSES = {
   'loss': ('Total loss', None),
   'loss/matching': ('Matching', None),
+  'loss/alignment': ('Alignment', 'losses.alignment'),
   'loss/triplet_images': ('Text to image', None),
   'loss/triplet_texts': ('Image to text', None),
   'loss/triplet_mask_refill': ('Synthetic negatives', 'losses.synthetic'),

@@ -1,0 +1,27 @@
+"""Before flickr8k_small_pretrain: words and regions get one space."""
+
+import ml_collections
+
+from tagsdc_jax.configs import own_small_pretrain
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Returns alignment alone, from random weights."""
+  config = own_small_pretrain.get_config()
+  config.num_updates = 1000
+  # Matching is not trained yet, so there is nothing to evaluate at the end.
+  config.stop_at_update = 800
+  config.checkpoint_every = 400
+  config.eval_every = 0
+  config.log_every = 50
+  config.model.num_layers = 2
+  config.model.dropout_rate = 0.3
+  config.batch.positives = 128
+  config.negatives.num_in_batch = 0
+  config.losses.mlm = 0.0
+  config.losses.alignment = 1.0
+  config.optimizer.learning_rate = 2e-3
+  config.optimizer.warmup_updates = 100
+  config.optimizer.weight_decay = 0.1
+  config.evaluation.validation_images = 100
+  return config
