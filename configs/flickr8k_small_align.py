@@ -8,9 +8,7 @@ from tagsdc_jax.configs import own_small_pretrain
 def get_config() -> ml_collections.ConfigDict:
   """Returns alignment alone, from random weights."""
   config = own_small_pretrain.get_config()
-  config.num_updates = 1000
-  # Matching is not trained yet, so there is nothing to evaluate at the end.
-  config.stop_at_update = 800
+  config.num_updates = 800
   config.checkpoint_every = 400
   config.eval_every = 0
   config.log_every = 50

@@ -2,16 +2,13 @@
 
 import ml_collections
 
-from tagsdc_jax import settings
 from tagsdc_jax.configs import flickr8k_small_align
 
 
 def get_config() -> ml_collections.ConfigDict:
   """Returns MLM, matching and alignment from flickr8k_small_align."""
   config = flickr8k_small_align.get_config()
-  config.init_from = settings.REQUIRED
   config.num_updates = 4000
-  config.stop_at_update = 0
   config.checkpoint_every = 500
   config.eval_every = 500
   config.log_every = 100

@@ -14,6 +14,10 @@ import ml_collections
 from tagsdc_jax import errors, extensions, paths, settings
 from tagsdc_jax.settings import kinds
 
+# Steps of a family of configs, in the order of training: their names end like
+# this, and are of this phase. A first step of pretraining trains alignment.
+STEPS = {'align': 'pretrain'} | {phase: phase for phase in settings.PHASES}
+_OPTIONAL = frozenset({'align', 'pretrain'})
 # Names of earlier versions, whose numbers were others.
 _RENAMED = {
   'uniter_lmdb_small_pretrain': 'own_small_pretrain',
@@ -55,35 +59,36 @@ def load(name: str, overrides: Sequence[str]) -> settings.Settings:
 def load_phases(
   family: str, overrides: Sequence[str]
 ) -> dict[str, settings.Settings]:
-  """Returns the settings of each phase: of FAMILY_pretrain, _tags and _dc.
+  """Returns the settings of each step, of FAMILY_tags, FAMILY_dc and so on.
 
-  The first may be missing, where stage 1 starts from weights made elsewhere.
+  FAMILY_pretrain may be missing, where stage 1 starts from weights made
+  elsewhere; FAMILY_align is a first step of pretraining that few have.
 
   Args:
     family: name of built-in configs without the phase at its end, or path of
       files, such as mine.py for mine_pretrain.py.
-    overrides: as for `load`; they apply to every phase.
+    overrides: as for `load`; they apply to every step.
   Returns:
-    {phase: settings}, in the order of training.
+    {step: settings}, in the order of training.
   Raises:
     UserError: as `load`; also if a config is one of another phase.
   """
   stem = family.removesuffix('.py')
   ending = family[len(stem) :]
-  every = {phase: f'{stem}_{phase}{ending}' for phase in settings.PHASES}
+  every = {step: f'{stem}_{step}{ending}' for step in STEPS}
   if not any(map(_exists, every.values())):
     raise errors.UserError(
       f'--phases {family}: no config is named {every["tags"]} or '
       f'{every["dc"]}; built-in: {", ".join(families())}'
     )
   found = {}
-  for phase, name in every.items():
-    if phase == 'pretrain' and not _exists(name):
+  for step, name in every.items():
+    if step in _OPTIONAL and not _exists(name):
       continue
-    found[phase] = load(name, overrides)
-    if found[phase].phase != phase:
+    found[step] = load(name, overrides)
+    if found[step].phase != STEPS[step]:
       raise errors.UserError(
-        f'config {name} must have phase {phase}, got {found[phase].phase}'
+        f'config {name} must have phase {STEPS[step]}, got {found[step].phase}'
       )
   return found
 
@@ -172,7 +177,7 @@ def find(name: str) -> Path:
       'pools; pass that, and earlier numbers as --config.NAME=VALUE'
     )
   if short in families():
-    own = [f'{short}_{phase}' for phase in settings.PHASES]
+    own = [f'{short}_{step}' for step in STEPS]
     own = [one for one in own if one in names()]
     raise errors.UserError(
       f'config {name} is one per phase: pass {" or ".join(own)}, or, to train '

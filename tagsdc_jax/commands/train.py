@@ -11,7 +11,7 @@ from tagsdc_jax.reporting import tables
 from tagsdc_jax.runs import chain, training
 from tagsdc_jax.runtime import distributed
 
-HELP = 'train one phase or all three, or continue the run in the folder'
+HELP = 'train one phase or all of them, or continue the run in the folder'
 EXAMPLES = """examples:
   tagsdc train --config world_pretrain --run-dir runs/pretrain
   tagsdc train --config world_tags --run-dir runs/tags \\
@@ -21,7 +21,9 @@ Run the same command again to continue an interrupted run. Any setting can be
 given as --config.NAME=VALUE; `tagsdc settings` shows all of them.
 --phases NAME trains with NAME_pretrain, NAME_tags and NAME_dc, in the folders
 pretrain, tags and dc of the run folder, each from the best checkpoint of the
-one before. --config.NAME=VALUE applies to all three, init_from to the first.
+one before. --config.NAME=VALUE applies to all of them, init_from to the first.
+NAME_pretrain may be missing, where init_from names weights; NAME_align, if
+there is one, is a first step of pretraining.
 """
 NEEDS_CONFIG = False  # It has its own, or --phases.
 
@@ -80,7 +82,7 @@ def _print(
 ) -> None:
   """Prints the recalls of each phase that was trained, and its last line."""
   for phase, results in found.items():
-    if 'evaluation' in results:
+    if results.get('evaluation'):
       tables.print_recalls(
         [
           ('validation', results['validation']),

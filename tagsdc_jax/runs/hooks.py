@@ -241,8 +241,15 @@ class Profile:
     self._is_running = False
 
 
+def is_ranked(config: settings.Settings) -> bool:
+  """Returns whether a run trains the score that pictures are ranked by."""
+  return config.phase != 'pretrain' or config.negatives.num_in_batch > 0
+
+
 def is_validation_due(config: settings.Settings, update: int) -> bool:
   """Returns whether an update is followed by a validation."""
+  if not is_ranked(config):
+    return False
   return update == config.num_updates or bool(
     config.eval_every and update and update % config.eval_every == 0
   )

@@ -308,14 +308,18 @@ def _finish(
   if int(final.update) == config.num_updates:
     results['validation'] = validated
     results['in_train'] = in_train
-    results |= judging.judge(
-      task.model,
-      parallel.local(device_state.params),
-      config,
-      config.phase,
-      train_data,
-      devices,
-      parallel.local(device_state.start_params),
+    results |= (
+      judging.judge(
+        task.model,
+        parallel.local(device_state.params),
+        config,
+        config.phase,
+        train_data,
+        devices,
+        parallel.local(device_state.start_params),
+      )
+      if hooks.is_ranked(config)
+      else {'evaluation': {}, 'measures': {}}
     )
 
   def write() -> None:

@@ -58,12 +58,14 @@ class Runner:
         dataclasses.replace(tags, phase='pretrain'),
         {},
       )
-    if 'pretrain' not in self.base.phases:
+    phases = self.base.phases
+    if 'pretrain' not in phases:
       raise errors.UserError(
         'these phases have no pretraining of their own; name the weights that '
         'stage 1 starts from: --config.init_from=RUN_DIR|FILE'
       )
-    return self.train(study.Run('pretrain', 'pretrain'), 0)
+    first = study.Run('align', 'align') if 'align' in phases else None
+    return self.train(study.Run('pretrain', 'pretrain', {}, first), 0)
 
   def train(self, run: study.Run, seed: int) -> study.Trained:
     """Returns a run, trained and evaluated if that is not done yet.
@@ -138,7 +140,7 @@ class Runner:
     start = ''
     if run.start is not None:
       start = str(self.train(run.start, seed).path)
-    elif run.phase != 'pretrain':
+    elif run.phase not in ('align', 'pretrain'):
       first = self.start()
       start = str(first.path) if first.results else ''
     config = study.settings_of(self.base, run, seed, start)

@@ -16,8 +16,9 @@ class Base:
   """The settings that a study changes.
 
   Attributes:
-    phases: settings of 'tags' and 'dc'; also of 'pretrain', if the weights that
-      stage 1 starts from have to be trained first.
+    phases: settings of 'tags' and 'dc'; also of 'pretrain', and of 'align'
+      before it, if the weights that stage 1 starts from have to be trained
+      first.
   """
 
   phases: Mapping[str, settings.Settings]
@@ -30,7 +31,7 @@ class Run:
   Attributes:
     name: of its folder; runs of other studies with equal settings and start are
       the same run, whatever their names.
-    phase: whose settings it has, 'pretrain', 'tags' or 'dc'.
+    phase: whose settings it has, 'align', 'pretrain', 'tags' or 'dc'.
     changes: other values of settings, by dotted name.
     start: the run whose weights it starts from; None: pretraining.
     equal_flop: the number of updates is chosen so that it takes as many FLOP as

@@ -152,10 +152,13 @@ def test_a_broken_file_is_a_user_error(tmp_path, content, message):
   assert '\n' not in str(caught.value)
 
 
-def test_a_family_is_two_or_three_configs():
+def test_a_family_is_two_to_four_configs():
   assert {'flickr30k_base', 'own_small', 'world'} < set(configs.families())
   # Its weights come from elsewhere.
   assert list(configs.load_phases('flickr30k_base', ())) == ['tags', 'dc']
+  several = configs.load_phases('flickr8k_small', ())
+  assert list(several) == ['align', 'pretrain', 'tags', 'dc']
+  assert several['align'].phase == 'pretrain'
   found = configs.load_phases('own_small', ['--config.seed=3'])
   assert list(found) == list(settings.PHASES)
   for phase, config in found.items():

@@ -9,7 +9,7 @@ import pytest
 
 from tagsdc_jax import errors, settings
 from tagsdc_jax.data.world import foils
-from tagsdc_jax.runs import demo, starting, training
+from tagsdc_jax.runs import chain, demo, folder, report, starting, training
 from tagsdc_jax.runtime import hashing, memory
 from tagsdc_jax.training import checkpoints
 from tests import tiny
@@ -416,3 +416,29 @@ def test_stage_2_forgets_the_matching_head_if_told(
   np.testing.assert_array_equal(
     started['disc_output']['kernel'], fresh.params['itm_output']['kernel']
   )
+
+
+def test_a_step_of_alignment_alone_is_not_ranked(world_dir, tmp_path, capsys):
+  align = tiny.make_settings(
+    'pretrain',
+    world_dir,
+    losses=settings.Losses(mlm=0.0, alignment=1.0),
+    negatives=settings.Negatives(num_in_batch=0),
+  )
+  results = training.train(align, tmp_path / 'align')
+  assert results['evaluation'] == {} and results['validation'] is None
+  text = (tmp_path / 'align' / folder.METRICS).read_text('utf-8')
+  kinds = {json.loads(line)['kind'] for line in text.splitlines()}
+  assert kinds == {'train'}
+  assert 'scoring' not in capsys.readouterr().err
+  # A second call reads it, and pretraining starts from its last weights.
+  assert chain.train_from('', align, tmp_path / 'align') == results
+  task = tiny.make_task(
+    tiny.make_settings('pretrain', world_dir, init_from=str(tmp_path / 'align'))
+  )
+  _, fresh = tiny.make_state(task)
+  started = starting.start_phase(task, fresh)
+  digest = hashing.parameters_sha256(started.params)
+  assert digest == results['parameters_sha256']
+  page = report.write_report(tmp_path / 'align')
+  assert 'Alignment' in page.read_text('utf-8')

@@ -1,0 +1,26 @@
+"""Stage 1 (TAGS) of a small model, from flickr8k_small_pretrain."""
+
+import ml_collections
+
+from tagsdc_jax import settings
+from tagsdc_jax.configs import flickr8k_small_pretrain
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Returns stage 1; pass --config.init_from=RUN_DIR of the pretraining."""
+  config = flickr8k_small_pretrain.get_config()
+  config.phase = 'tags'
+  config.init_from = settings.REQUIRED
+  config.num_updates = 400
+  config.checkpoint_every = 200
+  config.eval_every = 200
+  config.log_every = 20
+  config.negatives.pool_size = 31
+  config.negatives.num_hard = 3
+  config.negatives.num_copies = 2
+  config.negatives.num_samples = 4
+  config.losses.synthetic = 1.0
+  config.losses.mlm = 0.2
+  config.optimizer.learning_rate = 3e-4
+  config.optimizer.warmup_updates = 20
+  return config
