@@ -8,6 +8,13 @@ from tagsdc_jax.configs import own_small_pretrain
 def get_config() -> ml_collections.ConfigDict:
   """Returns alignment alone, from random weights."""
   config = own_small_pretrain.get_config()
+  texts, images = 'txt_db/itm_flickr8k_mini', 'img_db/flickr8k_mini'
+  config.data.train_text = (f'{texts}_train.db',)
+  config.data.train_images = (images,)
+  config.data.validation_text = f'{texts}_val.db'
+  config.data.validation_images = images
+  config.data.test_text = f'{texts}_test.db'
+  config.data.test_images = images
   config.num_updates = 800
   config.checkpoint_every = 400
   config.eval_every = 0

@@ -63,6 +63,10 @@ def test_names_are_complete_and_leave_out_helpers():
       'own_small_pretrain',
       'own_small_tags',
       'own_small_dc',
+      'flickr8k_small_align',
+      'flickr8k_small_pretrain',
+      'flickr8k_small_tags',
+      'flickr8k_small_dc',
     ]
   )
 
@@ -195,8 +199,12 @@ def test_the_small_model_suits_48_pictures_without_tuning(phase):
   assert config.num_devices == 1
 
 
+_STAGES = ('tags', 'dc')
+
+
 @pytest.mark.parametrize('name', configs.names())
 def test_who_needs_a_start(name):
-  needs = {*RELEASE, 'own_small_tags', 'own_small_dc'}
+  small = {f'{of}_small_{p}' for of in ('own', 'flickr8k') for p in _STAGES}
+  needs = {*RELEASE, *small}
   found = configs.load(name, ()).init_from == settings.REQUIRED
   assert found == (name in needs)

@@ -87,6 +87,12 @@ def run(args: argparse.Namespace, config: dict[str, settings.Settings]) -> None:
       'seed is set by the study: --seeds N trains with seeds 0 to N - 1; leave '
       '--config.seed out'
     )
+  if not running.own_seeds(args.seeds, args.part):
+    place, count = args.part
+    raise errors.UserError(
+      f'--part {place + 1}/{count} has nothing to do: --seeds {args.seeds} can '
+      f'be divided into at most {args.seeds} parts'
+    )
   judge = str(args.judge or '')
   if judge:  # What is wrong with it is said before hours of training.
     judges.about(judge)

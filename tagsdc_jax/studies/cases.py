@@ -22,6 +22,7 @@ STUDY = Study(
   _arms,
   measures=('recall',),
   notes='The captions are drawn, never chosen by their results. They are those '
-  'of the first seed.',
+  'of the first seed. Special tokens such as [MASK] are words of the '
+  'vocabulary, so a network may draw them, as in the release.',
   has_examples=True,
 )
