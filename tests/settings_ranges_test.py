@@ -383,6 +383,10 @@ def test_the_message_for_no_clipping_says_how(value):
       {'phase': 'pretrain', 'negatives.num_in_batch': 0, 'losses.mlm': 0.0},
       'pretraining needs a loss, got negatives.num_in_batch, losses.mlm and',
     ),
+    (
+      {'phase': 'pretrain', 'negatives.similar_in_batch': True},
+      'negatives.similar_in_batch needs losses.alignment above 0',
+    ),
   ],
 )
 def test_what_does_not_go_together(changes, message):

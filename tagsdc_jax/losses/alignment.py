@@ -10,7 +10,7 @@ sooner if both have similar embeddings (docs/method.md, 5).
 
 import jax.numpy as jnp
 import optax
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from tagsdc_jax.arrays import Array
 
@@ -18,27 +18,39 @@ from tagsdc_jax.arrays import Array
 _TEMPERATURE = 0.1
 
 
-def alignment_loss(
+def similarity_logits(
   words: Float[Array, 'B L D'],
   is_word: Bool[Array, 'B L'],
   regions: Float[Array, 'B R D'],
   is_region: Bool[Array, 'B R'],
-  image_numbers: Int[Array, 'B'],
-) -> Float[Array, 'B']:
-  """Returns the loss of every caption and its image, both ways, float32.
+) -> Float[Array, 'B B']:
+  """Returns how similar each caption is to each image, float32.
 
   Args:
     words: text embeddings.
     is_word: which of them are words; each caption has one or more.
     regions: image embeddings.
     is_region: which of them are real.
-    image_numbers: equal for captions of one image, which are not contrasted.
+  Returns:
+    The cosine of the means, divided by the temperature.
   """
   cosines = _direction(words, is_word) @ _direction(regions, is_region).T
-  rows = jnp.arange(len(image_numbers))
-  is_same = image_numbers[:, None] == image_numbers[None]
-  is_left_out = is_same & (rows[:, None] != rows[None])
-  logits = jnp.where(is_left_out, -jnp.inf, cosines / _TEMPERATURE)
+  return cosines / _TEMPERATURE
+
+
+def alignment_loss(
+  logits: Float[Array, 'B B'], is_other: Bool[Array, 'B B']
+) -> Float[Array, 'B']:
+  """Returns the loss of every caption and its image, both ways, float32.
+
+  Args:
+    logits: of `similarity_logits`; on the diagonal those that belong together.
+    is_other: whether caption and image are of different images; captions of
+      one image are not contrasted.
+  """
+  rows = jnp.arange(len(logits))
+  is_left_out = ~is_other & (rows[:, None] != rows[None])
+  logits = jnp.where(is_left_out, -jnp.inf, logits)
   return 0.5 * (
     optax.softmax_cross_entropy_with_integer_labels(logits, rows)
     + optax.softmax_cross_entropy_with_integer_labels(logits.T, rows)

@@ -19,6 +19,9 @@ from tagsdc_jax.training import step
 from tagsdc_jax.training.keys import MicroBatchKeys
 
 _MATCHING_HEADS = ('pooler', 'itm_output')
+# Below all draws. The same image may still be a partner, if there are too few
+# others, and then counts nothing.
+_NEVER = -1e9
 TRAINED_HEADS = (*_MATCHING_HEADS, 'mlm_output')
 
 
@@ -60,15 +63,23 @@ def loss(
   # Embedded once for both terms.
   texts = engine.embed_text(params, batch.texts, text_key)
   images = engine.embed_image(params, batch.images, image_key)
+  is_other = batch.image_numbers[None] != batch.image_numbers[:, None]
+  similar = _similarity(texts, images) if weights.alignment else None
   if config.num_in_batch:
     partners = in_batch_partners(
-      batch_keys.pairing, batch.texts.num_tokens.shape[0], config.num_in_batch
+      batch_keys.pairing,
+      is_other,
+      jax.lax.stop_gradient(similar) if config.similar_in_batch else None,
+      config.num_in_batch,
     )
     terms['matching'] = _matching(
       engine, params, texts, images, batch, partners, encoder_key
     )
-  if weights.alignment:
-    terms['alignment'] = _alignment(texts, images, batch)
+  if similar is not None:
+    losses = alignment.alignment_loss(similar, is_other)
+    terms['alignment'] = _Term(
+      jnp.mean(losses), step.means({'alignment': losses})
+    )
   weighted_sum = total.weighted_sum(
     {name: term.loss for name, term in terms.items()},
     {'matching': 1.0, 'mlm': weights.mlm, 'alignment': weights.alignment},
@@ -163,24 +174,22 @@ def _matching(
   )
 
 
-def _alignment(
-  texts: engines.Embedded, images: engines.Embedded, batch: arrays.MicroBatch
-) -> _Term:
-  """Returns alignment (docs/method.md, 5)."""
+def _similarity(
+  texts: engines.Embedded, images: engines.Embedded
+) -> Float[Array, 'B B']:
+  """Returns how similar captions and images are before the encoder."""
   length, num_regions = texts.states.shape[1], images.states.shape[1]
   # Words are what [CLS] and [SEP] enclose.
   is_word = (
     arrays.length_mask(texts.lengths - 1, length)
     & (jnp.arange(length) > 0)[None]
   )
-  losses = alignment.alignment_loss(
+  return alignment.similarity_logits(
     texts.states,
     is_word,
     images.states,
     arrays.length_mask(images.lengths, num_regions),
-    batch.image_numbers,
   )
-  return _Term(jnp.mean(losses), step.means({'alignment': losses}))
 
 
 def _matching_means(
@@ -213,12 +222,27 @@ def _matching_losses(
 
 
 def in_batch_partners(
-  key: Key[Array, ''], batch: int, num_partners: int
+  key: Key[Array, ''],
+  is_other: Bool[Array, 'B B'],
+  similar: Float[Array, 'B B'] | None,
+  num_partners: int,
 ) -> Int[Array, 'B num_partners']:
   """Returns the rows whose images each row is matched against.
 
-  Row b is paired with rows b + shift (mod B) for distinct random shifts, so
-  that each image is used as a negative equally often.
+  Args:
+    key: used once.
+    is_other: whether two rows have different images.
+    similar: log-probabilities, up to a constant of each row, with which the
+      next partner is drawn from those left; None: row b is paired with rows
+      b + shift (mod B) for distinct random shifts, so that each image is used
+      as a negative equally often.
+    num_partners: below B.
   """
-  shifts = 1 + jax.random.permutation(key, batch - 1)[:num_partners]
-  return (jnp.arange(batch)[:, None] + shifts[None]) % batch
+  batch = len(is_other)
+  if similar is None:
+    shifts = 1 + jax.random.permutation(key, batch - 1)[:num_partners]
+    return (jnp.arange(batch)[:, None] + shifts[None]) % batch
+  # The largest sums with Gumbel noise are draws without replacement.
+  drawn = similar + jax.random.gumbel(key, similar.shape)
+  drawn = jnp.where(is_other, drawn, _NEVER)
+  return jax.lax.top_k(drawn, num_partners)[1]

@@ -116,6 +116,11 @@ def _check_counts(s: Settings) -> None:
         'pretraining needs a loss, got negatives.num_in_batch, losses.mlm and '
         'losses.alignment of 0'
       )
+    if n.similar_in_batch and not s.losses.alignment:
+      raise ValueError(
+        'negatives.similar_in_batch needs losses.alignment above 0, which '
+        'makes captions similar to their images'
+      )
     return
   _check_sources(s)
 

@@ -5,6 +5,7 @@ import dataclasses
 from tagsdc_jax.settings.kinds import (
   MOST_ROWS,
   Choice,
+  Flag,
   Named,
   Number,
   Several,
@@ -108,4 +109,10 @@ class Negatives:
     Whole(0, MOST_ROWS),
     'Pretraining: number of other images of the micro-batch that each caption '
     'is matched against; must be below batch.positives; 0: no matching.',
+  )
+  similar_in_batch: bool = setting(
+    False,
+    Flag(),
+    'Pretraining: draw these other images by their similarity to the caption '
+    'before the encoder, as losses.alignment learns it, and not uniformly.',
   )

@@ -14,9 +14,9 @@ _IS_REGION = np.array([[True, False], [True, True]])
 
 
 def _loss(image_numbers, words=_WORDS):
-  return alignment.alignment_loss(
-    words, _IS_WORD, _REGIONS, _IS_REGION, jnp.array(image_numbers)
-  )
+  logits = alignment.similarity_logits(words, _IS_WORD, _REGIONS, _IS_REGION)
+  numbers = np.array(image_numbers)
+  return alignment.alignment_loss(logits, numbers[None] != numbers[:, None])
 
 
 def test_alignment_loss_by_hand():

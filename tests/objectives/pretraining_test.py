@@ -12,11 +12,31 @@ from tests import tiny
 
 
 def test_partners_are_distinct_and_never_the_row_itself():
-  partners = np.asarray(pretraining.in_batch_partners(jax.random.key(0), 6, 5))
-  for row, others in enumerate(partners):
+  is_other = ~jnp.eye(6, dtype=bool)
+  find = lambda: np.asarray(
+    pretraining.in_batch_partners(jax.random.key(0), is_other, None, 5)
+  )
+  for row, others in enumerate(find()):
     assert sorted([row, *others]) == [0, 1, 2, 3, 4, 5]
-  again = pretraining.in_batch_partners(jax.random.key(0), 6, 5)
-  np.testing.assert_array_equal(partners, again)
+  np.testing.assert_array_equal(find(), find())
+
+
+def test_similar_partners_are_drawn_more_often():
+  # Rows 0 and 1 are of one image; row 2 resembles 3 three times as much as 0.
+  numbers = jnp.array([5, 5, 6, 7])
+  is_other = numbers[None] != numbers[:, None]
+  similar = jnp.zeros((4, 4)).at[2, 3].set(np.log(3))
+  draws = jax.vmap(
+    lambda key: pretraining.in_batch_partners(key, is_other, similar, 1)
+  )(jax.random.split(jax.random.key(1), 4000))[..., 0]
+  shares = [np.bincount(draws[:, row], minlength=4) / 4000 for row in range(4)]
+  expected = [
+    [0, 0, 1 / 2, 1 / 2],
+    [0, 0, 1 / 2, 1 / 2],
+    [1 / 5, 1 / 5, 0, 3 / 5],
+    [1 / 3, 1 / 3, 1 / 3, 0],
+  ]
+  np.testing.assert_allclose(shares, expected, atol=0.04)  # Five sigma.
 
 
 def test_alignment_alone_trains_embeddings_alone(world_dir):
