@@ -1,4 +1,9 @@
-"""Pretraining of a small model on a few thousand photos."""
+"""Pretraining on a few thousand photos, from flickr8k_small_align.
+
+Two layers of 128 are enough for 12,000 captions. After a thousand updates other
+pictures, drawn at random, are told from a caption's own in 95 % of all pairs;
+hence they are drawn by similarity. How the recipe was found: docs/evidence.md.
+"""
 
 import ml_collections
 
@@ -8,13 +13,14 @@ from tagsdc_jax.configs import flickr8k_small_align
 def get_config() -> ml_collections.ConfigDict:
   """Returns MLM, matching and alignment from flickr8k_small_align."""
   config = flickr8k_small_align.get_config()
-  config.num_updates = 4000
+  config.num_updates = 3000
   config.checkpoint_every = 500
   config.eval_every = 500
   config.log_every = 100
   config.model.dropout_rate = 0.1
   config.batch.positives = 32
   config.negatives.num_in_batch = 4
+  config.negatives.similar_in_batch = True
   config.losses.mlm = 0.3
   config.losses.alignment = 0.3
   config.optimizer.learning_rate = 1e-3

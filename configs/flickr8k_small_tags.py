@@ -1,4 +1,7 @@
-"""Stage 1 (TAGS) of a small model, from flickr8k_small_pretrain."""
+"""Stage 1 (TAGS) on a few thousand photos, from flickr8k_small_pretrain.
+
+Not measured yet; commands and data: flickr8k_small_align.py.
+"""
 
 import ml_collections
 

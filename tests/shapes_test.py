@@ -52,7 +52,10 @@ def test_rooms_exist(room):
     ),
     (lambda: work.rows(_ints(3), _bools(2)), 'is_needed'),
     (lambda: chunks.make_plan(_ints(3), _bools(2), (4,), 4), 'is_valid'),
-    (lambda: pretraining.in_batch_partners(_keys(2), _bools(4, 4), None, 2), 'key'),
+    (
+      lambda: pretraining.in_batch_partners(_keys(2), _bools(4, 4), None, 2),
+      'key',
+    ),
   ],
 )
 def test_wrong_shapes_and_dtypes_are_errors(call, name):
