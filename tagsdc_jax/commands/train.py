@@ -82,13 +82,14 @@ def _print(
 ) -> None:
   """Prints the recalls of each phase that was trained, and its last line."""
   for phase, results in found.items():
-    if results.get('evaluation'):
+    ranked = [
+      (split, results[key])
+      for split, key in (('validation', 'validation'), ('test', 'evaluation'))
+      if results.get(key)
+    ]
+    if ranked:
       tables.print_recalls(
-        [
-          ('validation', results['validation']),
-          ('test', results['evaluation']),
-        ],
-        f'{phase} after {results["updates"]} updates, percent',
+        ranked, f'{phase} after {results["updates"]} updates, percent'
       )
     print(
       f'{places[phase]}: update {results["updates"]} of '

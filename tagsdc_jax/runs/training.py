@@ -318,7 +318,7 @@ def _finish(
         devices,
         parallel.local(device_state.start_params),
       )
-      if hooks.is_ranked(config)
+      if hooks.is_ranked(config) and config.evaluation.test_after_training
       else {'evaluation': {}, 'measures': {}}
     )
 

@@ -465,3 +465,9 @@ class Evaluation:
     'Number of images of the validation split to use for validation during '
     'training; 0 = all.',
   )
+  test_after_training: bool = setting(
+    True,
+    _FLAG,
+    'Whether the test split is evaluated when training has ended, and on '
+    "`data.source=world` the world's oracle asked.",
+  )

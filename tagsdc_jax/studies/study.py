@@ -161,6 +161,8 @@ def settings_of(
   """
   flat = settings.flatten(base.phases[run.phase]) | dict(run.changes)
   flat['seed'] = seed
+  # Measures do it, item by item.
+  flat['evaluation.test_after_training'] = False
   if start:
     flat['init_from'] = start
   try:
