@@ -11,6 +11,7 @@ from tagsdc_jax.studies import (
   length_bias,
   quirks,
   robustness,
+  stages,
   units,
 )
 
@@ -18,6 +19,7 @@ STUDIES = {
   one.name: one
   for one in (
     ablation.STUDY,
+    stages.STUDY,
     generator.STUDY,
     units.STUDY,
     robustness.STUDY,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tagsdc_jax.reporting.page import study_content as content
-from tagsdc_jax.studies import robustness, study
+from tagsdc_jax.studies import stages, study
 from tagsdc_jax.studies.measures import gaps
 from tagsdc_jax.studies.study import Found, Study
 
@@ -29,7 +29,7 @@ STUDY = Study(
   'For every test caption: how much better or worse than the caption does its '
   'hardest refill match the picture, and how much the hardest caption of all '
   'other pictures?',
-  robustness.arms,
+  stages.arms,
   measures=('gaps',),
   notes='Each network is measured with what itself writes.',
   figures=_figures,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tagsdc_jax.reporting.page import study_content as content
-from tagsdc_jax.studies import robustness, study
+from tagsdc_jax.studies import stages, study
 from tagsdc_jax.studies.measures import perplexity, verdicts
 from tagsdc_jax.studies.study import Found, Study
 
@@ -39,7 +39,7 @@ STUDY = Study(
   'oracle of the world judges all refills of the test captions, and the ten '
   'that match best; on any data a language model judges the hardest refill, '
   'beside the caption and the corrected refill.',
-  robustness.arms,
+  stages.arms,
   measures=('verdicts', 'perplexity'),
   notes='Perplexities are those of the first caption of each picture. The '
   'release prints three averages: of perplexities; over sentences; over words. '

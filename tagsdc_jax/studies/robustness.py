@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from tagsdc_jax.reporting.page import study_content as content
-from tagsdc_jax.studies import ablation
+from tagsdc_jax.studies import stages
 from tagsdc_jax.studies.measures import attacks
-from tagsdc_jax.studies.study import Arm, Base, Found, Study
+from tagsdc_jax.studies.study import Found, Study
 
 _KINDS = {
   'static': 'written by the network that training started from',
@@ -38,27 +38,13 @@ def _figures(found: Found) -> Sequence[content.Lines]:
   ]
 
 
-def arms(base: Base) -> Sequence[Arm]:
-  """Returns training without tailored negatives, with them, and with DC."""
-  without, tailored = ablation.hard_only(base), ablation.tags()
-  label = 'hard retrieved negatives only'
-  second, both = ablation.second_stage(base)
-  return (
-    Arm('pretraining', None),
-    Arm(label, without),
-    Arm('TAGS', tailored, label),
-    Arm(f'{label}, stage 2', second),
-    Arm('TAGS, then DC', both, f'{label}, stage 2'),
-  )
-
-
 STUDY = Study(
   'robustness',
   'Attack sentences',
   'To the captions that a picture is compared with, k sentences are added that '
   'were written against it: its own captions, masked and refilled. How often '
   'does one of its captions still come first?',
-  arms,
+  stages.arms,
   measures=('attacks',),
   notes='Attack sentences differ from every caption of the picture. On the '
   'world, those that are still true are left out; on other data nobody knows '
