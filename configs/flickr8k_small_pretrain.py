@@ -1,7 +1,7 @@
 """Pretraining on a few thousand photos, from flickr8k_small_align.
 
-An hour on one slow CPU core. Test split, 300 photos,
-seed 0: image R@1 20.7, text R@1 24.0 (parameters 10f70625f7e1; chance 0.3).
+An hour on one slow CPU core. Test split, 300 photos, seed 0: image R@1 20.7,
+text R@1 24.0 (parameters 10f70625f7e1; chance 0.3).
 
 Two layers of 128 are enough for 12,000 captions. After a thousand updates other
 pictures, drawn at random, are told from a caption's own in 95 % of all pairs;

@@ -1,7 +1,8 @@
 """Stage 1 (TAGS) on a few thousand photos, from flickr8k_small_pretrain.
 
-Seven minutes on one CPU core. Tried from weaker weights only, and without a gain
-yet: docs/evidence.md. Commands and data: flickr8k_small_align.py.
+Ten minutes on one CPU core. Tried from weaker weights only, at a rate of 5e-4,
+and without a gain yet: docs/evidence.md. Commands and data:
+flickr8k_small_align.py.
 """
 
 import ml_collections
